@@ -1,0 +1,1 @@
+"""Copy, back up, restore, find and prove Apache OpenWhisk activations."""

@@ -1,0 +1,187 @@
+"""The contract between the engine and the stores.
+
+A `Reader` yields batches of documents in an order of its own, a `Writer` takes documents and accounts for every one.
+What crosses this border is frozen values that can be pickled and, where they enter a checkpoint, written as JSON.
+The engine knows these two protocols and no store; a store knows nothing of slices in progress, checkpoints or jobs.
+
+Errors: an exception means that the documents in hand aren't accounted for. `Unavailable` may be tried again,
+anything else ends the run. A document that can't be carried over is a value (`Rejection`), never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from migrator.records import Document, Form, Rejection, Selection
+
+Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+"""A JSON value that only the adapter which made it understands: a position, a snapshot, a mark."""
+
+
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store can do; the engine asks this value, never which store it is."""
+
+    catches_up: bool = False  # reader: `catch_up` gives what was stored or changed since a snapshot
+    rereads_newer: bool = False  # reader: a slice read again may hold a newer version of a document it gave before
+    doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store says of itself. `location` never carries a secret; `identity` changes when the store is replaced."""
+
+    location: str
+    product: str  # "CouchDB", "Elasticsearch", "OpenSearch", "memory"
+    version: str
+    identity: Token = None
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a source that is read by itself, in order. `spec` is the adapter's own."""
+
+    key: str  # unique in its plan and telling to a person: "guest/0..guest/8", "openwhisk-guest[2] 0..50000"
+    spec: dict[str, Any]
+    documents: int | None = None  # an estimate of how many it holds, None where it isn't known
+    replaces: bool = False  # what it gives replaces older versions in the target (catch-up)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The slices of a source, and the snapshot: where the source stood before the first of them is read."""
+
+    slices: tuple[Slice, ...]
+    snapshot: Token = None
+    warnings: tuple[str, ...] = ()  # what the operator must be told, e.g. a closed index that can't be read
+    incomplete: bool = False  # a warning says that documents were left out: the run must not end with exit code 0
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A page as it was read: documents in slice order and the position after them.
+
+    `filtered` counts, by namespace ("" where there is none), what isn't an activation or isn't selected; `deleted`
+    counts deletions seen in the source, which are never carried over.
+    """
+
+    documents: tuple[Document, ...]
+    position: Token
+    rejections: tuple[Rejection, ...] = ()
+    filtered: Mapping[str, int] = {}
+    deleted: int = 0
+    size_bytes: int = 0  # of the page as it came over the wire
+
+
+class WriteOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of each document of one write; the tuples together hold every one exactly once.
+
+    `deferred` are those that the server put off for a reason of its own (429, 5xx by item): `condition` says which.
+    Only `RetryingWriter` sees them; what it returns has none.
+    """
+
+    written: tuple[Document, ...] = ()
+    present: tuple[Document, ...] = ()  # the same activation was there already
+    differing: tuple[Document, ...] = ()  # another version is there, and it stays
+    rejected: tuple[Rejection, ...] = ()
+    deferred: tuple[Document, ...] = ()
+    condition: Exception | None = None
+
+    def __add__(self, other: WriteOutcome) -> WriteOutcome:
+        return WriteOutcome(
+            written=self.written + other.written,
+            present=self.present + other.present,
+            differing=self.differing + other.differing,
+            rejected=self.rejected + other.rejected,
+            deferred=self.deferred + other.deferred,
+            condition=other.condition or self.condition,
+        )
+
+
+class Reader(Protocol):
+    """The source end. Only reads: no view is built, no setting changed. Used by several threads at once."""
+
+    form: Form
+    abilities: Abilities
+
+    def describe(self) -> Description:
+        """Reach the store, log in, and see that it is there. Raises `Unavailable`, `AccessDenied`, `NotFound`."""
+        ...
+
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+        """Cut the store into slices of about `slice_documents` documents that together hold the whole selection.
+
+        The plan's snapshot is taken before anything else is looked at.
+        """
+        ...
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        """Yield the batches of a slice that come after a position (None: from its beginning), in position order.
+
+        An iterator that ends has read its slice to the end; anything else is an exception. A batch without documents
+        but with a new position is allowed. A document that can't be decoded is a rejection in its batch.
+        """
+        ...
+
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+        """Plan what was stored or changed since a snapshot, with the snapshot that the next round starts from.
+
+        A part whose history is gone (an index that was created anew) is planned as a whole, with a warning.
+        """
+        ...
+
+    def count(self, selection: Selection) -> int | None:
+        """How many documents there are, for the progress shown; None where that can't be told cheaply."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """The target end. Idempotent by document id. Used by several threads at once."""
+
+    form: Form | None  # the form it takes; None where it keeps any
+    abilities: Abilities
+
+    def describe(self) -> Description:
+        """As the reader's; the target must be there and take writes."""
+        ...
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """Look for what will go wrong before the first byte moves; one sentence for each finding.
+
+        `namespaces` are those that are known to come. Raises where writing can't work at all.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Set up what was asked for (an index template); called once before the first write of a new job."""
+        ...
+
+    def mark(self) -> Token:
+        """Where the target stands now, for `stored_since`."""
+        ...
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
+        """Which of these documents were stored in the target after the mark; their ids."""
+        ...
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
+        """What the target holds under the ids of these documents, by id, absent where nothing is there."""
+        ...
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        """Store documents that are in this writer's form.
+
+        Where another version is already there it stays (*differing*), or with `replace` gives way (*written*);
+        where the same is there already it is *present*. The outcome holds every document.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Return when all that was handed over is durable."""
+        ...
+
+    def finish(self) -> None:
+        """The last write of the job was flushed: make it visible (a refresh), complete it (a manifest)."""
+        ...
+
+    def close(self) -> None: ...

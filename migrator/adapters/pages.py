@@ -1,0 +1,93 @@
+"""A page of raw documents becomes a `Batch`: who is an activation, who is selected, who can't be understood.
+
+Shared by the readers, so that all of them count and refuse alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from migrator.adapters.base import Batch, Token
+from migrator.records import Document, Form, Rejection, Selection, read_document
+
+
+class Page:
+    """Collects the documents of one page in their order."""
+
+    def __init__(self, form: Form, selection: Selection) -> None:
+        self._form = form
+        self._selection = selection
+        self._with_path = selection.needs_path
+        self._takes_all = selection.is_all
+        self._documents: list[Document] = []
+        self._rejections: list[Rejection] = []
+        self._filtered: Counter[str] = Counter()
+        self._deleted = 0
+
+    def take(self, id: str, body: bytes, *, index: str | None = None) -> None:
+        """Sort in one document by what it is."""
+        found = read_document(id, body, self._form, index=index, with_path=self._with_path)
+        if found is None:
+            self._filtered[""] += 1
+        elif isinstance(found, Rejection):
+            # What can't be understood is kept unless its namespace alone shows that it wasn't asked for.
+            if self._selection.takes_namespace(found.namespace):
+                self._rejections.append(found)
+            else:
+                self._filtered[found.namespace] += 1
+        elif self._takes_all or self._selection.takes(found):
+            self._documents.append(found)
+        else:
+            self._filtered[found.namespace] += 1
+
+    def reject(self, rejection: Rejection) -> None:
+        self._rejections.append(rejection)
+
+    def filter(self, namespace: str = "") -> None:
+        self._filtered[namespace] += 1
+
+    def delete(self) -> None:
+        """Count a deletion seen in the source."""
+        self._deleted += 1
+
+    def batch(self, position: Token, *, size_bytes: int) -> Batch:
+        return Batch(
+            documents=tuple(self._documents),
+            position=position,
+            rejections=tuple(self._rejections),
+            filtered=dict(self._filtered),
+            deleted=self._deleted,
+            size_bytes=size_bytes,
+        )
+
+
+class PageSize:
+    """How many documents to ask for next, so that a page has about `aim_bytes`; learns from the pages seen.
+
+    Shared by the threads of a reader. A page that turned out far too large is asked for again with `shrink`.
+    """
+
+    def __init__(self, *, aim_bytes: int, first: int = 100, most: int = 5000) -> None:
+        self.aim_bytes = aim_bytes
+        self._documents = first
+        self._most = most
+
+    @property
+    def documents(self) -> int:
+        return self._documents
+
+    @property
+    def bound_bytes(self) -> int:
+        """The size above which a page of several documents is given up while it arrives."""
+        return 4 * self.aim_bytes
+
+    def saw(self, documents: int, size_bytes: int) -> None:
+        """Follow the size of a page that arrived; grow by at most four times a page, shrink at once."""
+        if documents:
+            wanted = self.aim_bytes * documents // max(size_bytes, 1)
+            self._documents = max(1, min(wanted, self._documents * 4, self._most))
+
+    def shrink(self, asked: int) -> int:
+        """The size to ask for instead of `asked`, which was too large."""
+        self._documents = max(1, min(self._documents, asked // 8))
+        return self._documents

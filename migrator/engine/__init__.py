@@ -1,0 +1,1 @@
+"""The copy engine: plans, slices in progress, checkpoints; names no store."""

@@ -1,0 +1,83 @@
+"""What can go wrong, sorted by what happens next.
+
+Every error that a person can cause or a server can answer ends here, with one line that says what, where and what
+now, and with the exit code of the command. Knows nothing of any store.
+"""
+
+from __future__ import annotations
+
+
+class MigratorError(Exception):
+    """The root: a message for a person and the exit code that goes with it."""
+
+    exit_code = 1
+
+
+class UsageError(MigratorError):
+    """The command line or the configuration asks for something that can't be; nothing was done."""
+
+    exit_code = 2
+
+
+class VerificationError(MigratorError):
+    """Two stores that should agree differ."""
+
+    exit_code = 4
+
+
+class Unavailable(MigratorError):
+    """The server can't do it now, or refuses for a reason of its own. Worth trying again; resumable.
+
+    `retry_after_s` is what the server asked for (its `Retry-After`), None where it said nothing.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RequestRefused(Unavailable):
+    """The server refused a whole request (400, 413, 500) and may mean a single document in it.
+
+    `status` is the answer's; `passing` is True where the same request may go through later (500), so that it is tried
+    again before it is taken apart.
+    """
+
+    def __init__(self, message: str, *, status: int, passing: bool) -> None:
+        super().__init__(message)
+        self.status = status
+        self.passing = passing
+
+
+class AccessDenied(MigratorError):
+    """Login or right refused. Not tried again by itself (servers lock users out); resumable once mended."""
+
+    exit_code = 6
+
+
+class LimitReached(MigratorError):
+    """A limit that the operator set was reached, such as `--max-rejects`; resumable."""
+
+    exit_code = 8
+
+
+class NotFound(MigratorError):
+    """The source, the target or the job isn't there."""
+
+    exit_code = 10
+
+
+class Locked(MigratorError):
+    """Another run holds the lock of this job."""
+
+    exit_code = 11
+
+
+class Interrupted(MigratorError):
+    """A signal asked the run to stop: 130 for SIGINT, 143 for SIGTERM; resumable."""
+
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,287 @@
+"""Activations as they are carried: values of a few header fields around the bytes that the source sent.
+
+Raw JSON enters, `Document` leaves, or the reason why there is none. Knows nothing of stores, of HTTP, or of how one
+form becomes the other (`forms`).
+
+Source: the fields are those of OpenWhisk's `WhiskActivation`.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from migrator.errors import UsageError
+
+
+class Form(enum.StrEnum):
+    """The shape in which a store keeps an activation."""
+
+    COUCHDB = "couchdb"
+    ELASTICSEARCH = "elasticsearch"
+
+
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """One activation in the form of one store.
+
+    `body` is a JSON object: in CouchDB form the whole document with `_id` and mostly `_rev`; in Elasticsearch form the
+    `_source`. It holds the very bytes of the source until a conversion takes it apart.
+    """
+
+    id: str  # the document's id in its store, normally NAMESPACE/ACTIVATION_ID
+    form: Form
+    body: bytes
+    namespace: str
+    name: str
+    start_ms: int  # epoch milliseconds
+    path: str | None = None  # NAMESPACE/[PACKAGE/]NAME where the reader was asked to select by it
+    index: str | None = None  # the index it was read from (Elasticsearch)
+    remarks: tuple[str, ...] = ()  # kinds of `REMARKS` seen while reading
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body)
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """A document that can't be carried over: why, and the document itself as far as it is known."""
+
+    id: str
+    reason: str
+    body: bytes
+    namespace: str = ""
+    form: Form | None = None
+    index: str | None = None
+
+
+REMARKS = {
+    "attachments": "has attachments, which were left behind",
+    "conflicts": "has conflicting revisions; only the winning one was carried over",
+    "couchdb-form": "stands in Elasticsearch in CouchDB's form; OpenWhisk reads it without annotations and result",
+    "result-not-json": "its result isn't JSON text; it was kept as a string",
+}
+"""What is worth telling about a document that was carried over, by kind."""
+
+LOSSES = frozenset({"attachments", "conflicts"})
+"""Kinds of remarks that mean something was left behind: a run with any of them doesn't end with exit code 0."""
+
+
+class _Header(msgspec.Struct, gc=False):
+    """The fields of an activation that are looked at, whatever its form; the names are OpenWhisk's."""
+
+    activationId: str  # noqa: N815  the field's name in OpenWhisk
+    namespace: str
+    name: str
+    start: int
+    annotations: msgspec.Raw = msgspec.Raw(b"")
+    path: msgspec.Raw = msgspec.Raw(b"")
+    attachments: msgspec.Raw | None = msgspec.field(default=None, name="_attachments")
+    conflicts: msgspec.Raw | None = msgspec.field(default=None, name="_conflicts")
+
+
+_header = msgspec.json.Decoder(_Header)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_annotation_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_annotation_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MISSING = msgspec.Raw(b"")
+
+
+def read_document(
+    id: str, body: bytes, form: Form, *, index: str | None = None, with_path: bool = False
+) -> Document | Rejection | None:
+    """Look at one document's header fields.
+
+    Returns None where it isn't an activation (a design document, another entity, some other tool's record), a
+    `Rejection` where it should be one but can't be understood. `with_path` finds the path as well, which costs a look
+    into the annotations.
+    """
+    try:
+        header = _header.decode(body)
+        start_ms = header.start
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        found = _read_odd_header(id, body, form, index)
+        if not isinstance(found, _Header):
+            return found
+        header, start_ms = found, found.start
+    remarks: tuple[str, ...] = ()
+    if header.attachments is not None or header.conflicts is not None:
+        remarks += ("attachments",) if header.attachments is not None else ()
+        remarks += ("conflicts",) if header.conflicts is not None else ()
+    if form is Form.ELASTICSEARCH and bytes(header.annotations).startswith(b"["):
+        remarks += ("couchdb-form",)
+    path = None
+    if with_path:
+        path = _string(header.path) if form is Form.ELASTICSEARCH else None
+        path = path or activation_path(header.namespace, header.name, header.annotations)
+    return Document(id, form, body, header.namespace, header.name, start_ms, path, index, remarks)
+
+
+def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _Header | Rejection | None:
+    """Tell why a header isn't the ordinary one; accept the spellings that OpenWhisk accepts."""
+
+    def rejection(reason: str) -> Rejection:
+        return Rejection(id, reason, body, namespace=id.partition("/")[0], form=form, index=index)
+
+    try:
+        fields = _fields.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        return rejection(f"not a JSON object that can be read: {error}")
+    if "activationId" not in fields and _string(fields.get("entityType", _MISSING)) != "activation":
+        return None
+    texts = {name: _string(fields.get(name, _MISSING)) for name in ("activationId", "namespace", "name")}
+    for name, text in texts.items():
+        if text is None:
+            return rejection(f"{name} is missing or not a string")
+    try:
+        start_ms = epoch_ms(fields.get("start", _MISSING))
+    except ValueError as error:
+        return rejection(f"start {error}")
+    return _Header(
+        activationId=texts["activationId"] or "",
+        namespace=texts["namespace"] or "",
+        name=texts["name"] or "",
+        start=start_ms,
+        annotations=fields.get("annotations", _MISSING),
+        path=fields.get("path", _MISSING),
+        attachments=fields.get("_attachments"),
+        conflicts=fields.get("_conflicts"),
+    )
+
+
+def epoch_ms(raw: msgspec.Raw) -> int:
+    """The epoch milliseconds of a `start` or `end` as OpenWhisk reads it: a number, cut, or an ISO instant.
+
+    Raises `ValueError` with the end of a sentence. Source: measured on OpenWhisk's `ArtifactActivationStore`.
+    """
+    try:
+        value = msgspec.json.decode(raw, type=int | float | str)
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                raise ValueError("has no time zone")
+            return (moment - _EPOCH) // timedelta(milliseconds=1)
+        return int(value)
+    except (msgspec.MsgspecError, OverflowError):
+        raise ValueError("is missing or not a time in milliseconds") from None
+    except ValueError:
+        raise ValueError("is text, but not an ISO instant") from None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    """The value of a raw JSON string; None where it is missing or anything else."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def activation_path(namespace: str, name: str, annotations: msgspec.Raw) -> str:
+    """The path under which OpenWhisk lists an activation, from its annotations in either form.
+
+    A string `binding` wins over a string `path`; with neither it is NAMESPACE/NAME.
+    Source: OpenWhisk's `ElasticSearchActivationStore`, measured.
+    """
+    found: dict[str, str | None] = {}
+    try:
+        if bytes(annotations).startswith(b"["):
+            for item in _annotation_list.decode(annotations):
+                key = _string(item.get("key", _MISSING))
+                if key in ("binding", "path"):
+                    found[key] = _string(item.get("value", _MISSING))
+        elif annotations:
+            pairs = _annotation_object.decode(annotations)
+            found = {key: _string(pairs[key]) for key in ("binding", "path") if key in pairs}
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        found = {}
+    if (binding := found.get("binding")) is not None:
+        return f"{binding}/{name}"
+    if (path := found.get("path")) is not None:
+        return path
+    return f"{namespace}/{name}"
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which activations: every condition that is given must hold.
+
+    `namespaces` are names or globs (`guest`, `team-*`); `names` are action names, or paths when they hold a slash
+    (`hello`, `slack/post`, `guest/slack/post`); `since_ms` is inclusive, `until_ms` exclusive, both on `start`.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    @property
+    def is_all(self) -> bool:
+        return not (self.namespaces or self.names) and self.since_ms is None and self.until_ms is None
+
+    @property
+    def needs_path(self) -> bool:
+        return any("/" in name for name in self.names)
+
+    def exact_namespaces(self) -> tuple[str, ...] | None:
+        """The namespaces one by one, or None where all or a glob was asked for."""
+        if not self.namespaces or any(_GLOB.search(name) for name in self.namespaces):
+            return None
+        return tuple(sorted(set(self.namespaces)))
+
+    def takes_namespace(self, namespace: str) -> bool:
+        return not self.namespaces or any(fnmatch.fnmatchcase(namespace, glob) for glob in self.namespaces)
+
+    def takes(self, document: Document) -> bool:
+        if self.since_ms is not None and document.start_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and document.start_ms >= self.until_ms:
+            return False
+        if not self.takes_namespace(document.namespace):
+            return False
+        return not self.names or any(self._takes_name(document, name) for name in self.names)
+
+    @staticmethod
+    def _takes_name(document: Document, wanted: str) -> bool:
+        if "/" not in wanted:
+            return fnmatch.fnmatchcase(document.name, wanted)
+        path = document.path or ""
+        return fnmatch.fnmatchcase(path, wanted) or fnmatch.fnmatchcase(path.partition("/")[2], wanted)
+
+
+_GLOB = re.compile(r"[*?\[]")
+_AGO = re.compile(r"(\d+)\s*(s|m|h|d|w)", re.ASCII)
+_AGO_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_moment(text: str, *, now_ms: int) -> int:
+    """Epoch milliseconds of what an operator types: `2026-11-01`, `2026-11-01T12:00+01:00`, an epoch, `7d` ago.
+
+    A time without a zone is UTC. An epoch of up to eleven digits is in seconds, a longer one in milliseconds.
+    Raises `UsageError`.
+    """
+    text = text.strip()
+    if match := _AGO.fullmatch(text):
+        try:
+            return now_ms - timedelta(**{_AGO_UNITS[match[2]]: int(match[1])}) // timedelta(milliseconds=1)
+        except OverflowError:
+            pass
+    elif re.fullmatch(r"-?\d+", text, re.ASCII):
+        return int(text) * (1000 if len(text.lstrip("-")) <= 11 else 1)
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+            return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+        except (ValueError, OverflowError):
+            pass
+    raise UsageError(f"{text!r} is not a time; give 2026-11-01, 2026-11-01T12:00:00Z, an epoch, or an age such as 7d")
+
+
+def as_json(value: Any) -> bytes:
+    """The JSON bytes of one of our own values (never of a document)."""
+    return msgspec.json.encode(value)
