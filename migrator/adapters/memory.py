@@ -1,0 +1,211 @@
+"""A store in memory, for tests, dry runs and as the shortest example of the contract.
+
+Keeps the documents of either form by id, with a sequence number for every change, as the real stores do. Knows
+nothing of connections and never fails by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from migrator import forms
+from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
+from migrator.adapters.pages import Page
+from migrator.locations import Store
+from migrator.records import Document, Form, Selection, read_document
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    sequence: int
+    body: bytes | None  # None: deleted
+
+
+class MemoryStore:
+    """The documents themselves. Every change takes the next sequence number."""
+
+    def __init__(self, name: str, form: Form = Form.COUCHDB) -> None:
+        self.name = name
+        self.form = form
+        self.generation = 1  # changes when the store is emptied
+        self.lock = threading.Lock()
+        self.entries: dict[str, _Entry] = {}
+        self.sequence = 0
+
+    def put(self, id: str, body: bytes | None) -> None:
+        """Store a document, or with None delete it."""
+        with self.lock:
+            self.sequence += 1
+            self.entries[id] = _Entry(self.sequence, body)
+
+    def get(self, id: str) -> bytes | None:
+        entry = self.entries.get(id)
+        return entry.body if entry else None
+
+    def clear(self) -> None:
+        with self.lock:
+            self.entries.clear()
+            self.generation += 1
+
+
+_stores: dict[str, MemoryStore] = {}
+
+
+def memory_store(name: str, form: Form = Form.COUCHDB) -> MemoryStore:
+    """The store of that name in this process, made when it is first asked for."""
+    return _stores.setdefault(name, MemoryStore(name, form))
+
+
+def open_reader(store: Store, *, page_documents: int = 100) -> MemoryReader:
+    return MemoryReader(memory_store(store.location.database), page_documents=page_documents)
+
+
+def open_writer(store: Store) -> MemoryWriter:
+    return MemoryWriter(memory_store(store.location.database))
+
+
+def _describe(store: MemoryStore) -> Description:
+    return Description(
+        location=f"memory:{store.name}", product="memory", version="1", identity=f"{store.name}#{store.generation}"
+    )
+
+
+class MemoryReader:
+    abilities = Abilities(catches_up=True, rereads_newer=True)
+
+    def __init__(self, store: MemoryStore, *, page_documents: int = 100) -> None:
+        self._store = store
+        self._page_documents = page_documents
+        self.form = store.form
+
+    def describe(self) -> Description:
+        return _describe(self._store)
+
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+        snapshot = self._store.sequence
+        ids = sorted(self._store.entries)
+        starts = ids[::slice_documents]
+        # The first slice begins before every id and the last has no end: what is stored meanwhile falls into one.
+        bounds = ["", *starts[1:], None]
+        slices = tuple(
+            Slice(
+                key=f"{low or 'first'}..{high or 'last'}",
+                spec={"low": low, "high": high},
+                documents=min(slice_documents, len(ids) - number * slice_documents) if ids else 0,
+            )
+            for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False))
+        )
+        return Plan(slices=slices, snapshot=snapshot)
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        if "since" in slice.spec:
+            yield from self._read_changes(slice, after, selection)
+            return
+        low, high = slice.spec["low"], slice.spec["high"]
+        with self._store.lock:
+            ids = sorted(
+                id
+                for id in self._store.entries
+                if id >= low and (high is None or id < high) and (after is None or id > str(after))
+            )
+        for at in range(0, len(ids), self._page_documents):
+            page, size_bytes = Page(self.form, selection), 0
+            chosen = ids[at : at + self._page_documents]
+            for id in chosen:
+                body = self._store.get(id)
+                if body is not None:
+                    page.take(id, body)
+                    size_bytes += len(body)
+            yield page.batch(chosen[-1], size_bytes=size_bytes)
+
+    def _read_changes(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        since = slice.spec["since"] if after is None else after
+        with self._store.lock:
+            changes = sorted(
+                (entry.sequence, id, entry.body)
+                for id, entry in self._store.entries.items()
+                if since < entry.sequence <= slice.spec["until"]
+            )
+        for at in range(0, len(changes), self._page_documents):
+            page, size_bytes = Page(self.form, selection), 0
+            chosen = changes[at : at + self._page_documents]
+            for _, id, body in chosen:
+                if body is None:
+                    page.delete()
+                else:
+                    page.take(id, body)
+                    size_bytes += len(body)
+            yield page.batch(chosen[-1][0], size_bytes=size_bytes)
+
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+        now = self._store.sequence
+        changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)
+        return Plan(slices=(changes,), snapshot=now)
+
+    def count(self, selection: Selection) -> int | None:
+        return len(self._store.entries) if selection.is_all else None
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryWriter:
+    abilities = Abilities()
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.form: Form | None = store.form
+
+    def describe(self) -> Description:
+        return _describe(self._store)
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        return ()
+
+    def prepare(self) -> None:
+        pass
+
+    def mark(self) -> Token:
+        return self._store.sequence
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
+        assert isinstance(mark, int)
+        entries = self._store.entries
+        return frozenset(
+            document.id for document in documents if document.id in entries and entries[document.id].sequence > mark
+        )
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
+        found: dict[str, Document] = {}
+        for document in documents:
+            body = self._store.get(document.id)
+            if body is not None:
+                there = read_document(document.id, body, self._store.form)
+                found[document.id] = there if isinstance(there, Document) else msgspec.structs.replace(document, body=body)
+        return found
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        written: list[Document] = []
+        present: list[Document] = []
+        differing: list[Document] = []
+        for document in documents:
+            there = self._store.get(document.id)
+            if there is not None and forms.same(document, msgspec.structs.replace(document, body=there), doubles=False):
+                present.append(document)
+            elif there is not None and not replace:
+                differing.append(document)
+            else:
+                self._store.put(document.id, document.body)
+                written.append(document)
+        return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
+
+    def flush(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,45 @@
+"""Which adapter opens which kind of location; the heavy client libraries are imported here and nowhere earlier."""
+
+from __future__ import annotations
+
+from migrator.adapters.base import Reader, Writer
+from migrator.errors import UsageError
+from migrator.locations import Store
+
+
+def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> Reader:
+    """Open a store to read from; nothing is asked of it yet. Pages aim at `page_bytes`."""
+    kind = store.location.kind
+    if kind == "couchdb":
+        from migrator.adapters import couchdb
+
+        return couchdb.open_reader(store, page_bytes=page_bytes)
+    if kind == "elasticsearch":
+        from migrator.adapters import elasticsearch
+
+        return elasticsearch.open_reader(store, page_bytes=page_bytes)
+    if kind == "memory":
+        from migrator.adapters import memory
+
+        return memory.open_reader(store)
+    raise UsageError(f"{kind}: activations can't be read from there")
+
+
+def open_writer(store: Store, *, template: object = None) -> Writer:
+    """Open a store to write to; nothing is asked of it yet. `template` is an Elasticsearch `TemplateOptions`."""
+    kind = store.location.kind
+    if kind != "elasticsearch" and template is not None:
+        raise UsageError("--index-template is for an Elasticsearch target")
+    if kind == "couchdb":
+        from migrator.adapters import couchdb
+
+        return couchdb.open_writer(store)
+    if kind == "elasticsearch":
+        from migrator.adapters import elasticsearch
+
+        return elasticsearch.open_writer(store, template=template)
+    if kind == "memory":
+        from migrator.adapters import memory
+
+        return memory.open_writer(store)
+    raise UsageError(f"{kind}: activations can't be written there")

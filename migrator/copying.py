@@ -1,0 +1,215 @@
+"""`migrator.copy`: what the command `migrator copy` does, for programs.
+
+Opens the stores, puts the wrappers around them, finds the job, runs the engine. Knows no command line.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from migrator.adapters.dryrun import DryRunWriter
+from migrator.adapters.opening import open_reader, open_writer
+from migrator.adapters.retrying import Policy, RetryingReader, RetryingWriter
+from migrator.adapters.throttled import ThrottledReader
+from migrator.engine.checkpoint import Checkpoint, JobSpec
+from migrator.engine.copy import CopyOptions, Observer, Tell, run_copy
+from migrator.engine.jobs import default_state, job_id, open_job
+from migrator.engine.stopping import Stop
+from migrator.errors import UsageError
+from migrator.locations import Store
+from migrator.records import Selection, parse_moment
+from migrator.report import Report
+
+if TYPE_CHECKING:
+    from migrator.adapters.base import Reader, Writer
+    from migrator.adapters.elasticsearch import TemplateOptions
+
+ON_CONFLICT = ("skip", "overwrite", "fail")
+_IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment, over all workers
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A selection as an operator types it. Times such as `7d` are fixed when a job begins."""
+
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+
+    def fix(self, *, now_ms: int) -> Selection:
+        """The selection as of now. Raises `UsageError`."""
+        selection = Selection(
+            namespaces=self.namespaces,
+            names=self.names,
+            since_ms=parse_moment(self.since, now_ms=now_ms) if self.since else None,
+            until_ms=parse_moment(self.until, now_ms=now_ms) if self.until else None,
+        )
+        if (
+            selection.since_ms is not None
+            and selection.until_ms is not None
+            and selection.since_ms >= selection.until_ms
+        ):
+            raise UsageError(f"--since {self.since} is not before --until {self.until}; nothing can lie between them")
+        return selection
+
+
+def copy(
+    source: Store | str,
+    target: Store | str,
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    jobs: int = 4,
+    on_conflict: str = "skip",
+    max_rejects: int = 10_000,
+    max_rate: float | None = None,
+    template: TemplateOptions | None = None,
+    dry_run: bool = False,
+    restart: bool = False,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    observe: Observer = lambda progress: None,
+    tell: Tell = lambda message: None,
+    clock: Callable[[], float] = time.time,
+) -> Report:
+    """Copy activations from one store to another, going on where an earlier run of the same copy ended.
+
+    `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
+    or `locations.Store`s. `wanted` selects; `max_rate` is in documents a second; `state` is the folder that keeps the
+    job. The report says what was read, written, already there and rejected; documents that were rejected or differ are
+    kept with the job and are no exception. Raises `MigratorError`s, all of them resumable by the same call unless
+    their text says otherwise.
+    """
+    stop = stop or Stop()
+    selection = wanted.fix(now_ms=int(clock() * 1000))
+    _validate(jobs, on_conflict, max_rejects, max_rate, retry_for_s)
+    source, target = _resolve(source, "source", tell), _resolve(target, "target", tell)
+    if source.location.identity == target.location.identity:
+        raise UsageError(f"{source.location.printed}: source and target are the same store")
+    spec = _spec(source, target, wanted, on_conflict, template)
+    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(jobs)), policy)
+    try:
+        writer: Writer = RetryingWriter(open_writer(target, template=template), policy)
+        if max_rate:
+            reader = ThrottledReader(reader, max_rate, sleep=stop.sleep)
+        options = CopyOptions(jobs=jobs, on_conflict=on_conflict, max_rejects=max_rejects)
+        try:
+            # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
+            reader.describe()
+            writer.describe()
+            if dry_run:
+                return run_copy(
+                    reader,
+                    DryRunWriter(writer),
+                    Checkpoint(None),
+                    spec,
+                    selection,
+                    options,
+                    stop=stop,
+                    observe=observe,
+                    tell=tell,
+                    clock=clock,
+                    dry_run=True,
+                )
+            job = open_job(state or default_state(), spec, restart=restart)
+            try:
+                return run_copy(
+                    reader,
+                    writer,
+                    job.checkpoint,
+                    spec,
+                    selection,
+                    options,
+                    stop=stop,
+                    observe=observe,
+                    tell=tell,
+                    clock=clock,
+                )
+            finally:
+                job.close()
+        finally:
+            writer.close()
+    finally:
+        reader.close()
+
+
+def page_bytes(jobs: int) -> int:
+    """The size that pages aim at, so that all that is in flight stays within its budget."""
+    return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
+
+
+def _validate(
+    jobs: int, on_conflict: str, max_rejects: int, max_rate: float | None, retry_for_s: float
+) -> None:
+    if not 1 <= jobs <= 64:
+        raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
+    if on_conflict not in ON_CONFLICT:
+        raise UsageError(f"--on-conflict {on_conflict}: give one of {', '.join(ON_CONFLICT)}")
+    if max_rejects < 0:
+        raise UsageError(f"--max-rejects {max_rejects}: give 0 or more")
+    if max_rate is not None and not max_rate > 0:
+        raise UsageError(f"--max-rate {max_rate:g}: give a number of documents a second above 0")
+    if retry_for_s < 0:
+        raise UsageError(f"--retry-for {retry_for_s:g}: give 0 seconds or more")
+
+
+def _resolve(store: Store | str, role: str, tell: Tell) -> Store:
+    if isinstance(store, Store):
+        return store
+    from migrator import config
+
+    resolved, warnings = config.resolve(store, role)
+    for warning in warnings:
+        tell(warning)
+    return resolved
+
+
+def _spec(
+    source: Store, target: Store, wanted: Wanted, on_conflict: str, template: TemplateOptions | None
+) -> JobSpec:
+    selection = msgspec.to_builtins(wanted)
+    options: dict[str, object] = {"on-conflict": on_conflict}
+    if template is not None:
+        options["index-template"] = msgspec.to_builtins(template)
+    return JobSpec(
+        id=job_id(source.location.identity, target.location.identity, selection),
+        source=source.name or source.location.printed,
+        target=target.name or target.location.printed,
+        source_identity=source.location.identity,
+        target_identity=target.location.identity,
+        selection=selection,
+        options=options,
+        command=_command(source, target, wanted, on_conflict, template),
+    )
+
+
+def _command(
+    source: Store, target: Store, wanted: Wanted, on_conflict: str, template: TemplateOptions | None
+) -> str:
+    """The command line that takes the job up again; logins come from where they came before."""
+    words = ["migrator", "copy", source.name or source.location.printed, target.name or target.location.printed]
+    for namespace in wanted.namespaces:
+        words += ["--namespace", namespace]
+    for name in wanted.names:
+        words += ["--name", name]
+    for option, value in (("--since", wanted.since), ("--until", wanted.until)):
+        words += [option, value] if value else []
+    if on_conflict != "skip":
+        words += ["--on-conflict", on_conflict]
+    if template is not None:
+        words += _template_words(template)
+    return shlex.join(words)
+
+
+def _template_words(template: TemplateOptions) -> Sequence[str]:
+    words = ["--index-template"]
+    for name, value in msgspec.to_builtins(template).items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    return words

@@ -1,0 +1,456 @@
+"""The durable memory of one job: slices with positions, accounts, and the documents that were set aside.
+
+One SQLite file in WAL mode in the job's folder. Every commit is one transaction, made only after the target holds
+what it speaks of, so that a process may die between any two instructions. Holds no secret. Knows nothing of how
+documents are read or written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.base import Description, Plan, Slice, Token
+from migrator.errors import MigratorError, UsageError
+from migrator.records import Document, Form, Rejection, Selection
+from migrator.report import Counts
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE slices (
+    number INTEGER PRIMARY KEY, round INTEGER NOT NULL, slice TEXT NOT NULL, run INTEGER NOT NULL,
+    position TEXT, done INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE accounts (
+    namespace TEXT PRIMARY KEY, read INTEGER NOT NULL, written INTEGER NOT NULL, present INTEGER NOT NULL,
+    differing INTEGER NOT NULL, rejected INTEGER NOT NULL, filtered INTEGER NOT NULL, size_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE set_aside (
+    kind TEXT NOT NULL, id TEXT NOT NULL, namespace TEXT NOT NULL, reason TEXT NOT NULL, form TEXT,
+    source_index TEXT, run INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, began_s REAL NOT NULL, ended_s REAL, outcome TEXT, read INTEGER NOT NULL DEFAULT 0
+);
+"""
+_REMARK_EXAMPLES = 20
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job is: enough to know it again and to give its command again. `selection` is as it was typed."""
+
+    id: str
+    source: str  # the source as it was given, without a secret
+    target: str
+    source_identity: str
+    target_identity: str
+    selection: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}  # those that change the result: a job goes on only with the same
+    command: str = ""  # that takes the job up again
+
+
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that isn't in the target as the source has it, in the form of the source."""
+
+    kind: str  # "rejected", "differing"
+    id: str
+    namespace: str
+    reason: str
+    body: bytes
+    form: Form | None = None
+    index: str | None = None
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds: the position after it and what became of its documents."""
+
+    slice: int  # its number
+    position: Token
+    counts: Mapping[str, Counts]
+    set_aside: Sequence[SetAside] = ()
+    settled: Collection[str] = ()  # ids that are in the target now and leave the set aside
+    remarks: Mapping[str, Sequence[str]] = {}  # ids by kind
+    deleted: int = 0
+
+
+class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice that isn't done. `begun_before` tells that an earlier run may have written beyond its position."""
+
+    number: int
+    slice: Slice
+    position: Token
+    begun_before: bool
+
+
+class Checkpoint:
+    """The checkpoint of one job. Used by several threads; one at a time is inside."""
+
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        """Open or create the file; None keeps it in memory (a dry run)."""
+        self._clock = clock
+        self._lock = threading.RLock()
+        self.path = path
+        try:
+            self._db = sqlite3.connect(
+                str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=30
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            # NORMAL in WAL mode: a killed process loses nothing, a power cut at most the last commits, whose pages
+            # are then written again. Source: SQLite's documentation of PRAGMA synchronous.
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                with self._transaction():
+                    for statement in _SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self._set("format", FORMAT)
+            elif (found := self._get("format")) != FORMAT:
+                raise UsageError(
+                    f"{path}: the job was begun by another release (checkpoint format {found}, this one has {FORMAT}); "
+                    "finish it with that release, or give --restart to begin anew"
+                )
+        except sqlite3.DatabaseError as error:
+            raise MigratorError(f"{path}: the checkpoint can't be used: {error}; --restart begins the job anew") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def _get(self, name: str, default: Any = None) -> Any:
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
+        return msgspec.json.decode(rows[0][0]) if rows else default
+
+    def _set(self, name: str, value: Any) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
+
+    # -- the job ------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> JobSpec | None:
+        found = self._get("spec")
+        return msgspec.convert(found, JobSpec) if found else None
+
+    @property
+    def state(self) -> str:
+        """`new` (nothing planned), `unfinished`, or `complete`."""
+        return str(self._get("state", "new"))
+
+    @property
+    def selection(self) -> Selection:
+        return msgspec.convert(self._get("selection", {}), Selection)
+
+    @property
+    def snapshot(self) -> Token:
+        """Where the source stood when the newest round was planned: the next one starts from here."""
+        found: Token = self._get("snapshot")
+        return found
+
+    @property
+    def snapshot_s(self) -> float | None:
+        """When that was, in epoch seconds; None before the first plan."""
+        found: float | None = self._get("snapshot_s")
+        return found
+
+    @property
+    def mark(self) -> Token:
+        """Where the target stood before the first write."""
+        found: Token = self._get("mark")
+        return found
+
+    @property
+    def round(self) -> int:
+        """0 while the bulk of the source is read, then the number of the catch-up round."""
+        return int(self._get("round", 0))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._get("warnings", ()))
+
+    @property
+    def incomplete(self) -> bool:
+        return bool(self._get("incomplete", False))
+
+    @property
+    def deleted(self) -> int:
+        return int(self._get("deleted", 0))
+
+    @property
+    def stores(self) -> tuple[Description, Description] | None:
+        """Source and target as they described themselves in the last run."""
+        found = self._get("stores")
+        return msgspec.convert(found, tuple[Description, Description]) if found else None
+
+    def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
+        """Note that a run begins; returns its number, counted from 1."""
+        with self._transaction():
+            self._set("spec", spec)
+            self._set("stores", (source, target))
+            self._db.execute("INSERT INTO runs (began_s) VALUES (?)", (self._clock(),))
+            return int(self._db.execute("SELECT max(number) FROM runs").fetchone()[0])
+
+    def note_target(self, target: Description) -> None:
+        """Keep how the target describes itself now, so that a later run notices when it was replaced."""
+        with self._transaction():
+            source = self.stores[0] if self.stores else target
+            self._set("stores", (source, target))
+
+    def end_run(self, run: int, outcome: str, *, read: int) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE runs SET ended_s = ?, outcome = ?, read = ? WHERE number = ?",
+                (self._clock(), outcome, read, run),
+            )
+
+    @property
+    def runs(self) -> list[tuple[int, float, float | None, str | None, int]]:
+        """Number, begin, end (epoch seconds), outcome and documents read of each run."""
+        return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]  # type: ignore[misc]  # as the query has it
+
+    def begin(self, plan: Plan, selection: Selection, mark: Token, *, run: int, planned_s: float) -> None:
+        """Take the plan of a new job; everything that an earlier one left is dropped."""
+        with self._transaction():
+            for table in ("slices", "accounts", "set_aside", "remarks"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+            for name in ("warnings", "incomplete", "deleted"):
+                self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+            self._set("selection", selection)
+            self._set("mark", mark)
+            self._set("state", "unfinished")
+            self._add(plan, 0, run, planned_s)
+
+    def begin_round(self, plan: Plan, selection: Selection, *, run: int, planned_s: float) -> int:
+        """Take the plan of a catch-up round; returns its number. Slices that are done leave the file."""
+        with self._transaction():
+            number = self.round + 1
+            self._db.execute("DELETE FROM slices WHERE done")
+            self._set("selection", selection)
+            self._set("state", "unfinished")
+            self._add(plan, number, run, planned_s)
+            return number
+
+    def _add(self, plan: Plan, number: int, run: int, planned_s: float) -> None:
+        self._set("round", number)
+        self._set("snapshot", plan.snapshot)
+        self._set("snapshot_s", planned_s)
+        self._set("warnings", list(dict.fromkeys([*self.warnings, *plan.warnings])))
+        self._set("incomplete", self.incomplete or plan.incomplete)
+        self._db.executemany(
+            "INSERT INTO slices (round, slice, run) VALUES (?, ?, ?)",
+            [(number, msgspec.json.encode(slice).decode(), run) for slice in plan.slices],
+        )
+
+    def forget(self) -> None:
+        """Drop the plan, so that the job begins anew; the history of its runs stays."""
+        with self._transaction():
+            self._db.execute("DELETE FROM slices")
+            self._set("state", "new")
+
+    def complete(self) -> None:
+        """Everything planned was carried over."""
+        with self._transaction():
+            if self._db.execute("SELECT 1 FROM slices WHERE NOT done").fetchone():
+                raise AssertionError("a job with open slices isn't complete")
+            self._set("state", "complete")
+
+    # -- slices and accounts ------------------------------------------------------------------------------------
+
+    def open_slices(self, run: int) -> list[OpenSlice]:
+        """The slices that aren't done, in the order of their planning."""
+        return [
+            OpenSlice(
+                number=number,
+                slice=msgspec.json.decode(slice, type=Slice),
+                position=msgspec.json.decode(position) if position is not None else None,
+                begun_before=planned_by < run,
+            )
+            for number, slice, position, planned_by in self._rows(
+                "SELECT number, slice, position, run FROM slices WHERE NOT done ORDER BY number"
+            )
+        ]
+
+    def slices_left(self) -> tuple[int, int]:
+        """How many slices of the round are open, and how many it has."""
+        ((left, all),) = self._rows("SELECT coalesce(sum(NOT done), 0), count(*) FROM slices")
+        return int(left), int(all)
+
+    def commit(self, commit: Commit, *, run: int) -> None:
+        """Note that everything up to a position is durable in the target, with the accounts of it."""
+        for counts in commit.counts.values():
+            if not counts.adds_up:
+                raise AssertionError(f"the accounts of a batch don't add up: {counts}")
+        with self._transaction():
+            self._db.execute(
+                "UPDATE slices SET position = ? WHERE number = ?",
+                (msgspec.json.encode(commit.position).decode(), commit.slice),
+            )
+            self._count(commit.counts)
+            self._db.executemany(
+                "DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled] if self.has_set_aside() else []
+            )
+            self._keep(commit.set_aside, run)
+            for kind, ids in commit.remarks.items():
+                self._remark(kind, ids)
+            if commit.deleted:
+                self._set("deleted", self.deleted + commit.deleted)
+
+    def has_set_aside(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
+
+    def _count(self, counts: Mapping[str, Counts]) -> None:
+        self._db.executemany(
+            """INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace) DO UPDATE SET
+            read = read + excluded.read, written = written + excluded.written, present = present + excluded.present,
+            differing = differing + excluded.differing, rejected = rejected + excluded.rejected,
+            filtered = filtered + excluded.filtered, size_bytes = size_bytes + excluded.size_bytes""",
+            [
+                (name, c.read, c.written, c.present, c.differing, c.rejected, c.filtered, c.size_bytes)
+                for name, c in counts.items()
+            ],
+        )
+
+    def _remark(self, kind: str, ids: Sequence[str]) -> None:
+        rows = self._rows("SELECT documents, examples FROM remarks WHERE kind = ?", kind)
+        documents, examples = (rows[0][0], msgspec.json.decode(rows[0][1])) if rows else (0, [])
+        examples = [*examples, *ids][:_REMARK_EXAMPLES]
+        self._db.execute(
+            "INSERT OR REPLACE INTO remarks VALUES (?, ?, ?)",
+            (kind, documents + len(ids), msgspec.json.encode(examples).decode()),
+        )
+
+    def end_slice(self, number: int) -> None:
+        """Note that a slice was read to its end and carried over."""
+        with self._transaction():
+            self._db.execute("UPDATE slices SET done = 1 WHERE number = ?", (number,))
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """The accounts by namespace."""
+        rows = self._rows("SELECT namespace, read, written, present, differing, rejected, filtered, size_bytes FROM accounts")
+        return {
+            row[0]: Counts(
+                read=row[1],
+                written=row[2],
+                present=row[3],
+                differing=row[4],
+                rejected=row[5],
+                filtered=row[6],
+                size_bytes=row[7],
+            )
+            for row in rows
+        }
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        return {str(kind): int(documents) for kind, documents in self._rows("SELECT kind, documents FROM remarks")}
+
+    def remark_examples(self, kind: str) -> list[str]:
+        """Some ids of the documents that a remark was made on."""
+        rows = self._rows("SELECT examples FROM remarks WHERE kind = ?", kind)
+        return list(msgspec.json.decode(rows[0][0])) if rows else []
+
+    # -- documents set aside ------------------------------------------------------------------------------------
+
+    def count_set_aside(self, kind: str) -> int:
+        return int(self._rows("SELECT count(*) FROM set_aside WHERE kind = ?", kind)[0][0])
+
+    def set_aside(self, kind: str) -> Iterator[SetAside]:
+        """The documents of a kind in the order of their ids, read a few at a time."""
+        last = ""
+        while True:
+            rows = self._rows(
+                "SELECT kind, id, namespace, reason, form, source_index, body FROM set_aside "
+                "WHERE kind = ? AND id > ? ORDER BY id LIMIT 50",
+                kind,
+                last,
+            )
+            if not rows:
+                return
+            for kind_, id, namespace, reason, form, index, body in rows:
+                yield SetAside(
+                    kind=kind_,
+                    id=id,
+                    namespace=namespace,
+                    reason=reason,
+                    form=Form(form) if form else None,
+                    index=index,
+                    body=zlib.decompress(body),
+                )
+            last = rows[-1][1]
+
+    def reasons(self, kind: str) -> list[tuple[str, int]]:
+        """How many documents were set aside for which reason, the most frequent first."""
+        return [
+            (str(reason), int(count))
+            for reason, count in self._rows(
+                "SELECT reason, count(*) AS n FROM set_aside WHERE kind = ? GROUP BY reason ORDER BY n DESC", kind
+            )
+        ]
+
+    def among_differing(self, documents: Sequence[Document]) -> frozenset[str]:
+        """Which of these documents are listed as differing; their ids."""
+        if not self._rows("SELECT 1 FROM set_aside WHERE kind = 'differing' LIMIT 1"):
+            return frozenset()
+        ids = msgspec.json.encode([document.id for document in documents]).decode()
+        rows = self._rows(
+            "SELECT id FROM set_aside WHERE kind = 'differing' AND id IN (SELECT value FROM json_each(?))", ids
+        )
+        return frozenset(str(row[0]) for row in rows)
+
+    def settle(
+        self,
+        ids: Sequence[str],
+        *,
+        moved: Mapping[str, Counts],
+        kept: Sequence[SetAside],
+        refused: Sequence[Rejection],
+        run: int,
+    ) -> None:
+        """Rejected documents `ids` were tried again: `moved` changes the accounts.
+
+        Those `refused` stay with their newest reason, those `kept` are set aside as something else, the rest leaves.
+        """
+        stays = {each.id: each.reason for each in refused}
+        with self._transaction():
+            self._db.executemany(
+                "DELETE FROM set_aside WHERE kind = 'rejected' AND id = ?", [(id,) for id in ids if id not in stays]
+            )
+            self._db.executemany(
+                "UPDATE set_aside SET reason = ? WHERE kind = 'rejected' AND id = ?",
+                [(reason, id) for id, reason in stays.items()],
+            )
+            self._keep(kept, run)
+            self._count(moved)
+
+    def _keep(self, documents: Sequence[SetAside], run: int) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (each.kind, each.id, each.namespace, each.reason, each.form, each.index, run, zlib.compress(each.body, 1))
+                for each in documents
+            ],
+        )

@@ -1,0 +1,418 @@
+"""The copy engine: slices in parallel, each batch read, converted, written, committed.
+
+A reader, a writer and a checkpoint enter, a `Report` leaves. Knows no store and no command line.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
+
+from migrator import forms
+from migrator.adapters.base import Batch, Description, Reader, WriteOutcome, Writer
+from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec, OpenSlice, SetAside
+from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted, LimitReached, MigratorError
+from migrator.records import LOSSES, Document, Rejection, Selection
+from migrator.report import Counts, Report, total
+
+_T = TypeVar("_T")
+
+
+class CopyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a copy goes about it."""
+
+    jobs: int = 4  # slices at once
+    slice_documents: int = 20_000
+    on_conflict: str = "skip"  # "skip", "overwrite", "fail"
+    max_rejects: int = 10_000
+    small_round: int = 1_000  # a catch-up round that read fewer documents is the last
+    most_rounds: int = 20
+
+
+class Progress:
+    """What a run has done so far, to be looked at by another thread at any time."""
+
+    def __init__(self) -> None:
+        self.phase = "planning"
+        self.counts = Counts()  # of the whole job
+        self.documents: int | None = None  # expected in all, as far as that is known
+        self.run_read = 0
+        self.began_s = time.monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, counts: Mapping[str, Counts]) -> None:
+        with self._lock:
+            for each in counts.values():
+                self.counts.add(each)
+                self.run_read += each.read
+
+
+Observer = Callable[[Progress], None]
+Tell = Callable[[str], None]
+
+
+def run_copy(
+    reader: Reader,
+    writer: Writer,
+    checkpoint: Checkpoint,
+    spec: JobSpec,
+    selection: Selection,
+    options: CopyOptions,
+    *,
+    stop: Stop,
+    observe: Observer = lambda progress: None,
+    tell: Tell = lambda message: None,
+    clock: Callable[[], float] = time.time,
+    dry_run: bool = False,
+) -> Report:
+    """Carry over everything selected, then what was stored or changed meanwhile, until that is little.
+
+    Goes on where the checkpoint stands. Raises what ended the run; everything committed until then stays.
+    """
+    source, target = reader.describe(), writer.describe()
+    _refuse_replaced_target(checkpoint, target, tell)
+    run = checkpoint.begin_run(spec, source, target)
+    copy = _Copy(reader, writer, checkpoint, options, run=run, stop=stop, observe=observe)
+    began_s = time.monotonic()
+    outcome = "failed"
+    try:
+        if checkpoint.state == "new":
+            planned_s = clock()
+            plan = reader.plan(selection, slice_documents=options.slice_documents)
+            copy.preflight(selection, tell)
+            mark = writer.mark()
+            writer.prepare()
+            checkpoint.begin(plan, selection, mark, run=run, planned_s=planned_s)
+            for warning in plan.warnings:
+                tell(warning)
+        elif checkpoint.state == "unfinished":
+            selection = checkpoint.selection
+            tell(f"resuming job {spec.id} at {copy.share_done()} (run {run})")
+        else:
+            tell(f"job {spec.id} was complete; carrying over what is new since (run {run})")
+        copy.expect(selection)
+        rounds = _run_rounds(copy, reader, checkpoint, selection, options, run, tell, clock)
+        writer.finish()
+        checkpoint.complete()
+        outcome = "complete"
+    except Interrupted:
+        outcome = "interrupted"
+        raise
+    except MigratorError as error:
+        outcome = str(error)
+        raise
+    finally:
+        checkpoint.end_run(run, outcome, read=copy.progress.run_read)
+    return make_report(
+        checkpoint,
+        spec,
+        source,
+        target,
+        run=run,
+        rounds=rounds,
+        run_read=copy.progress.run_read,
+        duration_s=time.monotonic() - began_s,
+        state="dry run" if dry_run else "complete",
+    )
+
+
+def _run_rounds(
+    copy: _Copy,
+    reader: Reader,
+    checkpoint: Checkpoint,
+    selection: Selection,
+    options: CopyOptions,
+    run: int,
+    tell: Tell,
+    clock: Callable[[], float],
+) -> int:
+    """Run what is planned, then catch-up rounds; at least one begins after the bulk was read. Returns how many."""
+    rounds = 0
+    if checkpoint.state == "unfinished":
+        copy.run_slices()
+    while reader.abilities.catches_up and rounds < options.most_rounds:
+        planned_s = clock()
+        plan = reader.catch_up(checkpoint.snapshot, selection, slice_documents=options.slice_documents)
+        for warning in plan.warnings:
+            tell(warning)
+        checkpoint.begin_round(plan, selection, run=run, planned_s=planned_s)
+        rounds += 1
+        if copy.run_slices() < options.small_round:
+            break
+    return rounds
+
+
+def _refuse_replaced_target(checkpoint: Checkpoint, target: Description, tell: Tell) -> None:
+    """Notice a target that was emptied or replaced since the last run; then the job begins anew."""
+    if checkpoint.state == "new" or checkpoint.stores is None:
+        return
+    before = checkpoint.stores[1].identity
+    if not _still_there(before, target.identity):
+        tell(f"{target.location} was emptied or replaced since the last run of this job; it is filled anew")
+        checkpoint.forget()
+
+
+def _still_there(before: object, now: object) -> bool:
+    """Whether everything that an identity named is still the same; what came in addition doesn't matter."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(name in now and _still_there(value, now[name]) for name, value in before.items())
+    return before == now
+
+
+def make_report(
+    checkpoint: Checkpoint,
+    spec: JobSpec,
+    source: Description,
+    target: Description,
+    *,
+    run: int,
+    rounds: int,
+    run_read: int,
+    duration_s: float,
+    state: str,
+) -> Report:
+    """The report of a job as its checkpoint stands."""
+    remarks = checkpoint.remarks
+    return Report(
+        job=spec.id,
+        run=run,
+        state=state,
+        source=source,
+        target=target,
+        counts=checkpoint.counts,
+        rejected=checkpoint.count_set_aside("rejected"),
+        differing=checkpoint.count_set_aside("differing"),
+        remarks=remarks,
+        left_behind=checkpoint.incomplete or bool(LOSSES & remarks.keys()),
+        deleted=checkpoint.deleted,
+        rounds=rounds,
+        caught_up_to=checkpoint.snapshot_s,
+        run_read=run_read,
+        duration_s=duration_s,
+        warnings=checkpoint.warnings,
+    )
+
+
+class _Copy:
+    """One run: the workers, and what they share."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        checkpoint: Checkpoint,
+        options: CopyOptions,
+        *,
+        run: int,
+        stop: Stop,
+        observe: Observer,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._checkpoint = checkpoint
+        self._options = options
+        self._run = run
+        self._stop = stop
+        self._observe = observe
+        self._mark = checkpoint.mark
+        self._rejected = 0
+        self._known: set[str] = set()  # namespaces that this run has written
+        self.progress = Progress()
+
+    def preflight(self, selection: Selection, tell: Tell) -> None:
+        for finding in self._writer.preflight(selection.exact_namespaces() or ()):
+            tell(finding)
+
+    def expect(self, selection: Selection) -> None:
+        """Fill in what the progress needs to show a share and the time left."""
+        self._mark = self._checkpoint.mark
+        self._rejected = self._checkpoint.count_set_aside("rejected")
+        self.progress.counts = total(self._checkpoint.counts.values())
+        self.progress.documents = self._reader.count(selection)
+
+    def share_done(self) -> str:
+        left, slices = self._checkpoint.slices_left()
+        return f"{100 * (slices - left) // max(slices, 1)} %"
+
+    def run_slices(self) -> int:
+        """Run every open slice of the checkpoint; returns how many documents they gave."""
+        before = self.progress.run_read
+        self.progress.phase = "copying" if self._checkpoint.round == 0 else f"catching up, round {self._checkpoint.round}"
+        waiting = deque(self._checkpoint.open_slices(self._run))
+        failures: list[BaseException] = []
+        workers = [
+            threading.Thread(target=self._work, args=(waiting, failures), name=f"copy-{number}", daemon=True)
+            for number in range(min(self._options.jobs, len(waiting)))
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.2)
+                self._observe(self.progress)
+        self._observe(self.progress)
+        if failures:
+            raise failures[0]
+        if self._stop.asked:
+            raise Interrupted("interrupted", exit_code=self._stop.exit_code or 130)
+        return self.progress.run_read - before
+
+    def _work(self, waiting: deque[OpenSlice], failures: list[BaseException]) -> None:
+        """Take slices until there are none. The first failure asks the other workers to stop."""
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+            while not self._stop.asked:
+                try:
+                    slice = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    self._copy_slice(slice, ahead)
+                except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
+                    failures.append(error)
+                    self._stop.ask()
+                    return
+
+    def _copy_slice(self, open: OpenSlice, ahead: ThreadPoolExecutor) -> None:
+        batches = self._reader.read(open.slice, open.position, self._checkpoint.selection)
+        for batch in _read_ahead(batches, ahead):
+            commit = self._carry(batch, open)
+            self._writer.flush()
+            self._note_target(commit)
+            self._checkpoint.commit(commit, run=self._run)
+            self.progress.add(commit.counts)
+            self._check_limits(commit)
+            if self._stop.asked:
+                return
+        self._checkpoint.end_slice(open.number)
+
+    def _note_target(self, commit: Commit) -> None:
+        """Keep the target's identity current: a namespace that comes for the first time may have made an index."""
+        new = {name for name, counts in commit.counts.items() if counts.written} - self._known
+        if new:
+            self._checkpoint.note_target(self._writer.describe())
+            self._known |= new
+
+    def _carry(self, batch: Batch, open: OpenSlice) -> Commit:
+        """Convert and write one batch; account for every document of it."""
+        refused: list[Rejection] = list(batch.rejections)
+        converted: list[Document] = []
+        form = self._writer.form
+        for document in batch.documents:
+            result = forms.convert(document, form) if form is not None else document
+            if isinstance(result, Document):
+                converted.append(result)
+            else:
+                refused.append(result)
+        outcome = self._write(converted, open) if converted else WriteOutcome()
+        return _account(batch, open.number, outcome, refused)
+
+    def _write(self, documents: Sequence[Document], open: OpenSlice) -> WriteOutcome:
+        """Write by the conflict rule.
+
+        The rule protects what was in the target before the job: what a catch-up round brings replaces what the bulk
+        read wrote, but never a document that is listed as differing. And where an earlier run may have written beyond
+        the slice's position, a differing document that was stored after the job's mark is our own older version.
+        """
+        replace = open.slice.replaces or self._options.on_conflict == "overwrite"
+        protected = self._checkpoint.among_differing(documents) if open.slice.replaces else frozenset()
+        if protected and self._options.on_conflict != "overwrite":
+            free = tuple(document for document in documents if document.id not in protected)
+            kept = tuple(document for document in documents if document.id in protected)
+            return self._writer.write(free, replace=True) + self._writer.write(kept, replace=False)
+        outcome = self._writer.write(documents, replace=replace)
+        if outcome.differing and open.begun_before and self._reader.abilities.rereads_newer:
+            ours = self._writer.stored_since(self._mark, outcome.differing)
+            older = tuple(document for document in outcome.differing if document.id in ours)
+            stays = tuple(document for document in outcome.differing if document.id not in ours)
+            outcome = msgspec.structs.replace(outcome, differing=stays)
+            if older:
+                outcome += self._writer.write(older, replace=True)
+        return outcome
+
+    def _check_limits(self, commit: Commit) -> None:
+        rejected = sum(each.kind == "rejected" for each in commit.set_aside)
+        differing = len(commit.set_aside) - rejected
+        self._rejected += rejected
+        if self._rejected > self._options.max_rejects:
+            raise LimitReached(
+                f"{self._rejected} documents were rejected, more than --max-rejects {self._options.max_rejects}; "
+                "look at them with `migrator status JOB --rejected`, mend the cause or raise the limit, and run again"
+            )
+        if differing and self._options.on_conflict == "fail":
+            raise LimitReached(
+                f"{commit.set_aside[0].id} is in the target already and differs (--on-conflict fail); "
+                "look at it, then run again with --restart and another rule"
+            )
+
+
+def _read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T]:
+    """Yield from an iterator while its next item is being made by another thread."""
+    upcoming: Future[_T | None] = ahead.submit(next, batches, None)
+    while (batch := upcoming.result()) is not None:
+        upcoming = ahead.submit(next, batches, None)
+        yield batch
+
+
+def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[Rejection]) -> Commit:
+    """Sort the documents of a batch by what became of them; raises `AssertionError` if any is unaccounted for."""
+    counts: dict[str, Counts] = defaultdict(Counts)
+    sources = {document.id: document for document in batch.documents}
+    for document in batch.documents:
+        count = counts[document.namespace]
+        count.read += 1
+        count.size_bytes += len(document.body)
+    for rejection in batch.rejections:
+        count = counts[rejection.namespace]
+        count.read += 1
+        count.size_bytes += len(rejection.body)
+    for namespace, filtered in batch.filtered.items():
+        counts[namespace].read += filtered
+        counts[namespace].filtered += filtered
+    set_aside: list[SetAside] = []
+    for document in outcome.written:
+        counts[document.namespace].written += 1
+    for document in outcome.present:
+        counts[document.namespace].present += 1
+    for document in outcome.differing:
+        counts[document.namespace].differing += 1
+        set_aside.append(_set_aside("differing", document, "another version is in the target", sources))
+    for rejection in chain(refused, outcome.rejected):
+        counts[rejection.namespace].rejected += 1
+        set_aside.append(_set_aside("rejected", rejection, rejection.reason, sources))
+    remarks: dict[str, list[str]] = defaultdict(list)
+    for document in chain(outcome.written, outcome.present):
+        for kind in document.remarks:
+            remarks[kind].append(document.id)
+    return Commit(
+        slice=slice,
+        position=batch.position,
+        counts=dict(counts),
+        set_aside=set_aside,
+        settled=[document.id for document in chain(outcome.written, outcome.present)],
+        remarks=remarks,
+        deleted=batch.deleted,
+    )
+
+
+def _set_aside(
+    kind: str, item: Document | Rejection, reason: str, sources: Mapping[str, Document]
+) -> SetAside:
+    """Keep the document as its source has it, whatever form it was refused in."""
+    kept = sources.get(item.id, item)
+    return SetAside(
+        kind=kind,
+        id=item.id,
+        namespace=item.namespace,
+        reason=reason,
+        body=kept.body,
+        form=kept.form,
+        index=kept.index,
+    )

@@ -1,0 +1,152 @@
+"""Jobs in the state folder: their identity, their lock, and where their checkpoint lies.
+
+    STATE/jobs/JOB/job.sqlite    the checkpoint
+    STATE/jobs/JOB/lock          held by the run; names it
+
+Knows nothing of what a checkpoint means.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+from migrator.engine.checkpoint import Checkpoint, JobSpec
+from migrator.errors import Locked, NotFound, UsageError
+
+_CHECKPOINT = "job.sqlite"
+_LOCK = "lock"
+
+
+def default_state() -> Path:
+    """The platform's folder for state, such as `~/.local/state/migrator`."""
+    return platformdirs.user_state_path("migrator")
+
+
+def job_id(source_identity: str, target_identity: str, selection: Mapping[str, Any]) -> str:
+    """The fingerprint of what is copied where: twelve hex digits.
+
+    Options that change the result aren't part of it: a job that was begun with others must be found, to be refused.
+    """
+    text = msgspec.json.encode([source_identity, target_identity, selection], order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+class Job:
+    """A job's folder while a run holds its lock."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint, lock: int) -> None:
+        self.folder = folder
+        self.checkpoint = checkpoint
+        self._lock = lock
+
+    def close(self) -> None:
+        self.checkpoint.close()
+        os.close(self._lock)
+
+
+def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
+    """Open or create a job and take its lock.
+
+    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written or the job was
+    begun with other options. With `restart` what an earlier run left is dropped.
+    """
+    folder = state / "jobs" / spec.id
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _take_lock(folder)
+    except OSError as error:
+        raise UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state") from error
+    try:
+        if restart:
+            for name in (_CHECKPOINT, f"{_CHECKPOINT}-wal", f"{_CHECKPOINT}-shm"):
+                (folder / name).unlink(missing_ok=True)
+        checkpoint = Checkpoint(folder / _CHECKPOINT)
+        found = checkpoint.spec
+        if found is not None and found.options != spec.options and checkpoint.state == "unfinished":
+            checkpoint.close()
+            raise UsageError(
+                f"job {spec.id} is half finished and was begun with {_options(found.options, spec.options)}; "
+                f"give the same options to go on (`{found.command}`), or --restart to begin anew"
+            )
+    except BaseException:
+        os.close(lock)
+        raise
+    return Job(folder, checkpoint, lock)
+
+
+def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*had, *given} if had.get(name) != given.get(name))
+    return ", ".join(f"{name}={had.get(name)} instead of {given.get(name)}" for name in names)
+
+
+def _take_lock(folder: Path) -> int:
+    """Lock the job for this process; the lock leaves with the process, however it ends."""
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise Locked(f"job {folder.name} is being run by {holder or 'another process'}; wait for it, or stop it") from None
+    os.ftruncate(lock, 0)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
+    return lock
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as `migrator status` lists it."""
+
+    id: str
+    folder: Path
+    running: str | None  # who holds its lock
+
+
+def list_jobs(state: Path) -> Iterator[JobView]:
+    """The jobs of a state folder, in the order of their ids."""
+    folder = state / "jobs"
+    if not folder.is_dir():
+        return
+    for job in sorted(folder.iterdir()):
+        if (job / _CHECKPOINT).exists():
+            yield JobView(id=job.name, folder=job, running=_holder(job))
+
+
+def _holder(folder: Path) -> str | None:
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
+    finally:
+        os.close(lock)
+    return None
+
+
+def find_job(state: Path, id: str) -> JobView:
+    """The job whose id begins with `id`. Raises `NotFound` where there is none or more than one."""
+    found = [job for job in list_jobs(state) if job.id.startswith(id)] if id else []
+    if len(found) != 1:
+        what = f"{len(found)} jobs begin with {id!r}" if found else f"there is no job {id!r}"
+        raise NotFound(f"{what} in {state}; `migrator status` lists them")
+    return found[0]
+
+
+def view_checkpoint(job: JobView) -> Checkpoint:
+    """The checkpoint of a job to look at, without its lock."""
+    return Checkpoint(job.folder / _CHECKPOINT)
+
+

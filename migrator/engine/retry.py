@@ -1,0 +1,109 @@
+"""Documents that were rejected are tried again, from the copies that the job kept.
+
+A checkpoint with rejected documents and a writer enter; what goes over leaves the set aside, what is refused again
+stays with its newest reason.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from migrator import forms
+from migrator.adapters.base import WriteOutcome, Writer
+from migrator.engine.checkpoint import Checkpoint, SetAside
+from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted
+from migrator.records import Document, Rejection, read_document
+from migrator.report import Counts
+
+_CHUNK_DOCUMENTS = 500
+_CHUNK_BYTES = 4_000_000
+
+
+class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the documents that were tried again."""
+
+    tried: int
+    written: int
+    present: int
+    differing: int
+    rejected: int
+
+
+def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: Stop) -> RetryOutcome:
+    """Try every rejected document of a job again; each chunk is committed before the next."""
+    total, tried = WriteOutcome(), 0
+    for chunk in _chunks(checkpoint.set_aside("rejected")):
+        if stop.asked:
+            raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+        outcome = _write(writer, chunk)
+        writer.flush()
+        tried += len(chunk)
+        checkpoint.settle(
+            [each.id for each in chunk],
+            moved=_moved(outcome),
+            kept=_still_differing(outcome, chunk),
+            refused=outcome.rejected,
+            run=run,
+        )
+        total += outcome
+    writer.finish()
+    return RetryOutcome(
+        tried=tried,
+        written=len(total.written),
+        present=len(total.present),
+        differing=len(total.differing),
+        rejected=len(total.rejected),
+    )
+
+
+def _chunks(kept: Iterable[SetAside]) -> Iterator[list[SetAside]]:
+    chunk: list[SetAside] = []
+    size_bytes = 0
+    for each in kept:
+        chunk.append(each)
+        size_bytes += len(each.body)
+        if len(chunk) >= _CHUNK_DOCUMENTS or size_bytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _write(writer: Writer, chunk: list[SetAside]) -> WriteOutcome:
+    documents: list[Document] = []
+    refused: list[Rejection] = []
+    for each in chunk:
+        found = read_document(each.id, each.body, each.form, index=each.index) if each.form else None
+        if isinstance(found, Document) and writer.form is not None:
+            found = forms.convert(found, writer.form)
+        if isinstance(found, Document):
+            documents.append(found)
+        else:
+            reason = found.reason if found else each.reason
+            refused.append(Rejection(each.id, reason, each.body, namespace=each.namespace, form=each.form))
+    outcome = writer.write(documents, replace=False) if documents else WriteOutcome()
+    return outcome + WriteOutcome(rejected=tuple(refused))
+
+
+def _moved(outcome: WriteOutcome) -> dict[str, Counts]:
+    """The change of the accounts: what was rejected is now something else."""
+    counts: dict[str, Counts] = defaultdict(Counts)
+    for name in ("written", "present", "differing"):
+        for document in getattr(outcome, name):
+            count = counts[document.namespace]
+            count.rejected -= 1
+            setattr(count, name, getattr(count, name) + 1)
+    return counts
+
+
+def _still_differing(outcome: WriteOutcome, chunk: list[SetAside]) -> list[SetAside]:
+    differing = {document.id for document in outcome.differing}
+    return [
+        msgspec.structs.replace(each, kind="differing", reason="another version is in the target")
+        for each in chunk
+        if each.id in differing
+    ]

@@ -1,0 +1,30 @@
+"""How a run is asked to stop, and how everything that waits hears of it."""
+
+from __future__ import annotations
+
+import threading
+
+from migrator.errors import Interrupted
+
+
+class Stop:
+    """A request to stop that every pause listens to. `exit_code` is 130 for SIGINT and 143 for SIGTERM."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.exit_code: int | None = None  # None: another worker failed
+
+    def ask(self, exit_code: int | None = None) -> None:
+        """Ask once or more; the first exit code stays."""
+        if self.exit_code is None:
+            self.exit_code = exit_code
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """Pause, but not longer than until the request; raises `Interrupted` then."""
+        if self._asked.wait(seconds):
+            raise Interrupted("stopped while waiting", exit_code=self.exit_code or 130)

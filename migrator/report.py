@@ -1,0 +1,132 @@
+"""The accounts of a run, and how they are told to people and machines.
+
+Counts enter, a table or JSON leaves. The one identity that everything is reconciled by:
+read = written + present + differing + rejected + filtered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.base import Description
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """The accounts of one namespace, or of all together."""
+
+    read: int = 0
+    written: int = 0
+    present: int = 0  # the same activation was in the target already
+    differing: int = 0  # another version was in the target, and stayed
+    rejected: int = 0  # couldn't be converted, or the target refused it
+    filtered: int = 0  # not an activation, or not selected
+    size_bytes: int = 0  # of the documents as the source holds them
+
+    def add(self, other: Counts) -> None:
+        self.read += other.read
+        self.written += other.written
+        self.present += other.present
+        self.differing += other.differing
+        self.rejected += other.rejected
+        self.filtered += other.filtered
+        self.size_bytes += other.size_bytes
+
+    @property
+    def adds_up(self) -> bool:
+        return self.read == self.written + self.present + self.differing + self.rejected + self.filtered
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    result = Counts()
+    for each in counts:
+        result.add(each)
+    return result
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did and where the job stands. `counts` are those of the whole job over all of its runs."""
+
+    job: str
+    run: int
+    state: str  # "complete", "unfinished", "dry run"
+    source: Description
+    target: Description
+    counts: Mapping[str, Counts]  # by namespace; "" holds what has none
+    rejected: int  # documents that are kept with the job as rejected
+    differing: int  # documents that are kept with the job as differing
+    remarks: Mapping[str, int]  # kinds of `records.REMARKS`
+    left_behind: bool  # something in the source wasn't carried over: attachments, conflicts, a closed index
+    deleted: int  # deletions seen in the source; never carried over
+    rounds: int  # catch-up rounds
+    caught_up_to: float | None  # epoch seconds: what was stored in the source before then is in the target
+    run_read: int  # documents read by this run alone
+    duration_s: float  # of this run
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> Counts:
+        return total(self.counts.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where some documents were rejected, differ or were left behind."""
+        return 3 if self.rejected or self.differing or self.left_behind else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values: the schema of `--json`, version 1."""
+        totals = self.totals
+        return {
+            "message_type": "report",
+            "schema": 1,
+            **msgspec.to_builtins(self),
+            "totals": msgspec.to_builtins(totals),
+            "adds_up": totals.adds_up,
+            "exit_code": self.exit_code,
+        }
+
+
+_COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
+
+
+def render_table(report: Report) -> str:
+    """The accounts as a table for a terminal, one line a namespace, the sum below."""
+    rows = [(name or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
+    shown = rows if len(rows) <= 40 else rows[:39]
+    if len(rows) > len(shown):
+        shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))
+    lines = [["namespace", *_COLUMNS, "bytes"]]
+    lines += [[name, *(f"{getattr(c, column):,}" for column in _COLUMNS), human_bytes(c.size_bytes)] for name, c in shown]
+    totals = report.totals
+    last = ["total", *(f"{getattr(totals, column):,}" for column in _COLUMNS), human_bytes(totals.size_bytes)]
+    widths = [max(len(line[column]) for line in [*lines, last]) for column in range(len(last))]
+
+    def row(cells: list[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+
+    rule = "-" * len(row(last))
+    return "\n".join([row(lines[0]), rule, *map(row, lines[1:]), rule, row(last)])
+
+
+def human_bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def human_duration(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {left:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,266 @@
+"""What every reader must do, whatever store it reads.
+
+An adapter's test subclasses `ReaderConformance` and supplies hooks that put and delete documents *past* the adapter.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
+from migrator.records import Document, Form, Selection
+from tests.documents import activation, activation_id
+
+ALL = Selection()
+
+
+class ReaderConformance:
+    """Subclasses give the hooks below; `reader` is opened with pages of few documents where it can be told."""
+
+    form: Form
+    holds_other_entities = True  # documents that aren't activations can stand beside them
+
+    def put(self, documents: Sequence[Document]) -> None:
+        """Store documents past the adapter, replacing what has the same id."""
+        raise NotImplementedError
+
+    def put_raw(self, id: str, body: bytes) -> None:
+        """Store any JSON object past the adapter."""
+        raise NotImplementedError
+
+    def delete(self, document: Document) -> None:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def reader(self) -> Reader:
+        raise NotImplementedError
+
+    # -- helpers ------------------------------------------------------------------------------------------------
+
+    def some(self, count: int, namespace: str = "guest", first: int = 0, **changes: Any) -> list[Document]:
+        return [activation(first + number, namespace, form=self.form, **changes) for number in range(count)]
+
+    def read_plan(self, reader: Reader, plan: Plan, selection: Selection = ALL) -> list[Batch]:
+        return [batch for slice in plan.slices for batch in reader.read(slice, None, selection)]
+
+    def read_all(self, reader: Reader, selection: Selection = ALL, *, slice_documents: int = 50) -> list[Batch]:
+        return self.read_plan(reader, reader.plan(selection, slice_documents=slice_documents), selection)
+
+    @staticmethod
+    def ids(batches: Sequence[Batch]) -> list[str]:
+        return [document.id for batch in batches for document in batch.documents]
+
+    # -- reading everything -------------------------------------------------------------------------------------
+
+    def test_empty_source_gives_no_documents(self, reader: Reader) -> None:
+        """A store without documents is read to its end without an error."""
+        self.put(self.some(1))
+        for document in self.some(1):
+            self.delete(document)
+        assert self.ids(self.read_all(reader)) == []
+
+    @pytest.mark.parametrize("count", [1, 99, 100, 101, 230])
+    def test_every_document_is_read_once(self, reader: Reader, count: int) -> None:
+        """However many there are, also around the size of the first page, each is given exactly once."""
+        documents = self.some(count)
+        self.put(documents)
+        assert sorted(self.ids(self.read_all(reader))) == sorted(document.id for document in documents)
+
+    def test_documents_of_all_namespaces_are_read(self, reader: Reader) -> None:
+        """Namespaces of every spelling fall into some slice."""
+        names = ["guest", "Guest", "guest-dev", "1digit", "a&b", "org-a.b-c", "zz", "äöü", "alice@example.com_dev", "a..b"]
+        documents = [document for at, name in enumerate(names) for document in self.some(7, name, first=100 * at)]
+        self.put(documents)
+        batches = self.read_all(reader, slice_documents=10)
+        assert sorted(self.ids(batches)) == sorted(document.id for document in documents)
+        assert {d.namespace for batch in batches for d in batch.documents} == set(names)
+
+    def test_body_is_what_the_source_holds(self, reader: Reader) -> None:
+        """The fields that are looked at are right and the body has every field, also unknown ones."""
+        (document,) = self.some(1, extra={"kept": [1, "two", None]})
+        self.put([document])
+        ((read,),) = [batch.documents for batch in self.read_all(reader) if batch.documents]
+        assert (read.namespace, read.name, read.start_ms, read.form) == ("guest", "hello", 1_700_000_000_000, self.form)
+        content = json.loads(read.body)
+        assert content["extra"] == {"kept": [1, "two", None]}
+        expected = json.loads(document.body)
+        assert {name: content[name] for name in expected} == expected
+
+    def test_odd_text_is_read_exactly(self, reader: Reader) -> None:
+        """Control characters, line separators, emoji and quotes come through."""
+        text = 'tab\t nul\u0000 line\u2028sep "quoted" back\\slash \x7f emoji😀 ünïcode'
+        (document,) = self.some(1, logs=[text])
+        self.put([document])
+        ((read,),) = [batch.documents for batch in self.read_all(reader) if batch.documents]
+        assert json.loads(read.body)["logs"] == [text]
+
+    def test_large_documents_are_read(self, reader: Reader) -> None:
+        """Documents of 300 kB among small ones are given like any other."""
+        documents = [*self.some(60), *self.some(12, first=60, logs=["x" * 300_000]), *self.some(60, first=72)]
+        self.put(documents)
+        assert sorted(self.ids(self.read_all(reader))) == sorted(document.id for document in documents)
+
+    def test_other_records_are_filtered_and_counted(self, reader: Reader) -> None:
+        """What isn't an activation is counted, not given and not rejected."""
+        if not self.holds_other_entities:
+            pytest.skip("this store holds activations only")
+        documents = self.some(5)
+        self.put(documents)
+        self.put_raw("guest/hello", b'{"entityType":"action","name":"hello","namespace":"guest"}')
+        self.put_raw("something", b'{"a":1}')
+        batches = self.read_all(reader)
+        assert sorted(self.ids(batches)) == sorted(document.id for document in documents)
+        assert sum(count for batch in batches for count in batch.filtered.values()) == 2
+        assert not [rejection for batch in batches for rejection in batch.rejections]
+
+    def test_unreadable_activation_is_rejected_alone(self, reader: Reader) -> None:
+        """An activation without a name is a rejection with its bytes; the others are given."""
+        documents = self.some(5)
+        self.put(documents)
+        id = f"guest/{activation_id(77)}"
+        self.put_raw(id, b'{"activationId":"%s","namespace":"guest","start":1}' % activation_id(77).encode())
+        batches = self.read_all(reader)
+        (rejection,) = [rejection for batch in batches for rejection in batch.rejections]
+        assert rejection.id == id
+        assert "name is missing" in rejection.reason
+        assert json.loads(rejection.body)["activationId"] == activation_id(77)
+        assert sorted(self.ids(batches)) == sorted(document.id for document in documents)
+
+    # -- slices and positions -----------------------------------------------------------------------------------
+
+    def test_reading_goes_on_from_every_position(self, reader: Reader) -> None:
+        """From the position of each batch the rest follows, nothing twice and nothing missing."""
+        self.put(self.some(240))
+        for slice in reader.plan(ALL, slice_documents=1000).slices:
+            batches = list(reader.read(slice, None, ALL))
+            for number, batch in enumerate(batches):
+                rest = self.ids(list(reader.read(slice, batch.position, ALL)))
+                assert rest == self.ids(batches[number + 1 :])
+
+    def test_plan_survives_a_checkpoint(self, reader: Reader) -> None:
+        """Slices, snapshot and positions are the same after JSON and after pickling."""
+        self.put(self.some(30))
+        plan = reader.plan(ALL, slice_documents=10)
+        assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
+        assert pickle.loads(pickle.dumps(plan)) == plan
+        positions: list[Token] = [batch.position for batch in self.read_plan(reader, plan)]
+        assert msgspec.json.decode(msgspec.json.encode(positions)) == positions
+        again = [msgspec.json.decode(msgspec.json.encode(slice), type=Slice) for slice in plan.slices]
+        assert sorted(self.ids([batch for slice in again for batch in reader.read(slice, None, ALL)])) == sorted(
+            document.id for document in self.some(30)
+        )
+
+    def test_slice_keys_are_unique(self, reader: Reader) -> None:
+        """Every slice of a plan has a name of its own."""
+        self.put(self.some(200))
+        keys = [slice.key for slice in reader.plan(ALL, slice_documents=20).slices]
+        assert len(keys) == len(set(keys))
+
+    # -- selection ----------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("selection", "expected"),
+        [
+            (Selection(namespaces=("guest",)), {"guest"}),
+            (Selection(namespaces=("gu*",)), {"guest", "guest-dev"}),
+            (Selection(namespaces=("guest", "other")), {"guest", "other"}),
+            (Selection(namespaces=("nobody",)), set()),
+        ],
+        ids=["name", "glob", "two", "none"],
+    )
+    def test_selection_by_namespace(self, reader: Reader, selection: Selection, expected: set[str]) -> None:
+        """Only the namespaces that were asked for are given, a prefix of a name isn't that name."""
+        for at, name in enumerate(["guest", "guest-dev", "other", "Guest"]):
+            self.put(self.some(5, name, first=10 * at))
+        batches = self.read_all(reader, selection)
+        assert {d.namespace for batch in batches for d in batch.documents} == expected
+        assert len(self.ids(batches)) == 5 * len(expected)
+
+    def test_selection_by_time(self, reader: Reader) -> None:
+        """`since` is inclusive, `until` exclusive."""
+        documents = self.some(30)
+        self.put(documents)
+        selection = Selection(since_ms=documents[10].start_ms, until_ms=documents[20].start_ms)
+        assert sorted(self.ids(self.read_all(reader, selection))) == sorted(d.id for d in documents[10:20])
+
+    def test_selection_by_name_and_path(self, reader: Reader) -> None:
+        """A name without a slash is the action's, one with a slash the path with or without the namespace."""
+        plain = self.some(3)
+        packaged = self.some(3, first=10, annotations=[{"key": "path", "value": "guest/slack/hello"}])
+        other = self.some(3, first=20, name="other", annotations=[{"key": "path", "value": "guest/other"}])
+        self.put([*plain, *packaged, *other])
+        found = {
+            name: len(self.ids(self.read_all(reader, Selection(names=(name,)))))
+            for name in ("hello", "slack/hello", "guest/slack/hello", "oth*", "nothing")
+        }
+        assert found == {"hello": 6, "slack/hello": 3, "guest/slack/hello": 3, "oth*": 3, "nothing": 0}
+
+    # -- catching up --------------------------------------------------------------------------------------------
+
+    def test_catch_up_gives_what_came_after_the_plan(self, reader: Reader) -> None:
+        """New and changed documents, and a namespace that appeared, are in the round after; deletions are counted."""
+        if not reader.abilities.catches_up:
+            pytest.skip("this store can't tell what changed")
+        documents = self.some(40)
+        self.put(documents)
+        plan = reader.plan(ALL, slice_documents=15)
+        new = [*self.some(10, first=100), *self.some(5, "appeared", first=200)]
+        changed = self.some(1, logs=["changed"])
+        self.put([*new, *changed])
+        self.delete(documents[5])
+        round_ = reader.catch_up(plan.snapshot, ALL, slice_documents=15)
+        assert all(slice.replaces for slice in round_.slices)
+        batches = self.read_plan(reader, round_)
+        assert {*self.ids(batches)} >= {document.id for document in [*new, *changed]}
+        latest = {d.id: d for batch in batches for d in batch.documents}[changed[0].id]
+        assert json.loads(latest.body)["logs"] == ["changed"]
+        quiet = reader.catch_up(round_.snapshot, ALL, slice_documents=15)
+        assert self.ids(self.read_plan(reader, quiet)) == []
+
+    def test_catch_up_goes_on_from_every_position(self, reader: Reader) -> None:
+        """A round that was cut short goes on like a slice of the bulk read."""
+        if not reader.abilities.catches_up:
+            pytest.skip("this store can't tell what changed")
+        self.put(self.some(1))
+        plan = reader.plan(ALL, slice_documents=1000)
+        self.put(self.some(230, first=10))
+        for slice in reader.catch_up(plan.snapshot, ALL, slice_documents=1000).slices:
+            batches = list(reader.read(slice, None, ALL))
+            for number, batch in enumerate(batches):
+                rest = set(self.ids(list(reader.read(slice, batch.position, ALL))))
+                assert rest == set(self.ids(batches[number + 1 :]))
+
+    def test_catch_up_keeps_to_the_selection(self, reader: Reader) -> None:
+        """What isn't selected isn't given by a round either."""
+        if not reader.abilities.catches_up:
+            pytest.skip("this store can't tell what changed")
+        self.put([*self.some(1), *self.some(1, "other", first=5)])
+        selection = Selection(namespaces=("guest",))
+        plan = reader.plan(selection, slice_documents=100)
+        self.put([*self.some(3, first=10), *self.some(3, "other", first=20)])
+        batches = self.read_plan(reader, reader.catch_up(plan.snapshot, selection, slice_documents=100), selection)
+        assert {d.namespace for batch in batches for d in batch.documents} == {"guest"}
+        assert len(self.ids(batches)) == 3
+
+    # -- the store itself ---------------------------------------------------------------------------------------
+
+    def test_count_is_the_number_of_documents_or_none(self, reader: Reader) -> None:
+        """The count that progress is shown against covers the activations."""
+        self.put(self.some(12))
+        count = reader.count(ALL)
+        assert count is None or count >= 12
+
+    def test_description_names_the_store(self, reader: Reader) -> None:
+        """Location, product and version are there; the identity is the same when asked twice."""
+        self.put(self.some(1))
+        first, second = reader.describe(), reader.describe()
+        assert first.location
+        assert first.product
+        assert first.version
+        assert first.identity == second.identity
