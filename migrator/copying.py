@@ -19,7 +19,8 @@ from migrator.adapters.retrying import Policy, RetryingReader, RetryingWriter
 from migrator.adapters.throttled import ThrottledReader
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import CopyOptions, Observer, Tell, run_copy
-from migrator.engine.jobs import default_state, job_id, open_job
+from migrator.engine.jobs import default_state, find_job, job_id, open_job, view_checkpoint
+from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.stopping import Stop
 from migrator.errors import UsageError
 from migrator.locations import Store
@@ -213,3 +214,47 @@ def _template_words(template: TemplateOptions) -> Sequence[str]:
     for name, value in msgspec.to_builtins(template).items():
         words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
     return words
+
+
+def retry_rejected(
+    job: str,
+    *,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    tell: Tell = lambda message: None,
+) -> RetryOutcome:
+    """Try the rejected documents of a job again, from the copies that the job kept.
+
+    `job` is the id or its beginning. Documents that go over leave the job's rejected ones. Raises `NotFound`,
+    `Locked` and what the target raises.
+    """
+    stop = stop or Stop()
+    state = state or default_state()
+    view = find_job(state, job)
+    checkpoint = view_checkpoint(view)
+    spec = checkpoint.spec
+    checkpoint.close()
+    if spec is None:
+        raise UsageError(f"job {view.id} never began; nothing was rejected")
+    target = _resolve(spec.target, "target", tell)
+    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    writer = RetryingWriter(open_writer(target), policy)
+    try:
+        writer.describe()
+        opened = open_job(state, spec)
+        try:
+            stores = opened.checkpoint.stores
+            assert stores is not None
+            run = opened.checkpoint.begin_run(spec, *stores)
+            outcome = "failed"
+            try:
+                result = retry_set_aside(writer, opened.checkpoint, run=run, stop=stop)
+                outcome = "rejected documents tried again"
+                return result
+            finally:
+                opened.checkpoint.end_run(run, outcome, read=0)
+        finally:
+            opened.close()
+    finally:
+        writer.close()

@@ -1,0 +1,151 @@
+"""`migrator status`: jobs, how far they are, and what to do next."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from migrator.commands.options import examples, json_option, state_option
+from migrator.engine.checkpoint import SetAside
+from migrator.engine.jobs import JobView, default_state, find_job, view_checkpoint
+from migrator.engine.overview import JobStatus, all_jobs, job_status
+from migrator.errors import UsageError
+from migrator.report import human_bytes, human_duration
+
+
+@click.command(
+    "status",
+    epilog=examples(
+        "migrator status",
+        "migrator status 3f9a",
+        "migrator status 3f9a --rejected > rejected.ndjson",
+        "migrator status --json | jq -r 'select(.state != \"complete\") | .next'",
+    ),
+)
+@click.argument("job", required=False)
+@click.option("--rejected", is_flag=True, help="Export the documents that were rejected, with reasons, as NDJSON.")
+@click.option("--differing", is_flag=True, help="Export the documents of which the target holds another version.")
+@state_option
+@json_option
+def status_command(job: str | None, rejected: bool, differing: bool, state: Path | None, as_json: bool) -> None:
+    """Show jobs, how far they are, and what to do next.
+
+    JOB is the id of a job or its beginning; without it all jobs are listed. An exported line holds the id, the
+    reason, and the document as its source has it.
+    """
+    folder = state or default_state()
+    if (rejected or differing) and job is None:
+        raise UsageError("--rejected and --differing export the documents of one job; name it (`migrator status` lists them)")
+    if job is None:
+        _list(folder, as_json)
+        return
+    view = find_job(folder, job)
+    if rejected or differing:
+        for kind in [name for name, wanted in (("rejected", rejected), ("differing", differing)) if wanted]:
+            _export(view, kind)
+        return
+    status = job_status(view)
+    if as_json:
+        click.echo(msgspec.json.encode(status).decode())
+    else:
+        _show(status)
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    found = False
+    for status in all_jobs(folder):
+        found = True
+        if as_json:
+            click.echo(msgspec.json.encode(status).decode())
+            continue
+        counts = status.totals
+        click.echo(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selected(status)}")
+        click.echo(
+            f"              read {counts.read:,}, written {counts.written:,}, present {counts.present:,}, "
+            f"differing {status.differing:,}, rejected {status.rejected:,}"
+        )
+        click.echo(f"              next: {status.next}")
+    if not found and not as_json:
+        click.echo(f"no jobs in {folder}")
+
+
+def _state(status: JobStatus) -> str:
+    if status.state == "complete":
+        return "complete"
+    done = 100 * (status.slices - status.slices_open) // max(status.slices, 1)
+    phase = "copying" if status.round == 0 else f"catching up, round {status.round}"
+    return f"{status.state} ({phase}, {done} % of the slices done)"
+
+
+def _selected(status: JobStatus) -> str:
+    parts = [f"{name}={value}" for name, value in status.selection.items() if value]
+    return f"  [{', '.join(parts)}]" if parts else ""
+
+
+def _show(status: JobStatus) -> None:
+    counts = status.totals
+    lines = [
+        ("job", status.job),
+        ("state", f"{_state(status)}{f', run by {status.holder}' if status.holder else ''}"),
+        ("source", status.source),
+        ("target", status.target),
+    ]
+    if _selected(status):
+        lines.append(("selection", _selected(status).strip("[] ")))
+    lines += [
+        ("slices", f"{status.slices_open} of {status.slices} open"),
+        ("read", f"{counts.read:,} documents, {human_bytes(counts.size_bytes)}, in {len(status.namespaces)} namespaces"),
+        ("written", f"{counts.written:,}"),
+        ("present", f"{counts.present:,}"),
+        ("differing", f"{counts.differing:,}"),
+        ("rejected", f"{counts.rejected:,}"),
+        ("filtered", f"{counts.filtered:,}"),
+    ]
+    if status.deleted:
+        lines.append(("deletions", f"{status.deleted:,} seen in the source, not carried over"))
+    if status.caught_up_to:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.caught_up_to))
+        known = "everything stored before" if status.state == "complete" else "the plan is of"
+        lines.append(("as of", f"{known} {moment}"))
+    for number, began_s, ended_s, outcome, read in status.runs[-5:]:
+        took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended"
+        lines.append((f"run {number}", f"{read:,} documents read, {took}"))
+    for reason, count in status.rejected_reasons:
+        lines.append(("reason", f"{count:,} × {reason}"))
+    for warning in status.warnings:
+        lines.append(("warning", warning))
+    lines.append(("next", status.next))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        click.echo(f"{name.ljust(width)}  {text}")
+
+
+def _export(view: JobView, kind: str) -> None:
+    checkpoint = view_checkpoint(view)
+    try:
+        for each in checkpoint.set_aside(kind):
+            sys.stdout.buffer.write(_line(each))
+        sys.stdout.buffer.flush()
+    finally:
+        checkpoint.close()
+
+
+def _line(each: SetAside) -> bytes:
+    """One NDJSON line; the document is embedded as it is where it is JSON, else as text."""
+    head = {
+        "id": each.id,
+        "kind": each.kind,
+        "namespace": each.namespace,
+        "reason": each.reason,
+        "form": each.form,
+        "index": each.index,
+    }
+    try:
+        body = msgspec.json.format(each.body, indent=-1)
+        return msgspec.json.encode({**head, "document": msgspec.Raw(body)}) + b"\n"
+    except (msgspec.DecodeError, RecursionError):
+        return msgspec.json.encode({**head, "document_text": each.body.decode(errors="backslashreplace")}) + b"\n"

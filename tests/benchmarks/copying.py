@@ -1,0 +1,115 @@
+"""How fast is the copy, how much processor time and memory does it take? Beside the bare-hands pump in the same run.
+
+Prints for each pair of runs the documents a second of both and their ratio, own processor seconds and peak memory.
+The goals: 0.9 of the pump, 5 s of processor time for 100,000 documents, 150 MB.
+
+usage: python -m tests.benchmarks.copying [--documents 200000] [--pairs 3] [--jobs 4]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from migrator.demo import samples, servers
+
+DATABASE = "whisk_local_activations"
+
+
+def request(method: str, url: str, body: bytes | None = None) -> Any:
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(asked, timeout=120) as answer:
+        return json.load(answer)
+
+
+def load(couchdb: str, documents: int) -> None:
+    request("PUT", f"{couchdb}/{DATABASE}")
+    made = samples.everyday(documents)
+    while chunk := list(islice(made, 2000)):
+        answer = request("POST", f"{couchdb}/{DATABASE}/_bulk_docs", b'{"docs":[' + b",".join(chunk) + b"]}")
+        assert not any("error" in item for item in answer)
+
+
+def clear(search: str) -> None:
+    request("DELETE", f"{search}/openwhisk-*")
+
+
+def count(search: str) -> int:
+    request("POST", f"{search}/_refresh")
+    return int(request("GET", f"{search}/openwhisk-*/_count")["count"])
+
+
+def measure(*words: str) -> tuple[str, float, float]:
+    """Run a command; returns its stdout, its processor seconds and its peak memory in MB."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = _wait(process.pid)
+        process.returncode = status
+    if status:
+        raise SystemExit(f"{words[2]} ended with status {status}")
+    return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+def _wait(pid: int) -> tuple[int, int, resource.struct_rusage]:
+    import os
+
+    return os.wait4(pid, 0)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--documents", type=int, default=200_000)
+    options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--jobs", type=int, default=4)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with (
+            servers.couchdb(folder=folder / "couchdb") as couchdb,
+            servers.elasticsearch("6.7.2", folder=folder / "elasticsearch") as search,
+        ):
+            print(f"loading {chosen.documents:,} documents into {couchdb.product} {couchdb.version}", flush=True)
+            load(couchdb.url, chosen.documents)
+            source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"
+            ratios: list[float] = []
+            for pair in range(chosen.pairs + 1):
+                printed, pump_processor_s, _ = measure(
+                    sys.executable, "-m", "tests.benchmarks.pump", str(couchdb.port), DATABASE, str(search.port)
+                )
+                pumped = json.loads(printed)
+                assert count(search.url) == chosen.documents
+                clear(search.url)
+                printed, processor_s, peak_mb = measure(
+                    *(sys.executable, "-m", "migrator", "copy", source, target, "--jobs", str(chosen.jobs)),
+                    *("--state", str(folder / f"state-{pair}"), "--json", "--quiet"),
+                )
+                report = json.loads(printed)
+                assert count(search.url) == chosen.documents == report["totals"]["written"]
+                clear(search.url)
+                pump_rate = pumped["documents"] / pumped["seconds"]
+                rate = chosen.documents / report["duration_s"]
+                per_100k = 100_000 / chosen.documents
+                print(
+                    f"{'warm-up' if pair == 0 else f'pair {pair}'}: pump {pump_rate:,.0f} documents/s "
+                    f"({pump_processor_s * per_100k:.1f} s processor per 100,000), copy {rate:,.0f} documents/s "
+                    f"({processor_s * per_100k:.1f} s, peak {peak_mb:.0f} MB), ratio {rate / pump_rate:.2f}",
+                    flush=True,
+                )
+                if pair:
+                    ratios.append(rate / pump_rate)
+            print(f"ratio to the pump: median {statistics.median(ratios):.2f} (goal 0.90)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""One copy, killed with SIGKILL at random moments and resumed each time: is the result that of an unbroken run?
+
+Copies the same documents twice, once in one go, once through the kills, and compares both targets document by
+document. Also counts what was sent twice (`present`), which should stay under two pages a worker for each kill.
+
+usage: python -m tests.benchmarks.killing [--documents 50000] [--kills 30] [--jobs 4] [--seed N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from migrator.adapters.opening import open_reader
+from migrator.copying import page_bytes
+from migrator.demo import servers
+from migrator.locations import parse_location
+from migrator.records import Selection
+from tests.benchmarks.copying import DATABASE, load, request
+
+
+def contents(location: str) -> dict[str, bytes]:
+    """Every document of a store by id."""
+    reader = open_reader(parse_location(location).store())
+    try:
+        plan = reader.plan(Selection(), slice_documents=100_000)
+        return {
+            document.id: document.body
+            for slice in plan.slices
+            for batch in reader.read(slice, None, Selection())
+            for document in batch.documents
+        }
+    finally:
+        reader.close()
+
+
+def indexed(search: str) -> int:
+    answer = request("GET", f"{search}/killed-*/_stats/indexing")
+    return int(answer["_all"]["primaries"].get("indexing", {}).get("index_total", 0))
+
+
+def main() -> int:
+    options = argparse.ArgumentParser()
+    options.add_argument("--documents", type=int, default=50_000)
+    options.add_argument("--kills", type=int, default=30)
+    options.add_argument("--jobs", type=int, default=4)
+    options.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    chosen = options.parse_args()
+    chance = random.Random(chosen.seed)
+    print(f"seed {chosen.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with (
+            servers.couchdb(folder=folder / "couchdb") as couchdb,
+            servers.elasticsearch("6.7.2", folder=folder / "elasticsearch") as search,
+        ):
+            load(couchdb.url, chosen.documents)
+            source = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}"
+            unbroken, killed = (
+                f"elasticsearch://127.0.0.1:{search.port}/?index-pattern={pattern}-%25s"
+                for pattern in ("unbroken", "killed")
+            )
+            base = [sys.executable, "-m", "migrator", "copy", source]
+            common = ["--state", str(folder / "state"), "--jobs", str(chosen.jobs), "--json", "--quiet"]
+            subprocess.run([*base, unbroken, *common], check=True, stdout=subprocess.DEVNULL)
+
+            moments = sorted(chance.randrange(chosen.documents) for _ in range(chosen.kills))
+            kills = 0
+            for number, moment in enumerate(moments, 1):
+                with subprocess.Popen([*base, killed, *common], stdout=subprocess.DEVNULL) as process:
+                    while process.poll() is None and indexed(search.url) < moment:
+                        time.sleep(0.005)
+                    # Somewhere inside what is in hand just then, not only right after an answer of the server.
+                    time.sleep(chance.random() * 0.3)
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGKILL)
+                        kills += 1
+                    process.wait()
+                print(f"kill {number}: {indexed(search.url):,} documents sent so far", flush=True)
+            ended = subprocess.run([*base, killed, *common], check=True, stdout=subprocess.PIPE, text=True)
+            totals = json.loads(ended.stdout)["totals"]
+            request("POST", f"{search.url}/_refresh")
+            expected, there = contents(unbroken), contents(killed)
+            page_documents = page_bytes(chosen.jobs) * len(expected) // sum(map(len, expected.values()))
+            allowed = 2 * page_documents * chosen.jobs
+            print(f"{kills} kills of one copy of {chosen.documents:,} documents with {chosen.jobs} workers")
+            print(f"accounts of the job: {totals}")
+            print(f"documents in the target: {len(there):,}, of the unbroken run: {len(expected):,}")
+            print(f"missing {len(expected.keys() - there.keys())}, extra {len(there.keys() - expected.keys())}, "
+                  f"different {sum(there[id] != body for id, body in expected.items() if id in there)}")
+            print(f"sent twice: {totals['present'] / max(kills, 1):,.0f} a kill (two pages a worker: {allowed:,})")
+            good = expected == there and totals["present"] <= allowed * kills
+            print("equal" if good else "NOT EQUAL")
+            return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""The engine on stores in memory: what is carried over, what is accounted for, and what a broken run leaves."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator import forms
+from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
+from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
+from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec
+from migrator.engine.copy import CopyOptions, run_copy
+from migrator.engine.retry import retry_set_aside
+from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted, LimitReached, Unavailable
+from migrator.records import Document, Form, Rejection, Selection
+from migrator.report import Report
+from tests.documents import activation
+
+SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
+
+
+class CutError(Exception):
+    """The process died here."""
+
+
+class World:
+    """A source, a target and a checkpoint file, and how to run a copy between them."""
+
+    def __init__(self, folder: Path, count: int = 230) -> None:
+        self.source = MemoryStore("a", Form.COUCHDB)
+        self.target = MemoryStore("b", Form.ELASTICSEARCH)
+        self.path = folder / "job.sqlite"
+        self.messages: list[str] = []
+        for number in range(count):
+            self.put(activation(number, "guest" if number % 3 else "whisk.system"))
+
+    def put(self, document: Document) -> None:
+        self.source.put(document.id, document.body)
+
+    def copy(
+        self,
+        *,
+        reader: Any = None,
+        writer: Any = None,
+        checkpoint: Checkpoint | None = None,
+        stop: Stop | None = None,
+        selection: Selection = Selection(),  # noqa: B008  a frozen value
+        **options: Any,
+    ) -> Report:
+        checkpoint = checkpoint or Checkpoint(self.path)
+        try:
+            return run_copy(
+                reader or MemoryReader(self.source, page_documents=10),
+                writer or MemoryWriter(self.target),
+                checkpoint,
+                SPEC,
+                selection,
+                CopyOptions(**{"jobs": 2, "slice_documents": 50, "small_round": 1, **options}),
+                stop=stop or Stop(),
+                tell=self.messages.append,
+            )
+        finally:
+            checkpoint.close()
+
+    def expected(self) -> dict[str, bytes]:
+        result = {}
+        for id, entry in self.source.entries.items():
+            if entry.body is not None and b"activationId" in entry.body:
+                converted = forms.convert(_document(id, entry.body), Form.ELASTICSEARCH)
+                assert isinstance(converted, Document)
+                result[id] = converted.body
+        return result
+
+    def there(self) -> dict[str, bytes | None]:
+        return {id: entry.body for id, entry in self.target.entries.items()}
+
+
+def _document(id: str, body: bytes) -> Document:
+    content = json.loads(body)
+    return Document(id, Form.COUCHDB, body, content["namespace"], content["name"], content["start"])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_everything_is_carried_over_and_accounted_for(world: World) -> None:
+    """All activations arrive in the form of the target; other documents are filtered; the accounts add up."""
+    world.source.put("_design/x", b'{"_id":"_design/x","views":{}}')
+    report = world.copy()
+    assert world.there() == world.expected()
+    totals = report.totals
+    assert (totals.read, totals.written, totals.filtered, totals.adds_up) == (231, 230, 1, True)
+    assert report.counts["guest"].written + report.counts["whisk.system"].written == 230
+    assert report.exit_code == 0
+
+
+def test_copy_again_carries_over_what_is_new(world: World) -> None:
+    """After completion the same job reads only what was stored since."""
+    world.copy()
+    world.put(activation(1000))
+    report = world.copy()
+    assert report.run_read == 1
+    assert report.run == 2
+    assert world.there() == world.expected()
+
+
+@pytest.mark.parametrize("cut_at", range(1, 32))
+def test_run_cut_after_each_commit_ends_like_an_unbroken_one(world: World, cut_at: int) -> None:
+    """Whichever commit was the last, the next run completes the copy and sends at most the open pages twice."""
+    commits = 0
+
+    class Cut(Checkpoint):
+        def commit(self, commit: Commit, *, run: int) -> None:
+            nonlocal commits
+            commits += 1
+            if commits >= cut_at:
+                raise CutError
+            super().commit(commit, run=run)
+
+    if cut_at <= 25:
+        with pytest.raises(CutError):
+            world.copy(checkpoint=Cut(world.path))
+    else:
+        world.copy(checkpoint=Cut(world.path))
+    report = world.copy()
+    assert world.there() == world.expected()
+    totals = report.totals
+    assert totals.adds_up
+    assert totals.written + totals.present == 230
+    assert totals.present <= 20
+    assert report.exit_code == 0
+
+
+def test_rejected_documents_are_kept_with_reason(world: World) -> None:
+    """A document that can't be converted is set aside as the source has it; the others arrive; exit code 3."""
+    bad = activation(5000)
+    world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
+    report = world.copy()
+    assert report.rejected == 1
+    assert report.exit_code == 3
+    checkpoint = Checkpoint(world.path)
+    (kept,) = checkpoint.set_aside("rejected")
+    assert kept.id == bad.id
+    assert kept.form is Form.COUCHDB
+    assert kept.body == world.source.get(bad.id)
+    assert "annotations" in kept.reason
+    checkpoint.close()
+    assert len(world.there()) == 230
+
+
+def test_differing_documents_stay_and_are_listed(world: World) -> None:
+    """What was in the target before isn't overwritten; equal documents are present; exit code 3."""
+    same, other = activation(1, form=Form.ELASTICSEARCH), activation(2, form=Form.ELASTICSEARCH, logs=["other"])
+    world.target.put(same.id, same.body)
+    world.target.put(other.id, other.body)
+    report = world.copy()
+    assert (report.totals.present, report.totals.differing, report.differing, report.exit_code) == (1, 1, 1, 3)
+    assert world.target.get(other.id) == other.body
+
+
+def test_overwrite_replaces_differing_documents(world: World) -> None:
+    """With `overwrite` the target has the source's version."""
+    other = activation(2, form=Form.ELASTICSEARCH, logs=["other"])
+    world.target.put(other.id, other.body)
+    report = world.copy(on_conflict="overwrite")
+    assert report.exit_code == 0
+    assert world.there() == world.expected()
+
+
+def test_fail_stops_at_the_first_differing_document(world: World) -> None:
+    """With `fail` the run ends with exit code 8 and the other version stays."""
+    other = activation(2, form=Form.ELASTICSEARCH, logs=["other"])
+    world.target.put(other.id, other.body)
+    with pytest.raises(LimitReached, match="differs") as raised:
+        world.copy(on_conflict="fail")
+    assert raised.value.exit_code == 8
+    assert world.target.get(other.id) == other.body
+
+
+def test_too_many_rejects_stop_the_run(world: World) -> None:
+    """`max_rejects` ends the run resumably; with a higher limit it goes on."""
+    for number in range(5000, 5030):
+        bad = activation(number)
+        world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
+    with pytest.raises(LimitReached, match="--max-rejects 10"):
+        world.copy(max_rejects=10)
+    report = world.copy()
+    assert report.rejected == 30
+    assert report.totals.written + report.totals.present == 230
+
+
+def test_changes_during_the_copy_are_caught_up(world: World) -> None:
+    """Documents stored and changed while the bulk is read are in the target in their newest version."""
+    changed = activation(1, logs=["changed"])
+    appeared = activation(900, "appeared")
+
+    class Busy(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            for number, batch in enumerate(super().read(slice, after, selection)):
+                yield batch
+                if number == 0 and not slice.replaces:
+                    world.put(changed)
+                    world.put(appeared)
+
+    report = world.copy(reader=Busy(world.source, page_documents=10))
+    assert world.there() == world.expected()
+    assert report.exit_code == 0
+    assert report.rounds >= 1
+
+
+def test_catch_up_leaves_a_differing_document_alone(world: World) -> None:
+    """A document that was in the target before and differs stays, also when it changes in the source meanwhile."""
+    other = activation(1, form=Form.ELASTICSEARCH, logs=["other"])
+    world.target.put(other.id, other.body)
+
+    class Busy(MemoryReader):
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Any:
+            world.put(activation(1, logs=["changed"]))
+            return super().catch_up(snapshot, selection, slice_documents=slice_documents)
+
+    report = world.copy(reader=Busy(world.source, page_documents=10), most_rounds=2)
+    assert world.target.get(other.id) == other.body
+    assert report.differing == 1
+
+
+def test_our_own_older_version_is_replaced_after_a_kill(world: World) -> None:
+    """A page written but not committed, whose document then changed, doesn't count as differing in the next run."""
+
+    class Cut(Checkpoint):
+        def commit(self, commit: Commit, *, run: int) -> None:
+            raise CutError
+
+    with pytest.raises(CutError):
+        world.copy(checkpoint=Cut(world.path))
+    for id in list(world.target.entries):
+        world.source.put(id, json.dumps({**json.loads(world.source.get(id) or b""), "logs": ["changed"]}).encode())
+    report = world.copy()
+    assert report.differing == 0
+    assert {json.loads(world.target.get(id) or b"")["logs"][0] for id in world.expected()} >= {"changed"}
+    for id, body in world.expected().items():
+        assert json.loads(world.target.get(id) or b"") == json.loads(body)
+
+
+def test_document_from_before_the_job_stays_differing_after_a_kill(world: World) -> None:
+    """A document that was in the target before the job isn't taken for our own older version."""
+    other = activation(1, form=Form.ELASTICSEARCH, logs=["other"])
+    world.target.put(other.id, other.body)
+
+    class Cut(Checkpoint):
+        def commit(self, commit: Commit, *, run: int) -> None:
+            raise CutError
+
+    with pytest.raises(CutError):
+        world.copy(checkpoint=Cut(world.path))
+    assert world.copy().differing == 1
+    assert world.target.get(other.id) == other.body
+
+
+def test_emptied_target_is_noticed_and_filled_anew(world: World) -> None:
+    """A target that was emptied after the job was complete is filled again, and that is said."""
+    world.copy()
+    world.target.clear()
+    report = world.copy()
+    assert world.there() == world.expected()
+    assert report.totals.written == 230
+    assert any("filled anew" in message for message in world.messages)
+
+
+def test_deletions_are_counted_and_not_carried_over(world: World) -> None:
+    """A document deleted in the source stays in the target; the report counts the deletion."""
+    world.copy()
+    gone = activation(1)
+    world.source.put(gone.id, None)
+    report = world.copy()
+    assert report.deleted == 1
+    assert world.target.get(gone.id) is not None
+
+
+def test_selection_is_fixed_when_the_job_begins(world: World) -> None:
+    """A run that resumes goes on with the selection of the run that began."""
+    stop = Stop()
+    until = Selection(until_ms=activation(100).start_ms)
+    with pytest.raises(CutError):
+        world.copy(writer=_CuttingWriter(world.target, after=3), selection=until, stop=stop)
+    report = world.copy(selection=Selection())
+    assert report.totals.written + report.totals.present == 100
+    assert report.totals.filtered == 130
+
+
+class _CuttingWriter(MemoryWriter):
+    """Dies before its n-th write."""
+
+    def __init__(self, store: MemoryStore, *, after: int) -> None:
+        super().__init__(store)
+        self._left = after
+        self._guard = threading.Lock()
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        with self._guard:
+            self._left -= 1
+            if self._left < 0:
+                raise CutError
+        return super().write(documents, replace=replace)
+
+
+def test_request_to_stop_ends_with_pages_committed(world: World) -> None:
+    """After a request to stop the pages in hand are committed, and nothing of them is sent again."""
+    stop = Stop()
+
+    class Stopping(_CuttingWriter):
+        def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+            if len(self._store.entries) > 60:
+                stop.ask(143)
+            return MemoryWriter.write(self, documents, replace=replace)
+
+    with pytest.raises(Interrupted) as raised:
+        world.copy(writer=Stopping(world.target, after=10**6), stop=stop)
+    assert raised.value.exit_code == 143
+    report = world.copy()
+    assert report.totals.present == 0
+    assert world.there() == world.expected()
+
+
+def test_failure_of_one_worker_ends_the_run_and_keeps_the_rest(world: World) -> None:
+    """What other workers wrote is committed; the error is the one that the worker had."""
+
+    class Failing(MemoryWriter):
+        def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+            if any(document.namespace == "whisk.system" for document in documents):
+                raise Unavailable("gone")
+            return super().write(documents, replace=replace)
+
+    with pytest.raises(Unavailable, match="gone"):
+        world.copy(writer=Failing(world.target))
+    assert world.copy().totals.written + len(world.there()) >= 230
+    assert world.there() == world.expected()
+
+
+def test_retry_brings_rejected_documents_over(world: World) -> None:
+    """Once the cause is gone, rejected documents are written from the job's own copies and leave its list."""
+
+    class Refusing(MemoryWriter):
+        def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+            refused = [d for d in documents if d.id.endswith("0")]
+            good = super().write([d for d in documents if d not in refused], replace=replace)
+            rejected = tuple(Rejection(d.id, "no", d.body, namespace=d.namespace, form=d.form) for d in refused)
+            return good + WriteOutcome(rejected=rejected)
+
+    report = world.copy(writer=Refusing(world.target))
+    assert report.rejected > 5
+    checkpoint = Checkpoint(world.path)
+    outcome = retry_set_aside(MemoryWriter(world.target), checkpoint, run=2, stop=Stop())
+    assert outcome.written == report.rejected
+    assert checkpoint.count_set_aside("rejected") == 0
+    assert all(counts.adds_up and counts.rejected == 0 for counts in checkpoint.counts.values())
+    checkpoint.close()
+    assert world.there() == world.expected()
+
+
+def test_retry_keeps_what_is_refused_again(world: World) -> None:
+    """A document that still can't go over stays, with the newest reason."""
+    bad = activation(5000)
+    world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
+    world.copy()
+    checkpoint = Checkpoint(world.path)
+    outcome = retry_set_aside(MemoryWriter(world.target), checkpoint, run=2, stop=Stop())
+    assert (outcome.tried, outcome.rejected) == (1, 1)
+    assert checkpoint.count_set_aside("rejected") == 1
+    checkpoint.close()
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 8])
+def test_any_number_of_workers_gives_the_same(world: World, jobs: int) -> None:
+    """The result doesn't depend on how many slices are carried at once."""
+    report = world.copy(jobs=jobs)
+    assert world.there() == world.expected()
+    assert report.totals.written == 230
+
+
+def test_observer_sees_the_progress(world: World) -> None:
+    """The progress that is shown ends with what the report says."""
+    seen: list[tuple[int, int | None]] = []
+    checkpoint = Checkpoint(world.path)
+    report = run_copy(
+        MemoryReader(world.source, page_documents=10),
+        MemoryWriter(world.target),
+        checkpoint,
+        SPEC,
+        Selection(),
+        CopyOptions(),
+        stop=Stop(),
+        observe=lambda progress: seen.append((progress.counts.read, progress.documents)),
+    )
+    checkpoint.close()
+    assert seen[-1] == (report.totals.read, 230)
+
+

@@ -1,0 +1,152 @@
+"""Jobs in the state folder: identity, lock, refusals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from migrator.adapters.base import Description, Plan, Slice
+from migrator.engine.checkpoint import FORMAT, Checkpoint, Commit, JobSpec
+from migrator.engine.jobs import find_job, job_id, list_jobs, open_job
+from migrator.engine.overview import job_status
+from migrator.errors import Locked, MigratorError, NotFound, UsageError
+from migrator.records import Selection
+from migrator.report import Counts
+
+STORE = Description(location="memory:a", product="memory", version="1", identity="a")
+
+
+def spec(**changes: Any) -> JobSpec:
+    return msgspec.structs.replace(
+        JobSpec(
+            id="0123456789ab",
+            source="a",
+            target="b",
+            source_identity="a",
+            target_identity="b",
+            options={"on-conflict": "skip"},
+            command="migrator copy a b",
+        ),
+        **changes,
+    )
+
+
+def begin(state: Path) -> None:
+    """Leave a half-finished job behind."""
+    job = open_job(state, spec())
+    run = job.checkpoint.begin_run(spec(), STORE, STORE)
+    plan = Plan(slices=(Slice(key="all", spec={}),), snapshot=1)
+    job.checkpoint.begin(plan, Selection(), None, run=run, planned_s=1.0)
+    job.close()
+
+
+def test_job_id_is_a_fingerprint() -> None:
+    """Source, target and selection make the id; the order of keys doesn't."""
+    one = job_id("a", "b", {"namespaces": ["x"], "since": None})
+    assert one == job_id("a", "b", {"since": None, "namespaces": ["x"]})
+    others = {job_id("a", "c", {}), job_id("b", "a", {}), job_id("a", "b", {"namespaces": ["y"]}), job_id("a", "b", {})}
+    assert len(others | {one}) == 5
+
+
+def test_second_process_is_refused_and_told_who_runs_it(tmp_path: Path) -> None:
+    """While one process holds the job another gets exit code 11 and the holder's process id."""
+    job = open_job(tmp_path, spec())
+    code = (
+        "from tests.engine.test_jobs import *\n"
+        "import sys\n"
+        "try: open_job(Path(sys.argv[1]), spec())\n"
+        "except Locked as error: print(error); sys.exit(error.exit_code)"
+    )
+    second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert second.returncode == 11, second.stderr
+    assert f"process {os.getpid()}" in second.stdout
+    job.close()
+    open_job(tmp_path, spec()).close()
+
+
+def test_lock_leaves_with_a_killed_process(tmp_path: Path) -> None:
+    """A run that was killed doesn't keep the job locked."""
+    code = (
+        "from tests.engine.test_jobs import *\n"
+        "import sys, time\n"
+        "job = open_job(Path(sys.argv[1]), spec()); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(Locked):
+            open_job(tmp_path, spec())
+        (view,) = [view for view in list_jobs(tmp_path) if view.running]
+        assert f"process {first.pid}" in str(view.running)
+        first.send_signal(signal.SIGKILL)
+    open_job(tmp_path, spec()).close()
+
+
+def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None:
+    """One line says which option differs and how to go on; `restart` begins anew."""
+    begin(tmp_path)
+    other = spec(options={"on-conflict": "overwrite"})
+    with pytest.raises(UsageError, match="on-conflict=skip instead of overwrite.*--restart"):
+        open_job(tmp_path, other)
+    job = open_job(tmp_path, other, restart=True)
+    assert job.checkpoint.state == "new"
+    job.close()
+
+
+def test_state_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """The message names the folder and the option that chooses another."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="can't be written.*--state"):
+        open_job(tmp_path / "file", spec())
+
+
+def test_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
+    """A format that isn't ours isn't guessed at."""
+    begin(tmp_path)
+    checkpoint = Checkpoint(tmp_path / "jobs" / "0123456789ab" / "job.sqlite")
+    with checkpoint._transaction():
+        checkpoint._set("format", FORMAT + 1)
+    checkpoint.close()
+    with pytest.raises(UsageError, match="another release"):
+        open_job(tmp_path, spec())
+
+
+def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    """A file that isn't a checkpoint gives one clear line."""
+    begin(tmp_path)
+    (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x" * 5000)
+    with pytest.raises(MigratorError, match="can't be used.*--restart"):
+        open_job(tmp_path, spec())
+
+
+def test_batch_that_does_not_add_up_is_never_committed(tmp_path: Path) -> None:
+    """The accounting identity is checked at every commit."""
+    begin(tmp_path)
+    checkpoint = Checkpoint(tmp_path / "jobs" / "0123456789ab" / "job.sqlite")
+    with pytest.raises(AssertionError, match="add up"):
+        checkpoint.commit(Commit(slice=1, position="x", counts={"guest": Counts(read=2, written=1)}), run=1)
+    assert checkpoint.counts == {}
+    checkpoint.close()
+
+
+def test_jobs_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
+    """As with git; an unknown id is exit code 10."""
+    begin(tmp_path)
+    assert find_job(tmp_path, "0123").id == "0123456789ab"
+    for wrong in ("ffff", ""):
+        with pytest.raises(NotFound):
+            find_job(tmp_path, wrong)
+
+
+def test_status_tells_how_to_go_on(tmp_path: Path) -> None:
+    """A half-finished job names its command."""
+    begin(tmp_path)
+    status = job_status(find_job(tmp_path, "0123"))
+    assert (status.state, status.slices_open, status.next) == ("unfinished", 1, "go on with: migrator copy a b")
