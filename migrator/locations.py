@@ -7,8 +7,13 @@ no connection.
 from __future__ import annotations
 
 import enum
+import ipaddress
+import re
+from urllib.parse import quote, unquote
 
 import msgspec
+
+from migrator.errors import UsageError
 
 
 class Secret:
@@ -41,6 +46,25 @@ class LoginKind(enum.StrEnum):
     IAM = "iam"  # Cloudant: an API key that IBM's token service exchanges
 
 
+LOGIN_SECRETS: dict[str, dict[LoginKind, str | None]] = {
+    "couchdb": {
+        LoginKind.NONE: None,
+        LoginKind.BASIC: "password",
+        LoginKind.SESSION: "password",
+        LoginKind.IAM: "api_key",
+    },
+    "elasticsearch": {
+        LoginKind.NONE: None,
+        LoginKind.BASIC: "password",
+        LoginKind.API_KEY: "api_key",
+        LoginKind.BEARER: "token",
+    },
+}
+"""The kinds of login that each kind of store knows, and what secret each takes."""
+
+WITH_USER = frozenset({LoginKind.BASIC, LoginKind.SESSION})
+
+
 class Login(msgspec.Struct, frozen=True, kw_only=True):
     kind: LoginKind = LoginKind.NONE
     user: str | None = None
@@ -71,9 +95,38 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     def base_urls(self) -> tuple[str, ...]:
         """The http(s) URL of each host, without a trailing slash."""
         scheme = "https" if self.secure else "http"
-        return tuple(
-            f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.path_prefix}" for host, port in self.hosts
-        )
+        return tuple(f"{scheme}://{_netloc(host, port)}{self.path_prefix}" for host, port in self.hosts)
+
+    @property
+    def printed(self) -> str:
+        """The location in its one spelling, without user and login; `parse_location` reads it back."""
+        return self._spelled(user=None, login=None)
+
+    @property
+    def identity(self) -> str:
+        """The same text for the same store, whatever its spelling, its user or the encryption of the connection.
+
+        Hosts are compared by name: `localhost` and `127.0.0.1`, or a cluster by other nodes, are different texts.
+        """
+        if self.kind == "memory":
+            return self.printed
+        hosts = ",".join(sorted({_netloc(host, port) for host, port in self.hosts}))
+        return f"{self.kind}://{hosts}{self.path_prefix}/{quote(self.database or self.index_pattern, safe='')}"
+
+    def _spelled(self, *, user: str | None, login: LoginKind | None) -> str:
+        if self.kind == "memory":
+            return f"memory:{self.database}"
+        userinfo = f"{quote(user, safe='')}@" if user else ""
+        hosts = ",".join(_netloc(host, port) for host, port in self.hosts)
+        parameters = [f"index-pattern={quote(self.index_pattern, safe='*')}"] if self.kind == "elasticsearch" else []
+        parameters += [f"login={login}"] if login else []
+        query = f"?{'&'.join(parameters)}" if parameters else ""
+        scheme = f"{self.kind}s" if self.secure else self.kind
+        return f"{scheme}://{userinfo}{hosts}{self.path_prefix}/{quote(self.database, safe='')}{query}"
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,3 +136,228 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     login: Login = Login()
     tls: Tls = Tls()
     name: str | None = None  # of the store in the configuration
+
+    @property
+    def typed(self) -> str:
+        """What an operator types to name this store again: its name, or the location with its user; never a secret."""
+        if self.name:
+            return self.name
+        # What the secret alone doesn't tell must be said.
+        login = self.login.kind if self.login.kind is LoginKind.SESSION else None
+        return self.location._spelled(user=self.login.user, login=login)
+
+
+class ParsedLocation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the text of a location says."""
+
+    location: Location
+    user: str | None = None
+    secret: Secret | None = None  # the password that stood in the text
+    login: LoginKind | None = None  # asked for by `?login=`
+
+    def store(self) -> Store:
+        """The store, with the login that the text itself holds."""
+        if self.secret is None:
+            return Store(location=self.location)
+        login = Login(kind=self.login or LoginKind.BASIC, user=self.user, secret=self.secret)
+        return Store(location=self.location, login=login)
+
+
+# -- from text --------------------------------------------------------------------------------------------------
+
+DEFAULT_INDEX_PATTERN = "openwhisk-%s"
+"""Source: `whisk.activation-store.elasticsearch.index-pattern` in OpenWhisk's `application.conf`."""
+
+_SCHEMES = {
+    "couchdb": ("couchdb", False),
+    "couchdbs": ("couchdb", True),
+    "elasticsearch": ("elasticsearch", False),
+    "elasticsearchs": ("elasticsearch", True),
+    "opensearch": ("elasticsearch", False),
+    "opensearchs": ("elasticsearch", True),
+}
+_PORTS = {"couchdb": 5984, "elasticsearch": 9200}
+_PARAMETERS = {"couchdb": ("login",), "elasticsearch": ("index-pattern", "login")}
+_SHAPES = {
+    "couchdb": "couchdb://USER@HOST:5984/DATABASE",
+    "elasticsearch": "elasticsearch://USER@HOST:9200/?index-pattern=openwhisk-%25s",
+}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", re.ASCII)
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
+_PARAMETER = re.compile(r"[A-Za-z_-]{1,30}", re.ASCII)
+_END_OF_AUTHORITY = re.compile(r"[/?#]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def parse_location(text: str) -> ParsedLocation:
+    """Take apart what an operator typed: `couchdb://user@host:5984/database`, `elasticsearch://host:9200`.
+
+    Raises `UsageError`, whose message repeats nothing that may be part of a login: in a URL that lacks an `@` or a
+    slash the password stands where a host or a port is looked for.
+    """
+    text = text.strip()
+    found = _SCHEME.match(text)
+    if found is None:
+        raise UsageError(
+            f"a location begins with its kind, and the name of a store has no such signs; write {_shapes()}"
+        )
+    scheme, rest = found[1].lower(), text[found.end() :]
+    if scheme == "memory" and not found[2]:
+        return _parse_memory(rest)
+    if scheme not in _SCHEMES or not found[2]:
+        raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
+    if _CONTROL.search(text):
+        raise UsageError(f"{scheme}://…: a control character, such as a line break, stands in the location")
+    kind, secure = _SCHEMES[scheme]
+    userinfo, rest = _split_userinfo(scheme, rest)
+    authority, path, query = _split(scheme, rest)
+    hosts = _parse_hosts(scheme, kind, authority)
+    where = f"{scheme}://{hosts[0][0]}"
+    segments = [unquote(segment) for segment in path.split("/") if segment]
+    parameters = _parse_query(where, kind, query)
+    database = pattern = ""
+    if kind == "couchdb":
+        if not segments:
+            raise UsageError(f"{where}: no database is named; write {_SHAPES[kind]}")
+        database = segments.pop()
+    else:
+        pattern = _parse_pattern(where, parameters.get("index-pattern", DEFAULT_INDEX_PATTERN))
+    user, colon, password = userinfo.partition(":")
+    location = Location(
+        kind=kind,
+        hosts=hosts,
+        secure=secure,
+        path_prefix="".join(f"/{quote(segment, safe='')}" for segment in segments),
+        database=database,
+        index_pattern=pattern,
+    )
+    return ParsedLocation(
+        location=location,
+        user=unquote(user) or None,
+        secret=Secret(unquote(password)) if colon and password else None,
+        login=_parse_login(where, kind, parameters.get("login")),
+    )
+
+
+def _shapes() -> str:
+    return " or ".join(_SHAPES.values())
+
+
+def _parse_memory(name: str) -> ParsedLocation:
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise UsageError("memory: names no store; write memory:NAME")
+    return ParsedLocation(location=Location(kind="memory", database=name))
+
+
+def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
+    import difflib
+
+    if scheme in ("http", "https"):
+        s = "s" if scheme == "https" else ""
+        return (
+            f"{scheme}://… doesn't say which kind of store it is; "
+            f"write couchdb{s}://HOST:PORT/DATABASE or elasticsearch{s}://HOST:PORT"
+        )
+    if scheme in _SCHEMES:
+        return f"{scheme}: is followed by two slashes; write {_SHAPES[_SCHEMES[scheme][0]]}"
+    if not slashes:  # `admin:password@host` looks like a scheme too
+        return f"a location begins with its kind, and the name of a store has no such signs; write {_shapes()}"
+    near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{scheme}://… is no known kind of store; {meant}known are {', '.join(_SCHEMES)}"
+
+
+def _split_userinfo(scheme: str, rest: str) -> tuple[str, str]:
+    """Cut at the last `@`, since passwords are typed with `@`, or with `/`, `?` and `#` in them.
+
+    Where a URL could be read in two ways it is refused: the wrong one would show the login to another host.
+    """
+    userinfo, at, after = rest.rpartition("@")
+    if not at:
+        return "", rest
+    user, _, password = userinfo.partition(":")
+    if end := _END_OF_AUTHORITY.search(userinfo):
+        # By the letter of RFC 3986 the authority ends here. Only where that leaves no host it surely doesn't.
+        could_be_host = "@" in userinfo[: end.start()] or _END_OF_AUTHORITY.search(user)
+        if could_be_host or re.match(r"\d{1,5}[/?#]", password) or re.search(r"\?[a-z-]+=", userinfo):
+            raise UsageError(
+                f"{scheme}://…: it can't be told which @ ends the login; "
+                "write @ as %40, / as %2F, ? as %3F and # as %23 everywhere else"
+            )
+    return userinfo, after
+
+
+def _split(scheme: str, rest: str) -> tuple[str, str, str]:
+    """Authority, path and query of what follows the login."""
+    if "#" in rest:
+        raise UsageError(f"{scheme}://…: a # has no meaning in a location; write it as %23")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    return authority, path, query
+
+
+def _parse_hosts(scheme: str, kind: str, authority: str) -> tuple[tuple[str, int], ...]:
+    if not authority:
+        raise UsageError(f"{scheme}://…: no host is named; write {_SHAPES[kind]}")
+    parts = authority.split(",")
+    if len(parts) > 1 and kind != "elasticsearch":
+        raise UsageError(f"{scheme}://…: several hosts are named; a CouchDB location takes one")
+    return tuple(_parse_host(scheme, kind, part) for part in parts)
+
+
+def _parse_host(scheme: str, kind: str, text: str) -> tuple[str, int]:
+    if match := re.fullmatch(r"\[([^\]]*)\](?::(.*))?", text):
+        try:
+            host, port = str(ipaddress.IPv6Address(unquote(match[1]))), match[2]
+        except ValueError:
+            raise UsageError(f"{scheme}://…: what stands in brackets is no IPv6 address") from None
+    elif text.count(":") > 1:
+        raise UsageError(
+            f"{scheme}://…: more than one colon in the host; write an IPv6 address as [::1], a login as USER@"
+        )
+    else:
+        name, colon, digits = text.partition(":")
+        host, port = name.lower().rstrip("."), digits if colon else None
+        if not _HOST.fullmatch(host):
+            raise UsageError(f"{scheme}://…: the host is missing or holds a character that host names don't have")
+    if port is None:
+        return host, _PORTS[kind]
+    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
+        raise UsageError(f"{scheme}://{host}: the port after the host is not a number from 1 to 65535")
+    return host, int(port)
+
+
+def _parse_query(where: str, kind: str, query: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in query.split("&") if query else ():
+        name, equals, value = part.partition("=")
+        if not equals or name not in _PARAMETERS[kind]:
+            shown = f"the parameter {name}" if equals and _PARAMETER.fullmatch(name) else "what stands after the ?"
+            raise UsageError(f"{where}: {shown} is unknown; known are {', '.join(_PARAMETERS[kind])}")
+        if name in found:
+            raise UsageError(f"{where}: {name} is given twice")
+        found[name] = unquote(value)
+    return found
+
+
+def _parse_pattern(where: str, pattern: str) -> str:
+    """The pattern as OpenWhisk uses it. Source: `ElasticSearchActivationStore`: `indexPattern.dropWhile(_ == '/')`."""
+    pattern = pattern.lstrip("/")
+    if not pattern:
+        raise UsageError(f"{where}: the index pattern is empty; OpenWhisk's own is {DEFAULT_INDEX_PATTERN}")
+    if pattern.count("%s") > 1 or "%" in pattern.replace("%s", ""):
+        raise UsageError(f"{where}: index pattern {pattern!r}: only one %s, for the namespace, can stand in it")
+    if pattern != pattern.lower():
+        raise UsageError(
+            f"{where}: index pattern {pattern!r} has upper-case letters; Elasticsearch refuses such indices"
+        )
+    return pattern
+
+
+def _parse_login(where: str, kind: str, text: str | None) -> LoginKind | None:
+    if text is None:
+        return None
+    known = LOGIN_SECRETS[kind]
+    if text not in tuple(known):
+        raise UsageError(f"{where}: login is one of {', '.join(known)}")
+    return LoginKind(text)

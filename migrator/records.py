@@ -130,7 +130,7 @@ def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _He
     try:
         fields = _fields.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        return rejection(f"not a JSON object that can be read: {error}")
+        return rejection(unreadable(error, body))
     if "activationId" not in fields and _string(fields.get("entityType", _MISSING)) != "activation":
         return None
     texts = {name: _string(fields.get(name, _MISSING)) for name in ("activationId", "namespace", "name")}
@@ -151,6 +151,22 @@ def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _He
         attachments=fields.get("_attachments"),
         conflicts=fields.get("_conflicts"),
     )
+
+
+def unreadable(error: Exception, body: bytes) -> str:
+    """Why JSON can't be taken apart, as a reason for a person. `error` is what `msgspec` raised."""
+    if isinstance(error, RecursionError):
+        return "nests too deeply to be read"
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8"
+    if isinstance(error, msgspec.ValidationError):
+        return f"is not a JSON object: {error}"
+    if _SURROGATE.search(body):  # msgspec says "truncated" of these
+        return "holds a lone surrogate escape (\\ud800 to \\udfff), which is no text"
+    return f"is not JSON: {error}"
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 
 def epoch_ms(raw: msgspec.Raw) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from migrator.adapters.base import Reader, Writer
 from migrator.errors import UsageError
 from migrator.locations import Store
+
+if TYPE_CHECKING:
+    from migrator.adapters.elasticsearch import TemplateOptions
 
 
 def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> Reader:
@@ -25,8 +30,8 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> Reader:
     raise UsageError(f"{kind}: activations can't be read from there")
 
 
-def open_writer(store: Store, *, template: object = None) -> Writer:
-    """Open a store to write to; nothing is asked of it yet. `template` is an Elasticsearch `TemplateOptions`."""
+def open_writer(store: Store, *, template: TemplateOptions | None = None) -> Writer:
+    """Open a store to write to; nothing is asked of it yet. `template` is for Elasticsearch only."""
     kind = store.location.kind
     if kind != "elasticsearch" and template is not None:
         raise UsageError("--index-template is for an Elasticsearch target")

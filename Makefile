@@ -1,0 +1,47 @@
+# Needs git, make and Python 3.11 or newer. Everything else goes into .venv.
+
+python := .venv/bin/python
+inputs := pyproject.toml $(wildcard constraints.txt)
+install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
+
+.PHONY: help setup demo test lint types bench clean
+
+help:  ## What can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+setup: .venv/.installed-test  ## Prepare .venv for development
+
+demo: .venv/.installed-demo  ## See it work, on real servers on this machine
+	@.venv/bin/migrator demo $(ARGS)
+
+test: lint types .venv/.jdk-tried  ## What CI runs: ruff, mypy, and pytest against real servers
+	@$(python) -m pytest $(ARGS)
+
+lint: .venv/.installed-test  ## ruff
+	@$(python) -m ruff check .
+
+types: .venv/.installed-test  ## mypy, strict
+	@$(python) -m mypy
+
+bench: .venv/.installed-test  ## Measure the speed of a copy
+	@$(python) -m tests.benchmarks.copying $(ARGS)
+
+clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed-demo: $(inputs)
+	@echo "Installing migrator, and what its local servers need, into .venv"
+	@scripts/prepare venv
+	@$(install) '.[demo]'
+	@touch $@
+
+.venv/.installed-test: $(inputs)
+	@echo "Installing migrator, its local servers and the tools for tests into .venv"
+	@scripts/prepare venv
+	@$(install) '.[demo,test]'
+	@touch $@ .venv/.installed-demo
+
+.venv/.jdk-tried: | .venv/.installed-test
+	@scripts/prepare jdk
+	@touch $@

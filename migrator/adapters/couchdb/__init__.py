@@ -1,0 +1,23 @@
+"""CouchDB, from 2.3 on, and Cloudant, as a source and as a target.
+
+The database and the login of a `Store` enter, a reader or a writer leaves. One code path for all versions.
+"""
+
+from __future__ import annotations
+
+from migrator.adapters.couchdb.client import Client
+from migrator.adapters.couchdb.reader import CouchDBReader
+from migrator.adapters.couchdb.writer import CouchDBWriter
+from migrator.locations import Store
+
+__all__ = ["CouchDBReader", "CouchDBWriter", "open_reader", "open_writer"]
+
+
+def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> CouchDBReader:
+    """Open a store to read from; nothing is asked of it yet. Pages aim at `page_bytes`."""
+    return CouchDBReader(Client(store), page_bytes=page_bytes)
+
+
+def open_writer(store: Store, *, bulk_bytes: int = 5_000_000) -> CouchDBWriter:
+    """Open a store to write to; nothing is asked of it yet. Requests have up to `bulk_bytes`."""
+    return CouchDBWriter(Client(store), bulk_bytes=bulk_bytes)

@@ -1,0 +1,395 @@
+"""Writes CouchDB as OpenWhisk would have: ids and bodies as they are, revisions given by the database.
+
+Documents in CouchDB form enter as `_bulk_docs` of their own bytes; what became of each leaves. What the database has
+already is fetched and compared. Knows nothing of retries: what the server puts off is handed back as `deferred`, and a
+request that it refuses as a whole is raised.
+
+About the document, or about the server? CouchDB refuses a whole request for one document that it can't take; it is
+the caller who finds out which. Of the results by item only the kinds in `_ABOUT_THE_DOCUMENT` reject one, and
+`forbidden` where a design document of this database checks what is written (`validate_doc_update`). `unauthorized`
+speaks of the user, and everything else of the server.
+
+CouchDB's own fields are left out: revisions mean nothing elsewhere, and a stub of an attachment can't be stored
+without its data (the reader's remark `attachments` says so).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+
+from migrator import forms
+from migrator.adapters.base import Abilities, Description, Token, WriteOutcome
+from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
+from migrator.adapters.couchdb.reader import describe
+from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
+from migrator.records import Document, Form, Rejection, read_document, unreadable
+
+_ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
+_IDS = 100  # asked for with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
+_ABOUT_THE_DOCUMENT = frozenset({"doc_validation", "document_too_large", "illegal_docid"})
+
+
+class _Result(msgspec.Struct, gc=False):
+    id: str
+    ok: bool = False
+    error: str | None = None
+    reason: str | None = None
+
+
+class _Value(msgspec.Struct, gc=False):
+    rev: str
+    deleted: bool = False
+
+
+class _Row(msgspec.Struct, gc=False):
+    key: str
+    value: _Value | None = None
+    doc: msgspec.Raw = msgspec.Raw(b"")
+    error: str | None = None
+
+
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+
+
+class _Changed(msgspec.Struct, gc=False):
+    id: str
+    deleted: bool = False
+
+
+class _Changes(msgspec.Struct):
+    results: list[_Changed]
+
+
+class _DesignRow(msgspec.Struct):
+    id: str
+    doc: dict[str, msgspec.Raw]
+
+
+class _DesignRows(msgspec.Struct):
+    rows: list[_DesignRow]
+
+
+class _User(msgspec.Struct):
+    name: str | None = None
+
+
+class _Session(msgspec.Struct):
+    user: _User = msgspec.field(name="userCtx", default_factory=_User)
+
+
+class _Security(msgspec.Struct):
+    cloudant: dict[str, list[str]] | None = None
+
+
+class _There(NamedTuple):
+    """What the database has under an id."""
+
+    rev: str
+    document: Document
+
+
+class _Sending(NamedTuple):
+    """A document on its way, as JSON; with the revision it replaces in it, if any."""
+
+    document: Document
+    body: bytes
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_rows = msgspec.json.Decoder(_Rows)
+_encode = msgspec.json.Encoder().encode
+
+
+class _Tally:
+    """An outcome in the making."""
+
+    def __init__(self) -> None:
+        self.written: list[Document] = []
+        self.present: list[Document] = []
+        self.differing: list[Document] = []
+        self.rejected: list[Rejection] = []
+        self.deferred: list[Document] = []
+        self.condition: MigratorError | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.written or self.present or self.differing or self.deferred)
+
+    def defer(self, document: Document, condition: MigratorError) -> None:
+        """A refused right is the condition that is told: it won't pass by itself."""
+        self.deferred.append(document)
+        if self.condition is None or isinstance(condition, AccessDenied):
+            self.condition = condition
+
+    def outcome(self) -> WriteOutcome:
+        return WriteOutcome(
+            written=tuple(self.written),
+            present=tuple(self.present),
+            differing=tuple(self.differing),
+            rejected=tuple(self.rejected),
+            deferred=tuple(self.deferred),
+            condition=self.condition,
+        )
+
+
+class CouchDBWriter:
+    """Writes activations into a database."""
+
+    abilities = Abilities(doubles=True)
+
+    def __init__(self, client: Client, *, bulk_bytes: int) -> None:
+        self.form: Form | None = Form.COUCHDB
+        self._client = client
+        self._bulk_bytes = bulk_bytes
+
+    def describe(self) -> Description:
+        return describe(self._client)
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""
+        where = self._client.location
+        if self._client.about().props.partitioned:
+            raise UsageError(f"{where} is a partitioned database, which takes no ids of OpenWhisk; name another one")
+        user = self._client.ask("_session", "get_session_information", _Session)
+        security = self._client.ask("_security", "get_security", _Security)
+        if user and user.user.name and security and security.cloudant is not None:
+            rights = security.cloudant.get(user.user.name, ["_writer"])
+            if not {"_writer", "_admin"}.intersection(rights):
+                raise AccessDenied(
+                    f"{where}: the user may not write (Cloudant's role _writer); grant it or take another"
+                )
+        findings = [
+            f"{name} checks what is written (validate_doc_update); documents that it forbids will be rejected"
+            for name in self._validators
+        ]
+        findings += [
+            f"namespace {name}: CouchDB takes no ids that begin with an underscore; its activations will be rejected"
+            for name in namespaces
+            if name.startswith("_")
+        ]
+        return findings
+
+    def prepare(self) -> None:
+        """Nothing to set up: OpenWhisk's views are OpenWhisk's to install."""
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        tally = _Tally()
+        waiting = [sending for document in documents if (sending := _sending(document, tally)) is not None]
+        try:
+            for _ in range(_ROUNDS):
+                conflicts = self._store(waiting, tally)
+                waiting = self._compare(conflicts, tally, replace=replace)
+                if not waiting:
+                    break
+        except MigratorError as condition:
+            # What went through is accounted for; without anything the caller may deal with it as a whole.
+            if tally.is_empty:
+                raise
+            self._defer_rest(documents, tally, condition)
+            return tally.outcome()
+        for sending in waiting:
+            changing = f"{self._client.location}: {sending.document.id} keeps changing while it is written"
+            tally.defer(sending.document, Unavailable(changing))
+        return tally.outcome()
+
+    def _store(self, sendings: Sequence[_Sending], tally: _Tally) -> list[Document]:
+        """Send requests; returns what the database has in another revision."""
+        conflicts: list[Document] = []
+        waiting = [sendings]
+        while waiting:
+            for part in split(waiting.pop(), self._bulk_bytes):
+                body = b'{"docs":[' + b",".join([sending.body for sending in part]) + b"]}"
+                try:
+                    results = self._results(part, self._client.bulk_docs(body))
+                except RequestRefused as refusal:
+                    if refusal.status != 413 or len(part) == 1 or "document_too_large" in str(refusal):
+                        raise
+                    # A proxy before the server takes less than the server does.
+                    self._bulk_bytes = max(1, min(self._bulk_bytes, len(body)) // 2)
+                    waiting.append(part)
+                    continue
+                for sending, result in zip(part, results, strict=True):
+                    self._account(sending.document, result, tally, conflicts)
+        return conflicts
+
+    def _results(self, part: Sequence[_Sending], answer: bytes) -> list[_Result]:
+        """The result of each document. CouchDB gives them in order, PouchDB doesn't."""
+        found: dict[str, list[_Result]] = defaultdict(list)
+        given: list[_Result] = self._client.understand(answer, list[_Result], "_bulk_docs")
+        for result in given:
+            found[result.id].append(result)
+        try:
+            results = [found[sending.document.id].pop(0) for sending in part]
+        except IndexError:
+            raise self._client.garbled("_bulk_docs", "not every document has a result") from None
+        if any(found.values()):
+            raise self._client.garbled("_bulk_docs", "it has results of documents that weren't sent")
+        return results
+
+    def _account(self, document: Document, result: _Result, tally: _Tally, conflicts: list[Document]) -> None:
+        if result.ok:
+            tally.written.append(document)
+            return
+        reason = f"{result.error}: {result.reason}"
+        text = f"{self._client.location}: {document.id}: {reason}"
+        if result.error == "conflict":
+            conflicts.append(document)
+        elif result.error in _ABOUT_THE_DOCUMENT or (result.error == "forbidden" and self._validators):
+            tally.rejected.append(_rejection(document, reason))
+        elif result.error in ("forbidden", "unauthorized"):
+            tally.defer(document, AccessDenied(f"{text}; check the rights of the user of the store"))
+        else:
+            tally.defer(document, Unavailable(text))
+
+    @cached_property
+    def _validators(self) -> tuple[str, ...]:
+        """The design documents of the database that may forbid a document."""
+        body = self._client.all_docs(low="_design/", high="_design0", limit=1000, with_docs=True)
+        found = self._client.understand(body, _DesignRows, "_all_docs")
+        return tuple(row.id for row in found.rows if "validate_doc_update" in row.doc)
+
+    def _compare(self, conflicts: Sequence[Document], tally: _Tally, *, replace: bool) -> list[_Sending]:
+        """Sort documents by what is stored in their place; returns those that shall be written after all."""
+        again: list[_Sending] = []
+        there = self._fetch(conflicts)
+        for document in conflicts:
+            found = there.get(document.id)
+            if found is None:  # deleted meanwhile
+                again.append(_Sending(document, _body(document)))
+            elif forms.same(document, found.document, doubles=True):
+                tally.present.append(document)
+            elif replace:
+                again.append(_Sending(document, _body(document, found.rev)))
+            else:
+                tally.differing.append(document)
+        return again
+
+    @staticmethod
+    def _defer_rest(documents: Sequence[Document], tally: _Tally, condition: MigratorError) -> None:
+        """Put off what isn't accounted for; an id may be among the documents more than once."""
+        kept = (*tally.written, *tally.present, *tally.differing, *tally.deferred)
+        accounted = Counter([*(document.id for document in kept), *(each.id for each in tally.rejected)])
+        for document in documents:
+            if accounted[document.id]:
+                accounted[document.id] -= 1
+            else:
+                tally.defer(document, condition)
+
+    # -- what is there ------------------------------------------------------------------------------------------
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
+        return {id: there.document for id, there in self._fetch(documents).items()}
+
+    def _fetch(self, documents: Sequence[Document]) -> dict[str, _There]:
+        """What is stored under the ids of documents, by id; deleted ones are absent."""
+        if not documents:
+            return {}
+        # What is there may be larger than what shall come; the answer is bounded all the same.
+        bound_bytes = 4 * sum(document.size_bytes for document in documents) + 1_000_000
+        ids = [document.id for document in documents]
+        try:
+            body = self._client.docs_by_id(ids, with_docs=True, bound_bytes=bound_bytes if len(ids) > 1 else None)
+            rows = self._client.decode_page(_rows, body, "_all_docs").rows
+        except (TooLarge, Undecodable):
+            # One of them can't be decoded, or they are too many: as with pages, ask for half.
+            if len(documents) > 1:
+                half = len(documents) // 2
+                return self._fetch(documents[:half]) | self._fetch(documents[half:])
+            return self._fetch_alone(documents[0])
+        if [row.key for row in rows] != ids:
+            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+        found: dict[str, _There] = {}
+        for document, row in zip(documents, rows, strict=True):
+            if row.error == "not_found" or (row.value is not None and row.value.deleted):
+                continue
+            stored = bytes(row.doc)
+            if row.error is not None or row.value is None or stored in (b"", b"null"):
+                raise self._client.garbled("_all_docs", f"{row.key} comes without its document: {row.error}")
+            found[document.id] = _There(row.value.rev, _as_stored(document, stored))
+        return found
+
+    def _fetch_alone(self, document: Document) -> dict[str, _There]:
+        """One stored document that no page can hold."""
+        stored = self._client.document(document.id)
+        rows = self._client.understand(self._client.docs_by_id([document.id], with_docs=False), _Rows, "_all_docs").rows
+        if stored is None or not rows or rows[0].value is None or rows[0].value.deleted:
+            return {}
+        return {document.id: _There(rows[0].value.rev, _as_stored(document, stored.strip()))}
+
+    def mark(self) -> Token:
+        return self._client.sequence()
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
+        assert isinstance(mark, str | int)
+        found: set[str] = set()
+        for first in range(0, len(documents), _IDS):
+            ids = [document.id for document in documents[first : first + _IDS]]
+            body = self._client.changes(mark, limit=len(ids), ids=ids)
+            changes = self._client.understand(body, _Changes, "_changes")
+            found.update(change.id for change in changes.results if not change.deleted)
+        return frozenset(found)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Nothing to wait for: an answer means that all is on disk.
+
+        Source: `delayed_commits` is off and gone since CouchDB 3; `Client.bulk_docs` overrides it before.
+        """
+
+    def finish(self) -> None:
+        """Nothing to make visible. `_ensure_full_commit` would say no more than the answers said."""
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def split(sendings: Sequence[_Sending], bulk_bytes: int) -> Iterator[Sequence[_Sending]]:
+    """Parts of about `bulk_bytes`, in order; a document that is larger stands alone."""
+    first, size_bytes = 0, 0
+    for at, sending in enumerate(sendings):
+        if at > first and size_bytes + len(sending.body) > bulk_bytes:
+            yield sendings[first:at]
+            first, size_bytes = at, 0
+        size_bytes += len(sending.body) + 1
+    if first < len(sendings):
+        yield sendings[first:]
+
+
+def _sending(document: Document, tally: _Tally) -> _Sending | None:
+    try:
+        return _Sending(document, _body(document))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        tally.rejected.append(_rejection(document, unreadable(error, document.body)))
+        return None
+
+
+def _body(document: Document, rev: str | None = None) -> bytes:
+    """A document as it is sent: under its id, without the fields that the source's CouchDB gave it."""
+    fields: dict[str, Any] = {"_id": document.id}
+    if rev is not None:
+        fields["_rev"] = rev
+    fields.update(
+        (name, raw) for name, raw in _fields.decode(document.body).items() if name not in forms.COUCHDB_FIELDS
+    )
+    return _encode(fields)
+
+
+def _rejection(document: Document, reason: str) -> Rejection:
+    return Rejection(
+        document.id, reason, document.body, namespace=document.namespace, form=document.form, index=document.index
+    )
+
+
+def _as_stored(document: Document, body: bytes) -> Document:
+    """What is stored in the place of a document, whatever it is."""
+    read = read_document(document.id, body, Form.COUCHDB)
+    return read if isinstance(read, Document) else msgspec.structs.replace(document, body=body)

@@ -1,0 +1,302 @@
+"""What will go wrong with a target, told before the first byte moves.
+
+The names of namespaces enter, sentences leave. Only looks; what the login may not look at is said in a sentence too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.indices import (
+    Index,
+    expressions,
+    index_name,
+    is_closed,
+    name_refusal,
+    resolve,
+    shard_states,
+)
+from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
+from migrator.errors import AccessDenied
+from migrator.records import Selection
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What the checks look at."""
+
+    client: Client
+    pattern: str
+    new: tuple[str, ...]  # indices that will be created, as far as they are known
+    there: Mapping[str, Index]  # indices that will be written to, or may be
+    settings: Mapping[str, str]  # of the cluster, by their full names
+    template: TemplateOptions | None
+
+
+_TEXT = ("activationId", "namespace", "name", "subject", "path", "version", "logs", "cause", "entityType")
+_WANTED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_TEXT, ("text", "keyword", "wildcard", "match_only_text")),
+    **dict.fromkeys(("start", "end", "updated", "duration"), ("long",)),
+    "@timestamp": ("date", "date_nanos"),
+    "publish": ("boolean",),
+    "annotations": ("object", "flattened", "flat_object"),
+    "response": ("object",),
+}
+"""Types of the top-level fields under which OpenWhisk's documents are taken and its queries work."""
+
+
+def findings(
+    client: Client, pattern: str, namespaces: Sequence[str], template: TemplateOptions | None
+) -> tuple[str, ...]:
+    """One sentence for each thing that will go wrong; empty where all is well."""
+    names = {namespace: index_name(pattern, namespace) for namespace in namespaces}
+    found = [
+        f"namespace {namespace!r}: {refusal}; its activations will be rejected, as OpenWhisk itself can't store them"
+        for namespace, name in names.items()
+        if (refusal := name_refusal(name))
+    ]
+    wanted = tuple(sorted({name for name in names.values() if name_refusal(name) is None}))
+    there, missing = resolve(client, wanted or expressions(pattern, Selection()))
+    if "%s" not in pattern and not there:
+        missing = (pattern,)
+    target = _Target(client, pattern, missing if wanted else (), there, {}, template)
+    try:
+        target = msgspec.structs.replace(target, settings=_cluster_settings(client))
+    except AccessDenied as denied:
+        found.append(f"{denied}; the limits of the cluster could not be looked at")
+    for check in _CHECKS:
+        try:
+            found += check(target)
+        except AccessDenied as denied:
+            found.append(f"not looked at: {denied}")
+    return tuple(found)
+
+
+def _template_stands(target: _Target) -> Iterator[str]:
+    if target.template and (differs := existing_differs(target.client, target.pattern, target.template)):
+        yield differs
+
+
+def _auto_creation(target: _Target) -> Iterator[str]:
+    """Source: `AutoCreateIndex`: true, false, or patterns of which the first that matches decides."""
+    rule = target.settings.get("action.auto_create_index", "true")
+    refused = [name for name in target.new if not _auto_creates(rule, name)]
+    if refused:
+        yield (
+            f"action.auto_create_index is {rule!r} and {_some(refused)} would have to be created; "
+            "create them or allow their names"
+        )
+
+
+def _auto_creates(rule: str, name: str) -> bool:
+    if rule.lower() in ("true", "false"):
+        return rule.lower() == "true"
+    for pattern in rule.strip("[]").split(","):
+        pattern = pattern.strip()  # noqa: PLW2901  the same pattern without its blanks
+        if fnmatch.fnmatchcase(name, pattern.lstrip("+-")):
+            return not pattern.startswith("-")
+    return False
+
+
+class _Health(msgspec.Struct):
+    active_shards: int
+    initializing_shards: int
+    unassigned_shards: int
+    number_of_data_nodes: int
+
+
+def _shards(target: _Target) -> Iterator[str]:
+    if not target.new:
+        return
+    older = target.client.server().is_typed
+    template = target.template or TemplateOptions()
+    primaries = template.shards or (5 if older else 1)
+    each = primaries * (1 + (1 if template.replicas is None else template.replicas))
+    health = target.client.ask("GET", "/_cluster/health", _Health, right="the cluster privilege monitor")
+    limit = int(target.settings.get("cluster.max_shards_per_node", 1000)) * health.number_of_data_nodes
+    used = health.active_shards + health.initializing_shards + health.unassigned_shards
+    needed = each * len(target.new)
+    if used + needed > limit:
+        yield (
+            f"{len(target.new)} new indices of {each} shards need {needed} shards; {used} of the {limit} that "
+            "cluster.max_shards_per_node allows are taken; raise it, or use --index-template with fewer --shards"
+        )
+
+
+def _blocks(target: _Target) -> Iterator[str]:
+    for name in ("cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete"):
+        if target.settings.get(name, "false") == "true":
+            yield f"the cluster takes no writes: {name} is true"
+    for path in index_paths(target.there):
+        answer = target.client.ask(
+            "GET",
+            f"/{path}/_settings?flat_settings=true",
+            dict[str, Any],
+            right="the index privilege view_index_metadata",
+        )
+        for name, index in answer.items():
+            settings = index["settings"]
+            for block in ("read_only_allow_delete", "read_only", "write"):
+                if str(settings.get(f"index.blocks.{block}", "false")) == "true":
+                    yield (
+                        f"index {name} takes no writes: index.blocks.{block} is true"
+                        + (" (a full disk sets it); free space" if block == "read_only_allow_delete" else "")
+                        + f'; clear it with PUT /{name}/_settings {{"index.blocks.{block}": null}}'
+                    )
+    states = shard_states(target.client, target.there)
+    for name in target.there:
+        if name not in states and is_closed(target.client, name):
+            yield f"index {name} is closed and takes no writes; open it with POST /{name}/_open"
+
+
+class _Space(msgspec.Struct):
+    total_in_bytes: int = 0
+    available_in_bytes: int = 0
+
+
+class _Disk(msgspec.Struct):
+    total: _Space
+
+
+class _NodeDisk(msgspec.Struct):
+    name: str
+    fs: _Disk
+
+
+class _NodeDisks(msgspec.Struct):
+    nodes: dict[str, _NodeDisk]
+
+
+def _disks(target: _Target) -> Iterator[str]:
+    if target.settings.get("cluster.routing.allocation.disk.threshold_enabled", "true") != "true":
+        return
+    prefix = "cluster.routing.allocation.disk.watermark.flood_stage"
+    stage = target.settings.get(prefix, "95%")
+    headroom = _bytes(target.settings.get(f"{prefix}.max_headroom", "-1"))
+    disks = target.client.ask(
+        "GET",
+        "/_nodes/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total",
+        _NodeDisks,
+        right="the cluster privilege monitor",
+    )
+    for node in disks.nodes.values():
+        space = node.fs.total
+        if stage.endswith("%"):
+            kept = int(space.total_in_bytes * (1 - float(stage[:-1]) / 100))
+            kept = min(kept, headroom) if headroom is not None and headroom >= 0 else kept
+        else:
+            kept = _bytes(stage) or 0
+        if space.total_in_bytes and space.available_in_bytes <= kept:
+            yield (
+                f"the disk of node {node.name} has {space.available_in_bytes // 2**20} MiB left, beyond the flood "
+                f"stage ({stage}): the server makes indices read-only; free space first"
+            )
+
+
+_UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
+
+
+def _bytes(text: str) -> int | None:
+    """The bytes of a size as settings spell it (`100gb`); None where it is something else."""
+    text = text.strip().lower()
+    number = text.rstrip("bkmgtp")
+    try:
+        return int(float(number) * _UNITS.get(text[len(number) :], 1))
+    except ValueError:
+        return None
+
+
+def _mappings(target: _Target) -> Iterator[str]:
+    typed = target.client.server().is_typed
+    for path in index_paths(target.there):
+        # Of a mapping of a thousand fields only the types at the top, which objects don't have.
+        found_paths = f"*.mappings.{'*.' if typed else ''}dynamic,*.mappings.{'*.' if typed else ''}properties.*.type"
+        answer = target.client.ask(
+            "GET",
+            f"/{path}/_mapping?filter_path={found_paths}",
+            dict[str, dict[str, Any]],
+            right="the index privilege view_index_metadata",
+        )
+        for name, index in answer.items():
+            mapping = index.get("mappings", {})
+            if typed and mapping:
+                if "_doc" not in mapping:
+                    yield f"index {name} has documents of type {', '.join(mapping)}; only _doc can be written"
+                    continue
+                mapping = mapping["_doc"]
+            if str(mapping.get("dynamic", "true")) == "strict":
+                yield f"index {name} refuses documents with fields that its mapping doesn't name (dynamic: strict)"
+            for field, types in _WANTED.items():
+                found = mapping.get("properties", {}).get(field)
+                kind = found.get("type", "object") if found else "object"
+                if found and kind not in types:
+                    yield (
+                        f"index {name} has mapped {field} as {kind}, not {types[0]}: documents will be refused or not "
+                        "found by OpenWhisk; index them anew under another mapping (--index-template)"
+                    )
+
+
+_PRIVILEGES = ("create_index", "index", "read", "monitor", "maintenance", "view_index_metadata")
+
+
+class _Privileges(msgspec.Struct):
+    has_all_requested: bool
+    index: dict[str, dict[str, bool]] = {}
+    cluster: dict[str, bool] = {}
+
+
+def _rights(target: _Target) -> Iterator[str]:
+    """Ask what the login may do; where there is no security, or OpenSearch's, there is nobody to ask."""
+    server = target.client.server()
+    if server.product != "Elasticsearch":
+        return
+    path = f"/{'_xpack/' if server.is_typed else ''}_security/user/_has_privileges"
+    major = int(server.version.partition(".")[0])
+    # From 7.9 on the right to write doesn't hold that of extending the mapping.
+    wanted = [*_PRIVILEGES, *(["auto_configure"] if major >= 8 else [])]
+    body = {
+        "cluster": ["monitor"],
+        "index": [{"names": [target.pattern.replace("%s", "*")], "privileges": wanted}],
+    }
+    answer = target.client.call("POST", path, body=msgspec.json.encode(body), accept=(400, 404, 405, 500))
+    if answer.status != 200:
+        return
+    found = target.client.understand(answer, _Privileges, path)
+    if not found.has_all_requested:
+        lacking = [name for name, granted in found.cluster.items() if not granted]
+        lacking += [name for rights in found.index.values() for name, granted in rights.items() if not granted]
+        yield f"the login lacks the rights {', '.join(sorted(lacking))} on {target.pattern.replace('%s', '*')}"
+
+
+_CHECKS: tuple[Callable[[_Target], Iterator[str]], ...] = (
+    _rights,
+    _template_stands,
+    _auto_creation,
+    _shards,
+    _blocks,
+    _disks,
+    _mappings,
+)
+
+
+def _cluster_settings(client: Client) -> dict[str, str]:
+    """The settings of the cluster in force, by their full names."""
+    answer = client.ask(
+        "GET",
+        "/_cluster/settings?include_defaults=true&flat_settings=true",
+        dict[str, dict[str, Any]],
+        right="the cluster privilege monitor",
+    )
+    merged: dict[str, Any] = {}
+    for level in ("defaults", "persistent", "transient"):  # the later ones win
+        merged |= answer.get(level, {})
+    return {name: ",".join(value) if isinstance(value, list) else str(value).lower() for name, value in merged.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,134 @@
+"""The index template that `--index-template` installs: a mapping under which OpenWhisk's queries work as before.
+
+OpenWhisk installs none: its fields are mapped by the first document that has them, and then a name such as
+`2024-01-01` can make `name` a date that refuses every other name. The template says beforehand what the fields come
+out as with ordinary documents, so that the order of arrival no longer decides what is refused:
+
+* strings are `text` with a `.keyword` of at most 256 characters, times are `long`, `@timestamp` is a `date`, as
+  OpenWhisk's list, count and scheduler ask for them (`match_phrase` on `namespace` and `path`, `match` on
+  `path.keyword`, `annotations.binding` and `name`, ranges on `start` and `@timestamp`, `avg` on `duration`);
+* no string is taken for a date;
+* of `annotations` only what OpenWhisk itself sets is searchable. Others are free: one function's annotation may be a
+  string and another's an object. They are kept in the document and not mapped, so they neither conflict nor use up
+  the number of fields.
+
+Source: the queries are those of OpenWhisk's `ElasticSearchActivationStore` and of its scheduler's
+`ElasticSearchDurationChecker`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.elasticsearch.client import Client, cause_of
+from migrator.errors import UsageError
+
+_TEXT: dict[str, Any] = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
+_LONG: dict[str, Any] = {"type": "long"}
+_BOOLEAN: dict[str, Any] = {"type": "boolean"}
+
+MAPPING: dict[str, Any] = {
+    "date_detection": False,
+    "properties": {
+        **dict.fromkeys(("activationId", "namespace", "name", "subject", "path", "cause", "version"), _TEXT),
+        **dict.fromkeys(("entityType", "logs"), _TEXT),
+        **dict.fromkeys(("start", "end", "updated", "duration"), _LONG),
+        "@timestamp": {"type": "date"},
+        "publish": _BOOLEAN,
+        "response": {"properties": {"statusCode": _LONG, "size": _LONG, "result": _TEXT}},
+        "annotations": {
+            "dynamic": False,
+            "properties": {
+                **dict.fromkeys(("path", "binding", "kind", "causedBy"), _TEXT),
+                **dict.fromkeys(("waitTime", "initTime"), _LONG),
+                **dict.fromkeys(("timeout", "topmost", "conductor"), _BOOLEAN),
+                "limits": {
+                    "dynamic": False,
+                    "properties": dict.fromkeys(("concurrency", "logs", "memory", "timeout"), _LONG),
+                },
+            },
+        },
+    },
+}
+
+
+class TemplateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the template sets besides the mapping; None leaves it to the server."""
+
+    shards: int | None = None
+    replicas: int | None = None
+    field_limit: int | None = None
+
+
+def template_name(pattern: str) -> str:
+    return f"migrator-{re.sub('[^a-z0-9.-]+', '-', pattern.replace('%s', '')).strip('-.')}"
+
+
+def install_template(client: Client, pattern: str, options: TemplateOptions) -> None:
+    """Install the template for the indices of a pattern; raises `UsageError` where another one has its name."""
+    if differs := existing_differs(client, pattern, options):
+        raise UsageError(differs)
+    path, body = _template(client, pattern, options)
+    right = "the cluster privilege manage_index_templates"
+    answer = client.call("PUT", path, body=msgspec.json.encode(body), accept=(400,), right=right)
+    if answer.status == 400:
+        raise UsageError(f"{client.location}: the server takes no such index template: {cause_of(answer.body)}")
+
+
+def existing_differs(client: Client, pattern: str, options: TemplateOptions) -> str | None:
+    """A sentence where a template of that name is there and says something else; None where the way is free."""
+    path, wanted = _template(client, pattern, options)
+    answer = client.call("GET", path, accept=(404,), right="the cluster privilege manage_index_templates")
+    if answer.status == 404:
+        return None
+    there = client.understand(answer, dict[str, Any], path)
+    if "index_templates" in there:
+        there = {each["name"]: each["index_template"] for each in there["index_templates"]}
+    found = there.get(template_name(pattern))
+    if found is None or all(_plain(found.get(part)) == _plain(each) for part, each in wanted.items()):
+        return None
+    return (
+        f"{client.location}: an index template {template_name(pattern)} is there and differs from what "
+        f"--index-template would install; look at GET {path}, delete it or leave the option out"
+    )
+
+
+def _template(client: Client, pattern: str, options: TemplateOptions) -> tuple[str, dict[str, Any]]:
+    """Where the template goes and what it says, as this version of the server takes it."""
+    if not pattern.replace("%s", ""):
+        raise UsageError("--index-template with the index pattern %s would change every new index of the server")
+    given = {
+        "number_of_shards": options.shards,
+        "number_of_replicas": options.replicas,
+        "mapping.total_fields.limit": options.field_limit,
+    }
+    settings = {f"index.{name}": value for name, value in given.items() if value is not None}
+    patterns = [pattern.replace("%s", "*")]
+    server = client.server()
+    # 6.x has only these templates; 7 takes them, and lets another tool's composable template win over them.
+    if server.product == "Elasticsearch" and server.version.startswith(("6.", "7.")):
+        mapping = {"_doc": MAPPING} if server.is_typed else MAPPING
+        legacy = {"index_patterns": patterns, "settings": settings, "mappings": mapping}
+        return f"/_template/{template_name(pattern)}", legacy
+    content = {"settings": settings, "mappings": MAPPING}
+    composable = {"index_patterns": patterns, "priority": 100, "template": content}
+    return f"/_index_template/{template_name(pattern)}", composable
+
+
+def _plain(value: Any) -> Any:
+    """A part of a template however a server spells it: settings nested or dotted, numbers and booleans as strings."""
+    if isinstance(value, dict):
+        flat: dict[str, Any] = {}
+        for name, inner in value.items():
+            plain = _plain(inner)
+            if isinstance(plain, dict):
+                flat |= {f"{name}.{below}": each for below, each in plain.items()}
+            else:
+                flat[name] = plain
+        return flat
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return str(value).lower()

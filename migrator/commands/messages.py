@@ -1,0 +1,81 @@
+"""What is told on stderr: notes, warnings and errors, one line each, as text or as JSON.
+
+Data goes to stdout and not through here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+_COLOURS = {"warning": "33", "error": "31"}
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """How messages are told. `quiet` drops notes; warnings and errors are always told."""
+
+    quiet: bool = False
+    as_json: bool = False
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            self._tell("info", text)
+
+    def warn(self, text: str) -> None:
+        self._tell("warning", text)
+
+    def error(self, text: str, *, exit_code: int) -> None:
+        self._tell("error", text, exit_code=exit_code)
+
+    def _tell(self, level: str, text: str, **more: int) -> None:
+        line = one_line(text)
+        if self.as_json:
+            time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            line = json.dumps({"time": time, "level": level, "message": line, **more}, ensure_ascii=False)
+        else:
+            line = {"info": "", "warning": paint("warning: ", "warning"), "error": "migrator: "}[level] + line
+        with suppress(BrokenPipeError):  # nobody listens any more; the exit code still tells
+            click.echo(line, err=True)
+
+
+current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # noqa: B039  a frozen value
+"""How messages of this command are told, as far as its options were read."""
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what would steer a terminal: it may hold what a server answered."""
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in joined)
+
+
+def paint(text: str, level: str) -> str:
+    """The text in the colour of its level, where stderr is a terminal and NO_COLOR isn't set."""
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return f"\033[{_COLOURS[level]}m{text}\033[0m"
+
+
+def without_logins(text: str) -> str:
+    """A message of a foreign library without the logins of URLs that may stand in it."""
+    return re.sub(r"://[^\s/?#]*@", "://…@", text)
+
+
+def without_words(text: str, words: Sequence[str], *, suspect: str = "://.*@") -> str:
+    """A message without those words of the command line, repeated in it, in which `suspect` sees a login."""
+    for word in words:
+        for part in (word, word.partition("=")[2]):
+            if re.search(suspect, part, re.DOTALL):
+                scheme = re.match(r"[a-z]+://", part)
+                for spelled in (part, repr(part)[1:-1]):
+                    text = text.replace(spelled, f"{scheme[0] if scheme else ''}…")
+    return text

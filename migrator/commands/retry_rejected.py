@@ -1,0 +1,60 @@
+"""`migrator retry-rejected`: try the rejected documents of a job again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    state_option,
+)
+
+
+@click.command(
+    "retry-rejected",
+    epilog=examples("migrator retry-rejected 3f9a", "migrator status 3f9a --rejected | jq -r .reason | sort | uniq -c"),
+)
+@click.argument("job")
+@click.option("--retry-for", type=float, default=300.0, show_default=True, metavar="SECONDS", help="As for copy.")
+@config_option
+@state_option
+@json_option
+@quiet_option
+@log_format_option
+def retry_rejected_command(
+    job: str,
+    retry_for: float,
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Try the rejected documents of JOB again, once their cause is gone.
+
+    They are taken from the copies that the job kept; the source isn't asked. What goes over leaves the list, what is
+    refused again stays with its newest reason. Exit codes: 0 all went over; 3 some didn't; others as for copy.
+    """
+    from migrator.commands import running
+    from migrator.copying import retry_rejected
+
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        outcome = retry_rejected(
+            job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say
+        )
+    if as_json:
+        click.echo(msgspec.json.encode(outcome).decode())
+    elif not quiet:
+        click.echo(
+            f"tried {outcome.tried:,}: written {outcome.written:,}, present {outcome.present:,}, "
+            f"differing {outcome.differing:,}, rejected again {outcome.rejected:,}"
+        )
+    sys.exit(3 if outcome.rejected or outcome.differing else 0)

@@ -1,0 +1,390 @@
+"""`migrator.toml` and the environment: named stores, where secrets come from, defaults of options.
+
+A name or a location as an operator typed it enters, a `Store` that can be opened leaves, with what the operator
+should be warned of. Opens no connection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import platformdirs
+
+from migrator import logins
+from migrator.errors import UsageError
+from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, parse_location
+
+Role = Literal["source", "target"]
+
+_STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+
+
+# -- the file ---------------------------------------------------------------------------------------------------
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table `[stores.NAME]`. Each secret has four spellings, of which at most one may be given."""
+
+    location: Secret  # it may hold a password
+    login: LoginKind | None = None
+    user: str | None = None
+    password: Secret | None = None
+    password_env: str | None = None
+    password_file: str | None = None
+    password_command: str | list[str] | None = None
+    api_key: Secret | None = None
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    api_key_command: str | list[str] | None = None
+    token: Secret | None = None
+    token_env: str | None = None
+    token_file: str | None = None
+    token_command: str | list[str] | None = None
+    iam_url: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    verify: bool = True
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table `[defaults]`: options of commands, by name. Each has a twin in the environment, `MIGRATOR_JOBS`."""
+
+    state: str | None = None
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    max_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_rejects: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    retry_for: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    log_format: Literal["text", "json"] | None = None
+
+
+_VALUES = {
+    "state": "a path",
+    "jobs": "a whole number from 1 to 64",
+    "max_rate": "a number of documents a second above 0",
+    "max_rejects": "a whole number, 0 or more",
+    "retry_for": "a number of seconds, 0 or more",
+    "log_format": "text or json",
+    "login": f"one of {', '.join(LoginKind)}",
+}
+"""What may stand there, for the keys that don't take just any text."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What `migrator.toml` says; `path` is None where there is none."""
+
+    path: Path | None = None
+    stores: Mapping[str, StoreSettings] = {}
+    defaults: Defaults = Defaults()
+    warnings: tuple[str, ...] = ()
+
+
+def places() -> tuple[Path, ...]:
+    """Where `migrator.toml` is looked for when neither `--config` nor MIGRATOR_CONFIG names it; the first counts."""
+    name = "migrator.toml"
+    return (Path(name), platformdirs.user_config_path("migrator") / name, Path("/etc/migrator") / name)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration: `path`, else MIGRATOR_CONFIG, else the first of `places`, else an empty one.
+
+    Raises `UsageError` with file and line where it can't be read or says something unknown.
+    """
+    if path is None and (named := environ.get("MIGRATOR_CONFIG")):
+        path = Path(named)
+    if path is None:
+        path = next((place for place in places() if place.exists()), None)
+    if path is None:
+        return Config()
+    try:
+        text = path.read_bytes().decode()
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"{path}: the configuration can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the configuration is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+    stores: dict[str, StoreSettings] = {}
+    for name in tables:
+        if name not in ("stores", "defaults"):
+            raise _refusal(path, text, [name], f"unknown{_meant(name, ('stores', 'defaults'))}")
+    for name, table in _table(path, text, tables, "stores").items():
+        if not _STORE_NAME.fullmatch(name):
+            where = ["stores", name]
+            raise _refusal(path, text, where, "a store's name is made of letters, digits, dots, dashes and underscores")
+        stores[name] = _convert(path, text, ["stores", name], table, StoreSettings)
+    defaults = _convert(path, text, ["defaults"], _table(path, text, tables, "defaults"), Defaults)
+    config = Config(path=path, stores=stores, defaults=defaults)
+    if any(_holds_secret(settings) for settings in stores.values()):
+        return msgspec.structs.replace(config, warnings=logins.open_to_others(path))
+    return config
+
+
+def _table(path: Path, text: str, tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise _refusal(path, text, [name], "must be a table")
+    return table
+
+
+def _convert(path: Path, text: str, where: Sequence[str], table: Any, type: type[Any]) -> Any:
+    """The values of one table; unknown keys and wrong types are refused without repeating a value."""
+    if not isinstance(table, dict):
+        raise _refusal(path, text, where, "must be a table")
+    known = type.__struct_fields__
+    for key in table:
+        if key not in known:
+            raise _refusal(path, text, [*where, key], f"unknown{_meant(key, known)}")
+    try:
+        return msgspec.convert(table, type, dec_hook=_decode_secret)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        key = re.match(r"\.(\w+)", place)
+        reason = f"give {_VALUES[key[1]]}" if key and key[1] in _VALUES else reason.replace(" | null", "")
+        raise _refusal(path, text, [*where, *([key[1]] if key else [])], reason) from None
+
+
+def _decode_secret(type: type[Any], value: Any) -> Any:
+    if type is not Secret or not isinstance(value, str):
+        raise ValueError("Expected `str`")
+    if not value:
+        raise ValueError("must not be empty")
+    return Secret(value)
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _refusal(path: Path, text: str, where: Sequence[str], reason: str) -> UsageError:
+    line = _line_of(text, where)
+    return UsageError(f"{path}{f':{line}' if line else ''}: {'.'.join(where)}: {reason}")
+
+
+def _line_of(text: str, where: Sequence[str]) -> int | None:
+    """The line of a key, or of its table; None where it is spelled in a way that isn't looked for."""
+    best: int | None = None
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\]]+)\]", line):
+            table = _keys(header[1])
+            if table == tuple(where):
+                return number
+            if table == tuple(where[: len(table)]):
+                best = number
+        elif (key := re.match(r"\s*([\w.\"'-]+)\s*=", line)) and (*table, *_keys(key[1])) == tuple(where):
+            return number
+    return best
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _holds_secret(settings: StoreSettings) -> bool:
+    return bool(settings.password or settings.api_key or settings.token or "@" in settings.location.reveal())
+
+
+# -- defaults ---------------------------------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """The default of an option, and where it comes from: an environment variable or the file."""
+
+    value: Any
+    origin: str
+
+
+def settings(config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, Setting]:
+    """What environment (first) and file (second) say of options, by the names of `Defaults`; the rest is absent."""
+    found: dict[str, Setting] = {}
+    for field in msgspec.structs.fields(Defaults):
+        variable = f"MIGRATOR_{field.name.upper()}"
+        value = getattr(config.defaults, field.name)
+        if text := environ.get(variable):
+            try:
+                value = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError:
+                raise UsageError(f"{variable}={text!r}: give {_VALUES[field.name]}") from None
+            found[field.name] = Setting(value, f"environment {variable}")
+        elif value is not None:
+            if field.name == "state":
+                value = str(_beside(config, value))
+            found[field.name] = Setting(value, "file")
+    return found
+
+
+def _beside(config: Config, name: str) -> Path:
+    """A path of the configuration: relative to the folder of the file that names it."""
+    folder = config.path.parent if config.path else Path()
+    return folder / Path(name).expanduser()
+
+
+# -- stores -----------------------------------------------------------------------------------------------------
+
+
+def resolve(
+    text: str, role: Role, config: Config | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[Store, list[str]]:
+    """The store that a name or a location means, with its login, and what the operator must be warned of.
+
+    A named store takes its login from the configuration alone; the login of a plain location comes from its text or
+    from the variables of its role (MIGRATOR_SOURCE_PASSWORD). Without `config` it is loaded from where it is found.
+    Raises `UsageError`.
+    """
+    if config is None:
+        config = load(environ=environ)
+    if text in config.stores:
+        return _named_store(text, config, environ)
+    if _STORE_NAME.fullmatch(text):
+        raise UsageError(_no_such_store(text, config))
+    parsed = parse_location(text)
+    if parsed.location.kind == "memory":
+        return Store(location=parsed.location), []
+    return _plain_store(parsed, role, environ)
+
+
+def _no_such_store(name: str, config: Config) -> str:
+    if config.path is None:
+        looked = ", ".join(str(place) for place in places())
+        return f"{name} is no location, and there is no migrator.toml that could name it (looked for {looked})"
+    near = difflib.get_close_matches(name, config.stores, n=1)
+    there = f"did you mean {near[0]}?" if near else f"it has {', '.join(config.stores) or 'none'}"
+    return f"{config.path}: there is no store {name}; {there}"
+
+
+def named_location(name: str, config: Config) -> ParsedLocation:
+    """The location of a named store with user and kind of login of its table. Raises `UsageError`."""
+    settings = config.stores[name]
+    where = f"{config.path}: stores.{name}"
+    try:
+        parsed = parse_location(settings.location.reveal())
+    except UsageError as error:
+        raise UsageError(f"{where}.location: {error}") from None
+    for key, in_location in (("user", parsed.user), ("login", parsed.login)):
+        if in_location and getattr(settings, key):
+            raise UsageError(f"{where}: the {key} stands in location and in {key}; leave one of them out")
+    return msgspec.structs.replace(parsed, user=parsed.user or settings.user, login=parsed.login or settings.login)
+
+
+def named_sources(name: str, config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, logins.Source]:
+    """Where the table of a named store has its secrets from, by kind of secret; none of them is fetched."""
+    settings = config.stores[name]
+    found: dict[str, logins.Source] = {}
+    for secret in logins.SECRETS:
+        keys = [secret, *(f"{secret}_{how}" for how in ("env", "file", "command"))]
+        given = [key for key in keys if getattr(settings, key) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{config.path}: stores.{name}: {' and '.join(given)} are given; leave one of them in")
+        if not given:
+            continue
+        value = getattr(settings, given[0])
+        where = f"{config.path}: stores.{name}.{given[0]}"
+        match given[0].removeprefix(secret):
+            case "_env":
+                found[secret] = logins.from_environment(where, value, environ)
+            case "_file":
+                found[secret] = logins.from_file(where, _beside(config, value))
+            case "_command":
+                found[secret] = logins.from_command(where, value)
+            case _:
+                found[secret] = logins.from_value("file", value)
+    return found
+
+
+def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+    settings = config.stores[name]
+    where = f"{config.path}: stores.{name}"
+    parsed = named_location(name, config)
+    if parsed.location.kind == "memory":
+        return Store(location=parsed.location, name=name), []
+    tls = _tls(where, settings, parsed.location.secure, config)
+    sources = named_sources(name, config, environ)
+    if parsed.secret and sources:
+        raise UsageError(f"{where}: a secret stands in location and in {', '.join(sources)}; leave one of them out")
+    login, warnings = logins.choose_login(
+        where,
+        parsed,
+        sources,
+        advice=lambda what: f"add {what}" if what == "user" else f"add {what}_file or {what}_env",
+    )
+    if settings.iam_url:
+        if login.kind is not LoginKind.IAM:
+            raise UsageError(f'{where}: iam_url belongs to login = "iam"')
+        login = msgspec.structs.replace(login, iam_url=settings.iam_url)
+    told = [*config.warnings, *warnings]
+    if not tls.verify:
+        told.append(
+            f"{parsed.location.printed}: the certificate of the server is NOT verified (verify = false of store "
+            f"{name}); whoever stands between can read and change everything; give ca_file instead"
+        )
+    return Store(location=parsed.location, login=login, tls=tls, name=name), told
+
+
+def _tls(where: str, settings: StoreSettings, secure: bool, config: Config) -> Tls:
+    paths: dict[str, str] = {}
+    for key in ("ca_file", "client_cert", "client_key"):
+        if value := getattr(settings, key):
+            path = _beside(config, value)
+            if not path.is_file():
+                raise UsageError(f"{where}.{key}: {path}: there is no such file")
+            paths[key] = str(path)
+    if not secure and (paths or not settings.verify):
+        idle = next(iter(paths), "verify")
+        raise UsageError(f"{where}: {idle} has no effect without TLS; write couchdbs:// or elasticsearchs://")
+    if settings.client_key and not settings.client_cert:
+        raise UsageError(f"{where}: client_key needs client_cert")
+    return Tls(verify=settings.verify, **paths)
+
+
+def _plain_store(parsed: ParsedLocation, role: Role, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+    prefix = f"MIGRATOR_{role.upper()}"
+    where = parsed.location.printed
+    told: list[str] = []
+    sources: dict[str, logins.Source] = {}
+    if parsed.secret:
+        # What is typed in the command wins over the environment.
+        told.append(
+            f"{where}: the password in the location can be seen in the list of processes and in the shell's history; "
+            f"{prefix}_PASSWORD, {prefix}_PASSWORD_FILE or a store in migrator.toml keeps it out of there"
+        )
+    else:
+        sources = environment_sources(role, environ)
+        if parsed.login:
+            # It takes its own secret; what else is set may be meant for other commands.
+            needed = LOGIN_SECRETS[parsed.location.kind][parsed.login]
+            sources = {secret: source for secret, source in sources.items() if secret == needed}
+    if not parsed.user and (parsed.secret or "password" in sources):
+        parsed = msgspec.structs.replace(parsed, user=environ.get(f"{prefix}_USER") or None)
+
+    def advice(what: str) -> str:
+        if what == "user":
+            return f"write USER@ before the host, or set {prefix}_USER"
+        return f"set {prefix}_{what.upper()} or {prefix}_{what.upper()}_FILE"
+
+    login, warnings = logins.choose_login(where, parsed, sources, advice=advice)
+    return Store(location=parsed.location, login=login), [*told, *warnings]
+
+
+def environment_sources(role: Role, environ: Mapping[str, str] = os.environ) -> dict[str, logins.Source]:
+    """The secrets that the environment has for plain locations of a role, by kind of secret; none is fetched."""
+    found: dict[str, logins.Source] = {}
+    for secret in logins.SECRETS:
+        variable = f"MIGRATOR_{role}_{secret}".upper()
+        value, file = environ.get(variable), environ.get(f"{variable}_FILE")
+        if value and file:
+            raise UsageError(f"{variable} and {variable}_FILE are both set; unset one of them")
+        if value:
+            found[secret] = logins.from_environment(variable, variable, environ)
+        if file:
+            found[secret] = logins.from_file(f"{variable}_FILE", Path(file).expanduser())
+    return found

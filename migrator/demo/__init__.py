@@ -1,0 +1,1 @@
+"""Real servers on this machine, sample activations, and the guided tour."""

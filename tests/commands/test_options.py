@@ -1,0 +1,96 @@
+"""Shared options: which of two values wins, and that a bad one is refused before anything is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from migrator.commands.options import config_option, json_option, log_format_option, selection_options, state_option
+from migrator.errors import UsageError
+
+
+@click.command()
+@config_option
+@state_option
+@click.option("--jobs", type=int, default=4)
+@click.option("--max-rate", type=float)
+@selection_options
+@json_option
+@log_format_option
+def probe(state: Path | None, jobs: int, max_rate: float | None, **others: object) -> None:
+    click.echo(f"{state} {jobs} {max_rate} {others['log_format']} {others['namespaces']} {others['since']}")
+
+
+@click.command()
+@state_option
+def only_state(state: Path | None) -> None:
+    click.echo(state)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "migrator.toml"
+    path.write_text("[defaults]\nstate = '/file'\njobs = 2\nmax_rate = 2.5\nlog_format = 'json'\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "has_file", "expected"),
+    [
+        ([], {}, False, "None 4 None text"),
+        ([], {}, True, "/file 2 2.5 json"),
+        ([], {"MIGRATOR_JOBS": "3"}, False, "None 3 None text"),
+        ([], {"MIGRATOR_JOBS": "3", "MIGRATOR_STATE": "/env"}, True, "/env 3 2.5 json"),
+        (["--jobs", "5"], {}, False, "None 5 None text"),
+        (["--jobs", "5"], {}, True, "/file 5 2.5 json"),
+        (
+            ["--jobs", "5", "--state", "/flag"],
+            {"MIGRATOR_JOBS": "3", "MIGRATOR_STATE": "/env"},
+            True,
+            "/flag 5 2.5 json",
+        ),
+        (["--log-format", "text"], {"MIGRATOR_LOG_FORMAT": "json"}, True, "/file 2 2.5 text"),
+    ],
+)
+def test_flag_wins_over_environment_over_file_over_default(
+    file: Path, flags: list[str], environ: dict[str, str], has_file: bool, expected: str
+) -> None:
+    """Each value by itself, wherever --config stands."""
+    config = ["--config", str(file) if has_file else "/dev/null"]
+    for words in ([*config, *flags], [*flags, *config]):
+        result = CliRunner().invoke(probe, words, env=environ)
+        assert result.output.startswith(f"{expected} ()"), result.exception
+
+
+def test_a_command_without_config_finds_its_state_all_the_same(file: Path) -> None:
+    """What one command stored by the configuration, another finds by it."""
+    assert CliRunner().invoke(only_state, [], env={"MIGRATOR_CONFIG": str(file)}).output == "/file\n"
+    assert CliRunner().invoke(only_state, ["--state", "/x"], env={"MIGRATOR_CONFIG": str(file)}).output == "/x\n"
+
+
+def test_a_configuration_that_is_wrong_is_refused_by_every_command(tmp_path: Path) -> None:
+    """Also by one that would need nothing of it."""
+    path = tmp_path / "wrong.toml"
+    path.write_text("[default]")
+    for command, words in ((probe, ["--config", str(path)]), (only_state, [])):
+        result = CliRunner().invoke(command, words, env={"MIGRATOR_CONFIG": str(path)})
+        assert isinstance(result.exception, UsageError)
+        assert f"{path}:1: default: unknown" in str(result.exception)
+
+
+def test_help_needs_no_configuration(tmp_path: Path) -> None:
+    """A broken file doesn't keep anybody from reading how to name another one."""
+    path = tmp_path / "wrong.toml"
+    path.write_text("[default]")
+    result = CliRunner().invoke(probe, ["--help"], env={"MIGRATOR_CONFIG": str(path)})
+    assert result.exit_code == 0
+    assert "--config FILE" in result.output
+
+
+def test_selections_are_taken_as_they_are_typed() -> None:
+    """Repeated namespaces add up; times keep their text, which is fixed when a job begins."""
+    words = ["--config", "/dev/null", "--namespace", "guest", "--namespace", "team-*", "--since", "7d"]
+    assert CliRunner().invoke(probe, words).output == "None 4 None text ('guest', 'team-*') 7d\n"

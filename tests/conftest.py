@@ -1,0 +1,134 @@
+"""Real servers for the tests: started when the first test asks, stopped at the end of the session."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrator.demo import servers
+from migrator.demo.servers import JavaMissing, Server
+from tests.servers import couchdb_url, delete_indices
+from tests.servers import request as request_json
+
+SEARCH_SERVERS = [
+    *(
+        pytest.param((servers.elasticsearch, version), id=f"elasticsearch-{version}")
+        for version in servers.ELASTICSEARCH
+    ),
+    *(pytest.param((servers.opensearch, version), id=f"opensearch-{version}") for version in servers.OPENSEARCH),
+]
+STARTING = {
+    "couchdb_database",
+    "couchdb_server",
+    "elasticsearch_server",
+    "search_server",
+    "secured_couchdb",
+    "secured_elasticsearch",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need real servers, so that `-m 'not servers'` leaves them out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and STARTING.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter: pytest's own are closed to the user that search servers run as under root."""
+    with tempfile.TemporaryDirectory(prefix="migrator-tests-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def server_folder(open_folder: Path) -> Path:
+    """A fresh folder for a server of one test."""
+    folder = open_folder / uuid.uuid4().hex
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def search_servers() -> list[Server]:
+    """The Elasticsearch and OpenSearch servers that were started so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def couchdb_server(open_folder: Path) -> Iterator[Server]:
+    with servers.couchdb(folder=open_folder / "couchdb") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secured_couchdb(open_folder: Path) -> Iterator[Server]:
+    """A CouchDB server with an administrator; its database `secured` can be entered by nobody else."""
+    with servers.couchdb(folder=open_folder / "secured-couchdb", security=True) as server:
+        assert server.access
+        members = {"names": [server.access.user], "roles": []}
+        request_json("PUT", f"{server.url}/secured", access=server.access)
+        request_json(
+            "PUT", f"{server.url}/secured/_security", {"admins": members, "members": members}, access=server.access
+        )
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server(open_folder: Path, search_servers: list[Server]) -> Iterator[Server]:
+    """Elasticsearch 6.7.2, which OpenWhisk deploys."""
+    with servers.elasticsearch("6.7.2", folder=open_folder / "elasticsearch") as server:
+        search_servers.append(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secured_elasticsearch(open_folder: Path, search_servers: list[Server]) -> Iterator[Server]:
+    """Elasticsearch 7.17 with HTTPS of its own authority, and a login; a client's certificate may be shown."""
+    with servers.elasticsearch("7.17.29", folder=open_folder / "secured-elasticsearch", tls=True) as server:
+        search_servers.append(server)
+        yield server
+
+
+@pytest.fixture(scope="session", params=SEARCH_SERVERS)
+def search_server(request: pytest.FixtureRequest, open_folder: Path, search_servers: list[Server]) -> Iterator[Server]:
+    """Each version in turn; those that no Java of this machine can run are skipped."""
+    make, version = request.param
+    if version == "6.7.2":
+        yield request.getfixturevalue("elasticsearch_server")
+        return
+    try:
+        server = make(version, folder=open_folder / f"{make.__name__}-{version}")
+    except JavaMissing as missing:
+        pytest.skip(str(missing))
+    with server:
+        search_servers.append(server)
+        yield server
+
+
+@pytest.fixture
+def couchdb_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The location of a fresh database, on the server that COUCHDB_URL names (`http://user:password@host:5984`)."""
+    server = os.environ.get("COUCHDB_URL") or request.getfixturevalue("couchdb_server").url
+    location = f"{server.rstrip('/').replace('http', 'couchdb', 1)}/test-{uuid.uuid4().hex}"
+    request_json("PUT", couchdb_url(location))
+    yield location
+    request_json("DELETE", couchdb_url(location))
+
+
+@pytest.fixture
+def index_prefix(search_servers: list[Server]) -> Iterator[str]:
+    """A prefix for the indices of one test; they are deleted after it on every server that runs."""
+    prefix = f"test-{uuid.uuid4().hex}-"
+    yield prefix
+    for server in search_servers:
+        if server.pid:
+            delete_indices(server, prefix)
