@@ -1,9 +1,8 @@
 """Copy, back up, restore, find and prove Apache OpenWhisk activations.
 
-    from migrator import Wanted, copy
-
-    report = copy("couchdb://db1/whisk_local_activations", "elasticsearch://es1", wanted=Wanted(namespaces=("guest",)))
-    assert report.exit_code == 0, report.totals
+>>> from migrator import Wanted, copy
+>>> report = copy("couchdb://db1/whisk_local_activations", "elasticsearch://es1", wanted=Wanted(namespaces=("guest",)))
+>>> assert report.exit_code == 0, report.totals
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from migrator.report import Report
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Writer
     from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.config import Role
 
 ON_CONFLICT = ("skip", "overwrite", "fail")
 _IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment, over all workers
@@ -75,8 +76,8 @@ def copy(
     state: Path | None = None,
     retry_for_s: float = 300.0,
     stop: Stop | None = None,
-    observe: Observer = lambda progress: None,
-    tell: Tell = lambda message: None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Report:
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
@@ -93,7 +94,7 @@ def copy(
     source, target = _resolve(source, "source", tell), _resolve(target, "target", tell)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: source and target are the same store")
-    spec = _spec(source, target, wanted, on_conflict, template)
+    spec = _spec(source, target, wanted, on_conflict, template, state)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
     reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(jobs)), policy)
     try:
@@ -146,9 +147,7 @@ def page_bytes(jobs: int) -> int:
     return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
 
 
-def _validate(
-    jobs: int, on_conflict: str, max_rejects: int, max_rate: float | None, retry_for_s: float
-) -> None:
+def _validate(jobs: int, on_conflict: str, max_rejects: int, max_rate: float | None, retry_for_s: float) -> None:
     if not 1 <= jobs <= 64:
         raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
     if on_conflict not in ON_CONFLICT:
@@ -161,19 +160,24 @@ def _validate(
         raise UsageError(f"--retry-for {retry_for_s:g}: give 0 seconds or more")
 
 
-def _resolve(store: Store | str, role: str, tell: Tell) -> Store:
+def _resolve(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
     if isinstance(store, Store):
         return store
-    from migrator import config
+    from migrator.config import load, resolve
 
-    resolved, warnings = config.resolve(store, role)
+    resolved, warnings = resolve(store, role, load(config))
     for warning in warnings:
         tell(warning)
     return resolved
 
 
 def _spec(
-    source: Store, target: Store, wanted: Wanted, on_conflict: str, template: TemplateOptions | None
+    source: Store,
+    target: Store,
+    wanted: Wanted,
+    on_conflict: str,
+    template: TemplateOptions | None,
+    state: Path | None,
 ) -> JobSpec:
     selection = msgspec.to_builtins(wanted)
     options: dict[str, object] = {"on-conflict": on_conflict}
@@ -181,21 +185,26 @@ def _spec(
         options["index-template"] = msgspec.to_builtins(template)
     return JobSpec(
         id=job_id(source.location.identity, target.location.identity, selection),
-        source=source.name or source.location.printed,
-        target=target.name or target.location.printed,
+        source=source.typed,
+        target=target.typed,
         source_identity=source.location.identity,
         target_identity=target.location.identity,
         selection=selection,
         options=options,
-        command=_command(source, target, wanted, on_conflict, template),
+        command=_command(source, target, wanted, on_conflict, template, state),
     )
 
 
 def _command(
-    source: Store, target: Store, wanted: Wanted, on_conflict: str, template: TemplateOptions | None
+    source: Store,
+    target: Store,
+    wanted: Wanted,
+    on_conflict: str,
+    template: TemplateOptions | None,
+    state: Path | None,
 ) -> str:
     """The command line that takes the job up again; logins come from where they came before."""
-    words = ["migrator", "copy", source.name or source.location.printed, target.name or target.location.printed]
+    words = ["migrator", "copy", source.typed, target.typed]
     for namespace in wanted.namespaces:
         words += ["--namespace", namespace]
     for name in wanted.names:
@@ -206,6 +215,8 @@ def _command(
         words += ["--on-conflict", on_conflict]
     if template is not None:
         words += _template_words(template)
+    if state is not None:
+        words += ["--state", str(state)]
     return shlex.join(words)
 
 
@@ -219,14 +230,16 @@ def _template_words(template: TemplateOptions) -> Sequence[str]:
 def retry_rejected(
     job: str,
     *,
+    config: Path | None = None,
     state: Path | None = None,
     retry_for_s: float = 300.0,
     stop: Stop | None = None,
-    tell: Tell = lambda message: None,
+    tell: Tell = lambda _: None,
 ) -> RetryOutcome:
     """Try the rejected documents of a job again, from the copies that the job kept.
 
-    `job` is the id or its beginning. Documents that go over leave the job's rejected ones. Raises `NotFound`,
+    `job` is the id or its beginning; `config` is the file that names the target, None for where it is looked for.
+    Documents that go over leave the job's rejected ones. Raises `NotFound`,
     `Locked` and what the target raises.
     """
     stop = stop or Stop()
@@ -237,7 +250,7 @@ def retry_rejected(
     checkpoint.close()
     if spec is None:
         raise UsageError(f"job {view.id} never began; nothing was rejected")
-    target = _resolve(spec.target, "target", tell)
+    target = _resolve(spec.target, "target", tell, config)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
     writer = RetryingWriter(open_writer(target), policy)
     try:

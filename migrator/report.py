@@ -6,12 +6,14 @@ read = written + present + differing + rejected + filtered.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from migrator.adapters.base import Description
+from migrator.records import REMARKS
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -88,6 +90,46 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def render_report(report: Report) -> str:
+    """The report for a person: the accounts, and below them what the numbers alone don't say."""
+    totals = report.totals
+    what = "would be copied (dry run; nothing was written)" if report.state == "dry run" else report.state
+    rate = report.run_read / report.duration_s if report.duration_s else 0
+    lines = [
+        f"job {report.job}, run {report.run}: {what}",
+        f"{report.source.location} ({report.source.product} {report.source.version}) -> "
+        f"{report.target.location} ({report.target.product} {report.target.version})",
+        "",
+        render_table(report),
+        "",
+        f"{report.run_read:,} documents read by this run in {human_duration(report.duration_s)}, {rate:,.0f}/s",
+    ]
+    if report.rounds and report.caught_up_to:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.caught_up_to))
+        rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
+        lines.append(f"caught up in {rounds}: everything stored in the source before {moment} is accounted for")
+    lines.append(
+        "read = written + present + differing + rejected + filtered: "
+        + ("it adds up" if totals.adds_up else "IT DOES NOT ADD UP; please report this")
+    )
+    for kind, documents in sorted(report.remarks.items()):
+        lines.append(f"{documents:,} × {REMARKS.get(kind, kind)}")
+    if report.deleted:
+        lines.append(f"{report.deleted:,} deletions were seen in the source; they are never carried over")
+    lines += report.warnings
+    if report.rejected:
+        lines.append(
+            f"{report.rejected:,} rejected documents are kept with their reasons: migrator status {report.job} "
+            f"--rejected; once the cause is gone: migrator retry-rejected {report.job}"
+        )
+    if report.differing:
+        lines.append(
+            f"{report.differing:,} documents are in the target in another version, which stays: "
+            f"migrator status {report.job} --differing"
+        )
+    return "\n".join(lines)
+
+
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 
 
@@ -98,9 +140,8 @@ def render_table(report: Report) -> str:
     if len(rows) > len(shown):
         shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))
     lines = [["namespace", *_COLUMNS, "bytes"]]
-    lines += [[name, *(f"{getattr(c, column):,}" for column in _COLUMNS), human_bytes(c.size_bytes)] for name, c in shown]
-    totals = report.totals
-    last = ["total", *(f"{getattr(totals, column):,}" for column in _COLUMNS), human_bytes(totals.size_bytes)]
+    lines += [[name, *_cells(counts)] for name, counts in shown]
+    last = ["total", *_cells(report.totals)]
     widths = [max(len(line[column]) for line in [*lines, last]) for column in range(len(last))]
 
     def row(cells: list[str]) -> str:
@@ -111,6 +152,10 @@ def render_table(report: Report) -> str:
 
     rule = "-" * len(row(last))
     return "\n".join([row(lines[0]), rule, *map(row, lines[1:]), rule, row(last)])
+
+
+def _cells(counts: Counts) -> list[str]:
+    return [*(f"{getattr(counts, column):,}" for column in _COLUMNS), human_bytes(counts.size_bytes)]
 
 
 def human_bytes(count: int) -> str:

@@ -45,7 +45,8 @@ def activation(number: int, namespace: str = "guest", *, form: Form = Form.COUCH
     """The same as a `Document` in a form. `...` as a value leaves the field out."""
     content = fields(number, namespace, **changes)
     id = f"{namespace}/{content['activationId']}"
-    body = json.dumps({"_id": id, **content}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    text = json.dumps({"_id": id, **content}, ensure_ascii=False, separators=(",", ":"))
+    body = text.encode("utf-8", "surrogatepass")
     document = read_document(id, body, Form.COUCHDB)
     assert isinstance(document, Document), document
     converted = forms.convert(document, form)

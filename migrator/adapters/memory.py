@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -83,7 +84,7 @@ class MemoryReader:
     def describe(self) -> Description:
         return _describe(self._store)
 
-    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  the contract's
         snapshot = self._store.sequence
         ids = sorted(self._store.entries)
         starts = ids[::slice_documents]
@@ -95,7 +96,7 @@ class MemoryReader:
                 spec={"low": low, "high": high},
                 documents=min(slice_documents, len(ids) - number * slice_documents) if ids else 0,
             )
-            for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False))
+            for number, (low, high) in enumerate(pairwise(bounds))
         )
         return Plan(slices=slices, snapshot=snapshot)
 
@@ -122,6 +123,7 @@ class MemoryReader:
 
     def _read_changes(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         since = slice.spec["since"] if after is None else after
+        assert isinstance(since, int)
         with self._store.lock:
             changes = sorted(
                 (entry.sequence, id, entry.body)
@@ -139,7 +141,7 @@ class MemoryReader:
                     size_bytes += len(body)
             yield page.batch(chosen[-1][0], size_bytes=size_bytes)
 
-    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  as above
         now = self._store.sequence
         changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)
         return Plan(slices=(changes,), snapshot=now)
@@ -161,7 +163,7 @@ class MemoryWriter:
     def describe(self) -> Description:
         return _describe(self._store)
 
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  as above
         return ()
 
     def prepare(self) -> None:
@@ -183,7 +185,9 @@ class MemoryWriter:
             body = self._store.get(document.id)
             if body is not None:
                 there = read_document(document.id, body, self._store.form)
-                found[document.id] = there if isinstance(there, Document) else msgspec.structs.replace(document, body=body)
+                found[document.id] = (
+                    there if isinstance(there, Document) else msgspec.structs.replace(document, body=body)
+                )
         return found
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:

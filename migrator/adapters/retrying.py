@@ -43,7 +43,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int = 3  # how often a request that is refused with a passing status is tried before it is taken apart
     sleep: Callable[[float], None] = time.sleep  # may raise to end the run
     clock: Callable[[], float] = time.monotonic
-    told: Callable[[str], None] = lambda message: None  # hears of every pause longer than a second
+    told: Callable[[str], None] = lambda _: None  # hears of every pause longer than a second
 
 
 class _Patience:
@@ -156,13 +156,13 @@ class RetryingWriter:
             total += msgspec.structs.replace(outcome, deferred=(), condition=None)
             if not outcome.deferred:
                 return total
-            condition = outcome.condition or Unavailable("the server deferred documents without saying why")
-            if not isinstance(condition, Unavailable):
-                raise condition
+            why = outcome.condition or Unavailable("the server deferred documents without saying why")
+            if not isinstance(why, Unavailable):
+                raise why
             if len(outcome.deferred) < len(left):
                 patience.success()
             left = outcome.deferred
-            patience.pause(condition)
+            patience.pause(why)
 
     def _take_apart(self, documents: tuple[Document, ...], refusal: RequestRefused, *, replace: bool) -> WriteOutcome:
         if len(documents) > 1:
@@ -209,5 +209,3 @@ class RetryingWriter:
 
     def close(self) -> None:
         self._inner.close()
-
-

@@ -113,8 +113,8 @@ def copy_command(
     wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         report = copy(
-            running.store(source, "source", config, run.say),
-            running.store(target, "target", config, run.say),
+            running.store(source, "source", config),
+            running.store(target, "target", config),
             wanted=wanted,
             jobs=jobs,
             on_conflict=on_conflict,

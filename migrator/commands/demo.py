@@ -20,5 +20,7 @@ def demo_command(keep: bool) -> None:
     try:
         from migrator.demo.tour import Tour, color_wanted
     except ImportError as error:
-        raise UsageError(f"{error.name} is missing; install the extra: pip install 'openwhisk-activation-migrator[demo]'") from error
+        raise UsageError(
+            f"{error.name} is missing; install the extra: pip install 'openwhisk-activation-migrator[demo]'"
+        ) from error
     Tour(keep=keep, color=color_wanted()).run()

@@ -1,4 +1,7 @@
-"""What a person sees while a run goes on: a bar in a terminal, a line every so often elsewhere. tqdm lives here only."""
+"""What a person sees while a run goes on: a bar in a terminal, a line every so often elsewhere.
+
+tqdm lives here only.
+"""
 
 from __future__ import annotations
 

@@ -47,9 +47,7 @@ def retry_rejected_command(
     from migrator.copying import retry_rejected
 
     with running.run(quiet=quiet, log_format=log_format) as run:
-        outcome = retry_rejected(
-            job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say
-        )
+        outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say)
     if as_json:
         click.echo(msgspec.json.encode(outcome).decode())
     elif not quiet:

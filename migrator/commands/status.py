@@ -39,7 +39,9 @@ def status_command(job: str | None, rejected: bool, differing: bool, state: Path
     """
     folder = state or default_state()
     if (rejected or differing) and job is None:
-        raise UsageError("--rejected and --differing export the documents of one job; name it (`migrator status` lists them)")
+        raise UsageError(
+            "--rejected and --differing export the documents of one job; name it (`migrator status` lists them)"
+        )
     if job is None:
         _list(folder, as_json)
         return
@@ -98,7 +100,10 @@ def _show(status: JobStatus) -> None:
         lines.append(("selection", _selected(status).strip("[] ")))
     lines += [
         ("slices", f"{status.slices_open} of {status.slices} open"),
-        ("read", f"{counts.read:,} documents, {human_bytes(counts.size_bytes)}, in {len(status.namespaces)} namespaces"),
+        (
+            "read",
+            f"{counts.read:,} documents, {human_bytes(counts.size_bytes)}, in {len(status.namespaces)} namespaces",
+        ),
         ("written", f"{counts.written:,}"),
         ("present", f"{counts.present:,}"),
         ("differing", f"{counts.differing:,}"),

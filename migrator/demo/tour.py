@@ -135,7 +135,8 @@ class Tour:
     def _compare(self, source: str, target: str) -> None:
         expected, there = _digests(_open(source)), _digests(_open(target))
         width = max(map(len, {*expected, *there}))
-        self.say(f"    {'namespace'.ljust(width)}  expected    there  digest of what was expected       digest of what is there")
+        digests = "digest of what was expected       digest of what is there"
+        self.say(f"    {'namespace'.ljust(width)}  expected    there  {digests}")
         for namespace in sorted({*expected, *there}):
             (count, digest), (count_there, digest_there) = expected[namespace], there[namespace]
             self.say(

@@ -120,7 +120,9 @@ class Checkpoint:
                     "finish it with that release, or give --restart to begin anew"
                 )
         except sqlite3.DatabaseError as error:
-            raise MigratorError(f"{path}: the checkpoint can't be used: {error}; --restart begins the job anew") from error
+            raise MigratorError(
+                f"{path}: the checkpoint can't be used: {error}; --restart begins the job anew"
+            ) from error
 
     def close(self) -> None:
         with self._lock:
@@ -229,7 +231,7 @@ class Checkpoint:
     @property
     def runs(self) -> list[tuple[int, float, float | None, str | None, int]]:
         """Number, begin, end (epoch seconds), outcome and documents read of each run."""
-        return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]  # type: ignore[misc]  # as the query has it
+        return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]
 
     def begin(self, plan: Plan, selection: Selection, mark: Token, *, run: int, planned_s: float) -> None:
         """Take the plan of a new job; everything that an earlier one left is dropped."""
@@ -350,7 +352,9 @@ class Checkpoint:
     @property
     def counts(self) -> dict[str, Counts]:
         """The accounts by namespace."""
-        rows = self._rows("SELECT namespace, read, written, present, differing, rejected, filtered, size_bytes FROM accounts")
+        rows = self._rows(
+            "SELECT namespace, read, written, present, differing, rejected, filtered, size_bytes FROM accounts"
+        )
         return {
             row[0]: Counts(
                 read=row[1],
@@ -450,7 +454,16 @@ class Checkpoint:
         self._db.executemany(
             "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (each.kind, each.id, each.namespace, each.reason, each.form, each.index, run, zlib.compress(each.body, 1))
+                (
+                    each.kind,
+                    each.id,
+                    each.namespace,
+                    each.reason,
+                    each.form,
+                    each.index,
+                    run,
+                    zlib.compress(each.body, 1),
+                )
                 for each in documents
             ],
         )

@@ -68,8 +68,8 @@ def run_copy(
     options: CopyOptions,
     *,
     stop: Stop,
-    observe: Observer = lambda progress: None,
-    tell: Tell = lambda message: None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
     dry_run: bool = False,
 ) -> Report:
@@ -103,11 +103,10 @@ def run_copy(
         writer.finish()
         checkpoint.complete()
         outcome = "complete"
-    except Interrupted:
-        outcome = "interrupted"
-        raise
     except MigratorError as error:
-        outcome = str(error)
+        outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
+        if not dry_run:
+            tell(f"job {spec.id} is unfinished; go on with: {spec.command}")
         raise
     finally:
         checkpoint.end_run(run, outcome, read=copy.progress.run_read)
@@ -245,7 +244,8 @@ class _Copy:
     def run_slices(self) -> int:
         """Run every open slice of the checkpoint; returns how many documents they gave."""
         before = self.progress.run_read
-        self.progress.phase = "copying" if self._checkpoint.round == 0 else f"catching up, round {self._checkpoint.round}"
+        round = self._checkpoint.round
+        self.progress.phase = f"catching up, round {round}" if round else "copying"
         waiting = deque(self._checkpoint.open_slices(self._run))
         failures: list[BaseException] = []
         workers = [
@@ -402,9 +402,7 @@ def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[
     )
 
 
-def _set_aside(
-    kind: str, item: Document | Rejection, reason: str, sources: Mapping[str, Document]
-) -> SetAside:
+def _set_aside(kind: str, item: Document | Rejection, reason: str, sources: Mapping[str, Document]) -> SetAside:
     """Keep the document as its source has it, whatever form it was refused in."""
     kept = sources.get(item.id, item)
     return SetAside(

@@ -65,7 +65,9 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _take_lock(folder)
     except OSError as error:
-        raise UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state") from error
+        raise UsageError(
+            f"{state}: the state folder can't be written: {error.strerror}; choose another with --state"
+        ) from error
     try:
         if restart:
             for name in (_CHECKPOINT, f"{_CHECKPOINT}-wal", f"{_CHECKPOINT}-shm"):
@@ -97,7 +99,9 @@ def _take_lock(folder: Path) -> int:
     except BlockingIOError:
         holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         os.close(lock)
-        raise Locked(f"job {folder.name} is being run by {holder or 'another process'}; wait for it, or stop it") from None
+        raise Locked(
+            f"job {folder.name} is being run by {holder or 'another process'}; wait for it, or stop it"
+        ) from None
     os.ftruncate(lock, 0)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
@@ -148,5 +152,3 @@ def find_job(state: Path, id: str) -> JobView:
 def view_checkpoint(job: JobView) -> Checkpoint:
     """The checkpoint of a job to look at, without its lock."""
     return Checkpoint(job.folder / _CHECKPOINT)
-
-

@@ -81,7 +81,10 @@ def main() -> None:
         ):
             print(f"loading {chosen.documents:,} documents into {couchdb.product} {couchdb.version}", flush=True)
             load(couchdb.url, chosen.documents)
-            source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"
+            source, target = (
+                f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}",
+                f"elasticsearch://127.0.0.1:{search.port}",
+            )
             ratios: list[float] = []
             for pair in range(chosen.pairs + 1):
                 printed, pump_processor_s, _ = measure(

@@ -94,8 +94,10 @@ def main() -> int:
             print(f"{kills} kills of one copy of {chosen.documents:,} documents with {chosen.jobs} workers")
             print(f"accounts of the job: {totals}")
             print(f"documents in the target: {len(there):,}, of the unbroken run: {len(expected):,}")
-            print(f"missing {len(expected.keys() - there.keys())}, extra {len(there.keys() - expected.keys())}, "
-                  f"different {sum(there[id] != body for id, body in expected.items() if id in there)}")
+            print(
+                f"missing {len(expected.keys() - there.keys())}, extra {len(there.keys() - expected.keys())}, "
+                f"different {sum(there[id] != body for id, body in expected.items() if id in there)}"
+            )
             print(f"sent twice: {totals['present'] / max(kills, 1):,.0f} a kill (two pages a worker: {allowed:,})")
             good = expected == there and totals["present"] <= allowed * kills
             print("equal" if good else "NOT EQUAL")

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from queue import Queue
 from urllib.parse import quote
 
@@ -76,7 +77,7 @@ def key_ranges(couchdb_port: int, database: str) -> Iterator[tuple[str, str]]:
             return
         namespace = rows[0]["id"].split("/")[0]
         digits = "02468aceg"
-        for low, high in zip(digits, digits[1:], strict=False):
+        for low, high in pairwise(digits):
             yield f"{namespace}/{low}", f"{namespace}/{high}"
         key = namespace + "0"  # the character after the slash
 

@@ -23,7 +23,7 @@ class WriterConformance:
     form: Form
 
     def fetch(self, document: Document) -> Any:
-        """The stored document as parsed JSON without its id and revision, past the adapter; None where there is none."""
+        """What is stored, past the adapter: parsed JSON without id and revision; None where there is nothing."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -401,5 +401,3 @@ def test_observer_sees_the_progress(world: World) -> None:
     )
     checkpoint.close()
     assert seen[-1] == (report.totals.read, 230)
-
-

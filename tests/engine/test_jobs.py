@@ -93,7 +93,7 @@ def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None
     """One line says which option differs and how to go on; `restart` begins anew."""
     begin(tmp_path)
     other = spec(options={"on-conflict": "overwrite"})
-    with pytest.raises(UsageError, match="on-conflict=skip instead of overwrite.*--restart"):
+    with pytest.raises(UsageError, match=r"on-conflict=skip instead of overwrite.*--restart"):
         open_job(tmp_path, other)
     job = open_job(tmp_path, other, restart=True)
     assert job.checkpoint.state == "new"
@@ -103,7 +103,7 @@ def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None
 def test_state_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """The message names the folder and the option that chooses another."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="can't be written.*--state"):
+    with pytest.raises(UsageError, match=r"can't be written.*--state"):
         open_job(tmp_path / "file", spec())
 
 
@@ -122,7 +122,7 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     """A file that isn't a checkpoint gives one clear line."""
     begin(tmp_path)
     (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x" * 5000)
-    with pytest.raises(MigratorError, match="can't be used.*--restart"):
+    with pytest.raises(MigratorError, match=r"can't be used.*--restart"):
         open_job(tmp_path, spec())
 
 

@@ -1,0 +1,64 @@
+"""What the commands that run for a while share: signals, progress, stores as they were typed, the report at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from migrator.commands.messages import current
+from migrator.commands.progress import Display, open_display
+from migrator.commands.signals import stopping_on_signals
+from migrator.engine.stopping import Stop
+from migrator.report import Report, render_report
+
+if TYPE_CHECKING:
+    from migrator.config import Role
+    from migrator.locations import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that signals can stop, as its command sees it."""
+
+    stop: Stop
+    observe: Display
+
+    def say(self, text: str) -> None:
+        """Tell a note without tearing the progress."""
+        self.observe.say(text)
+
+
+@contextmanager
+def run(*, quiet: bool, log_format: str) -> Iterator[Run]:
+    """Show what goes on inside, and turn signals into a request to stop."""
+    stop = Stop()
+    messages = current.get()
+    with (
+        open_display(messages.note, quiet=quiet, plain=log_format == "json") as display,
+        stopping_on_signals(stop, messages.warn),
+    ):
+        yield Run(stop, display)
+
+
+def store(text: str, role: Role, config: Path | None) -> Store:
+    """The store that a name or a location means; what the operator should know of its login is told."""
+    from migrator.config import load, resolve
+
+    found, warnings = resolve(text, role, load(config))
+    for warning in warnings:
+        current.get().warn(warning)
+    return found
+
+
+def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
+    """Print the report as JSON or as a table; with `quiet` only what an operator must know."""
+    if as_json:
+        click.echo(msgspec.json.encode(report.as_dict()).decode())
+    elif not quiet:
+        click.echo(render_report(report))
