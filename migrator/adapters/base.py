@@ -96,6 +96,20 @@ class WriteOutcome(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer is told at the end of a job; an archive makes its manifest of it."""
+
+    source: Description
+    selection: Selection
+    snapshot: Token  # where the source stood when the last round was planned
+    snapshot_s: float | None  # when that was, in epoch seconds
+    began_s: float  # when the first run of the job began, in epoch seconds
+    receipts: Sequence[tuple[int, Token]]  # of all flushes, in their order, each with the number of its round
+    counts: Mapping[str, Mapping[str, int]]  # the accounts by namespace
+    deleted: int  # deletions seen in the source
+    warnings: Sequence[str]
+
+
 class Reader(Protocol):
     """The source end. Only reads: no view is built, no setting changed. Used by several threads at once."""
 
@@ -136,7 +150,10 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """The target end. Idempotent by document id. Used by several threads at once."""
+    """The target end. Idempotent by document id.
+
+    Used by several threads at once; `write`, `due` and `flush` speak of what the calling thread handed over.
+    """
 
     form: Form | None  # the form it takes; None where it keeps any
     abilities: Abilities
@@ -152,8 +169,19 @@ class Writer(Protocol):
         """
         ...
 
-    def prepare(self) -> None:
-        """Set up what was asked for (an index template); called once before the first write of a new job."""
+    def prepare(self) -> Token:
+        """Set up what a new job needs (an index template, a new backup); called once before its first write.
+
+        What is returned is kept with the job, for `resume`.
+        """
+        ...
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+        """Take up a job that an earlier run prepared and whose commits hold these receipts.
+
+        What isn't in a receipt was never committed, and is written again. False where what the receipts speak of
+        isn't there any more: the job then begins anew.
+        """
         ...
 
     def mark(self) -> Token:
@@ -176,11 +204,15 @@ class Writer(Protocol):
         """
         ...
 
-    def flush(self) -> None:
-        """Return when all that was handed over is durable."""
+    def due(self) -> bool:
+        """Whether what was handed over should be flushed now. A store that is durable with every answer says yes."""
         ...
 
-    def finish(self) -> None:
+    def flush(self) -> Token:
+        """Return when all that was handed over is durable, with a receipt for it (None where none is needed)."""
+        ...
+
+    def finish(self, completion: Completion) -> None:
         """The last write of the job was flushed: make it visible (a refresh), complete it (a manifest)."""
         ...
 

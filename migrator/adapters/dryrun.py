@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from migrator import forms
-from migrator.adapters.base import Abilities, Description, Token, WriteOutcome, Writer
+from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome, Writer
 from migrator.records import Document, Form
 
 
@@ -38,8 +38,11 @@ class DryRunWriter:
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._inner.preflight(namespaces)
 
-    def prepare(self) -> None:
-        pass
+    def prepare(self) -> Token:
+        return None
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
+        return True
 
     def mark(self) -> Token:
         return self._inner.mark()
@@ -50,10 +53,13 @@ class DryRunWriter:
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
         return self._inner.stored(documents)
 
-    def flush(self) -> None:
-        pass
+    def due(self) -> bool:
+        return True
 
-    def finish(self) -> None:
+    def flush(self) -> Token:
+        return None
+
+    def finish(self, completion: Completion) -> None:
         pass
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from migrator import forms
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
+from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.pages import Page
 from migrator.locations import Store
 from migrator.records import Document, Form, Selection, read_document
@@ -166,8 +166,11 @@ class MemoryWriter:
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  as above
         return ()
 
-    def prepare(self) -> None:
-        pass
+    def prepare(self) -> Token:
+        return None
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  as above
+        return True
 
     def mark(self) -> Token:
         return self._store.sequence
@@ -205,10 +208,13 @@ class MemoryWriter:
                 written.append(document)
         return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
 
-    def flush(self) -> None:
-        pass
+    def due(self) -> bool:
+        return True
 
-    def finish(self) -> None:
+    def flush(self) -> Token:
+        return None
+
+    def finish(self, completion: Completion) -> None:
         pass
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from migrator.adapters.base import (
     Abilities,
     Batch,
+    Completion,
     Description,
     Plan,
     Reader,
@@ -189,8 +190,11 @@ class RetryingWriter:
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._inner.preflight(namespaces)
 
-    def prepare(self) -> None:
-        self._inner.prepare()
+    def prepare(self) -> Token:
+        return self._inner.prepare()
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+        return _persist(self._policy, lambda: self._inner.resume(prepared, receipts))
 
     def mark(self) -> Token:
         return _persist(self._policy, self._inner.mark)
@@ -201,11 +205,14 @@ class RetryingWriter:
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
         return _persist(self._policy, lambda: self._inner.stored(documents))
 
-    def flush(self) -> None:
-        _persist(self._policy, self._inner.flush)
+    def due(self) -> bool:
+        return self._inner.due()
 
-    def finish(self) -> None:
-        _persist(self._policy, self._inner.finish)
+    def flush(self) -> Token:
+        return _persist(self._policy, self._inner.flush)
+
+    def finish(self, completion: Completion) -> None:
+        _persist(self._policy, lambda: self._inner.finish(completion))
 
     def close(self) -> None:
         self._inner.close()

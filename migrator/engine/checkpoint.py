@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.adapters.base import Description, Plan, Slice, Token
+from migrator.adapters.base import Completion, Description, Plan, Slice, Token
 from migrator.errors import MigratorError, UsageError
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.report import Counts
@@ -39,6 +39,7 @@ CREATE TABLE set_aside (
     kind TEXT NOT NULL, id TEXT NOT NULL, namespace TEXT NOT NULL, reason TEXT NOT NULL, form TEXT,
     source_index TEXT, run INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
+CREATE TABLE receipts (number INTEGER PRIMARY KEY, round INTEGER NOT NULL, receipt TEXT NOT NULL);
 CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, ended_s REAL, outcome TEXT, read INTEGER NOT NULL DEFAULT 0
@@ -185,6 +186,11 @@ class Checkpoint:
         return found
 
     @property
+    def began_s(self) -> float:
+        """When the job began, in epoch seconds; its first run may have been interrupted since."""
+        return float(self._get("began_s", 0.0))
+
+    @property
     def round(self) -> int:
         """0 while the bulk of the source is read, then the number of the catch-up round."""
         return int(self._get("round", 0))
@@ -233,15 +239,31 @@ class Checkpoint:
         """Number, begin, end (epoch seconds), outcome and documents read of each run."""
         return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]
 
-    def begin(self, plan: Plan, selection: Selection, mark: Token, *, run: int, planned_s: float) -> None:
+    @property
+    def prepared(self) -> Token:
+        """What the writer prepared for this job."""
+        found: Token = self._get("prepared")
+        return found
+
+    @property
+    def receipts(self) -> list[tuple[int, Token]]:
+        """What the writer's flushes returned, in their order, each with the number of its round."""
+        rows = self._rows("SELECT round, receipt FROM receipts ORDER BY number")
+        return [(int(round), msgspec.json.decode(receipt)) for round, receipt in rows]
+
+    def begin(
+        self, plan: Plan, selection: Selection, mark: Token, prepared: Token, *, run: int, planned_s: float
+    ) -> None:
         """Take the plan of a new job; everything that an earlier one left is dropped."""
         with self._transaction():
-            for table in ("slices", "accounts", "set_aside", "remarks"):
+            for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             for name in ("warnings", "incomplete", "deleted"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
             self._set("mark", mark)
+            self._set("prepared", prepared)
+            self._set("began_s", self._clock())
             self._set("state", "unfinished")
             self._add(plan, 0, run, planned_s)
 
@@ -279,6 +301,21 @@ class Checkpoint:
                 raise AssertionError("a job with open slices isn't complete")
             self._set("state", "complete")
 
+    def completion(self) -> Completion:
+        """What the writer is told at the end."""
+        assert self.stores is not None  # a run has begun
+        return Completion(
+            source=self.stores[0],
+            selection=self.selection,
+            snapshot=self.snapshot,
+            snapshot_s=self.snapshot_s,
+            began_s=self.began_s,
+            receipts=self.receipts,
+            counts=msgspec.to_builtins(self.counts),
+            deleted=self.deleted,
+            warnings=self.warnings,
+        )
+
     # -- slices and accounts ------------------------------------------------------------------------------------
 
     def open_slices(self, run: int) -> list[OpenSlice]:
@@ -300,25 +337,39 @@ class Checkpoint:
         ((left, all),) = self._rows("SELECT coalesce(sum(NOT done), 0), count(*) FROM slices")
         return int(left), int(all)
 
-    def commit(self, commit: Commit, *, run: int) -> None:
-        """Note that everything up to a position is durable in the target, with the accounts of it."""
+    def commit(
+        self, commits: Sequence[Commit], *, run: int, ended: Collection[int] = (), receipt: Token = None
+    ) -> None:
+        """Note that everything up to the positions of some batches is durable in the target, with the accounts of it.
+
+        `ended` are the numbers of slices that were read to their ends, `receipt` is the writer's for these batches.
+        """
+        with self._transaction():
+            for commit in commits:
+                self._take(commit, run)
+            self._db.executemany("UPDATE slices SET done = 1 WHERE number = ?", [(number,) for number in ended])
+            if receipt is not None:
+                self._db.execute(
+                    "INSERT INTO receipts (round, receipt) VALUES (?, ?)",
+                    (self.round, msgspec.json.encode(receipt).decode()),
+                )
+
+    def _take(self, commit: Commit, run: int) -> None:
         for counts in commit.counts.values():
             if not counts.adds_up:
                 raise AssertionError(f"the accounts of a batch don't add up: {counts}")
-        with self._transaction():
-            self._db.execute(
-                "UPDATE slices SET position = ? WHERE number = ?",
-                (msgspec.json.encode(commit.position).decode(), commit.slice),
-            )
-            self._count(commit.counts)
-            self._db.executemany(
-                "DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled] if self.has_set_aside() else []
-            )
-            self._keep(commit.set_aside, run)
-            for kind, ids in commit.remarks.items():
-                self._remark(kind, ids)
-            if commit.deleted:
-                self._set("deleted", self.deleted + commit.deleted)
+        self._db.execute(
+            "UPDATE slices SET position = ? WHERE number = ?",
+            (msgspec.json.encode(commit.position).decode(), commit.slice),
+        )
+        self._count(commit.counts)
+        if commit.settled and self.has_set_aside():
+            self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
+        self._keep(commit.set_aside, run)
+        for kind, ids in commit.remarks.items():
+            self._remark(kind, ids)
+        if commit.deleted:
+            self._set("deleted", self.deleted + commit.deleted)
 
     def has_set_aside(self) -> bool:
         return bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
@@ -343,11 +394,6 @@ class Checkpoint:
             "INSERT OR REPLACE INTO remarks VALUES (?, ?, ?)",
             (kind, documents + len(ids), msgspec.json.encode(examples).decode()),
         )
-
-    def end_slice(self, number: int) -> None:
-        """Note that a slice was read to its end and carried over."""
-        with self._transaction():
-            self._db.execute("UPDATE slices SET done = 1 WHERE number = ?", (number,))
 
     @property
     def counts(self) -> dict[str, Counts]:

@@ -10,13 +10,14 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from typing import TypeVar
 
 import msgspec
 
 from migrator import forms
-from migrator.adapters.base import Batch, Description, Reader, WriteOutcome, Writer
+from migrator.adapters.base import Batch, Description, Reader, Token, WriteOutcome, Writer
 from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec, OpenSlice, SetAside
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted, LimitReached, MigratorError
@@ -71,14 +72,16 @@ def run_copy(
     observe: Observer = lambda _: None,
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
+    since: Token = None,
     dry_run: bool = False,
 ) -> Report:
     """Carry over everything selected, then what was stored or changed meanwhile, until that is little.
 
-    Goes on where the checkpoint stands. Raises what ended the run; everything committed until then stays.
+    Goes on where the checkpoint stands. A new job with a snapshot in `since` carries over only what was stored or
+    changed after it (an increment). Raises what ended the run; everything committed until then stays.
     """
     source, target = reader.describe(), writer.describe()
-    _refuse_replaced_target(checkpoint, target, tell)
+    _refuse_replaced_target(checkpoint, writer, target, tell)
     run = checkpoint.begin_run(spec, source, target)
     copy = _Copy(reader, writer, checkpoint, options, run=run, stop=stop, observe=observe)
     began_s = time.monotonic()
@@ -86,11 +89,13 @@ def run_copy(
     try:
         if checkpoint.state == "new":
             planned_s = clock()
-            plan = reader.plan(selection, slice_documents=options.slice_documents)
+            if since is None:
+                plan = reader.plan(selection, slice_documents=options.slice_documents)
+            else:
+                plan = reader.catch_up(since, selection, slice_documents=options.slice_documents)
             copy.preflight(selection, tell)
             mark = writer.mark()
-            writer.prepare()
-            checkpoint.begin(plan, selection, mark, run=run, planned_s=planned_s)
+            checkpoint.begin(plan, selection, mark, writer.prepare(), run=run, planned_s=planned_s)
             for warning in plan.warnings:
                 tell(warning)
         elif checkpoint.state == "unfinished":
@@ -100,7 +105,7 @@ def run_copy(
             tell(f"job {spec.id} was complete; carrying over what is new since (run {run})")
         copy.expect(selection)
         rounds = _run_rounds(copy, reader, checkpoint, selection, options, run, tell, clock)
-        writer.finish()
+        writer.finish(checkpoint.completion())
         checkpoint.complete()
         outcome = "complete"
     except MigratorError as error:
@@ -149,12 +154,13 @@ def _run_rounds(
     return rounds
 
 
-def _refuse_replaced_target(checkpoint: Checkpoint, target: Description, tell: Tell) -> None:
+def _refuse_replaced_target(checkpoint: Checkpoint, writer: Writer, target: Description, tell: Tell) -> None:
     """Notice a target that was emptied or replaced since the last run; then the job begins anew."""
     if checkpoint.state == "new" or checkpoint.stores is None:
         return
     before = checkpoint.stores[1].identity
-    if not _still_there(before, target.identity):
+    still_there = _still_there(before, target.identity)
+    if not still_there or not writer.resume(checkpoint.prepared, checkpoint.receipts):
         tell(f"{target.location} was emptied or replaced since the last run of this job; it is filled anew")
         checkpoint.forget()
 
@@ -198,6 +204,25 @@ def make_report(
         duration_s=duration_s,
         warnings=checkpoint.warnings,
     )
+
+
+class _Held:
+    """What a worker handed to the writer and hasn't committed yet."""
+
+    def __init__(self) -> None:
+        self.commits: list[Commit] = []
+        self.ended: list[int] = []  # the numbers of slices that were read to their ends
+
+    def add(self, commit: Commit, *, set_aside: bool) -> None:
+        """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
+        if commit.settled and not (set_aside or any(earlier.set_aside for earlier in self.commits)):
+            # A part of an archive is held for many batches, and the ids would be most of what is held.
+            commit = msgspec.structs.replace(commit, settled=())
+        self.commits.append(commit)
+
+    def clear(self) -> None:
+        self.commits.clear()
+        self.ended.clear()
 
 
 class _Copy:
@@ -266,36 +291,51 @@ class _Copy:
         return self.progress.run_read - before
 
     def _work(self, waiting: deque[OpenSlice], failures: list[BaseException]) -> None:
-        """Take slices until there are none. The first failure asks the other workers to stop."""
-        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
-            while not self._stop.asked:
-                try:
-                    slice = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    self._copy_slice(slice, ahead)
-                except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
-                    failures.append(error)
-                    self._stop.ask()
-                    return
+        """Take slices until there are none. The first failure asks the other workers to stop.
 
-    def _copy_slice(self, open: OpenSlice, ahead: ThreadPoolExecutor) -> None:
+        Where it ends in good order, what was handed to the writer before is committed all the same.
+        """
+        held = _Held()
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+                try:
+                    while not self._stop.asked and (open := _next(waiting)):
+                        self._copy_slice(open, ahead, held)
+                except MigratorError:
+                    self._stop.ask()  # before the flush, which would wait for a server that is away
+                    with suppress(MigratorError):
+                        self._commit(held)
+                    raise
+                self._commit(held)
+        except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
+            failures.append(error)
+            self._stop.ask()
+
+    def _copy_slice(self, open: OpenSlice, ahead: ThreadPoolExecutor, held: _Held) -> None:
         batches = self._reader.read(open.slice, open.position, self._checkpoint.selection)
         for batch in _read_ahead(batches, ahead):
             commit = self._carry(batch, open)
-            self._writer.flush()
-            self._note_target(commit)
-            self._checkpoint.commit(commit, run=self._run)
+            held.add(commit, set_aside=self._checkpoint.has_set_aside())
+            if self._writer.due():
+                self._commit(held)
             self.progress.add(commit.counts)
             self._check_limits(commit)
             if self._stop.asked:
                 return
-        self._checkpoint.end_slice(open.number)
+        held.ended.append(open.number)
 
-    def _note_target(self, commit: Commit) -> None:
+    def _commit(self, held: _Held) -> None:
+        """Make durable what this worker handed to the writer, then note it."""
+        if held.commits or held.ended:
+            receipt = self._writer.flush()
+            self._note_target(held.commits)
+            self._checkpoint.commit(held.commits, run=self._run, ended=held.ended, receipt=receipt)
+            held.clear()
+
+    def _note_target(self, commits: Sequence[Commit]) -> None:
         """Keep the target's identity current: a namespace that comes for the first time may have made an index."""
-        new = {name for name, counts in commit.counts.items() if counts.written} - self._known
+        written = {name for commit in commits for name, counts in commit.counts.items() if counts.written}
+        new = written - self._known
         if new:
             self._checkpoint.note_target(self._writer.describe())
             self._known |= new
@@ -317,19 +357,16 @@ class _Copy:
     def _write(self, documents: Sequence[Document], open: OpenSlice) -> WriteOutcome:
         """Write by the conflict rule.
 
-        The rule protects what was in the target before the job: what a catch-up round brings replaces what the bulk
-        read wrote, but never a document that is listed as differing. And where an earlier run may have written beyond
-        the slice's position, a differing document that was stored after the job's mark is our own older version.
+        The rule protects what was in the target before the job. Where a slice may bring newer versions of what this
+        job wrote itself (in catch-up, or beyond its position in an earlier run), a differing document that was stored
+        after the job's mark is our own older version and gives way, unless it is listed as differing already.
         """
-        replace = open.slice.replaces or self._options.on_conflict == "overwrite"
-        protected = self._checkpoint.among_differing(documents) if open.slice.replaces else frozenset()
-        if protected and self._options.on_conflict != "overwrite":
-            free = tuple(document for document in documents if document.id not in protected)
-            kept = tuple(document for document in documents if document.id in protected)
-            return self._writer.write(free, replace=True) + self._writer.write(kept, replace=False)
-        outcome = self._writer.write(documents, replace=replace)
-        if outcome.differing and open.begun_before and self._reader.abilities.rereads_newer:
+        overwrite = self._options.on_conflict == "overwrite"
+        outcome = self._writer.write(documents, replace=overwrite)
+        newer = open.slice.replaces or (open.begun_before and self._reader.abilities.rereads_newer)
+        if outcome.differing and newer:
             ours = self._writer.stored_since(self._mark, outcome.differing)
+            ours -= self._checkpoint.among_differing(outcome.differing)
             older = tuple(document for document in outcome.differing if document.id in ours)
             stays = tuple(document for document in outcome.differing if document.id not in ours)
             outcome = msgspec.structs.replace(outcome, differing=stays)
@@ -351,6 +388,13 @@ class _Copy:
                 f"{commit.set_aside[0].id} is in the target already and differs (--on-conflict fail); "
                 "look at it, then run again with --restart and another rule"
             )
+
+
+def _next(waiting: deque[OpenSlice]) -> OpenSlice | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T]:

@@ -50,7 +50,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
             run=run,
         )
         total += outcome
-    writer.finish()
+    writer.finish(checkpoint.completion())
     return RetryOutcome(
         tried=tried,
         written=len(total.written),

@@ -19,6 +19,7 @@ from migrator.errors import NotFound, RequestRefused, Unavailable, UsageError
 from migrator.locations import Store
 from migrator.records import Document, Form, Selection
 from tests.adapters.test_elasticsearch import Raw, store_of
+from tests.conformance.writers import COMPLETION
 from tests.documents import activation
 from tests.servers import request
 
@@ -117,7 +118,7 @@ def test_bytes_come_back_as_they_went(place: Place) -> None:
     document = Document(plain.id, plain.form, odd, plain.namespace, plain.name, plain.start_ms)
     writer, reader = place.writer(), place.reader()
     assert len(writer.write([document], replace=False).written) == 1
-    writer.finish()
+    writer.finish(COMPLETION)
     found = documents_of(read(reader, reader.plan(ALL, slice_documents=100)))
     assert found[document.id].body == odd
     assert writer.stored([document])[document.id].body == odd
@@ -438,7 +439,7 @@ def test_template_keeps_openwhisks_queries(place: Place) -> None:
         outcome = writer.write(documents, replace=False)
         assert [rejection.reason for rejection in outcome.rejected] == []
         assert len(outcome.written) == len(documents)
-        writer.finish()
+        writer.finish(COMPLETION)
         index = place.raw.index("guest")
         settings = request("GET", f"{place.url}/{index}/_settings")[index]["settings"]["index"]
         assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("2", "0")

@@ -12,9 +12,22 @@ from typing import Any
 import pytest
 
 from migrator import forms
-from migrator.adapters.base import WriteOutcome, Writer
-from migrator.records import Document, Form
+from migrator.adapters.base import Completion, Description, WriteOutcome, Writer
+from migrator.records import Document, Form, Selection
 from tests.documents import activation
+
+COMPLETION = Completion(
+    source=Description(location="memory:source", product="memory", version="1"),
+    selection=Selection(),
+    snapshot=None,
+    snapshot_s=None,
+    began_s=0.0,
+    receipts=(),
+    counts={},
+    deleted=0,
+    warnings=(),
+)
+"""What a writer is told at the end of a job."""
 
 
 class WriterConformance:
@@ -58,7 +71,7 @@ class WriterConformance:
         documents = self.some(count)
         outcome = writer.write(documents, replace=False)
         writer.flush()
-        writer.finish()
+        writer.finish(COMPLETION)
         assert len(outcome.written) == count
         self.assert_holds_every_document(outcome, documents)
         for document in documents:

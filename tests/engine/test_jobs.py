@@ -43,7 +43,7 @@ def begin(state: Path) -> None:
     job = open_job(state, spec())
     run = job.checkpoint.begin_run(spec(), STORE, STORE)
     plan = Plan(slices=(Slice(key="all", spec={}),), snapshot=1)
-    job.checkpoint.begin(plan, Selection(), None, run=run, planned_s=1.0)
+    job.checkpoint.begin(plan, Selection(), None, None, run=run, planned_s=1.0)
     job.close()
 
 
@@ -131,7 +131,7 @@ def test_batch_that_does_not_add_up_is_never_committed(tmp_path: Path) -> None:
     begin(tmp_path)
     checkpoint = Checkpoint(tmp_path / "jobs" / "0123456789ab" / "job.sqlite")
     with pytest.raises(AssertionError, match="add up"):
-        checkpoint.commit(Commit(slice=1, position="x", counts={"guest": Counts(read=2, written=1)}), run=1)
+        checkpoint.commit([Commit(slice=1, position="x", counts={"guest": Counts(read=2, written=1)})], run=1)
     assert checkpoint.counts == {}
     checkpoint.close()
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from migrator import forms
-from migrator.adapters.base import Abilities, Description, Token, WriteOutcome
+from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
@@ -175,8 +175,12 @@ class CouchDBWriter:
         ]
         return findings
 
-    def prepare(self) -> None:
+    def prepare(self) -> Token:
         """Nothing to set up: OpenWhisk's views are OpenWhisk's to install."""
+        return None
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
+        return True
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -339,13 +343,17 @@ class CouchDBWriter:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
+    def due(self) -> bool:
+        return True
+
+    def flush(self) -> Token:
         """Nothing to wait for: an answer means that all is on disk.
 
         Source: `delayed_commits` is off and gone since CouchDB 3; `Client.bulk_docs` overrides it before.
         """
+        return None
 
-    def finish(self) -> None:
+    def finish(self, completion: Completion) -> None:
         """Nothing to make visible. `_ensure_full_commit` would say no more than the answers said."""
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from migrator import forms
-from migrator.adapters.base import Abilities, Description, Token, WriteOutcome
+from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause, Client, what_now
@@ -141,9 +141,13 @@ class ElasticsearchWriter:
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return preflight.findings(self._client, self._pattern, namespaces, self._template)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Token:
         if self._template is not None:
             install_template(self._client, self._pattern, self._template)
+        return None
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
+        return True
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -345,10 +349,14 @@ class ElasticsearchWriter:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Nothing to wait for: what a bulk's answer says was stored is in the translog of every copy."""
+    def due(self) -> bool:
+        return True
 
-    def finish(self) -> None:
+    def flush(self) -> Token:
+        """Nothing to wait for: what a bulk's answer says was stored is in the translog of every copy."""
+        return None
+
+    def finish(self, completion: Completion) -> None:  # noqa: ARG002  the contract's
         indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
         refresh(self._client, shard_states(self._client, indices))
 
