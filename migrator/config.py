@@ -19,7 +19,7 @@ import platformdirs
 
 from migrator import logins
 from migrator.errors import UsageError
-from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, parse_location
+from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, is_file, parse_location
 
 Role = Literal["source", "target"]
 
@@ -245,10 +245,10 @@ def resolve(
         config = load(environ=environ)
     if text in config.stores:
         return _named_store(text, config, environ)
-    if _STORE_NAME.fullmatch(text):
+    if _STORE_NAME.fullmatch(text) and not is_file(text):
         raise UsageError(_no_such_store(text, config))
     parsed = parse_location(text)
-    if parsed.location.kind == "memory":
+    if not parsed.location.hosts:
         return Store(location=parsed.location), []
     return _plain_store(parsed, role, environ)
 
@@ -305,7 +305,7 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
     settings = config.stores[name]
     where = f"{config.path}: stores.{name}"
     parsed = named_location(name, config)
-    if parsed.location.kind == "memory":
+    if not parsed.location.hosts:
         return Store(location=parsed.location, name=name), []
     tls = _tls(where, settings, parsed.location.secure, config)
     sources = named_sources(name, config, environ)

@@ -75,6 +75,12 @@ class Locked(MigratorError):
     exit_code = 11
 
 
+class ArchiveDamaged(MigratorError):
+    """An archive doesn't hold what its manifests say."""
+
+    exit_code = 12
+
+
 class Interrupted(MigratorError):
     """A signal asked the run to stop: 130 for SIGINT, 143 for SIGTERM; resumable."""
 

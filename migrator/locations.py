@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import os
 import re
 from urllib.parse import quote, unquote
 
@@ -84,12 +85,16 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 class Location(msgspec.Struct, frozen=True, kw_only=True):
     """Where a store is. `hosts` are (host, port) pairs; `secure` means TLS."""
 
-    kind: str  # "couchdb", "elasticsearch", "memory"
+    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory"
     hosts: tuple[tuple[str, int], ...] = ()
     secure: bool = False
     path_prefix: str = ""  # of the URL before everything else, for servers behind a proxy: "/couch"
     database: str = ""  # CouchDB; the name of the store in memory
     index_pattern: str = ""  # Elasticsearch: `openwhisk-%s`
+    path: str = ""  # archive: the folder, absolute, or `s3://bucket/prefix`; file: its path, absolute, or `-`
+    form: str | None = None  # file: that of its documents, where it is said
+    backup: str | None = None  # archive: the backup that is read, None for the newest
+    at: str | None = None  # archive: the time as of which it is read, as it was typed
 
     @property
     def base_urls(self) -> tuple[str, ...]:
@@ -108,7 +113,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
 
         Hosts are compared by name: `localhost` and `127.0.0.1`, or a cluster by other nodes, are different texts.
         """
-        if self.kind == "memory":
+        if not self.hosts:
             return self.printed
         hosts = ",".join(sorted({_netloc(host, port) for host, port in self.hosts}))
         return f"{self.kind}://{hosts}{self.path_prefix}/{quote(self.database or self.index_pattern, safe='')}"
@@ -116,6 +121,11 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     def _spelled(self, *, user: str | None, login: LoginKind | None) -> str:
         if self.kind == "memory":
             return f"memory:{self.database}"
+        if not self.hosts:
+            given = (("form", self.form), ("backup", self.backup), ("at", self.at))
+            query = "&".join(f"{name}={quote(value, safe=':')}" for name, value in given if value)
+            scheme = "" if "://" in self.path or self.path == "-" else f"{self.kind}:"
+            return f"{scheme}{quote(self.path, safe=_PATH_SAFE)}{f'?{query}' if query else ''}"
         userinfo = f"{quote(user, safe='')}@" if user else ""
         hosts = ",".join(_netloc(host, port) for host, port in self.hosts)
         parameters = [f"index-pattern={quote(self.index_pattern, safe='*')}"] if self.kind == "elasticsearch" else []
@@ -123,6 +133,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
         query = f"?{'&'.join(parameters)}" if parameters else ""
         scheme = f"{self.kind}s" if self.secure else self.kind
         return f"{scheme}://{userinfo}{hosts}{self.path_prefix}/{quote(self.database, safe='')}{query}"
+
+
+_PATH_SAFE = "/:@&=+$,;~!*'() "  # of a path everything but %, ?, # and what no terminal shows
 
 
 def _netloc(host: str, port: int) -> str:
@@ -177,7 +190,14 @@ _SCHEMES = {
     "opensearchs": ("elasticsearch", True),
 }
 _PORTS = {"couchdb": 5984, "elasticsearch": 9200}
-_PARAMETERS = {"couchdb": ("login",), "elasticsearch": ("index-pattern", "login")}
+_PARAMETERS = {
+    "couchdb": ("login",),
+    "elasticsearch": ("index-pattern", "login"),
+    "archive": ("backup", "at"),
+    "file": ("form",),
+}
+_BUCKETS = ("s3", "gs", "az")
+_FORMS = ("couchdb", "elasticsearch")
 _SHAPES = {
     "couchdb": "couchdb://USER@HOST:5984/DATABASE",
     "elasticsearch": "elasticsearch://USER@HOST:9200/?index-pattern=openwhisk-%25s",
@@ -196,6 +216,8 @@ def parse_location(text: str) -> ParsedLocation:
     slash the password stands where a host or a port is looked for.
     """
     text = text.strip()
+    if is_file(text):
+        return _parse_path("file", text)
     found = _SCHEME.match(text)
     if found is None:
         raise UsageError(
@@ -204,6 +226,10 @@ def parse_location(text: str) -> ParsedLocation:
     scheme, rest = found[1].lower(), text[found.end() :]
     if scheme == "memory" and not found[2]:
         return _parse_memory(rest)
+    if scheme in ("archive", "file") and not found[2]:
+        return _parse_path(scheme, rest)
+    if scheme in _BUCKETS and found[2]:
+        return _parse_bucket(scheme, rest)
     if scheme not in _SCHEMES or not found[2]:
         raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
     if _CONTROL.search(text):
@@ -247,6 +273,50 @@ def _parse_memory(name: str) -> ParsedLocation:
     if not re.fullmatch(r"[\w.-]+", name):
         raise UsageError("memory: names no store; write memory:NAME")
     return ParsedLocation(location=Location(kind="memory", database=name))
+
+
+_FILE = re.compile(r".*\.(ndjson|jsonl)(\.gz|\.zst)?(\?[a-z]+=[^?]*)?", re.DOTALL)
+
+
+def is_file(text: str) -> bool:
+    """Whether a text without a scheme means a file of documents: `acts.ndjson.zst`, or `-` for a pipe."""
+    return text.partition("?")[0] == "-" or ("://" not in text and ":" not in text[:8] and bool(_FILE.fullmatch(text)))
+
+
+def _parse_path(kind: str, rest: str) -> ParsedLocation:
+    """A local folder or file; what follows a `?` are parameters, so that one in a name is written %3F."""
+    path, _, query = rest.partition("?")
+    path = unquote(path)
+    if not path or _CONTROL.search(path):
+        raise UsageError(f"{kind}: no path is named; write {_PATH_SHAPES[kind]}")
+    parameters = _parse_query(kind, kind, query)
+    form = parameters.get("form")
+    if form is not None and form not in _FORMS:
+        raise UsageError(f"{kind}:{path}: form is one of {', '.join(_FORMS)}")
+    absolute = path if path == "-" else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  text, not a file
+    location = Location(kind=kind, path=absolute, form=form, backup=parameters.get("backup"), at=parameters.get("at"))
+    return ParsedLocation(location=location)
+
+
+_PATH_SHAPES = {"archive": "archive:/var/backups/openwhisk", "file": "file:acts.ndjson.zst"}
+
+
+def _parse_bucket(scheme: str, rest: str) -> ParsedLocation:
+    """A bucket and a prefix in it; the login comes from the environment that the cloud's own tools use."""
+    if "@" in rest.partition("?")[0]:
+        raise UsageError(f"{scheme}://…: a login has no place here; set the variables that the cloud's own tools read")
+    path, _, query = rest.partition("?")
+    bucket, _, prefix = path.strip("/").partition("/")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", bucket):
+        raise UsageError(f"{scheme}://…: no bucket is named; write {scheme}://BUCKET/PREFIX")
+    parameters = _parse_query(f"{scheme}://{bucket}", "archive", query)
+    location = Location(
+        kind="archive",
+        path="/".join(filter(None, (f"{scheme}://{bucket}", unquote(prefix).strip("/")))),
+        backup=parameters.get("backup"),
+        at=parameters.get("at"),
+    )
+    return ParsedLocation(location=location)
 
 
 def _unknown_scheme(scheme: str, *, slashes: bool) -> str:

@@ -114,6 +114,7 @@ def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoRet
         "    8  a limit was reached, e.g. --max-rejects (resumable)\n"
         "   10  source, target or job is not there\n"
         "   11  locked by another run\n"
+        "   12  archive damaged\n"
         "  130, 143  interrupted (resumable)\n"
         "\n"
         + examples(
