@@ -10,17 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from migrator.backups import backup, restore
     from migrator.copying import Wanted, copy, retry_rejected
     from migrator.errors import MigratorError
     from migrator.report import Report
 
-__all__ = ["MigratorError", "Report", "Wanted", "copy", "retry_rejected"]
+__all__ = ["MigratorError", "Report", "Wanted", "backup", "copy", "restore", "retry_rejected"]
 
 _HOMES = {
     "MigratorError": "migrator.errors",
     "Report": "migrator.report",
     "Wanted": "migrator.copying",
+    "backup": "migrator.backups",
     "copy": "migrator.copying",
+    "restore": "migrator.backups",
     "retry_rejected": "migrator.copying",
 }
 

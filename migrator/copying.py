@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from migrator.records import Selection, parse_moment
 from migrator.report import Report
 
 if TYPE_CHECKING:
-    from migrator.adapters.base import Reader, Writer
+    from migrator.adapters.base import Reader, Token, Writer
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.config import Role
 
@@ -88,58 +89,85 @@ def copy(
     kept with the job and are no exception. Raises `MigratorError`s, all of them resumable by the same call unless
     their text says otherwise.
     """
+    source, target = resolved(source, "source", tell), resolved(target, "target", tell)
+    if target.location.kind == "archive":
+        raise UsageError(f"{target.location.printed}: an archive takes backups; give `migrator backup` these two")
     stop = stop or Stop()
     selection = wanted.fix(now_ms=int(clock() * 1000))
-    _validate(jobs, on_conflict, max_rejects, max_rate, retry_for_s)
-    source, target = _resolve(source, "source", tell), _resolve(target, "target", tell)
+    options = checked(CopyOptions(jobs=jobs, on_conflict=on_conflict, max_rejects=max_rejects), max_rate, retry_for_s)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: source and target are the same store")
     spec = _spec(source, target, wanted, on_conflict, template, state)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    with opened_reader(source, policy, jobs=jobs, max_rate=max_rate) as reader:
+        writer = RetryingWriter(open_writer(target, template=template), policy)
+        with closing(writer):
+            return carry(
+                reader,
+                writer,
+                spec,
+                selection,
+                options,
+                dry_run=dry_run,
+                restart=restart,
+                state=state,
+                stop=stop,
+                observe=observe,
+                tell=tell,
+                clock=clock,
+            )
+
+
+@contextmanager
+def opened_reader(source: Store, policy: Policy, *, jobs: int, max_rate: float | None) -> Iterator[Reader]:
+    """A source with the wrappers that every run puts around it."""
     reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(jobs)), policy)
-    try:
-        writer: Writer = RetryingWriter(open_writer(target, template=template), policy)
-        if max_rate:
-            reader = ThrottledReader(reader, max_rate, sleep=stop.sleep)
-        options = CopyOptions(jobs=jobs, on_conflict=on_conflict, max_rejects=max_rejects)
-        try:
-            # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
-            reader.describe()
-            writer.describe()
-            if dry_run:
-                return run_copy(
-                    reader,
-                    DryRunWriter(writer),
-                    Checkpoint(None),
-                    spec,
-                    selection,
-                    options,
-                    stop=stop,
-                    observe=observe,
-                    tell=tell,
-                    clock=clock,
-                    dry_run=True,
-                )
-            job = open_job(state or default_state(), spec, restart=restart)
-            try:
-                return run_copy(
-                    reader,
-                    writer,
-                    job.checkpoint,
-                    spec,
-                    selection,
-                    options,
-                    stop=stop,
-                    observe=observe,
-                    tell=tell,
-                    clock=clock,
-                )
-            finally:
-                job.close()
-        finally:
-            writer.close()
-    finally:
-        reader.close()
+    with closing(reader):
+        yield ThrottledReader(reader, max_rate, sleep=policy.sleep) if max_rate else reader
+
+
+def carry(
+    reader: Reader,
+    writer: Writer,
+    spec: JobSpec,
+    selection: Selection,
+    options: CopyOptions,
+    *,
+    dry_run: bool,
+    restart: bool,
+    state: Path | None,
+    stop: Stop,
+    observe: Observer,
+    tell: Tell,
+    clock: Callable[[], float],
+    begin: Callable[[Checkpoint], Token] = lambda _: None,
+) -> Report:
+    """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
+    # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
+    reader.describe()
+    writer.describe()
+
+    def run(writer: Writer, checkpoint: Checkpoint) -> Report:
+        return run_copy(
+            reader,
+            writer,
+            checkpoint,
+            spec,
+            selection,
+            options,
+            stop=stop,
+            observe=observe,
+            tell=tell,
+            clock=clock,
+            since=begin(checkpoint),
+            dry_run=dry_run,
+        )
+
+    if dry_run:
+        with closing(Checkpoint(None)) as checkpoint:
+            return run(DryRunWriter(writer), checkpoint)
+    with closing(open_job(state or default_state(), spec, restart=restart)) as job:
+        return run(writer, job.checkpoint)
 
 
 def page_bytes(jobs: int) -> int:
@@ -147,28 +175,30 @@ def page_bytes(jobs: int) -> int:
     return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
 
 
-def _validate(jobs: int, on_conflict: str, max_rejects: int, max_rate: float | None, retry_for_s: float) -> None:
-    if not 1 <= jobs <= 64:
-        raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
-    if on_conflict not in ON_CONFLICT:
-        raise UsageError(f"--on-conflict {on_conflict}: give one of {', '.join(ON_CONFLICT)}")
-    if max_rejects < 0:
-        raise UsageError(f"--max-rejects {max_rejects}: give 0 or more")
+def checked(options: CopyOptions, max_rate: float | None, retry_for_s: float) -> CopyOptions:
+    """The same options; raises `UsageError` for what can't be."""
+    if not 1 <= options.jobs <= 64:
+        raise UsageError(f"--jobs {options.jobs}: give a number from 1 to 64")
+    if options.on_conflict not in ON_CONFLICT:
+        raise UsageError(f"--on-conflict {options.on_conflict}: give one of {', '.join(ON_CONFLICT)}")
+    if options.max_rejects < 0:
+        raise UsageError(f"--max-rejects {options.max_rejects}: give 0 or more")
     if max_rate is not None and not max_rate > 0:
         raise UsageError(f"--max-rate {max_rate:g}: give a number of documents a second above 0")
     if retry_for_s < 0:
         raise UsageError(f"--retry-for {retry_for_s:g}: give 0 seconds or more")
+    return options
 
 
-def _resolve(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
+def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
     if isinstance(store, Store):
         return store
     from migrator.config import load, resolve
 
-    resolved, warnings = resolve(store, role, load(config))
+    found, warnings = resolve(store, role, load(config))
     for warning in warnings:
         tell(warning)
-    return resolved
+    return found
 
 
 def _spec(
@@ -204,13 +234,7 @@ def _command(
     state: Path | None,
 ) -> str:
     """The command line that takes the job up again; logins come from where they came before."""
-    words = ["migrator", "copy", source.typed, target.typed]
-    for namespace in wanted.namespaces:
-        words += ["--namespace", namespace]
-    for name in wanted.names:
-        words += ["--name", name]
-    for option, value in (("--since", wanted.since), ("--until", wanted.until)):
-        words += [option, value] if value else []
+    words = ["migrator", "copy", source.typed, target.typed, *selection_words(wanted)]
     if on_conflict != "skip":
         words += ["--on-conflict", on_conflict]
     if template is not None:
@@ -218,6 +242,18 @@ def _command(
     if state is not None:
         words += ["--state", str(state)]
     return shlex.join(words)
+
+
+def selection_words(wanted: Wanted) -> list[str]:
+    """The options that select the same."""
+    words: list[str] = []
+    for namespace in wanted.namespaces:
+        words += ["--namespace", namespace]
+    for name in wanted.names:
+        words += ["--name", name]
+    for option, value in (("--since", wanted.since), ("--until", wanted.until)):
+        words += [option, value] if value else []
+    return words
 
 
 def _template_words(template: TemplateOptions) -> Sequence[str]:
@@ -250,7 +286,7 @@ def retry_rejected(
     checkpoint.close()
     if spec is None:
         raise UsageError(f"job {view.id} never began; nothing was rejected")
-    target = _resolve(spec.target, "target", tell, config)
+    target = resolved(spec.target, "target", tell, config)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
     writer = RetryingWriter(open_writer(target), policy)
     try:

@@ -100,6 +100,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """What a writer is told at the end of a job; an archive makes its manifest of it."""
 
     source: Description
+    form: Form | None  # of the source's documents
     selection: Selection
     snapshot: Token  # where the source stood when the last round was planned
     snapshot_s: float | None  # when that was, in epoch seconds
@@ -113,8 +114,12 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 class Reader(Protocol):
     """The source end. Only reads: no view is built, no setting changed. Used by several threads at once."""
 
-    form: Form
     abilities: Abilities
+
+    @property
+    def form(self) -> Form:
+        """The form of the documents; an archive is looked into to tell it."""
+        ...
 
     def describe(self) -> Description:
         """Reach the store, log in, and see that it is there. Raises `Unavailable`, `AccessDenied`, `NotFound`."""

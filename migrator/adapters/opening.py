@@ -23,6 +23,10 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> Reader:
         from migrator.adapters import elasticsearch
 
         return elasticsearch.open_reader(store, page_bytes=page_bytes)
+    if kind == "archive":
+        from migrator.adapters import archive
+
+        return archive.open_reader(store, page_bytes=page_bytes)
     if kind == "memory":
         from migrator.adapters import memory
 

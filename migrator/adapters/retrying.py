@@ -92,8 +92,11 @@ class RetryingReader:
     def __init__(self, inner: Reader, policy: Policy) -> None:
         self._inner = inner
         self._policy = policy
-        self.form: Form = inner.form
         self.abilities: Abilities = inner.abilities
+
+    @property
+    def form(self) -> Form:
+        return self._inner.form
 
     def describe(self) -> Description:
         # The first contact: an operator who mistyped a host wants to know at once.

@@ -27,8 +27,11 @@ class ThrottledReader:
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at_s = clock()  # when the documents handed out so far are paid for
-        self.form: Form = inner.form
         self.abilities: Abilities = inner.abilities
+
+    @property
+    def form(self) -> Form:
+        return self._inner.form
 
     def _hold_back(self, documents: int) -> None:
         with self._lock:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from migrator.commands.options import (
     config_option,
+    conflict_option,
     examples,
     json_option,
     log_format_option,
     quiet_option,
+    run_options,
     selection_options,
     state_option,
+    template_of,
+    template_options,
 )
-from migrator.errors import UsageError
 
 
 @click.command(
@@ -32,34 +34,9 @@ from migrator.errors import UsageError
 @click.argument("source")
 @click.argument("target")
 @selection_options
-@click.option("--jobs", type=int, default=4, show_default=True, help="How many slices are carried at once.")
-@click.option(
-    "--on-conflict",
-    default="skip",
-    show_default=True,
-    metavar="skip|overwrite|fail",
-    help="When another version is in the target: leave it and list it, replace it, or stop.",
-)
-@click.option("--max-rejects", type=int, default=10_000, show_default=True, help="Stop after so many rejections.")
-@click.option("--max-rate", type=float, metavar="N", help="Read at most N documents a second, to spare the source.")
-@click.option(
-    "--retry-for",
-    type=float,
-    default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an outage or a full disk is waited out before the run stops, resumable.",
-)
-@click.option(
-    "--index-template",
-    is_flag=True,
-    help="Install an index template in the target first; without it nothing is installed, as OpenWhisk does.",
-)
-@click.option("--shards", type=int, help="With --index-template: primary shards of each new index.")
-@click.option("--replicas", type=int, help="With --index-template: replicas of each new index.")
-@click.option("--field-limit", type=int, help="With --index-template: how many fields an index may have.")
-@click.option("--dry-run", "-n", is_flag=True, help="Read everything and tell what would be written; write nothing.")
-@click.option("--restart", is_flag=True, help="Forget what an earlier run of this job left, and begin anew.")
+@run_options
+@conflict_option
+@template_options
 @config_option
 @state_option
 @json_option
@@ -103,13 +80,6 @@ def copy_command(
     from migrator.commands import running
     from migrator.copying import Wanted, copy
 
-    template: Any = None
-    if index_template:
-        from migrator.adapters.elasticsearch import TemplateOptions
-
-        template = TemplateOptions(shards=shards, replicas=replicas, field_limit=field_limit)
-    elif shards is not None or replicas is not None or field_limit is not None:
-        raise UsageError("--shards, --replicas and --field-limit belong to --index-template")
     wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         report = copy(
@@ -120,7 +90,7 @@ def copy_command(
             on_conflict=on_conflict,
             max_rejects=max_rejects,
             max_rate=max_rate,
-            template=template,
+            template=template_of(index_template, shards, replicas, field_limit),
             dry_run=dry_run,
             restart=restart,
             state=state,

@@ -22,6 +22,14 @@ from migrator.errors import Interrupted, MigratorError
 
 COMMANDS = {
     "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET, resumably."),
+    "backup": (
+        "migrator.commands.backup:backup_command",
+        "Back up the activations of SOURCE into ARCHIVE: in full, or what is new since the last backup.",
+    ),
+    "restore": (
+        "migrator.commands.restore:restore_command",
+        "Restore activations from ARCHIVE into TARGET: all or some, as of now or of then.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",
@@ -120,6 +128,8 @@ def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoRet
         + examples(
             "migrator demo",
             "migrator copy couchdb://admin@db1/whisk_local_activations elasticsearch://es1:9200",
+            "migrator backup elasticsearch://es1:9200 archive:/var/backups/openwhisk",
+            "migrator restore archive:/var/backups/openwhisk elasticsearch://es2:9200",
             "migrator status",
         )
         + "\n\n\b\nCompletion in the shell (bash; zsh and fish alike), once in ~/.bashrc:\n"
@@ -129,7 +139,7 @@ def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoRet
 @click.version_option(package_name="openwhisk-activation-migrator", message="migrator %(version)s")
 @click.pass_context
 def migrator(context: click.Context) -> None:
-    """Move Apache OpenWhisk activations between CouchDB and Elasticsearch, resumably, losing nothing."""
+    """Move, back up and restore Apache OpenWhisk activations, resumably, losing nothing."""
     help_without_command(context)
 
 

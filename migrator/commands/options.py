@@ -6,16 +6,20 @@ command itself says.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from migrator.commands.messages import current
 from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.adapters.elasticsearch import TemplateOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -115,36 +119,119 @@ log_format_option = click.option(
 )
 
 
+conflict_option = click.option(
+    "--on-conflict",
+    default="skip",
+    show_default=True,
+    metavar="skip|overwrite|fail",
+    help="When another version is in the target: leave it and list it, replace it, or stop.",
+)
+
+
+_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
+_SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:
+    """An option whose value is a size with its unit, such as 32MiB; the argument is in bytes."""
+
+    def in_bytes(_: click.Context, __: click.Parameter, value: str) -> int:
+        found = _SIZE.fullmatch(value.strip())
+        if found is None:
+            raise UsageError(f"{name} {value}: give a size such as {default}")
+        return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+
+    return click.option(name, default=default, show_default=True, callback=in_bytes, metavar="SIZE", help=help)
+
+
+def run_options(command: F) -> F:
+    """`--jobs`, `--max-rejects`, `--max-rate`, `--retry-for`, `--dry-run`, `--restart`: how a run goes about it."""
+    return _with(
+        command,
+        click.option("--jobs", type=int, default=4, show_default=True, help="How many slices are carried at once."),
+        click.option(
+            "--max-rejects", type=int, default=10_000, show_default=True, help="Stop after so many rejections."
+        ),
+        click.option(
+            "--max-rate", type=float, metavar="N", help="Read at most N documents a second, to spare the source."
+        ),
+        click.option(
+            "--retry-for",
+            type=float,
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long an outage or a full disk is waited out before the run stops, resumable.",
+        ),
+        click.option(
+            "--dry-run", "-n", is_flag=True, help="Read everything and tell what would be written; write nothing."
+        ),
+        click.option("--restart", is_flag=True, help="Forget what an earlier run of this job left, and begin anew."),
+    )
+
+
+def template_options(command: F) -> F:
+    """`--index-template` and what belongs to it; `template_of` makes one value of them."""
+    return _with(
+        command,
+        click.option(
+            "--index-template",
+            is_flag=True,
+            help="Install an index template in the target first; without it nothing is installed, as OpenWhisk does.",
+        ),
+        click.option("--shards", type=int, help="With --index-template: primary shards of each new index."),
+        click.option("--replicas", type=int, help="With --index-template: replicas of each new index."),
+        click.option("--field-limit", type=int, help="With --index-template: how many fields an index may have."),
+    )
+
+
+def template_of(
+    index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
+) -> TemplateOptions | None:
+    """The template that was asked for. Raises `UsageError` where only what belongs to it was given."""
+    if index_template:
+        from migrator.adapters.elasticsearch import TemplateOptions
+
+        return TemplateOptions(shards=shards, replicas=replicas, field_limit=field_limit)
+    if shards is not None or replicas is not None or field_limit is not None:
+        raise UsageError("--shards, --replicas and --field-limit belong to --index-template")
+    return None
+
+
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`: the arguments `namespaces`, `names`, `since`, `until`."""
-    for option in reversed(
-        (
-            click.option(
-                "--namespace",
-                "namespaces",
-                multiple=True,
-                callback=_not_empty,
-                metavar="NAME",
-                help="Only this namespace, or those that a glob such as 'team-*' takes; may be given several times.",
-            ),
-            click.option(
-                "--name",
-                "names",
-                multiple=True,
-                callback=_not_empty,
-                metavar="NAME",
-                help="Only activations of this action (hello), package/action or path; may be given several times.",
-            ),
-            click.option(
-                "--since",
-                callback=_a_moment,
-                metavar="TIME",
-                help="Only those that started then or later: 2026-11-01, 2026-11-01T12:00:00Z, an epoch, 7d (ago).",
-            ),
-            click.option(
-                "--until", callback=_a_moment, metavar="TIME", help="Only those that started before; as for --since."
-            ),
-        )
-    ):
+    return _with(
+        command,
+        click.option(
+            "--namespace",
+            "namespaces",
+            multiple=True,
+            callback=_not_empty,
+            metavar="NAME",
+            help="Only this namespace, or those that a glob such as 'team-*' takes; may be given several times.",
+        ),
+        click.option(
+            "--name",
+            "names",
+            multiple=True,
+            callback=_not_empty,
+            metavar="NAME",
+            help="Only activations of this action (hello), package/action or path; may be given several times.",
+        ),
+        click.option(
+            "--since",
+            callback=_a_moment,
+            metavar="TIME",
+            help="Only those that started then or later: 2026-11-01, 2026-11-01T12:00:00Z, an epoch, 7d (ago).",
+        ),
+        click.option(
+            "--until", callback=_a_moment, metavar="TIME", help="Only those that started before; as for --since."
+        ),
+    )
+
+
+def _with(command: F, *options: Callable[[F], F]) -> F:
+    """The command with options, shown in their order."""
+    for option in reversed(options):
         command = option(command)
     return command

@@ -301,11 +301,12 @@ class Checkpoint:
                 raise AssertionError("a job with open slices isn't complete")
             self._set("state", "complete")
 
-    def completion(self) -> Completion:
+    def completion(self, form: Form | None = None) -> Completion:
         """What the writer is told at the end."""
         assert self.stores is not None  # a run has begun
         return Completion(
             source=self.stores[0],
+            form=form,
             selection=self.selection,
             snapshot=self.snapshot,
             snapshot_s=self.snapshot_s,

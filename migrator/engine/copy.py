@@ -82,6 +82,9 @@ def run_copy(
     """
     source, target = reader.describe(), writer.describe()
     _refuse_replaced_target(checkpoint, writer, target, tell)
+    if checkpoint.state == "complete" and not reader.abilities.catches_up:
+        tell(f"job {spec.id} was complete; the source is read again")
+        checkpoint.forget()
     run = checkpoint.begin_run(spec, source, target)
     copy = _Copy(reader, writer, checkpoint, options, run=run, stop=stop, observe=observe)
     began_s = time.monotonic()
@@ -105,7 +108,7 @@ def run_copy(
             tell(f"job {spec.id} was complete; carrying over what is new since (run {run})")
         copy.expect(selection)
         rounds = _run_rounds(copy, reader, checkpoint, selection, options, run, tell, clock)
-        writer.finish(checkpoint.completion())
+        writer.finish(checkpoint.completion(reader.form))
         checkpoint.complete()
         outcome = "complete"
     except MigratorError as error:

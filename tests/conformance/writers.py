@@ -18,6 +18,7 @@ from tests.documents import activation
 
 COMPLETION = Completion(
     source=Description(location="memory:source", product="memory", version="1"),
+    form=None,
     selection=Selection(),
     snapshot=None,
     snapshot_s=None,

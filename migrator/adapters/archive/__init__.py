@@ -1,0 +1,29 @@
+"""Archives: folders and buckets with compressed, write-once backups, as a source and as a target.
+
+The path of a `Store`'s location enters, a reader or a writer leaves. The format is described in
+`docs/archive-format.md`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from migrator.adapters.archive.places import open_place
+from migrator.adapters.archive.reader import ArchiveReader
+from migrator.adapters.archive.writer import LEVEL, PART_BYTES, ArchiveWriter
+from migrator.locations import Store
+from migrator.records import parse_moment
+
+__all__ = ["LEVEL", "PART_BYTES", "ArchiveReader", "ArchiveWriter", "open_reader", "open_writer"]
+
+
+def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> ArchiveReader:
+    """Open an archive to read from; nothing is asked of it yet."""
+    location = store.location
+    at_ms = parse_moment(location.at, now_ms=int(time.time() * 1000)) if location.at else None
+    return ArchiveReader(open_place(location.path), backup=location.backup, at_ms=at_ms, page_bytes=page_bytes)
+
+
+def open_writer(store: Store, *, level: int = LEVEL, part_bytes: int = PART_BYTES) -> ArchiveWriter:
+    """Open an archive to write a backup into; nothing is asked of it yet."""
+    return ArchiveWriter(open_place(store.location.path), level=level, part_bytes=part_bytes)

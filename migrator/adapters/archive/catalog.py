@@ -1,0 +1,160 @@
+"""What backups an archive holds, and which of them a reader or a writer goes on from.
+
+A place enters, manifests and chains leave. Reads `archive.json` and manifests, never a part.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from migrator.adapters.archive.manifest import (
+    ARCHIVE,
+    BACKUPS,
+    MANIFEST,
+    ArchiveHead,
+    Manifest,
+    folder_of,
+    is_backup_id,
+    read_head,
+    read_manifest,
+)
+from migrator.adapters.archive.places import Place
+from migrator.errors import ArchiveDamaged, NotFound
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """An archive as its manifests tell it, the oldest backup first."""
+
+    head: ArchiveHead
+    backups: tuple[Manifest, ...]
+    unfinished: tuple[str, ...] = ()  # ids of folders without a manifest: running, or interrupted
+    damaged: tuple[tuple[str, str], ...] = ()  # ids of backups whose manifest can't be read, and why
+    incomplete: tuple[tuple[str, str], ...] = ()  # ids of backups of which a part is missing or cut, and which
+
+    def find(self, backup: str, where: str) -> Manifest:
+        """The backup whose id begins with a text. Raises `NotFound`."""
+        found = [each for each in self.backups if each.backup.startswith(backup)]
+        if len(found) != 1:
+            what = f"{len(found)} backups begin with {backup!r}" if found else f"there is no backup {backup!r}"
+            raise NotFound(f"{where}: {what}; `migrator archive list` shows them")
+        return found[0]
+
+    def as_of(self, moment_ms: int, where: str) -> Manifest:
+        """The newest backup that was complete at a moment. Raises `NotFound`."""
+        found = [each for each in self.backups if each.ended_ms <= moment_ms]
+        if not found:
+            raise NotFound(f"{where}: no backup was complete by then; `migrator archive list` shows them")
+        return max(found, key=lambda each: (each.ended_ms, each.backup))
+
+    def newest(self, where: str) -> Manifest:
+        """The newest complete backup. Raises `NotFound`."""
+        if not self.backups:
+            raise NotFound(f"{where}: it holds no complete backup{'' if not self.unfinished else ' yet'}")
+        return max(self.backups, key=lambda each: (each.ended_ms, each.backup))
+
+    def chain(self, backup: Manifest, where: str) -> tuple[Manifest, ...]:
+        """A backup with all that it needs, the full one first. Raises `ArchiveDamaged` where a piece is missing."""
+        by_id = {each.backup: each for each in self.backups}
+        incomplete = dict(self.incomplete)
+        chain = [backup]
+        while (parent := chain[-1].parent) is not None:
+            if parent not in by_id:
+                why = dict(self.damaged).get(parent, "it isn't there")
+                raise ArchiveDamaged(f"{where}: backup {chain[-1].backup} continues {parent}, but {why}")
+            chain.append(by_id[parent])
+            if by_id[parent].form is not backup.form or len(chain) > len(by_id):
+                raise ArchiveDamaged(f"{where}: the chain of backup {backup.backup} is broken at {parent}")
+        for each in chain:
+            if each.backup in incomplete:
+                raise ArchiveDamaged(
+                    f"{where}: {incomplete[each.backup]}; `migrator archive check --repair` saves what is whole"
+                )
+        return tuple(reversed(chain))
+
+
+def read_catalog(place: Place) -> Catalog:
+    """What an archive holds. Raises `NotFound` where there is none.
+
+    A manifest that can't be read is listed as damaged; one of a later version is refused.
+    """
+    if not place.exists():
+        raise NotFound(f"{place.printed}: there is no archive; check the path, or make one with `migrator backup`")
+    try:
+        data = place.read(ARCHIVE)
+    except NotFound:
+        raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing") from None
+    head = read_head(data, f"{place.printed}: {ARCHIVE}")
+    backups: list[Manifest] = []
+    damaged: list[tuple[str, str]] = []
+    incomplete: list[tuple[str, str]] = []
+    folders = _folders(place)
+    for backup, sizes in sorted(folders.items()):
+        if MANIFEST not in sizes:
+            continue
+        where = f"{place.printed}: {folder_of(backup)}{MANIFEST}"
+        try:
+            data = place.read(folder_of(backup) + MANIFEST)
+            manifest = read_manifest(data, where, archive=head.archive, backup=backup)
+        except ArchiveDamaged as error:
+            damaged.append((backup, str(error)))
+            continue
+        backups.append(manifest)
+        wrong = [part for part in manifest.parts if sizes.get(part.name) != part.size_bytes]
+        if wrong:
+            has = sizes.get(wrong[0].name)
+            what = "is missing" if has is None else f"has {has:,} bytes instead of {wrong[0].size_bytes:,}"
+            incomplete.append((backup, f"{manifest.folder}{wrong[0].name} {what}"))
+    unfinished = sorted(backup for backup, sizes in folders.items() if MANIFEST not in sizes)
+    return Catalog(head, tuple(backups), tuple(unfinished), tuple(damaged), tuple(incomplete))
+
+
+def _folders(place: Place) -> dict[str, dict[str, int]]:
+    """The pieces of each backup's folder, by its id, with their sizes."""
+    found: dict[str, dict[str, int]] = {}
+    for name, size in place.names(BACKUPS):
+        backup, _, piece = name.removeprefix(BACKUPS).partition("/")
+        if piece and is_backup_id(backup):
+            found.setdefault(backup, {})[piece] = size
+    return found
+
+
+def head_or_new(place: Place) -> ArchiveHead:
+    """The head of an archive; where there is none yet, one is written.
+
+    Raises `NotFound` where something else lies there, so that no folder of other things becomes an archive.
+    """
+    if place.size(ARCHIVE) is not None:
+        return read_head(place.read(ARCHIVE), f"{place.printed}: {ARCHIVE}")
+    if place.exists() and next(iter(place.names("")), None) is not None:
+        raise NotFound(f"{place.printed}: it isn't an archive, and it isn't empty; give an empty folder or an archive")
+    head = ArchiveHead(archive=secrets.token_hex(16))
+    place.write(ARCHIVE, head.encode())
+    return head
+
+
+def delete_backup(place: Place, backup: str) -> None:
+    """Remove a backup; its manifest goes first, so that it never seems whole while it isn't."""
+    folder = folder_of(backup)
+    place.delete(folder + MANIFEST)
+    for name, _ in list(place.names(folder)):
+        place.delete(name)
+
+
+def where_of(place: Place, manifest: Manifest, part: str) -> str:
+    """A part as messages name it."""
+    return f"{place.printed}: {manifest.folder}{part}"
+
+
+def chain_parts(chain: Sequence[Manifest]) -> list[tuple[Manifest, int]]:
+    """The parts of a chain from the oldest on: each one's manifest, and its place in the list of parts there.
+
+    What stands in a later one is newer. Within a layer of a full backup no document stands twice.
+    """
+    return [
+        (manifest, number)
+        for manifest in chain
+        for number, part in sorted(enumerate(manifest.parts), key=lambda each: (each[1].layer, each[1].name))
+    ]

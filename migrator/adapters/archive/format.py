@@ -1,0 +1,255 @@
+"""The bytes of a part: lines of documents in Zstandard frames, an index of the frames, and a seek table.
+
+    data frame …        whole lines, about 1 MiB of them, each frame a standard one with size and checksum
+    index               a skippable frame of ours: hashes of the documents' ids, then what each frame holds
+    seek table          the skippable frame that ends a file in the Zstandard seekable format
+
+Documents enter, the bytes of frames leave; the end of a part enters, its `Index` leaves. Opens no file. A program
+that knows none of this reads a part with any Zstandard decoder: skippable frames are passed over.
+
+Source: the Zstandard frame format (RFC 8878), and the seekable format of its `contrib/seekable_format`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from itertools import accumulate
+
+import msgspec
+import zstandard
+
+from migrator.errors import ArchiveDamaged
+from migrator.records import Document, Form
+
+FRAME_BYTES = 1 << 20  # of lines in a frame; a larger document makes a larger frame
+HASH_BYTES = 8
+
+_INDEX_MAGIC = 0x184D2A57  # one of the sixteen skippable ones, and no other known format's
+_SEEK_MAGIC = 0x184D2A5E
+_SEEK_END_MAGIC = 0x8F92EAB1
+_SKIPPABLE = struct.Struct("<II")  # magic, bytes that follow
+_SEEK_ENTRY = struct.Struct("<II")  # compressed bytes, decompressed bytes
+_SEEK_END = struct.Struct("<IBI")  # frames, descriptor, magic
+_HEADER_BYTES = struct.Struct("<I")
+TAIL_BYTES = 128 * 1024
+"""Of the end of a part, enough in most cases for the seek table and what each frame holds."""
+
+
+class FrameNote(msgspec.Struct, frozen=True):
+    """What a frame holds."""
+
+    documents: int
+    first_ms: int  # the span of `start`, both ends inclusive
+    last_ms: int
+    namespaces: tuple[str, ...]  # sorted
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The readable half of an index; `hashes` is the SHA-256 of the other."""
+
+    frames: tuple[FrameNote, ...]
+    hashes: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A frame, where it stands, and what it holds."""
+
+    offset: int
+    size_bytes: int  # compressed
+    raw_bytes: int  # of its lines
+    note: FrameNote
+
+
+class Index(msgspec.Struct, frozen=True):
+    """The frames of a part, and where the hashes of its documents' ids stand: eight bytes each, in order of lines."""
+
+    frames: tuple[Frame, ...]
+    hashes_offset: int
+    hashes_bytes: int
+    hashes_sha256: str
+
+
+def id_hash(id: str) -> bytes:
+    """Eight bytes that stand for a document's id in an index."""
+    return hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
+
+
+# -- lines --------------------------------------------------------------------------------------------------------
+
+_string = msgspec.json.Encoder().encode
+
+
+class _CouchDBLine(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="_id")
+
+
+class _ElasticsearchLine(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="_id")
+    source: msgspec.Raw = msgspec.field(name="_source")
+    index: str = msgspec.field(name="_index", default="")
+
+
+_couchdb_line = msgspec.json.Decoder(_CouchDBLine)
+_elasticsearch_line = msgspec.json.Decoder(_ElasticsearchLine)
+
+
+def line_of(document: Document) -> bytes:
+    """A document as its line: in CouchDB form as it is, in Elasticsearch form with the names that elasticdump reads.
+
+    A line break can stand between the signs of a JSON text, never in a string; there it becomes a blank.
+    """
+    body = document.body
+    if b"\n" in body or b"\r" in body:
+        body = body.replace(b"\n", b" ").replace(b"\r", b" ")
+    if document.form is Form.COUCHDB:
+        return body
+    return b"".join(
+        (
+            b'{"_index":',
+            _string(document.index or ""),
+            b',"_type":"_doc","_id":',
+            _string(document.id),
+            b',"_source":',
+            body,
+            b"}",
+        )
+    )
+
+
+def read_line(line: bytes, form: Form) -> tuple[str, bytes, str | None]:
+    """Id, body and index of a line. Raises `msgspec.MsgspecError` where it isn't one."""
+    if form is Form.COUCHDB:
+        return _couchdb_line.decode(line).id, line, None
+    found = _elasticsearch_line.decode(line)
+    return found.id, bytes(found.source), found.index or None
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """A frame that was made: its bytes, and what will be said of it."""
+
+    data: bytes
+    raw_bytes: int
+    note: FrameNote
+    hashes: bytes
+
+
+def make_frame(documents: Sequence[Document], lines: Sequence[bytes], compressor: zstandard.ZstdCompressor) -> Noted:
+    """One frame of documents and their lines."""
+    raw = b"\n".join(lines) + b"\n"
+    starts = [document.start_ms for document in documents]
+    namespaces = tuple(sorted({document.namespace for document in documents}))
+    return Noted(
+        compressor.compress(raw),
+        len(raw),
+        FrameNote(len(documents), min(starts), max(starts), namespaces),
+        b"".join([id_hash(document.id) for document in documents]),
+    )
+
+
+def new_compressor(level: int) -> zstandard.ZstdCompressor:
+    """A compressor whose frames carry their size and a checksum; without asking for it zstd writes none."""
+    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
+
+
+def make_end(frames: Sequence[Noted]) -> bytes:
+    """The index and the seek table that end a part; of the frames only the notes are looked at."""
+    sizes = [(len(frame.data), frame.raw_bytes) for frame in frames]
+    return make_end_of(sizes, [frame.note for frame in frames], b"".join(frame.hashes for frame in frames))
+
+
+def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], hashes: bytes) -> bytes:
+    """The same from compressed and decompressed sizes, notes and hashes."""
+    header = new_compressor(3).compress(msgspec.json.encode(_Header(tuple(notes), hashlib.sha256(hashes).hexdigest())))
+    payload = hashes + header + _HEADER_BYTES.pack(len(header))
+    index = _SKIPPABLE.pack(_INDEX_MAGIC, len(payload)) + payload
+    # The index stands in the table too, as a frame that decompresses to nothing, so that the sizes add up to the table.
+    entries = b"".join(_SEEK_ENTRY.pack(*entry) for entry in [*sizes, (len(index), 0)])
+    table = entries + _SEEK_END.pack(len(sizes) + 1, 0, _SEEK_END_MAGIC)
+    return index + _SKIPPABLE.pack(_SEEK_MAGIC, len(table)) + table
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def tail_needed(tail: bytes) -> int:
+    """How many bytes of the end of a part are needed to read its index; raises `ArchiveDamaged`, as below."""
+    count = _frames_in_table(tail)
+    table_bytes = _SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
+    if len(tail) < table_bytes + _HEADER_BYTES.size:
+        return table_bytes + TAIL_BYTES
+    (header_bytes,) = _HEADER_BYTES.unpack_from(tail, len(tail) - table_bytes - _HEADER_BYTES.size)
+    return table_bytes + _HEADER_BYTES.size + int(header_bytes)
+
+
+def read_index(tail: bytes, part_bytes: int) -> Index:
+    """The index of a part of `part_bytes` from its end. Raises `ArchiveDamaged` with the end of a sentence."""
+    count = _frames_in_table(tail)
+    table_bytes = count * _SEEK_ENTRY.size + _SEEK_END.size
+    table_at = len(tail) - table_bytes
+    if _SKIPPABLE.unpack_from(tail, table_at - _SKIPPABLE.size) != (_SEEK_MAGIC, table_bytes):
+        raise ArchiveDamaged("its seek table is damaged")
+    sizes = list(_SEEK_ENTRY.iter_unpack(tail[table_at : len(tail) - _SEEK_END.size]))
+    offsets = [0, *accumulate(size for size, _ in sizes)]
+    if offsets[-1] + _SKIPPABLE.size + table_bytes != part_bytes:
+        raise ArchiveDamaged("its frames don't add up to its size: something was cut out or added")
+    header_end = table_at - _SKIPPABLE.size - _HEADER_BYTES.size
+    (header_bytes,) = _HEADER_BYTES.unpack_from(tail, header_end)
+    hashes_offset, index_end = offsets[-2] + _SKIPPABLE.size, offsets[-1]
+    hashes_bytes = index_end - hashes_offset - header_bytes - _HEADER_BYTES.size
+    if header_bytes > header_end or hashes_bytes < 0:
+        raise ArchiveDamaged("its index is damaged")
+    header = _read_header(tail[header_end - header_bytes : header_end])
+    if len(header.frames) != count - 1 or sum(note.documents for note in header.frames) * HASH_BYTES != hashes_bytes:
+        raise ArchiveDamaged("its index doesn't fit its frames")
+    frames = tuple(
+        Frame(offset, size, raw, note)
+        for offset, (size, raw), note in zip(offsets, sizes[:-1], header.frames, strict=False)
+    )
+    return Index(frames, hashes_offset, hashes_bytes, header.hashes)
+
+
+def _frames_in_table(tail: bytes) -> int:
+    if len(tail) < _SKIPPABLE.size + _SEEK_END.size:
+        raise ArchiveDamaged("it is too short for a part")
+    count, descriptor, magic = _SEEK_END.unpack_from(tail, len(tail) - _SEEK_END.size)
+    if magic != _SEEK_END_MAGIC or descriptor or not count:
+        raise ArchiveDamaged("it doesn't end with a seek table: it was cut, or something was added")
+    return int(count)
+
+
+def _read_header(data: bytes) -> _Header:
+    try:
+        return msgspec.json.decode(decompress(data, None), type=_Header)
+    except msgspec.MsgspecError as error:
+        raise ArchiveDamaged(f"its index is damaged: {error}") from error
+
+
+def decompress(data: bytes, raw_bytes: int | None) -> bytes:
+    """The content of one whole frame; `raw_bytes` is what the seek table says it has. Raises `ArchiveDamaged`."""
+    try:
+        told = zstandard.frame_content_size(data)
+        if told < 0 or (raw_bytes is not None and told != raw_bytes):
+            raise ArchiveDamaged("a frame's size isn't that of the seek table")
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        raw = decompressor.decompress(data)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise ArchiveDamaged(f"a frame is damaged: {error}") from error
+    if not decompressor.eof or decompressor.unused_data or len(raw) != told:
+        raise ArchiveDamaged("a frame was cut, or something stands behind it")
+    return raw
+
+
+def read_frame(data: bytes, frame: Frame) -> list[bytes]:
+    """The lines of a frame, without their ends. Raises `ArchiveDamaged` with the end of a sentence."""
+    raw = decompress(data, frame.raw_bytes)
+    if not raw.endswith(b"\n"):
+        raise ArchiveDamaged("a frame doesn't end with a line")
+    lines = raw[:-1].split(b"\n")
+    if len(lines) != frame.note.documents:
+        raise ArchiveDamaged(f"a frame has {len(lines):,} lines instead of {frame.note.documents:,}")
+    return lines

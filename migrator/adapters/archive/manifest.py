@@ -1,0 +1,186 @@
+"""`archive.json` and `manifest.json`: what an archive is, and what a backup in it holds.
+
+JSON bytes enter, checked values leave, and the other way round. A manifest is the commit point: a backup exists when
+its manifest does. Reads no file.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.base import Token
+from migrator.errors import ArchiveDamaged, UsageError
+from migrator.records import Form, Selection
+
+FORMAT = "openwhisk-activation-archive"
+VERSION = 1
+ARCHIVE = "archive.json"
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+UNFINISHED = "unfinished.json"  # stands in a backup's folder until its manifest does
+BACKUPS = "backups/"
+
+_BACKUP_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_PART_NAME = re.compile(r"part-\d{6}\.ndjson\.zst(\.age)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ArchiveHead(msgspec.Struct, frozen=True, kw_only=True):
+    """`archive.json`: says that this is an archive, and which."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    archive: str  # 32 hexadecimal digits
+
+    def encode(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a backup's documents came from; no secret stands in it."""
+
+    location: str
+    product: str
+    version: str
+    identity: Token = None  # changes when the store is replaced
+
+
+class PartNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A part: a file of documents."""
+
+    name: str  # `part-000001.ndjson.zst`
+    layer: int  # 0: the bulk or the increment itself; 1 and more: the catch-up rounds after it, each newer
+    documents: int
+    size_bytes: int  # of the file
+    raw_bytes: int  # of its lines
+    sha256: str  # of the file
+    first_ms: int  # the span of `start`, both ends inclusive
+    last_ms: int
+    namespaces: Mapping[str, int]  # documents of each
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json` of one backup."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    archive: str
+    backup: str  # its id, which begins with the time: 20261124T021500Z-3f9a2c
+    mode: str  # "full", "incremental"
+    parent: str | None = None  # the backup that an incremental one continues
+    form: Form
+    source: SourceNote
+    selection: Selection = Selection()
+    began_ms: int  # epoch milliseconds
+    ended_ms: int
+    snapshot_ms: int | None  # what was stored in the source before then is in the chain
+    snapshot: Token = None  # what the next increment starts from
+    encryption: str | None = None  # "age" where the parts are encrypted
+    counts: Mapping[str, Mapping[str, int]]  # the accounts by namespace; "" holds what has none
+    deleted: int = 0  # deletions seen in the source; nothing is taken from earlier backups for them
+    warnings: Sequence[str] = ()
+    parts: Sequence[PartNote]
+
+    @property
+    def documents(self) -> int:
+        return sum(part.documents for part in self.parts)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def raw_bytes(self) -> int:
+        return sum(part.raw_bytes for part in self.parts)
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.backup)
+
+    def encode(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def folder_of(backup: str) -> str:
+    """The folder of a backup in its archive, with a slash at the end."""
+    return f"{BACKUPS}{backup}/"
+
+
+def new_backup_id(now_s: float) -> str:
+    """An id that sorts by time and is never given twice."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_s))}-{secrets.token_hex(3)}"
+
+
+def is_backup_id(text: str) -> bool:
+    return _BACKUP_ID.fullmatch(text) is not None
+
+
+def part_name(number: int, encryption: str | None) -> str:
+    return f"part-{number:06}.ndjson.zst{f'.{encryption}' if encryption else ''}"
+
+
+def part_number(name: str) -> int:
+    return int(name[5:11])
+
+
+def read_head(data: bytes, where: str) -> ArchiveHead:
+    """Raises `ArchiveDamaged`, and `UsageError` for another format or a later version of this one."""
+    head: ArchiveHead = _read(data, ArchiveHead, where)
+    if not re.fullmatch(r"[0-9a-f]{32}", head.archive) or head.encode() != data:
+        raise ArchiveDamaged(f"{where}: it was changed or damaged")
+    return head
+
+
+def read_manifest(data: bytes, where: str, *, archive: str, backup: str) -> Manifest:
+    """The manifest of a backup; nothing in it leads out of its folder. Raises as `read_head`."""
+    manifest: Manifest = _read(data, Manifest, where)
+    if (manifest.archive, manifest.backup) != (archive, backup):
+        raise ArchiveDamaged(f"{where}: it is the manifest of backup {manifest.backup} of archive {manifest.archive}")
+    if manifest.mode not in ("full", "incremental") or (manifest.parent is None) != (manifest.mode == "full"):
+        raise ArchiveDamaged(f"{where}: mode {manifest.mode!r} with parent {manifest.parent!r} can't be")
+    if manifest.parent is not None and not is_backup_id(manifest.parent):
+        raise ArchiveDamaged(f"{where}: parent {manifest.parent!r} is no backup's id")
+    if manifest.encryption not in (None, "age"):
+        raise UsageError(f"{where}: encryption {manifest.encryption!r} is unknown to this release; use a newer one")
+    names = [part.name for part in manifest.parts]
+    for part in manifest.parts:
+        if not _PART_NAME.fullmatch(part.name) or part.name.endswith(".age") != (manifest.encryption == "age"):
+            raise ArchiveDamaged(f"{where}: {part.name!r} is no part's name")
+        if not _SHA256.fullmatch(part.sha256) or min(part.documents, part.size_bytes, part.raw_bytes, part.layer) < 0:
+            raise ArchiveDamaged(f"{where}: what it says of {part.name} can't be")
+        if sum(part.namespaces.values()) != part.documents:
+            raise ArchiveDamaged(f"{where}: the namespaces of {part.name} don't add up")
+    if len(set(names)) != len(names):
+        raise ArchiveDamaged(f"{where}: a part is listed twice")
+    return manifest
+
+
+def _read(data: bytes, type: Any, where: str) -> Any:
+    class Version(msgspec.Struct):
+        format: str
+        version: int
+
+    try:
+        found = msgspec.json.decode(data, type=Version)
+        if found.format != FORMAT:
+            raise UsageError(f"{where}: its format is {found.format!r}, not {FORMAT}")
+        if found.version > VERSION:
+            raise UsageError(
+                f"{where}: version {found.version} of the archive format, and this release reads up to {VERSION}; "
+                "use a newer release"
+            )
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
+
+
+def make_sums(manifest: Manifest, manifest_sha256: str) -> bytes:
+    """`SHA256SUMS`, as `sha256sum -c` reads it in the backup's folder."""
+    lines = [f"{manifest_sha256}  {MANIFEST}", *(f"{part.sha256}  {part.name}" for part in manifest.parts)]
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,83 @@
+"""One part to read from: its index, its frames, the hashes of its ids.
+
+A place and what the manifest says of a part enter; lines leave, or `ArchiveDamaged` with the part's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+from migrator.adapters.archive.format import TAIL_BYTES, Frame, Index, read_frame, read_index, tail_needed
+from migrator.adapters.archive.manifest import Manifest, PartNote
+from migrator.adapters.archive.places import Place
+from migrator.errors import ArchiveDamaged, NotFound
+
+
+class Part:
+    """A part of a backup."""
+
+    def __init__(self, place: Place, manifest: Manifest, note: PartNote) -> None:
+        self.note = note
+        self.name = manifest.folder + note.name
+        self._place = place
+
+    @cached_property
+    def index(self) -> Index:
+        """What its end says of it. Raises `ArchiveDamaged`."""
+        with self._named():
+            size = self._place.size(self.name)
+            if size is None:
+                raise ArchiveDamaged("it is missing, and the manifest lists it")
+            if size != self.note.size_bytes:
+                raise ArchiveDamaged(f"it has {size:,} bytes instead of {self.note.size_bytes:,}")
+            tail = self._tail(size, TAIL_BYTES)
+            while (needed := min(tail_needed(tail), size)) > len(tail):
+                tail = self._tail(size, needed)
+            index = read_index(tail, size)
+            if sum(frame.note.documents for frame in index.frames) != self.note.documents:
+                raise ArchiveDamaged("its index has another number of documents than the manifest")
+            return index
+
+    def _tail(self, size: int, wanted: int) -> bytes:
+        wanted = min(wanted, size)
+        return self._place.read_range(self.name, size - wanted, wanted)
+
+    def lines(self, frames: Sequence[Frame]) -> list[list[bytes]]:
+        """The lines of frames that stand side by side, read at once."""
+        with self._named():
+            first, last = frames[0], frames[-1]
+            data = memoryview(
+                self._place.read_range(self.name, first.offset, last.offset + last.size_bytes - first.offset)
+            )
+            found: list[list[bytes]] = []
+            for frame in frames:
+                at = frame.offset - first.offset
+                try:
+                    found.append(read_frame(bytes(data[at : at + frame.size_bytes]), frame))
+                except ArchiveDamaged as error:
+                    raise ArchiveDamaged(f"at byte {frame.offset:,}: {error}") from error
+            return found
+
+    def hashes(self) -> bytes:
+        """The hashes of the ids of all its documents, eight bytes each, in the order of lines."""
+        with self._named():
+            index = self.index
+            data = self._place.read_range(self.name, index.hashes_offset, index.hashes_bytes)
+            if hashlib.sha256(data).hexdigest() != index.hashes_sha256:
+                raise ArchiveDamaged("the hashes in its index are damaged")
+            return data
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except ArchiveDamaged as error:
+            text = str(error)
+            if self._place.printed in text:
+                raise
+            raise ArchiveDamaged(f"{self._place.printed}: {self.name}: {text}") from error
+        except NotFound as error:
+            raise ArchiveDamaged(f"{self._place.printed}: {self.name} is missing, and the manifest lists it") from error

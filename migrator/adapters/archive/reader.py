@@ -1,0 +1,221 @@
+"""Reads an archive: the state that a chain of backups ends with, each document once, in its newest version.
+
+A slice is a part. Its frames are read some at a time; those that can't hold anything selected aren't read at all: the
+manifest tells it of parts, the index of frames. Every frame is checked as it is read (its checksum, its size, its
+number of lines), so that damage is never carried over. The order of parts doesn't matter: which documents are
+superseded is known before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+
+import msgspec
+
+from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
+from migrator.adapters.archive.format import Frame, read_line
+from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.newest import Newest, as_numbers
+from migrator.adapters.archive.parts import Part
+from migrator.adapters.archive.places import Place
+from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.pages import Page
+from migrator.errors import ArchiveDamaged
+from migrator.records import Form, Selection
+
+
+class _Chosen(msgspec.Struct, frozen=True):
+    """The backup that is read, and all that it needs."""
+
+    chain: tuple[Manifest, ...]  # the full one first
+    orders: dict[tuple[str, str], int]  # of the parts, by backup and name: a higher one is newer
+
+    @property
+    def last(self) -> Manifest:
+        return self.chain[-1]
+
+
+class ArchiveReader:
+    """Reads the newest backup of an archive with its chain, or that of `backup`, or the newest as of `at_ms`."""
+
+    abilities = Abilities()
+
+    def __init__(
+        self, place: Place, *, backup: str | None = None, at_ms: int | None = None, page_bytes: int = 4_000_000
+    ) -> None:
+        self._place = place
+        self._backup = backup
+        self._at_ms = at_ms
+        self._page_bytes = page_bytes
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return read_catalog(self._place)
+
+    @cached_property
+    def _chosen(self) -> _Chosen:
+        where = self._place.printed
+        if self._backup is not None:
+            last = self._catalog.find(self._backup, where)
+        elif self._at_ms is not None:
+            last = self._catalog.as_of(self._at_ms, where)
+        else:
+            last = self._catalog.newest(where)
+        chain = self._catalog.chain(last, where)
+        parts = chain_parts(chain)
+        return _Chosen(
+            chain, {(manifest.backup, manifest.parts[at].name): order for order, (manifest, at) in enumerate(parts)}
+        )
+
+    @property
+    def form(self) -> Form:
+        return self._chosen.last.form
+
+    @property
+    def chain(self) -> tuple[Manifest, ...]:
+        """The backups that are read, the full one first."""
+        return self._chosen.chain
+
+    def describe(self) -> Description:
+        return Description(
+            location=f"{self._place.printed}?backup={self._chosen.last.backup}",
+            product="archive",
+            version=str(self._catalog.head.version),
+            identity={"archive": self._catalog.head.archive},
+        )
+
+    # -- plans --------------------------------------------------------------------------------------------------
+
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  parts are what they are
+        slices = tuple(
+            Slice(
+                key=f"{manifest.backup}/{part.name}",
+                spec={"backup": manifest.backup, "part": part.name},
+                documents=part.documents,
+            )
+            for manifest in self._chosen.chain
+            for part in manifest.parts
+            if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
+        )
+        warnings = tuple(reason for _, reason in self._catalog.damaged)
+        return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=warnings)
+
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+        raise NotImplementedError("a backup doesn't change; `abilities` says so")
+
+    def count(self, selection: Selection) -> int | None:
+        """What the parts and frames that may hold something selected have, superseded versions included."""
+        return sum(
+            part.documents
+            for manifest in self._chosen.chain
+            for part in manifest.parts
+            if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
+        )
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def part_of(self, slice: Slice) -> Part:
+        """The part that a slice is. Raises `ArchiveDamaged` where it isn't one of the chain any more."""
+        for manifest in self._chosen.chain:
+            for note in manifest.parts:
+                if (manifest.backup, note.name) == (slice.spec["backup"], slice.spec["part"]):
+                    return Part(self._place, manifest, note)
+        raise ArchiveDamaged(f"{self._place.printed}: {slice.key} isn't a part of the chain that is read")
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        part = self.part_of(slice)
+        order = self._chosen.orders[slice.spec["backup"], slice.spec["part"]]
+        frames = part.index.frames
+        lines_before = [0, *accumulate(frame.note.documents for frame in frames)]
+        # Hashes are looked at only where something newer may stand.
+        hashes = as_numbers(part.hashes()) if self._has_newer(order) else None
+        own = hashes if hashes is not None and order in self._newer_orders else ()
+        at = 0 if after is None else msgspec.convert(after, int)
+        while at < len(frames):
+            count = self._page(frames, at, selection)
+            if count == 0:
+                at += 1
+                continue
+            page, size_bytes = Page(self.form, selection), 0
+            for offset, lines in enumerate(part.lines(frames[at : at + count])):
+                frame = at + offset
+                size_bytes += frames[frame].raw_bytes
+                first = lines_before[frame]
+                dropped: set[int] = set()
+                if hashes is not None:
+                    some = hashes[first : first + len(lines)]
+                    dropped = set(self._newest.superseded(order, first, some, own))
+                self._take(page, lines, dropped, part)
+            at += count
+            yield page.batch(at, size_bytes=size_bytes)
+
+    def _page(self, frames: Sequence[Frame], at: int, selection: Selection) -> int:
+        """How many frames from `at` on are read at once: up to a page of them, none that can't hold a selected one."""
+        count, size_bytes = 0, 0
+        for frame in frames[at:]:
+            note = frame.note
+            if not _may_hold(selection, note.first_ms, note.last_ms, note.namespaces):
+                break
+            if count and size_bytes + frame.raw_bytes > self._page_bytes:
+                break
+            count += 1
+            size_bytes += frame.raw_bytes
+        return count
+
+    def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
+        form = self.form
+        for number, line in enumerate(lines):
+            try:
+                id, body, index = read_line(line, form)
+            except msgspec.MsgspecError as error:
+                raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
+            if number in dropped:
+                page.filter(id.partition("/")[0])
+            else:
+                page.take(id, body, index=index)
+
+    # -- what is newer ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _newer_orders(self) -> frozenset[int]:
+        """The orders of all parts but those of the bulk of the full backup."""
+        parts = chain_parts(self._chosen.chain)
+        return frozenset(
+            order
+            for order, (manifest, at) in enumerate(parts)
+            if manifest.parent is not None or manifest.parts[at].layer > 0
+        )
+
+    def _has_newer(self, order: int) -> bool:
+        """Whether a document of a part may stand again in a newer part, or in a later line of its own."""
+        return any(newer >= order for newer in self._newer_orders)
+
+    @property
+    def _newest(self) -> Newest:
+        with self._lock:
+            return self._loaded_newest
+
+    @cached_property
+    def _loaded_newest(self) -> Newest:
+        parts = chain_parts(self._chosen.chain)
+        newer = [(order, parts[order]) for order in sorted(self._newer_orders)]
+        newest = Newest(sum(manifest.parts[at].documents for _, (manifest, at) in newer))
+        for order, (manifest, at) in newer:
+            newest.add(order, Part(self._place, manifest, manifest.parts[at]).hashes())
+        return newest
+
+    def close(self) -> None:
+        self._place.close()
+
+
+def _may_hold(selection: Selection, first_ms: int, last_ms: int, namespaces: Collection[str]) -> bool:
+    """Whether something selected may be where these starts and namespaces are."""
+    if selection.since_ms is not None and last_ms < selection.since_ms:
+        return False
+    if selection.until_ms is not None and first_ms >= selection.until_ms:
+        return False
+    return any(map(selection.takes_namespace, namespaces))

@@ -1,0 +1,327 @@
+"""Writes a backup: documents as lines in frames, frames in parts, and the manifest last.
+
+Documents of one form enter, write-once parts and a manifest leave. Each thread fills a part of its own; a part is
+durable when it is closed, and its receipt is what the manifest will say of it. Knows nothing of how its place stores
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO
+
+import msgspec
+
+from migrator import durable
+from migrator.adapters.archive.catalog import head_or_new
+from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, line_of, make_end_of, make_frame, new_compressor
+from migrator.adapters.archive.manifest import (
+    ARCHIVE,
+    MANIFEST,
+    SUMS,
+    UNFINISHED,
+    ArchiveHead,
+    Manifest,
+    PartNote,
+    SourceNote,
+    folder_of,
+    make_sums,
+    new_backup_id,
+    part_name,
+    part_number,
+    read_head,
+)
+from migrator.adapters.archive.places import Place, translated
+from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.errors import MigratorError
+from migrator.records import Document, Form
+
+PART_BYTES = 32 << 20
+PART_S = 30.0
+LEVEL = 3
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fixed when a backup begins; it stands in its folder until the manifest does."""
+
+    backup: str
+    parent: str | None = None  # the backup that this one continues
+    encryption: str | None = None
+
+
+class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A part that is durable: what `PartNote` says of it, up to the layer."""
+
+    name: str
+    documents: int
+    size_bytes: int
+    raw_bytes: int
+    sha256: str
+    first_ms: int
+    last_ms: int
+    namespaces: dict[str, int]
+
+    def note(self, layer: int) -> PartNote:
+        return PartNote(layer=layer, **msgspec.structs.asdict(self))
+
+
+class ArchiveWriter:
+    """Writes one backup of an archive, a full one unless it continues another."""
+
+    form: Form | None = None
+    abilities = Abilities()
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        encryption: str | None = None,
+        level: int = LEVEL,
+        part_bytes: int = PART_BYTES,
+        part_s: float = PART_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._place = place
+        self._begun = Begun(backup="", encryption=encryption)
+        self._level = level
+        self._part_bytes = part_bytes
+        self._part_s = part_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._number = 0  # of the newest part
+        self._lanes: list[_Lane] = []
+        self._mine = threading.local()
+
+    def continue_from(self, parent: str | None) -> None:
+        """Make the backup that `prepare` will begin an incremental one on `parent`, or a full one."""
+        self._begun = msgspec.structs.replace(self._begun, parent=parent)
+
+    @property
+    def backup(self) -> str:
+        """The id of the backup that is written; empty before `prepare` or `resume`."""
+        return self._begun.backup
+
+    def describe(self) -> Description:
+        head = self._head()
+        return Description(
+            location=self._place.printed,
+            product="archive",
+            version=str(head.version) if head else "1",
+            identity={"archive": head.archive} if head else {},
+        )
+
+    def _head(self) -> ArchiveHead | None:
+        if self._place.size(ARCHIVE) is None:
+            return None
+        return read_head(self._place.read(ARCHIVE), f"{self._place.printed}: {ARCHIVE}")
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
+        return ()
+
+    def prepare(self) -> Token:
+        """Begin a new backup, in a new archive where there is none."""
+        head_or_new(self._place)
+        self._begun = msgspec.structs.replace(self._begun, backup=new_backup_id(self._clock()))
+        self._place.write(folder_of(self.backup) + UNFINISHED, msgspec.json.encode(self._begun))
+        begun: Token = msgspec.to_builtins(self._begun)
+        return begun
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+        """Drop what no receipt speaks of: those parts, or pieces of them, are written again."""
+        self._begun = msgspec.convert(prepared, Begun)
+        known = {receipt.name: receipt for _, receipt in _read_receipts(receipts)}
+        folder = folder_of(self.backup)
+        if self._head() is None:
+            return False
+        there = {name.removeprefix(folder): size for name, size in self._place.names(folder)}
+        if UNFINISHED not in there or any(there.get(each.name) != each.size_bytes for each in known.values()):
+            return False
+        # The checkpoint doesn't know yet that the backup was finished, so it isn't.
+        for name in (MANIFEST, SUMS, *sorted(there.keys() - known.keys() - {MANIFEST, SUMS, UNFINISHED})):
+            self._place.delete(folder + name)
+        self._place.sweep(folder)
+        self._number = max((part_number(name) for name in known), default=0)
+        return True
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
+        """Nothing is there before: every document is written. After an exception none of them was taken."""
+        lane = self._lane()
+        lane.drain(FRAME_BYTES)
+        lane.take(documents)
+        return WriteOutcome(written=tuple(documents))
+
+    def due(self) -> bool:
+        return self._lane().is_due(self._part_bytes, self._part_s)
+
+    def flush(self) -> Token:
+        """Close this thread's part; None where nothing was written."""
+        receipt = self._lane().close()
+        token: Token = msgspec.to_builtins(receipt) if receipt else None
+        return token
+
+    def _lane(self) -> _Lane:
+        lane: _Lane | None = getattr(self._mine, "lane", None)
+        if lane is None:
+            lane = self._mine.lane = _Lane(self._place, self._next_name, self._level)
+            with self._lock:
+                self._lanes.append(lane)
+        return lane
+
+    def _next_name(self) -> str:
+        with self._lock:
+            self._number += 1
+            return folder_of(self.backup) + part_name(self._number, self._begun.encryption)
+
+    def mark(self) -> Token:
+        return None
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:  # noqa: ARG002  as above
+        return frozenset()
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:  # noqa: ARG002  as above
+        return {}
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, completion: Completion) -> None:
+        """Write the hashes, then the manifest: now the backup exists."""
+        manifest = self._manifest(completion)
+        data = manifest.encode()
+        self._place.write(manifest.folder + SUMS, make_sums(manifest, hashlib.sha256(data).hexdigest()))
+        self._place.write(manifest.folder + MANIFEST, data)
+        self._place.delete(manifest.folder + UNFINISHED)
+
+    def _manifest(self, completion: Completion) -> Manifest:
+        head = self._head()
+        if head is None or completion.form is None:
+            raise MigratorError(f"{self._place.printed}: the archive is gone; begin anew with --restart")
+        snapshot_s = completion.snapshot_s
+        return Manifest(
+            archive=head.archive,
+            backup=self.backup,
+            mode="incremental" if self._begun.parent else "full",
+            parent=self._begun.parent,
+            form=completion.form,
+            source=SourceNote(**msgspec.structs.asdict(completion.source)),
+            selection=completion.selection,
+            began_ms=int(completion.began_s * 1000),
+            ended_ms=int(self._clock() * 1000),
+            snapshot_ms=int(snapshot_s * 1000) if snapshot_s is not None else None,
+            snapshot=completion.snapshot,
+            encryption=self._begun.encryption,
+            counts=completion.counts,
+            deleted=completion.deleted,
+            warnings=completion.warnings,
+            parts=sorted(
+                (receipt.note(round) for round, receipt in _read_receipts(completion.receipts)),
+                key=lambda part: part.name,
+            ),
+        )
+
+    def close(self) -> None:
+        for lane in self._lanes:
+            lane.drop()
+        self._place.close()
+
+
+def _read_receipts(receipts: Sequence[tuple[int, Token]]) -> list[tuple[int, _Receipt]]:
+    return [(round, msgspec.convert(receipt, _Receipt)) for round, receipt in receipts]
+
+
+class _Lane:
+    """The part that one thread fills, and the documents that aren't in a frame yet."""
+
+    def __init__(self, place: Place, next_name: Callable[[], str], level: int) -> None:
+        self._place = place
+        self._next_name = next_name
+        self._compressor = new_compressor(level)
+        self._waiting: list[Document] = []
+        self._lines: list[bytes] = []
+        self._lines_bytes = 0
+        self._spool: BinaryIO | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._name = ""
+        self._offset = 0  # where the next frame goes; what stands behind it was never finished
+        self._sizes: list[tuple[int, int]] = []
+        self._notes: list[FrameNote] = []
+        self._hashes = bytearray()
+        self._namespaces: Counter[str] = Counter()
+        self._began_s = time.monotonic()
+
+    def take(self, documents: Sequence[Document]) -> None:
+        """Take documents; only memory is needed for it, so that it can't fail half-way."""
+        if not (self._waiting or self._sizes):
+            self._began_s = time.monotonic()
+        lines = [line_of(document) for document in documents]
+        self._lines_bytes += sum(map(len, lines))
+        self._lines += lines
+        self._waiting += documents
+
+    def is_due(self, part_bytes: int, part_s: float) -> bool:
+        if not (self._waiting or self._sizes):
+            return False
+        return self._offset >= part_bytes or time.monotonic() - self._began_s >= part_s
+
+    def drain(self, least_bytes: int) -> None:
+        """Write frames while at least so many bytes of lines wait."""
+        while self._waiting and self._lines_bytes >= least_bytes:
+            count, size = 0, 0
+            while count < len(self._lines) and size < FRAME_BYTES:
+                size += len(self._lines[count])
+                count += 1
+            frame = make_frame(self._waiting[:count], self._lines[:count], self._compressor)
+            self._append(frame.data)
+            self._offset += len(frame.data)
+            self._sizes.append((len(frame.data), frame.raw_bytes))
+            self._notes.append(frame.note)
+            self._hashes += frame.hashes
+            self._namespaces.update([document.namespace for document in self._waiting[:count]])
+            del self._waiting[:count], self._lines[:count]
+            self._lines_bytes -= size
+
+    def _append(self, data: bytes) -> None:
+        """Write at the end; a write that failed half-way is written over by the next."""
+        if self._spool is None:
+            self._name = self._name or self._next_name()
+            self._spool = self._place.spool(self._name)
+        try:
+            self._spool.seek(self._offset)
+            durable.write_all(self._spool, data)
+            self._spool.truncate()
+        except OSError as error:
+            raise translated(f"{self._place.printed}: {self._name}", error) from error
+
+    def close(self) -> _Receipt | None:
+        """End the part and make it durable. After an exception it can be called again."""
+        self.drain(0)
+        if self._spool is None:
+            return None
+        self._append(make_end_of(self._sizes, self._notes, bytes(self._hashes)))
+        stored = self._place.store(self._name, self._spool)
+        self._spool = None
+        receipt = _Receipt(
+            name=stored.name.rpartition("/")[2],
+            documents=sum(note.documents for note in self._notes),
+            size_bytes=stored.size_bytes,
+            raw_bytes=sum(raw for _, raw in self._sizes),
+            sha256=stored.sha256,
+            first_ms=min(note.first_ms for note in self._notes),
+            last_ms=max(note.last_ms for note in self._notes),
+            namespaces=dict(sorted(self._namespaces.items())),
+        )
+        self._forget()
+        return receipt
+
+    def drop(self) -> None:
+        """Give up what isn't durable."""
+        if self._spool is not None:
+            self._place.discard(self._spool)
+            self._spool = None

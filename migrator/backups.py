@@ -1,0 +1,251 @@
+"""`migrator.backup` and `migrator.restore`: what the commands of these names do, for programs.
+
+A source and an archive enter, a backup is in the archive afterwards: a full one, or one that continues the newest
+complete backup of the same source. Knows no command line.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from migrator.adapters.archive import LEVEL, PART_BYTES, ArchiveWriter
+from migrator.adapters.archive.catalog import Catalog, read_catalog
+from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.places import open_place
+from migrator.adapters.retrying import Policy, RetryingWriter
+from migrator.copying import Wanted, carry, checked, copy, opened_reader, resolved, selection_words
+from migrator.engine.checkpoint import Checkpoint, JobSpec
+from migrator.engine.copy import CopyOptions, Observer, Tell
+from migrator.engine.jobs import job_id
+from migrator.engine.stopping import Stop
+from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.locations import Store
+from migrator.records import Form, Selection, parse_moment
+from migrator.report import Report
+
+if TYPE_CHECKING:
+    from migrator.adapters.base import Description, Token
+    from migrator.adapters.elasticsearch import TemplateOptions
+
+MODES = ("auto", "full", "incremental")
+_LEAST_PART_BYTES = 64 * 1024
+
+
+class BackupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup's run did, and the backup itself; None where it was a dry run."""
+
+    report: Report
+    backup: Manifest | None
+
+
+def backup(
+    source: Store | str,
+    archive: Store | str,
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    mode: str = "auto",
+    jobs: int = 4,
+    max_rejects: int = 10_000,
+    max_rate: float | None = None,
+    level: int = LEVEL,
+    part_bytes: int = PART_BYTES,
+    dry_run: bool = False,
+    restart: bool = False,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> BackupReport:
+    """Back up the activations of a store into an archive, going on where an interrupted backup ended.
+
+    `mode` is `full`, `incremental` (on the newest complete backup of the same source and selection; refused where
+    there is none), or `auto`: incremental where that can be. `level` is Zstandard's, `part_bytes` about the size of a
+    file. Everything else, and what is raised, as for `copy`.
+    """
+    store, target = resolved(source, "source", tell), resolved(archive, "target", tell)
+    if target.location.kind != "archive":
+        raise UsageError(f"{target.location.printed}: a backup goes into an archive: archive:/var/backups/openwhisk")
+    if target.location.backup or target.location.at:
+        raise UsageError(f"{target.location.printed}: backup and at choose what is read; a backup is always a new one")
+    if mode not in MODES:
+        raise UsageError(f"--mode {mode}: give one of {', '.join(MODES)}")
+    if not 1 <= level <= 22:
+        raise UsageError(f"--level {level}: give a level of Zstandard from 1 to 22")
+    if part_bytes < _LEAST_PART_BYTES:
+        raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
+    stop = stop or Stop()
+    selection = wanted.fix(now_ms=int(clock() * 1000))
+    options = checked(CopyOptions(jobs=jobs, max_rejects=max_rejects), max_rate, retry_for_s)
+    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    place = open_place(target.location.path)
+    writer = ArchiveWriter(place, level=level, part_bytes=part_bytes, clock=clock)
+    with opened_reader(store, policy, jobs=jobs, max_rate=max_rate) as reader, closing(writer):
+
+        def begin(checkpoint: Checkpoint) -> Token:
+            """Choose what a new backup continues; one that was interrupted is gone on with as it was begun."""
+            if checkpoint.state == "unfinished":
+                tell("the backup that was interrupted is gone on with, as it was begun")
+                return None
+            checkpoint.forget()
+            catches_up = reader.abilities.catches_up
+            catalog = _catalog_or_none(target)
+            parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, tell)
+            writer.continue_from(parent.backup if parent else None)
+            tell(f"incremental backup on {parent.backup}" if parent else "full backup")
+            return parent.snapshot if parent else None
+
+        report = carry(
+            reader,
+            RetryingWriter(writer, policy),
+            _spec(store, target, wanted, mode, state),
+            selection,
+            options,
+            dry_run=dry_run,
+            restart=restart,
+            state=state,
+            stop=stop,
+            observe=observe,
+            tell=tell,
+            clock=clock,
+            begin=begin,
+        )
+        made = None if dry_run else read_catalog(place).find(writer.backup, place.printed)
+        return BackupReport(report=report, backup=made)
+
+
+def _catalog_or_none(archive: Store) -> Catalog | None:
+    place = open_place(archive.location.path)
+    with closing(place):
+        try:
+            return read_catalog(place)
+        except NotFound:
+            return None
+
+
+def _parent(
+    catalog: Catalog | None,
+    mode: str,
+    source: Description,
+    form: Form,
+    selection: Selection,
+    catches_up: bool,
+    tell: Tell,
+) -> Manifest | None:
+    """The backup that a new one continues, None for a full one. Says why where one was to be expected."""
+    if mode == "full":
+        return None
+    reason = "there is no backup of this source in the archive"
+    if not catches_up:
+        reason = f"what is new in {source.location} can't be told"
+    elif catalog is not None:
+        for each in sorted(catalog.backups, key=lambda each: each.ended_ms, reverse=True):
+            other = _other(each, source, form, selection)
+            if other is None:
+                try:
+                    catalog.chain(each, source.location)
+                except ArchiveDamaged as error:
+                    reason = str(error)
+                    continue
+                return each
+            reason = f"backup {each.backup} {other}"
+    if mode == "incremental":
+        raise UsageError(f"--mode incremental: {reason}; make a full backup first")
+    if catalog is not None and catalog.backups:
+        tell(f"a full backup is made: {reason}")
+    return None
+
+
+def _other(backup: Manifest, source: Description, form: Form, selection: Selection) -> str | None:
+    """Why a backup can't be continued, as the end of a sentence; None where it can."""
+    was = backup.source
+    if (was.product, was.identity) != (source.product, source.identity):
+        return f"is of another store ({was.location}), or the store was replaced since"
+    if backup.form is not form:
+        return f"has documents in the form of {backup.form}"
+    if backup.selection != selection:
+        return "has another selection"
+    return None
+
+
+def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, state: Path | None) -> JobSpec:
+    selection = msgspec.to_builtins(wanted)
+    words = ["migrator", "backup", source.typed, archive.typed, *selection_words(wanted)]
+    words += ["--mode", mode] if mode != "auto" else []
+    words += ["--state", str(state)] if state is not None else []
+    return JobSpec(
+        id=job_id(source.location.identity, archive.location.identity, selection),
+        source=source.typed,
+        target=archive.typed,
+        source_identity=source.location.identity,
+        target_identity=archive.location.identity,
+        selection=selection,
+        command=shlex.join(words),
+    )
+
+
+def restore(
+    archive: Store | str,
+    target: Store | str,
+    *,
+    backup: str | None = None,
+    at: str | None = None,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    jobs: int = 4,
+    on_conflict: str = "skip",
+    max_rejects: int = 10_000,
+    max_rate: float | None = None,
+    template: TemplateOptions | None = None,
+    dry_run: bool = False,
+    restart: bool = False,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Report:
+    """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
+
+    `at` is a time as for a selection: the newest backup that was complete by then. The archive may also be another
+    tool's file. Everything else as for `copy`, which this is.
+    """
+    source = resolved(archive, "source", tell)
+    location = source.location
+    if location.kind not in ("archive", "file"):
+        raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
+    if (backup or at) and location.kind != "archive":
+        raise UsageError(f"{location.printed}: a file has no backups to choose from")
+    if backup and at:
+        raise UsageError("--backup and --at both choose a backup; give one of them")
+    if at:
+        parse_moment(at, now_ms=int(clock() * 1000))
+    chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
+    if chosen.backup and chosen.at:
+        raise UsageError(f"{chosen.printed}: backup and at both choose a backup; give one of them")
+    return copy(
+        msgspec.structs.replace(source, location=chosen, name=None if chosen != location else source.name),
+        target,
+        wanted=wanted,
+        jobs=jobs,
+        on_conflict=on_conflict,
+        max_rejects=max_rejects,
+        max_rate=max_rate,
+        template=template,
+        dry_run=dry_run,
+        restart=restart,
+        state=state,
+        retry_for_s=retry_for_s,
+        stop=stop,
+        observe=observe,
+        tell=tell,
+        clock=clock,
+    )

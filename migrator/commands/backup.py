@@ -1,0 +1,113 @@
+"""`migrator backup`: back up a store into an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    run_options,
+    selection_options,
+    size_option,
+    state_option,
+)
+
+
+@click.command(
+    "backup",
+    epilog=examples(
+        "migrator backup elasticsearch://es1:9200 archive:/var/backups/openwhisk",
+        "migrator backup prod-couchdb archive:/var/backups/openwhisk --mode full",
+        "migrator backup prod-elasticsearch s3://backups/openwhisk --namespace guest --max-rate 5000",
+    ),
+)
+@click.argument("source")
+@click.argument("archive")
+@selection_options
+@click.option(
+    "--mode",
+    default="auto",
+    show_default=True,
+    metavar="auto|full|incremental",
+    help="Everything, or what is new since the newest complete backup; auto is incremental where that can be.",
+)
+@click.option("--level", type=int, default=3, show_default=True, help="How hard Zstandard compresses: 1 to 22.")
+@size_option("--part-size", default="32MiB", help="About how large a file of the backup gets.")
+@run_options
+@config_option
+@state_option
+@json_option
+@quiet_option
+@log_format_option
+def backup_command(
+    source: str,
+    archive: str,
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    mode: str,
+    level: int,
+    part_size: int,
+    jobs: int,
+    max_rejects: int,
+    max_rate: float | None,
+    retry_for: float,
+    dry_run: bool,
+    restart: bool,
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Back up the activations of SOURCE into ARCHIVE: in full, or what is new since the last backup.
+
+    ARCHIVE is a folder (archive:/var/backups/openwhisk) or a bucket (s3://bucket/prefix). Documents are kept exactly
+    as the source has them. A backup exists when it is complete; one that was interrupted is gone on with by the same
+    command. An incremental backup reads what was stored since, however long before it had started; deletions in the
+    source are counted, and nothing is taken from earlier backups for them.
+
+    Exit codes as for copy.
+    """
+    from migrator.backups import backup
+    from migrator.commands import running
+    from migrator.copying import Wanted
+    from migrator.report import human_bytes
+
+    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        made = backup(
+            running.store(source, "source", config),
+            running.store(archive, "target", config),
+            wanted=wanted,
+            mode=mode,
+            jobs=jobs,
+            max_rejects=max_rejects,
+            max_rate=max_rate,
+            level=level,
+            part_bytes=part_size,
+            dry_run=dry_run,
+            restart=restart,
+            state=state,
+            retry_for_s=retry_for,
+            stop=run.stop,
+            observe=run.observe,
+            tell=run.say,
+        )
+    if as_json:
+        click.echo(msgspec.json.encode({**made.report.as_dict(), "backup": made.backup}).decode())
+    elif not quiet:
+        running.print_report(made.report, as_json=False, quiet=False)
+        if made.backup:
+            size, raw = human_bytes(made.backup.size_bytes), human_bytes(made.backup.raw_bytes)
+            click.echo(f"backup {made.backup.backup}: {made.backup.mode}, {size} ({raw} of documents)")
+    sys.exit(made.report.exit_code)

@@ -1,0 +1,106 @@
+"""`migrator restore`: bring activations back from an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from migrator.commands.options import (
+    config_option,
+    conflict_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    run_options,
+    selection_options,
+    state_option,
+    template_of,
+    template_options,
+)
+
+
+@click.command(
+    "restore",
+    epilog=examples(
+        "migrator restore archive:/var/backups/openwhisk elasticsearch://es2:9200",
+        "migrator restore archive:/var/backups/openwhisk prod-couchdb --namespace guest --since 2026-11-01",
+        "migrator restore s3://backups/openwhisk elasticsearch://es2:9200 --at 2026-11-20T12:00:00Z",
+    ),
+)
+@click.argument("archive")
+@click.argument("target")
+@click.option("--backup", metavar="ID", help="The backup to restore, with all it builds on; by default the newest.")
+@click.option("--at", metavar="TIME", help="The newest backup that was complete by then; a time as for --since.")
+@selection_options
+@run_options
+@conflict_option
+@template_options
+@config_option
+@state_option
+@json_option
+@quiet_option
+@log_format_option
+def restore_command(
+    archive: str,
+    target: str,
+    backup: str | None,
+    at: str | None,
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    jobs: int,
+    max_rejects: int,
+    max_rate: float | None,
+    retry_for: float,
+    dry_run: bool,
+    restart: bool,
+    on_conflict: str,
+    index_template: bool,
+    shards: int | None,
+    replicas: int | None,
+    field_limit: int | None,
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Restore activations from ARCHIVE into TARGET: all or some, as of now or of then.
+
+    Documents arrive in the form of the target, whichever form the backup has; into a store of the same form they are
+    what they were, byte for byte. What is in the target already stays. The same command given again goes on where it
+    ended. ARCHIVE may also be a file that another tool wrote: file:dump.json, acts.ndjson.gz.
+
+    Exit codes as for copy; 10 there is no such archive or backup; 12 the archive is damaged.
+    """
+    from migrator.backups import restore
+    from migrator.commands import running
+    from migrator.copying import Wanted
+
+    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        report = restore(
+            running.store(archive, "source", config),
+            running.store(target, "target", config),
+            backup=backup,
+            at=at,
+            wanted=wanted,
+            jobs=jobs,
+            on_conflict=on_conflict,
+            max_rejects=max_rejects,
+            max_rate=max_rate,
+            template=template_of(index_template, shards, replicas, field_limit),
+            dry_run=dry_run,
+            restart=restart,
+            state=state,
+            retry_for_s=retry_for,
+            stop=run.stop,
+            observe=run.observe,
+            tell=run.say,
+        )
+    running.print_report(report, as_json=as_json, quiet=quiet)
+    sys.exit(report.exit_code)
