@@ -14,7 +14,7 @@ from migrator.adapters.base import Reader, Writer
 from migrator.locations import Location, Login, LoginKind, Secret, Store
 from migrator.records import Document, Form
 from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import WriterConformance
+from tests.conformance.writers import StoreWriterConformance
 from tests.servers import couchdb_url, request, status
 
 
@@ -97,7 +97,7 @@ class TestReader(ReaderConformance):
         self.raw.delete(document.id)
 
 
-class TestWriter(WriterConformance):
+class TestWriter(StoreWriterConformance):
     form = Form.COUCHDB
 
     @pytest.fixture(autouse=True)

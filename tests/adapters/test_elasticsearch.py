@@ -18,7 +18,7 @@ from migrator.demo.servers import Server
 from migrator.locations import Location, Store
 from migrator.records import Document, Form
 from tests.conformance.readers import ALL, ReaderConformance
-from tests.conformance.writers import WriterConformance
+from tests.conformance.writers import StoreWriterConformance
 from tests.servers import request, status
 
 
@@ -162,7 +162,7 @@ class TestReader(ReaderConformance):
         assert [id for id, document in expected.items() if found[id].body != document.body] == []
 
 
-class TestWriter(WriterConformance):
+class TestWriter(StoreWriterConformance):
     form = Form.ELASTICSEARCH
 
     @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from migrator.adapters.base import Reader, Writer
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.records import Document, Form
 from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import WriterConformance
+from tests.conformance.writers import StoreWriterConformance
 
 
 class _Reading(ReaderConformance):
@@ -43,7 +43,7 @@ class TestReaderInElasticsearchForm(_Reading):
     form = Form.ELASTICSEARCH
 
 
-class _Writing(WriterConformance):
+class _Writing(StoreWriterConformance):
     @pytest.fixture(autouse=True)
     def _store(self) -> None:
         self.store = MemoryStore("target", self.form)

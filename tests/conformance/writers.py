@@ -32,13 +32,21 @@ COMPLETION = Completion(
 
 
 class WriterConformance:
-    """Subclasses give the hooks below and the fixture `writer`, whose target is empty."""
+    """What holds for every writer, also for one whose every run makes a new piece (a backup, a file).
+
+    Subclasses give the hooks below and the fixture `writer`, whose target is empty and whose job is prepared.
+    """
 
     form: Form
 
     def fetch(self, document: Document) -> Any:
         """What is stored, past the adapter: parsed JSON without id and revision; None where there is nothing."""
         raise NotImplementedError
+
+    def settle(self, writer: Writer) -> None:
+        """Make what was written final, so that it can be fetched."""
+        writer.flush()
+        writer.finish(COMPLETION)
 
     @pytest.fixture
     def writer(self) -> Writer:
@@ -71,12 +79,77 @@ class WriterConformance:
         """What is accounted as written can be fetched past the adapter, field by field."""
         documents = self.some(count)
         outcome = writer.write(documents, replace=False)
-        writer.flush()
-        writer.finish(COMPLETION)
+        self.settle(writer)
         assert len(outcome.written) == count
         self.assert_holds_every_document(outcome, documents)
         for document in documents:
             assert self.fetch(document) == self.content(document)
+
+    def test_odd_text_is_stored_exactly(self, writer: Writer) -> None:
+        """Control characters, line separators, emoji and quotes arrive as they were."""
+        text = 'tab\t nul\u0000 line\u2028sep "quoted" back\\slash \x7f emoji😀 ünïcode \r\n end'
+        documents = self.some(1, logs=[text])
+        writer.write(documents, replace=False)
+        self.settle(writer)
+        assert self.fetch(documents[0])["logs"] == [text]
+
+    def test_namespaces_of_every_spelling_are_stored(self, writer: Writer) -> None:
+        """What OpenWhisk stores under its namespaces is stored."""
+        names = ["guest", "Bob_Upper-CASE", "bob_upper-case", "alice@example.com_dev", "org-a.b-c", "a..b", "a&b", "ä"]
+        documents = [document for at, name in enumerate(names) for document in self.some(1, name, first=at)]
+        outcome = writer.write(documents, replace=False)
+        assert len(outcome.written) == len(names), (outcome.rejected, outcome.condition)
+        self.settle(writer)
+        for document in documents:
+            assert self.fetch(document) == self.content(document)
+
+    def test_large_documents_are_stored(self, writer: Writer) -> None:
+        """A write may hold more bytes than one request takes."""
+        documents = [*self.some(10, logs=["y" * 900_000]), *self.some(10, first=20)]
+        outcome = writer.write(documents, replace=False)
+        assert len(outcome.written) == 20
+        self.settle(writer)
+        assert len(self.fetch(documents[3])["logs"][0]) == 900_000
+
+    def test_pretty_printed_body_is_stored(self, writer: Writer) -> None:
+        """White space and line ends between the tokens of a body do no harm."""
+        (document,) = self.some(1)
+        pretty = json.dumps(json.loads(document.body), indent=2).encode()
+        spread = Document(document.id, document.form, pretty, document.namespace, document.name, document.start_ms)
+        outcome = writer.write([spread], replace=False)
+        assert len(outcome.written) == 1
+        self.settle(writer)
+        assert self.fetch(document) == self.content(document)
+
+    # -- receipts -----------------------------------------------------------------------------------------------
+
+    def test_what_is_due_can_be_flushed_and_taken_up_again(self, writer: Writer) -> None:
+        """Prepared tokens and receipts survive a checkpoint, and a job goes on by them."""
+        prepared = writer.prepare()
+        writer.write(self.some(3), replace=False)
+        assert writer.due() in (True, False)
+        receipt = writer.flush()
+        receipts = [] if receipt is None else [(0, json.loads(json.dumps(receipt)))]
+        assert writer.resume(json.loads(json.dumps(prepared)), receipts) is True
+
+    # -- the store itself ---------------------------------------------------------------------------------------
+
+    def test_description_names_the_store(self, writer: Writer) -> None:
+        """Location, product and version are there; what the identity names stays the same by writing."""
+        before = writer.describe()
+        writer.write(self.some(1), replace=False)
+        after = writer.describe()
+        assert before.location == after.location
+        assert before.product
+        assert before.version
+
+    def test_preflight_finds_nothing_in_a_healthy_store(self, writer: Writer) -> None:
+        """Where all is well there is nothing to tell."""
+        assert list(writer.preflight(["guest"])) == []
+
+
+class StoreWriterConformance(WriterConformance):
+    """What holds besides for the writer of a store that keeps one version of each document under its id."""
 
     def test_writing_again_changes_nothing(self, writer: Writer) -> None:
         """The same documents once more are present."""
@@ -108,40 +181,6 @@ class WriterConformance:
         self.assert_holds_every_document(outcome, documents)
         assert self.fetch(documents[0])["logs"] == ["new"]
 
-    def test_odd_text_is_stored_exactly(self, writer: Writer) -> None:
-        """Control characters, line separators, emoji and quotes arrive as they were."""
-        text = 'tab\t nul\u0000 line\u2028sep "quoted" back\\slash \x7f emoji😀 ünïcode \r\n end'
-        documents = self.some(1, logs=[text])
-        writer.write(documents, replace=False)
-        assert self.fetch(documents[0])["logs"] == [text]
-
-    def test_namespaces_of_every_spelling_are_stored(self, writer: Writer) -> None:
-        """What OpenWhisk stores under its namespaces is stored."""
-        names = ["guest", "Bob_Upper-CASE", "bob_upper-case", "alice@example.com_dev", "org-a.b-c", "a..b", "a&b", "ä"]
-        documents = [document for at, name in enumerate(names) for document in self.some(1, name, first=at)]
-        outcome = writer.write(documents, replace=False)
-        assert len(outcome.written) == len(names), (outcome.rejected, outcome.condition)
-        for document in documents:
-            assert self.fetch(document) == self.content(document)
-
-    def test_large_documents_are_stored(self, writer: Writer) -> None:
-        """A write may hold more bytes than one request takes."""
-        documents = [*self.some(10, logs=["y" * 900_000]), *self.some(10, first=20)]
-        outcome = writer.write(documents, replace=False)
-        assert len(outcome.written) == 20
-        assert len(self.fetch(documents[3])["logs"][0]) == 900_000
-
-    def test_pretty_printed_body_is_stored(self, writer: Writer) -> None:
-        """White space and line ends between the tokens of a body do no harm."""
-        (document,) = self.some(1)
-        pretty = json.dumps(json.loads(document.body), indent=2).encode()
-        spread = Document(document.id, document.form, pretty, document.namespace, document.name, document.start_ms)
-        outcome = writer.write([spread], replace=False)
-        assert len(outcome.written) == 1
-        assert self.fetch(document) == self.content(document)
-
-    # -- what is there ------------------------------------------------------------------------------------------
-
     def test_stored_gives_what_is_there(self, writer: Writer) -> None:
         """Documents that are there come back equal, the others are absent."""
         documents = self.some(5)
@@ -168,18 +207,3 @@ class WriterConformance:
         changed = self.some(1, logs=["new"])
         writer.write(changed, replace=True)
         assert writer.stored_since(mark, self.some(2)) == {changed[0].id}
-
-    # -- the store itself ---------------------------------------------------------------------------------------
-
-    def test_description_names_the_store(self, writer: Writer) -> None:
-        """Location, product and version are there; what the identity names stays the same by writing."""
-        before = writer.describe()
-        writer.write(self.some(1), replace=False)
-        after = writer.describe()
-        assert before.location == after.location
-        assert before.product
-        assert before.version
-
-    def test_preflight_finds_nothing_in_a_healthy_store(self, writer: Writer) -> None:
-        """Where all is well there is nothing to tell."""
-        assert list(writer.preflight(["guest"])) == []
