@@ -138,9 +138,13 @@ class ArchiveWriter:
         if self._head() is None:
             return False
         there = {name.removeprefix(folder): size for name, size in self._place.names(folder)}
-        if UNFINISHED not in there or any(there.get(each.name) != each.size_bytes for each in known.values()):
+        if not {UNFINISHED, MANIFEST} & there.keys():
             return False
-        # The checkpoint doesn't know yet that the backup was finished, so it isn't.
+        if any(there.get(each.name) != each.size_bytes for each in known.values()):
+            return False
+        if UNFINISHED not in there:
+            # The checkpoint doesn't know yet that the backup was finished, so it isn't.
+            self._place.write(folder + UNFINISHED, msgspec.json.encode(self._begun))
         for name in (MANIFEST, SUMS, *sorted(there.keys() - known.keys() - {MANIFEST, SUMS, UNFINISHED})):
             self._place.delete(folder + name)
         self._place.sweep(folder)
