@@ -1,10 +1,11 @@
 """Canonical JSON: every value has one spelling, so that values can be compared and hashed as bytes.
 
-JSON text enters, a value whose numbers are still text leaves; from that value its canonical bytes. Names are sorted,
+JSON text enters, a value whose numbers lost nothing leaves; from that value its canonical bytes. Names are sorted,
 strings are spelt in one way, integers stay as they are written however large. Knows nothing of activations.
 
-The scanner and the encoder written in C do the work. They refuse deep nesting, and the encoder lone surrogates; what
-they refuse is walked here without recursion and comes out in the very same spelling.
+`msgspec` does the work. It refuses lone surrogates, integers of thousands of digits and deep nesting; the scanner of
+the standard library takes the first two, and what is nested too deeply for either is walked here without recursion.
+All of them give the very same spelling.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # the type st
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, TypeAlias
 
-from msgspec import Raw
-from msgspec.json import Encoder
+from msgspec import MsgspecError, Raw
+from msgspec.json import Decoder, Encoder
 
-Value: TypeAlias = dict[str, Any] | list[Any] | str | bool | Raw | None
-"""A JSON value; a number is a `Raw` that holds its text."""
+Value: TypeAlias = dict[str, Any] | list[Any] | str | bool | int | Raw | None
+"""A JSON value; a number is an integer, or a `Raw` that holds its text."""
 
 
 def parse(text: str, *, doubles: bool) -> Value:
@@ -30,8 +31,14 @@ def parse(text: str, *, doubles: bool) -> Value:
 
     With `doubles`, numbers with a fraction or an exponent become the spelling of the IEEE double that CouchDB keeps.
     """
+    if doubles or not _MINUS_ZERO.search(text):
+        try:
+            value: Value = (_quick_doubles if doubles else _quick_texts).decode(text)
+            return value
+        except (MsgspecError, RecursionError, UnicodeEncodeError):
+            pass  # it may be JSON all the same
     try:
-        value: Value = (_doubles if doubles else _texts).decode(text)
+        value = (_doubles if doubles else _texts).decode(text)
     except RecursionError:
         value = _walk(text, *((_integer, _double) if doubles else (Raw, Raw)))
     return value
@@ -64,6 +71,9 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+_MINUS_ZERO = re.compile(r"-0(?![0-9.eE])")  # a text of its own, which `msgspec` reads as 0; dates aren't meant
+_quick_texts = Decoder(float_hook=Raw)
+_quick_doubles = Decoder(float_hook=_double)
 _texts = json.JSONDecoder(parse_int=Raw, parse_float=Raw, parse_constant=_refuse_constant)
 _doubles = json.JSONDecoder(parse_int=_integer, parse_float=_double, parse_constant=_refuse_constant)
 _encoder = Encoder(order="deterministic")
@@ -156,6 +166,8 @@ def _encode_walking(value: Value) -> bytes:
                 todo += (item[name], Raw(b":"), name)
                 if at:
                     todo.append(Raw(b","))
-        else:
+        elif item is None or isinstance(item, bool):
             pieces.append({True: b"true", False: b"false", None: b"null"}[item])
+        else:
+            pieces.append(b"%d" % item)
     return b"".join(pieces)

@@ -144,7 +144,9 @@ def _path(document: Document, annotations: dict[str, Raw] | None) -> Raw | str:
     return f"{document.namespace}/{document.name}"
 
 
-_CLOCK = tuple(f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60))
+_MINUTES = tuple(f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60))
+_SECONDS = tuple(f"{second:02}" for second in range(60))
+_FRACTIONS = ("Z", *(f".{ms:03}Z" for ms in range(1, 1000)))
 
 
 def instant(epoch_ms: int) -> str:
@@ -152,12 +154,9 @@ def instant(epoch_ms: int) -> str:
 
     Years before 0 have a minus, years from 10000 on a plus; four digits at least.
     """
-    day, in_day_ms = divmod(epoch_ms, 86_400_000)
-    minute, in_minute_ms = divmod(in_day_ms, 60_000)
+    minute, in_minute_ms = divmod(epoch_ms, 60_000)
     second, ms = divmod(in_minute_ms, 1000)
-    if ms:
-        return f"{_date(day)}{_CLOCK[minute]}{second:02}.{ms:03}Z"
-    return f"{_date(day)}{_CLOCK[minute]}{second:02}Z"
+    return f"{_date(minute // 1440)}{_MINUTES[minute % 1440]}{_SECONDS[second]}{_FRACTIONS[ms]}"
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -32,6 +32,21 @@ def test_the_walk_gives_what_the_scanner_gives(body: bytes) -> None:
     quick = canonical.encode(canonical.parse(text, doubles=False))
     assert canonical._encode_walking(walk(text)) == quick
     assert parse_exact(quick) == parse_exact(text)
+
+
+@pytest.mark.parametrize("doubles", [False, True])
+@given(strategies.spellings(strategies.unholdable_values))
+@example(b"[-0,-0.0,0,-1]")
+@example(b'{"a":-0}')
+@example(b'["2026-01-02",18446744073709551616,-9223372036854775809,1E400,5E-324]')
+@example(b"[" + b"7" * 5000 + b",1.0]")
+def test_the_quick_way_spells_as_the_scanner_does(doubles: bool, body: bytes) -> None:
+    """Whichever decoder took a value apart, its canonical bytes are those of the scanner that keeps every text."""
+    text = body.decode()
+    scanner = canonical._doubles if doubles else canonical._texts
+    expected = canonical._encode_walking(scanner.decode(text))
+    value = canonical.parse(text, doubles=doubles)
+    assert canonical.encode(value) == canonical._encode_walking(value) == expected
 
 
 @settings(max_examples=500)
