@@ -102,16 +102,16 @@ def render_report(report: Report) -> str:
         "",
         render_table(report),
         "",
-        f"{report.run_read:,} documents read by this run in {human_duration(report.duration_s)}, {rate:,.0f}/s",
+        " + ".join(f"{name} {getattr(totals, name):,}" for name in _COLUMNS).replace(" + ", " = ", 1)
+        + (": it adds up" if totals.adds_up else ": IT DOES NOT ADD UP; please report this"),
+        f"this run: {report.run_read:,} documents read in {human_duration(report.duration_s)}, {rate:,.0f}/s"
+        if report.run_read
+        else f"this run: nothing new in the source ({human_duration(report.duration_s)})",
     ]
     if report.rounds and report.caught_up_to:
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.caught_up_to))
         rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
         lines.append(f"caught up in {rounds}: everything stored in the source before {moment} is accounted for")
-    lines.append(
-        "read = written + present + differing + rejected + filtered: "
-        + ("it adds up" if totals.adds_up else "IT DOES NOT ADD UP; please report this")
-    )
     for kind, documents in sorted(report.remarks.items()):
         lines.append(f"{documents:,} × {REMARKS.get(kind, kind)}")
     if report.deleted:
@@ -135,7 +135,7 @@ _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 
 def render_table(report: Report) -> str:
     """The accounts as a table for a terminal, one line a namespace, the sum below."""
-    rows = [(name or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
+    rows = [(shown_name(name) or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
     shown = rows if len(rows) <= 40 else rows[:39]
     if len(rows) > len(shown):
         shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))
@@ -152,6 +152,12 @@ def render_table(report: Report) -> str:
 
     rule = "-" * len(row(last))
     return "\n".join([row(lines[0]), rule, *map(row, lines[1:]), rule, row(last)])
+
+
+def shown_name(name: str) -> str:
+    """A namespace as a table shows it: a very long one without its middle, nothing that would steer a terminal."""
+    printable = "".join(char if char.isprintable() else "\ufffd" for char in name)
+    return printable if len(printable) <= 40 else f"{printable[:26]}…{printable[-13:]}"
 
 
 def _cells(counts: Counts) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -17,6 +18,8 @@ from migrator.engine.copy import Progress
 from migrator.report import human_bytes, human_duration
 
 _LINE_EVERY_S = 15.0
+_PACE_OVER_S = 30.0
+_PACE_FROM_S = 1.0
 
 
 class Display(Protocol):
@@ -35,36 +38,50 @@ class Display(Protocol):
     ) -> None: ...
 
 
+class _Pace:
+    """Documents a second of late: what the rate and the time left are told from."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, progress: Progress, now_s: float) -> float:
+        """Look at the run now; the rate over the last `_PACE_OVER_S` seconds, 0 while too little was seen to tell."""
+        if not progress.run_read:
+            return 0.0
+        self._seen.append((now_s, progress.run_read))
+        while len(self._seen) > 2 and self._seen[1][0] <= now_s - _PACE_OVER_S:
+            self._seen.popleft()
+        oldest_s, read = self._seen[0]
+        seen_s = now_s - oldest_s
+        return (progress.run_read - read) / seen_s if seen_s >= _PACE_FROM_S else 0.0
+
+
 class _Bar:
     """One tqdm bar on stderr: share, rate, time left, and what else counts."""
 
     def __init__(self, print_message: Callable[[str], None]) -> None:
         self._bar: tqdm[Any] | None = None
         self._print = print_message
+        self._pace = _Pace()
+        self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        counts = progress.counts
+        self._last = progress
+        now_s = time.monotonic()
+        self._show(progress, progress_tail(progress, self._pace.rate(progress, now_s)))
+
+    def _show(self, progress: Progress, tail: str) -> None:
+        read = progress.counts.read
         if self._bar is None:
             self._bar = tqdm(
-                total=progress.documents,
-                initial=counts.read - progress.run_read,
-                unit=" documents",
-                unit_scale=True,
-                dynamic_ncols=True,
-                file=sys.stderr,
-                mininterval=0.2,
-                leave=True,
+                total=progress.documents, initial=read, dynamic_ncols=True, file=sys.stderr, mininterval=0.2
             )
         bar = self._bar
-        if bar.total is not None and counts.read > bar.total:
-            bar.total = counts.read
-        bar.n = counts.read
-        bar.set_description_str(progress.phase, refresh=False)
-        told = {"bytes": human_bytes(counts.size_bytes)}
-        for name in ("present", "differing", "rejected"):
-            if value := getattr(counts, name):
-                told[name] = f"{value:,}"
-        bar.set_postfix(told, refresh=False)
+        if bar.total is not None and read > bar.total:
+            bar.total = read
+        bar.n = read
+        share = " {percentage:3.0f} % |{bar}|" if bar.total else ":"
+        bar.bar_format = f"{progress.phase}{share} {tail}"
         bar.update(0)
 
     def say(self, message: str) -> None:
@@ -81,8 +98,11 @@ class _Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.refresh()
+        if self._bar is not None and self._last is not None:
+            # The last look stays on the screen: no time is left, but time was taken.
+            took_s = time.monotonic() - self._last.began_s
+            rate = self._last.run_read / max(took_s, 0.001)
+            self._show(self._last, f"{progress_amount(self._last)} in {human_duration(took_s)}, {rate:,.0f}/s")
             self._bar.close()
 
 
@@ -93,13 +113,14 @@ class _Lines:
         self._print = print_message
         self._every_s = every_s
         self._told_s = time.monotonic()
+        self._pace = _Pace()
 
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()
         if now_s - self._told_s < self._every_s:
             return
         self._told_s = now_s
-        self._print(progress_line(progress, now_s))
+        self._print(progress_line(progress, self._pace.rate(progress, now_s)))
 
     def say(self, message: str) -> None:
         self._print(message)
@@ -120,20 +141,28 @@ class _Silence(_Lines):
         pass
 
 
-def progress_line(progress: Progress, now_s: float) -> str:
-    """`copying: 61 % (12,200 of 20,000 documents, 13.1 MB), 3,980/s, 2.0 s left, 3 rejected`."""
+def progress_line(progress: Progress, rate: float) -> str:
+    """`copying: 61 %, 12,200 of 20,000 documents, 13.1 MB, 3,980/s, 2.0 s left, 3 rejected`."""
+    share = f"{min(100, 100 * progress.counts.read // progress.documents)} %, " if progress.documents else ""
+    return f"{progress.phase}: {share}{progress_tail(progress, rate)}"
+
+
+def progress_tail(progress: Progress, rate: float) -> str:
+    """What stands right of a bar: `12,200 of 20,000 documents, 13.1 MB, 3,980/s, 2.0 s left, 3 rejected`."""
+    parts = [progress_amount(progress)]
+    if rate:
+        parts.append(f"{rate:,.0f}/s")
+    if progress.documents and rate:
+        parts.append(f"{human_duration(max(progress.documents - progress.counts.read, 0) / rate)} left")
+    counted = ((name, getattr(progress.counts, name)) for name in ("present", "differing", "rejected"))
+    return ", ".join([*parts, *(f"{count:,} {name}" for name, count in counted if count)])
+
+
+def progress_amount(progress: Progress) -> str:
+    """`12,200 of 20,000 documents, 13.1 MB`, of the whole job."""
     counts = progress.counts
-    rate = progress.run_read / max(now_s - progress.began_s, 0.001)
-    of = ""
-    if progress.documents:
-        left_s = max(progress.documents - counts.read, 0) / rate if rate else 0
-        share = min(100, 100 * counts.read // progress.documents)
-        of = f"{share} % ({counts.read:,} of {progress.documents:,} documents, {human_bytes(counts.size_bytes)})"
-        ends = f", {human_duration(left_s)} left"
-    else:
-        of, ends = f"{counts.read:,} documents, {human_bytes(counts.size_bytes)}", ""
-    troubles = "".join(f", {value:,} {name}" for name in ("differing", "rejected") if (value := getattr(counts, name)))
-    return f"{progress.phase}: {of}, {rate:,.0f}/s{ends}{troubles}"
+    of = f" of {max(progress.documents, counts.read):,}" if progress.documents else ""
+    return f"{counts.read:,}{of} documents, {human_bytes(counts.size_bytes)}"
 
 
 def open_display(print_message: Callable[[str], None], *, quiet: bool, plain: bool) -> Display:

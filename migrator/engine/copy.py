@@ -49,6 +49,14 @@ class Progress:
         self.began_s = time.monotonic()
         self._lock = threading.Lock()
 
+    @property
+    def standing(self) -> str:
+        """How far the job is, as the end of a sentence: `at 61 %, 12,200 of 20,000 documents`."""
+        if not self.documents:
+            return f"after {self.counts.read:,} documents"
+        share = min(99, 100 * self.counts.read // self.documents)  # catch-up reads some of them again
+        return f"at {share} %, {self.counts.read:,} of {self.documents:,} documents"
+
     def add(self, counts: Mapping[str, Counts]) -> None:
         with self._lock:
             for each in counts.values():
@@ -101,12 +109,14 @@ def run_copy(
             checkpoint.begin(plan, selection, mark, writer.prepare(), run=run, planned_s=planned_s)
             for warning in plan.warnings:
                 tell(warning)
+            copy.expect(selection)
         elif checkpoint.state == "unfinished":
             selection = checkpoint.selection
-            tell(f"resuming job {spec.id} at {copy.share_done()} (run {run})")
+            copy.expect(selection)
+            tell(f"resuming job {spec.id} {copy.progress.standing} (run {run})")
         else:
             tell(f"job {spec.id} was complete; carrying over what is new since (run {run})")
-        copy.expect(selection)
+            copy.expect(selection)
         rounds = _run_rounds(copy, reader, checkpoint, selection, options, run, tell, clock)
         writer.finish(checkpoint.completion(reader.form))
         checkpoint.complete()
@@ -264,10 +274,6 @@ class _Copy:
         self._rejected = self._checkpoint.count_set_aside("rejected")
         self.progress.counts = total(self._checkpoint.counts.values())
         self.progress.documents = self._reader.count(selection)
-
-    def share_done(self) -> str:
-        left, slices = self._checkpoint.slices_left()
-        return f"{100 * (slices - left) // max(slices, 1)} %"
 
     def run_slices(self) -> int:
         """Run every open slice of the checkpoint; returns how many documents they gave."""
