@@ -93,10 +93,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def render_report(report: Report) -> str:
     """The report for a person: the accounts, and below them what the numbers alone don't say."""
     totals = report.totals
-    what = "would be copied (dry run; nothing was written)" if report.state == "dry run" else report.state
     rate = report.run_read / report.duration_s if report.duration_s else 0
     lines = [
-        f"job {report.job}, run {report.run}: {what}",
+        "dry run: nothing was written; a copy would have this outcome"
+        if report.state == "dry run"
+        else f"job {report.job}, run {report.run}: {report.state}",
         f"{report.source.location} ({report.source.product} {report.source.version}) -> "
         f"{report.target.location} ({report.target.product} {report.target.version})",
         "",

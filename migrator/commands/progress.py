@@ -80,8 +80,8 @@ class _Bar:
         if bar.total is not None and read > bar.total:
             bar.total = read
         bar.n = read
-        share = " {percentage:3.0f} % |{bar}|" if bar.total else ":"
-        bar.bar_format = f"{progress.phase}{share} {tail}"
+        share = "{percentage:3.0f} % |{bar}| " if bar.total else ""
+        bar.bar_format = f"{progress.phase}: {share}{tail}"
         bar.update(0)
 
     def say(self, message: str) -> None:
@@ -117,10 +117,10 @@ class _Lines:
 
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()
-        if now_s - self._told_s < self._every_s:
-            return
-        self._told_s = now_s
-        self._print(progress_line(progress, self._pace.rate(progress, now_s)))
+        rate = self._pace.rate(progress, now_s)
+        if now_s - self._told_s >= self._every_s:
+            self._told_s = now_s
+            self._print(progress_line(progress, rate))
 
     def say(self, message: str) -> None:
         self._print(message)

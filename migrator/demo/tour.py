@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
@@ -33,7 +33,7 @@ from migrator.records import Document, Form, Selection
 from migrator.report import shown_name
 
 DATABASE = "whisk_local_activations"
-PROGRAM = "migrator" if shutil.which("migrator") else f"{sys.executable} -m migrator"
+PROGRAM = ["migrator"] if shutil.which("migrator") else [sys.executable, "-m", "migrator"]
 EVERYDAY = 19_800
 ODD = 200
 
@@ -55,7 +55,7 @@ class Tour:
 
     def command(self, *words: str) -> None:
         prompt = "\033[36m$\033[0m" if self._color else "$"
-        print(f"    {prompt} {shlex.join(words)}", flush=True)
+        print(f"    {prompt} {_wrapped(words)}", flush=True)
 
     def run(self) -> None:
         """Take the tour from beginning to end. Raises `MigratorError` where a step fails."""
@@ -107,9 +107,8 @@ class Tour:
         if self._keep:
             self._tell_how_to_go_on(couchdb, search, state)
         else:
-            self.say(
-                f"    Both servers are stopped, and what they stored is gone. `{PROGRAM} demo --keep` leaves them up."
-            )
+            self.say("    Both servers are stopped, and what they stored is gone. To keep them up and play with them:")
+            self.command("migrator", "demo", "--keep")
 
     def _load(self, couchdb: str) -> int:
         _request("PUT", f"{couchdb}/{DATABASE}")
@@ -165,8 +164,8 @@ class Tour:
 
     def _tell_how_to_go_on(self, couchdb: servers.Server, search: servers.Server, state: Path) -> None:
         source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"
-        self.say("    The servers are still up, and take anybody from this machine:")
-        self.say(f"      CouchDB        {couchdb.url}/{DATABASE}/_all_docs?limit=3&include_docs=true")
+        self.say("    The servers are still up, for this machine only, and ask for no login:")
+        self.say(f"      CouchDB        {couchdb.url}/{DATABASE}/_all_docs?limit=3")
         self.say(f"      Elasticsearch  {search.url}/openwhisk-guest/_search?size=3")
         self.say("    Try:")
         for words in (
@@ -174,10 +173,20 @@ class Tour:
             ["copy", target, f"{target}/?index-pattern=second-%25s", "--state", str(state)],
             ["status", "--state", str(state)],
         ):
-            self.say(f"      {PROGRAM} {shlex.join(words)}")
-        self.say("    End them, then remove what they stored:")
+            self.say(f"      {_wrapped([*PROGRAM, *words])}")
+        self.say("    End them and, when they have ended, remove what they stored:")
         self.say(f"      kill {couchdb.pid} {search.pid}")
         self.say(f"      rm -r {state.parent}")
+
+
+def _wrapped(words: Sequence[str]) -> str:
+    """A command for a shell, in lines that fit the terminal and can be copied together."""
+    lines = [""]
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + len(word) > shutil.get_terminal_size().columns - 12:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n          ".join(lines)
 
 
 def _open(location: str) -> Reader:
