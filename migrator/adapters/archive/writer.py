@@ -142,13 +142,14 @@ class ArchiveWriter:
             return False
         if any(there.get(each.name) != each.size_bytes for each in known.values()):
             return False
+        # No name is given twice, not even that of a part which is dropped below.
+        self._number = max((part_number(name) for name in there if name.startswith("part-")), default=0)
         if UNFINISHED not in there:
             # The checkpoint doesn't know yet that the backup was finished, so it isn't.
             self._place.write(folder + UNFINISHED, msgspec.json.encode(self._begun))
         for name in (MANIFEST, SUMS, *sorted(there.keys() - known.keys() - {MANIFEST, SUMS, UNFINISHED})):
             self._place.delete(folder + name)
         self._place.sweep(folder)
-        self._number = max((part_number(name) for name in known), default=0)
         return True
 
     # -- writing ------------------------------------------------------------------------------------------------
