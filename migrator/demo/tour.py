@@ -63,7 +63,7 @@ class Tour:
         folder.chmod(0o755)  # Elasticsearch runs as another user when this is root
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self.step("Real servers, from the package registries (the first time they are downloaded)")
+            self.step("Real servers; PouchDB Server speaks CouchDB's protocol (the first time they are downloaded)")
             couchdb = servers.couchdb(folder=folder / "couchdb", survives=self._keep)
             search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
             for server in (couchdb, search):
@@ -80,9 +80,9 @@ class Tour:
             state = folder / "state"
             copy = ["migrator", "copy", source, target, "--state", str(state)]
 
-            self.step("Copy them to Elasticsearch, and kill the copy with SIGKILL when it is half-way")
+            self.step("Copy them to Elasticsearch, and kill the copy with SIGKILL about half-way")
             self.command(*copy)
-            self._copy_and_kill(copy, search.url, loaded // 2)
+            self._copy_and_kill(copy, search.url, 2 * loaded // 5)
 
             self.step("What is known of it?")
             self._migrator("status", "--state", str(state))
@@ -90,10 +90,8 @@ class Tour:
             self.step("The same command again goes on where it was")
             self._migrator(*copy[1:])
             self.say()
-            self.say(
-                "    `present` is what the killed copy had sent beyond its last checkpoint. It was sent again, found"
-            )
-            self.say("    to be there already, and compared: nothing is written twice.")
+            self.say("    `present` is what the killed copy had sent beyond its last checkpoint: it was found there")
+            self.say("    and compared, not written twice.")
 
             self.step("Do both sides agree? Read both afresh: what was expected against what is there")
             self._compare(source, target)
@@ -124,10 +122,10 @@ class Tour:
             loaded += len(chunk)
         return loaded
 
-    def _copy_and_kill(self, copy: list[str], search: str, half: int) -> None:
+    def _copy_and_kill(self, copy: list[str], search: str, documents: int) -> None:
         with subprocess.Popen([sys.executable, "-m", "migrator", *copy[1:]]) as process:
-            while process.poll() is None and _documents_indexed(search) < half:
-                time.sleep(0.05)
+            while process.poll() is None and _documents_indexed(search) < documents:
+                time.sleep(0.02)
             if process.poll() is not None:
                 raise MigratorError("the copy ended before it could be killed; see what it said above")
             process.send_signal(signal.SIGKILL)
