@@ -63,8 +63,14 @@ def bulk_lines(row: Row) -> bytes:
 
 
 def get_rows(connection: http.client.HTTPConnection, path: str) -> list[Row]:
-    connection.request("GET", path)
-    return pages.decode(connection.getresponse().read()).rows
+    try:
+        connection.request("GET", path)
+        return pages.decode(connection.getresponse().read()).rows
+    except ConnectionError:
+        # The server ends connections that were idle for some seconds, while the writers kept this reader waiting.
+        connection.close()
+        connection.request("GET", path)
+        return pages.decode(connection.getresponse().read()).rows
 
 
 def key_ranges(couchdb_port: int, database: str) -> Iterator[tuple[str, str]]:
