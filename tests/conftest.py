@@ -6,6 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ SEARCH_SERVERS = [
     *(pytest.param((servers.opensearch, version), id=f"opensearch-{version}") for version in servers.OPENSEARCH),
 ]
 STARTING = {
-    "couchdb_database",
+    "couchdb_address",
     "couchdb_server",
     "elasticsearch_server",
     "search_server",
@@ -114,11 +115,24 @@ def search_server(request: pytest.FixtureRequest, open_folder: Path, search_serv
         yield server
 
 
-@pytest.fixture
-def couchdb_database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The location of a fresh database, on the server that COUCHDB_URL names (`http://user:password@host:5984`)."""
+@pytest.fixture(scope="session")
+def couchdb_address(request: pytest.FixtureRequest) -> str:
+    """The location of the CouchDB server, that which COUCHDB_URL names (`http://user:password@host:5984`) if any."""
     server = os.environ.get("COUCHDB_URL") or request.getfixturevalue("couchdb_server").url
-    location = f"{server.rstrip('/').replace('http', 'couchdb', 1)}/test-{uuid.uuid4().hex}"
+    return str(server).rstrip("/").replace("http", "couchdb", 1)
+
+
+@pytest.fixture
+def couchdb_database(couchdb_address: str) -> Iterator[str]:
+    """The location of a fresh database."""
+    with fresh_database(couchdb_address) as location:
+        yield location
+
+
+@contextmanager
+def fresh_database(address: str) -> Iterator[str]:
+    """The location of a database that is there inside the block."""
+    location = f"{address}/test-{uuid.uuid4().hex}"
     request_json("PUT", couchdb_url(location))
     yield location
     request_json("DELETE", couchdb_url(location))

@@ -52,3 +52,12 @@ def activation(number: int, namespace: str = "guest", *, form: Form = Form.COUCH
     converted = forms.convert(document, form)
     assert isinstance(converted, Document), converted
     return converted
+
+
+def in_elasticsearch(id: str, body: bytes) -> Document:
+    """A document in CouchDB form as Elasticsearch holds it."""
+    document = read_document(id, body, Form.COUCHDB)
+    assert isinstance(document, Document), document
+    converted = forms.convert(document, Form.ELASTICSEARCH)
+    assert isinstance(converted, Document), converted
+    return converted

@@ -21,7 +21,19 @@ def request(
     access: Access | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """One request and the parsed JSON of its answer. Raises `urllib.error.HTTPError` for a status of 400 and more.
+    """One request and the parsed JSON of its answer; otherwise like `fetch`."""
+    return json.loads(fetch(method, url, body, access=access, headers=headers))
+
+
+def fetch(
+    method: str,
+    url: str,
+    body: Any = None,
+    *,
+    access: Access | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """One request and the bytes of its answer. Raises `urllib.error.HTTPError` for a status of 400 and more.
 
     `body` is sent as it is when it is bytes, else as JSON. `access` adds a basic login, the CA and the certificate; a
     login in the URL is used too.
@@ -40,7 +52,8 @@ def request(
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     asked = urllib.request.Request(url, data, sent, method=method)
     with urllib.request.urlopen(asked, timeout=60, context=context) as answer:
-        return json.load(answer)
+        content: bytes = answer.read()
+    return content
 
 
 def status(method: str, url: str, body: Any = None, **options: Any) -> int:
