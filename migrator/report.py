@@ -63,7 +63,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     left_behind: bool  # something in the source wasn't carried over: attachments, conflicts, a closed index
     deleted: int  # deletions seen in the source; never carried over
     rounds: int  # catch-up rounds
-    caught_up_to: float | None  # epoch seconds: what was stored in the source before then is in the target
+    # Epoch seconds: what was stored in the source before then, and not changed since, is in the target. What changed
+    # while the last round was read may have left the place where that round looked; the next run brings it.
+    caught_up_to: float | None
     run_read: int  # documents read by this run alone
     duration_s: float  # of this run
     warnings: tuple[str, ...] = ()
@@ -112,7 +114,10 @@ def render_report(report: Report) -> str:
     if report.rounds and report.caught_up_to:
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.caught_up_to))
         rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
-        lines.append(f"caught up in {rounds}: everything stored in the source before {moment} is accounted for")
+        lines.append(
+            f"caught up in {rounds}: everything stored in the source before {moment}, and not changed since, "
+            "is accounted for"
+        )
     for kind, documents in sorted(report.remarks.items()):
         lines.append(f"{documents:,} × {REMARKS.get(kind, kind)}")
     if report.deleted:
