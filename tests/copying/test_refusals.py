@@ -1,4 +1,4 @@
-"""Refusals end to end: what a server has against a document sets it aside; what it has against all of them rejects none.
+"""Refusals end to end: what a server has against a document sets it aside, what it has against all rejects none.
 
 On every version of Elasticsearch and OpenSearch, through the command line as an operator uses it.
 """
