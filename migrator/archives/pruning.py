@@ -1,0 +1,148 @@
+"""Deletes the backups of an archive that a retention doesn't keep.
+
+An archive and a `Retention` enter; what was kept and what was deleted leave. What is decided is `retention`'s; this
+module asks it, and deletes in an order in which every instant leaves whole chains: what builds on a backup goes first.
+"""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from migrator.adapters.archive.catalog import delete_backup
+from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.places import Place
+from migrator.archives.retention import Candidate, Retention, Verdict, choose
+from migrator.archives.stock import Stock, opened, read_stock
+from migrator.copying import resolved
+from migrator.locations import Store
+
+Tell = Callable[[str], None]
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one backup, or would in a dry run."""
+
+    backup: str
+    state: str  # as `Stocked.state`
+    kept: bool
+    reasons: tuple[str, ...]
+    size_bytes: int
+
+
+class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of every backup, the oldest first."""
+
+    archive: str
+    dry_run: bool
+    backups: tuple[Pruned, ...]
+
+    @property
+    def deleted(self) -> tuple[Pruned, ...]:
+        return tuple(each for each in self.backups if not each.kept)
+
+
+def prune(
+    archive: Store | str,
+    retention: Retention,
+    *,
+    dry_run: bool = False,
+    unfinished_older_than: str | None = None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> PruneReport:
+    """Delete what a retention doesn't keep; with `dry_run` only say what would be deleted.
+
+    `unfinished_older_than` is an age such as `7d`: unfinished backups that were begun longer ago, and what
+    interrupted deletions left, go too. Without it they stay, with what they build on. Raises `UsageError` for a
+    retention that keeps nothing or can't be, else what the archive's place raises.
+    """
+    retention.check()
+    store = resolved(archive, "target", tell)
+    now_ms = int(clock() * 1000)
+    begun_before_ms = Retention(within=unfinished_older_than).since_ms(now_ms) if unfinished_older_than else None
+    with opened(store) as place:
+        stock = read_stock(place)
+        verdicts = _verdicts(stock, retention, now_ms=now_ms, begun_before_ms=begun_before_ms)
+        report = PruneReport(
+            archive=place.printed,
+            dry_run=dry_run,
+            backups=tuple(
+                Pruned(
+                    backup=each.backup,
+                    state=each.state,
+                    kept=verdicts[each.backup].keep,
+                    reasons=verdicts[each.backup].reasons,
+                    size_bytes=each.size_bytes,
+                )
+                for each in stock.backups
+            ),
+        )
+        if not dry_run:
+            _delete(place, stock, {each.backup for each in report.deleted}, tell)
+    return report
+
+
+def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_ms: int | None) -> Mapping[str, Verdict]:
+    """A verdict on every backup, whole or not."""
+    gone = {
+        each.backup
+        for each in stock.backups
+        if each.state in ("unfinished", "remains")
+        and begun_before_ms is not None
+        and began_ms(each.backup) < begun_before_ms
+    }
+    continued = {each.parent for each in stock.backups if each.state == "unfinished" and each.backup not in gone}
+    candidates = [
+        Candidate(
+            backup=each.backup,
+            ended_ms=each.manifest.ended_ms,
+            parent=each.manifest.parent,
+            line=line_of(each.manifest),
+            good=each.state == "complete",
+            continued=each.backup in continued,
+        )
+        for each in stock.backups
+        if each.manifest is not None
+    ]
+    verdicts = {each.backup: each for each in choose(candidates, retention, now_ms=now_ms)}
+    for each in stock.backups:
+        if each.manifest is None:
+            kept = each.backup not in gone
+            reason = (each.reason or each.state) if kept else f"{each.state}, and begun too long ago"
+            verdicts[each.backup] = Verdict(backup=each.backup, keep=kept, reasons=(reason,))
+    return verdicts
+
+
+def line_of(manifest: Manifest) -> str:
+    """What tells a line of backups from another: the source's location and what is selected of it.
+
+    Times of a selection count only by being there: `--since 7d` means another time every night. A store that was
+    replaced at the same location goes on with its line, so that the backups of the old one don't stay for ever.
+    """
+    selection = manifest.selection
+    parts = [manifest.source.location, sorted(selection.namespaces), sorted(selection.names)]
+    return msgspec.json.encode([*parts, selection.since_ms is not None, selection.until_ms is not None]).decode()
+
+
+def began_ms(backup: str) -> int:
+    """When a backup was begun, from its id."""
+    return timegm(time.strptime(backup.partition("-")[0], "%Y%m%dT%H%M%SZ")) * 1000
+
+
+def _delete(place: Place, stock: Stock, dropped: Collection[str], tell: Tell) -> None:
+    """Delete backups, those that build on others first, so that no instant leaves a chain without its beginning."""
+    parents = {each.backup: each.parent for each in stock.backups}
+
+    def depth(backup: str) -> int:
+        count, link = 0, parents.get(backup)
+        while link is not None and count <= len(parents):
+            count, link = count + 1, parents.get(link)
+        return count
+
+    for backup in sorted(dropped, key=lambda each: (depth(each), each), reverse=True):
+        delete_backup(place, backup)
+        tell(f"{place.printed}: backup {backup} was deleted")

@@ -1,0 +1,115 @@
+"""What lies in an archive, whole or not: each backup with its state, its place in a chain, and its size.
+
+A place enters, a `Stock` leaves. Reads manifests and the sizes of pieces, never a part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from migrator.adapters.archive.catalog import Catalog, read_catalog
+from migrator.adapters.archive.manifest import BACKUPS, UNFINISHED, ArchiveHead, Manifest, folder_of
+from migrator.adapters.archive.places import Place, open_place
+from migrator.adapters.archive.writer import Begun
+from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.locations import Store
+
+STATES = {
+    "complete": "it and all that it builds on are there",
+    "unfinished": "it is being written, or was interrupted; the command that began it goes on with it",
+    "incomplete": "a part is missing or cut",
+    "broken": "what it builds on isn't whole",
+    "damaged": "its manifest can't be read",
+    "remains": "it has no manifest: that was lost, or a deletion was interrupted",
+}
+"""What can be said of a backup without reading its parts."""
+
+
+class Stocked(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup as it lies there."""
+
+    backup: str
+    state: str  # one of `STATES`
+    manifest: Manifest | None = None  # None where it can't be read, or isn't there yet
+    begun: Begun | None = None  # of an unfinished one
+    reason: str | None = None  # why it isn't complete
+    size_bytes: int = 0  # of all that lies in its folder
+
+    @property
+    def parent(self) -> str | None:
+        known = self.manifest or self.begun
+        return known.parent if known else None
+
+
+class Stock(msgspec.Struct, frozen=True, kw_only=True):
+    """An archive, the oldest backup first."""
+
+    printed: str
+    head: ArchiveHead
+    backups: tuple[Stocked, ...]
+
+
+@contextmanager
+def opened(archive: Store) -> Iterator[Place]:
+    """The place of an archive's location. Raises `UsageError` where it is something else."""
+    if archive.location.kind != "archive":
+        raise UsageError(f"{archive.location.printed}: it isn't an archive; write archive:/var/backups/openwhisk")
+    place = open_place(archive.location.path)
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+def read_stock(place: Place) -> Stock:
+    """What lies in an archive. Raises as `read_catalog`."""
+    catalog = read_catalog(place)
+    sizes: Counter[str] = Counter()
+    for name, size in place.names(BACKUPS):
+        sizes[name.removeprefix(BACKUPS).partition("/")[0]] += size
+    damaged, incomplete = dict(catalog.damaged), dict(catalog.incomplete)
+    found = [
+        Stocked(backup=backup, state="damaged", reason=reason, size_bytes=sizes[backup])
+        for backup, reason in damaged.items()
+    ]
+    for manifest in catalog.backups:
+        state, reason = "complete", None
+        if manifest.backup in incomplete:
+            state, reason = "incomplete", incomplete[manifest.backup]
+        elif (reason := _broken(catalog, manifest, place.printed)) is not None:
+            state = "broken"
+        found.append(
+            Stocked(
+                backup=manifest.backup,
+                state=state,
+                manifest=manifest,
+                reason=reason,
+                size_bytes=sizes[manifest.backup],
+            )
+        )
+    found += [_unfinished(place, backup, sizes[backup]) for backup in catalog.unfinished]
+    return Stock(printed=place.printed, head=catalog.head, backups=tuple(sorted(found, key=lambda each: each.backup)))
+
+
+def _broken(catalog: Catalog, manifest: Manifest, where: str) -> str | None:
+    try:
+        catalog.chain(manifest, where)
+    except ArchiveDamaged as error:
+        return str(error)
+    return None
+
+
+def _unfinished(place: Place, backup: str, size_bytes: int) -> Stocked:
+    """A folder without a manifest: with the writer's note it is unfinished."""
+    state, begun = "unfinished", None
+    try:
+        begun = msgspec.json.decode(place.read(folder_of(backup) + UNFINISHED), type=Begun)
+    except NotFound:
+        state = "remains"
+    except msgspec.MsgspecError:
+        pass  # what it builds on isn't known, and it can't be gone on with
+    return Stocked(backup=backup, state=state, begun=begun, reason=STATES[state], size_bytes=size_bytes)
