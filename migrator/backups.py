@@ -224,15 +224,8 @@ def restore(
         raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
     if (backup or at) and location.kind != "archive":
         raise UsageError(f"{location.printed}: a file has no backups to choose from")
-    if backup and at:
-        raise UsageError("--backup and --at both choose a backup; give one of them")
-    if at:
-        parse_moment(at, now_ms=int(clock() * 1000))
-    chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
-    if chosen.backup and chosen.at:
-        raise UsageError(f"{chosen.printed}: backup and at both choose a backup; give one of them")
     return copy(
-        msgspec.structs.replace(source, location=chosen, name=None if chosen != location else source.name),
+        chosen_state(source, backup=backup, at=at, now_ms=int(clock() * 1000)),
         target,
         wanted=wanted,
         jobs=jobs,
@@ -249,3 +242,16 @@ def restore(
         tell=tell,
         clock=clock,
     )
+
+
+def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
+    """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
+    if backup and at:
+        raise UsageError("--backup and --at both choose a backup; give one of them")
+    if at:
+        parse_moment(at, now_ms=now_ms)
+    location = archive.location
+    chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
+    if chosen.backup and chosen.at:
+        raise UsageError(f"{chosen.printed}: backup and at both choose a backup; give one of them")
+    return msgspec.structs.replace(archive, location=chosen, name=None if chosen != location else archive.name)

@@ -26,10 +26,11 @@ from migrator.records import Document, Form
 FRAME_BYTES = 1 << 20  # of lines in a frame; a larger document makes a larger frame
 HASH_BYTES = 8
 
-_INDEX_MAGIC = 0x184D2A57  # one of the sixteen skippable ones, and no other known format's
-_SEEK_MAGIC = 0x184D2A5E
+DATA_MAGIC = 0xFD2FB528  # of a frame with content
+INDEX_MAGIC = 0x184D2A57  # one of the sixteen skippable ones, and no other known format's
+SEEK_MAGIC = 0x184D2A5E
 _SEEK_END_MAGIC = 0x8F92EAB1
-_SKIPPABLE = struct.Struct("<II")  # magic, bytes that follow
+SKIPPABLE = struct.Struct("<II")  # magic, bytes that follow
 _SEEK_ENTRY = struct.Struct("<II")  # compressed bytes, decompressed bytes
 _SEEK_END = struct.Struct("<IBI")  # frames, descriptor, magic
 _HEADER_BYTES = struct.Struct("<I")
@@ -69,6 +70,7 @@ class Index(msgspec.Struct, frozen=True):
     hashes_offset: int
     hashes_bytes: int
     hashes_sha256: str
+    end: int  # where the seek table begins
 
 
 def id_hash(id: str) -> bytes:
@@ -166,11 +168,11 @@ def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], ha
     """The same from compressed and decompressed sizes, notes and hashes."""
     header = new_compressor(3).compress(msgspec.json.encode(_Header(tuple(notes), hashlib.sha256(hashes).hexdigest())))
     payload = hashes + header + _HEADER_BYTES.pack(len(header))
-    index = _SKIPPABLE.pack(_INDEX_MAGIC, len(payload)) + payload
+    index = SKIPPABLE.pack(INDEX_MAGIC, len(payload)) + payload
     # The index stands in the table too, as a frame that decompresses to nothing, so that the sizes add up to the table.
     entries = b"".join(_SEEK_ENTRY.pack(*entry) for entry in [*sizes, (len(index), 0)])
     table = entries + _SEEK_END.pack(len(sizes) + 1, 0, _SEEK_END_MAGIC)
-    return index + _SKIPPABLE.pack(_SEEK_MAGIC, len(table)) + table
+    return index + SKIPPABLE.pack(SEEK_MAGIC, len(table)) + table
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], ha
 def tail_needed(tail: bytes) -> int:
     """How many bytes of the end of a part are needed to read its index; raises `ArchiveDamaged`, as below."""
     count = _frames_in_table(tail)
-    table_bytes = _SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
+    table_bytes = SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
     if len(tail) < table_bytes + _HEADER_BYTES.size:
         return table_bytes + TAIL_BYTES
     (header_bytes,) = _HEADER_BYTES.unpack_from(tail, len(tail) - table_bytes - _HEADER_BYTES.size)
@@ -191,30 +193,32 @@ def read_index(tail: bytes, part_bytes: int) -> Index:
     count = _frames_in_table(tail)
     table_bytes = count * _SEEK_ENTRY.size + _SEEK_END.size
     table_at = len(tail) - table_bytes
-    if _SKIPPABLE.unpack_from(tail, table_at - _SKIPPABLE.size) != (_SEEK_MAGIC, table_bytes):
+    if table_at < SKIPPABLE.size + _HEADER_BYTES.size:
+        raise ArchiveDamaged("its seek table is damaged: it is longer than the part")
+    if SKIPPABLE.unpack_from(tail, table_at - SKIPPABLE.size) != (SEEK_MAGIC, table_bytes):
         raise ArchiveDamaged("its seek table is damaged")
     sizes = list(_SEEK_ENTRY.iter_unpack(tail[table_at : len(tail) - _SEEK_END.size]))
     offsets = [0, *accumulate(size for size, _ in sizes)]
-    if offsets[-1] + _SKIPPABLE.size + table_bytes != part_bytes:
+    if offsets[-1] + SKIPPABLE.size + table_bytes != part_bytes:
         raise ArchiveDamaged("its frames don't add up to its size: something was cut out or added")
-    header_end = table_at - _SKIPPABLE.size - _HEADER_BYTES.size
+    header_end = table_at - SKIPPABLE.size - _HEADER_BYTES.size
     (header_bytes,) = _HEADER_BYTES.unpack_from(tail, header_end)
-    hashes_offset, index_end = offsets[-2] + _SKIPPABLE.size, offsets[-1]
+    hashes_offset, index_end = offsets[-2] + SKIPPABLE.size, offsets[-1]
     hashes_bytes = index_end - hashes_offset - header_bytes - _HEADER_BYTES.size
     if header_bytes > header_end or hashes_bytes < 0:
         raise ArchiveDamaged("its index is damaged")
-    header = _read_header(tail[header_end - header_bytes : header_end])
+    header = _decode_header(tail[header_end - header_bytes : header_end])
     if len(header.frames) != count - 1 or sum(note.documents for note in header.frames) * HASH_BYTES != hashes_bytes:
         raise ArchiveDamaged("its index doesn't fit its frames")
     frames = tuple(
         Frame(offset, size, raw, note)
         for offset, (size, raw), note in zip(offsets, sizes[:-1], header.frames, strict=False)
     )
-    return Index(frames, hashes_offset, hashes_bytes, header.hashes)
+    return Index(frames, hashes_offset, hashes_bytes, header.hashes, index_end)
 
 
 def _frames_in_table(tail: bytes) -> int:
-    if len(tail) < _SKIPPABLE.size + _SEEK_END.size:
+    if len(tail) < SKIPPABLE.size + _SEEK_END.size:
         raise ArchiveDamaged("it is too short for a part")
     count, descriptor, magic = _SEEK_END.unpack_from(tail, len(tail) - _SEEK_END.size)
     if magic != _SEEK_END_MAGIC or descriptor or not count:
@@ -222,11 +226,19 @@ def _frames_in_table(tail: bytes) -> int:
     return int(count)
 
 
-def _read_header(data: bytes) -> _Header:
+def _decode_header(data: bytes) -> _Header:
     try:
         return msgspec.json.decode(decompress(data, None), type=_Header)
     except msgspec.MsgspecError as error:
         raise ArchiveDamaged(f"its index is damaged: {error}") from error
+
+
+def read_notes(content: bytes) -> tuple[FrameNote, ...] | None:
+    """What each frame of a part holds, from the content of the frame in its index; None where it is something else."""
+    try:
+        return msgspec.json.decode(content, type=_Header).frames
+    except msgspec.MsgspecError:
+        return None
 
 
 def decompress(data: bytes, raw_bytes: int | None) -> bytes:

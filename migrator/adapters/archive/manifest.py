@@ -125,6 +125,10 @@ def part_name(number: int, encryption: str | None) -> str:
     return f"part-{number:06}.ndjson.zst{f'.{encryption}' if encryption else ''}"
 
 
+def is_part_name(text: str) -> bool:
+    return _PART_NAME.fullmatch(text) is not None
+
+
 def part_number(name: str) -> int:
     return int(name[5:11])
 
