@@ -30,6 +30,10 @@ COMMANDS = {
         "migrator.commands.restore:restore_command",
         "Restore activations from ARCHIVE into TARGET: all or some, as of now or of then.",
     ),
+    "archive": (
+        "migrator.commands.archive:archive_command",
+        "List, check, salvage, print, prune or compare the backups of an archive.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",

@@ -230,6 +230,19 @@ def selection_options(command: F) -> F:
     )
 
 
+def state_choice_options(command: F) -> F:
+    """`--backup` and `--at`: which state of an archive is read."""
+    return _with(
+        command,
+        click.option(
+            "--backup", metavar="ID", help="The backup to read, with all it builds on; by default the newest."
+        ),
+        click.option(
+            "--at", metavar="TIME", help="The newest backup that was complete by then; a time as for --since."
+        ),
+    )
+
+
 def _with(command: F, *options: Callable[[F], F]) -> F:
     """The command with options, shown in their order."""
     for option in reversed(options):

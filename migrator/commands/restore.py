@@ -16,6 +16,7 @@ from migrator.commands.options import (
     quiet_option,
     run_options,
     selection_options,
+    state_choice_options,
     state_option,
     template_of,
     template_options,
@@ -32,8 +33,7 @@ from migrator.commands.options import (
 )
 @click.argument("archive")
 @click.argument("target")
-@click.option("--backup", metavar="ID", help="The backup to restore, with all it builds on; by default the newest.")
-@click.option("--at", metavar="TIME", help="The newest backup that was complete by then; a time as for --since.")
+@state_choice_options
 @selection_options
 @run_options
 @conflict_option

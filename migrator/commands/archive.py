@@ -1,0 +1,364 @@
+"""`migrator archive`: what lies in an archive, whether it is whole, what is in it, and what may go."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from migrator.commands.messages import current
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    selection_options,
+    state_choice_options,
+)
+from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.archives.differing import Changed
+    from migrator.records import Rejection
+
+
+@click.group(
+    "archive",
+    invoke_without_command=True,
+    epilog=examples(
+        "migrator archive list archive:/var/backups/openwhisk",
+        "migrator archive check archive:/var/backups/openwhisk --quick",
+        "migrator archive prune archive:/var/backups/openwhisk --keep-daily 7 --keep-monthly 12 --dry-run",
+    ),
+)
+@click.pass_context
+def archive_command(context: click.Context) -> None:
+    """List, check, salvage, print, prune or compare the backups of an archive."""
+    from migrator.commands.main import help_without_command
+
+    help_without_command(context)
+
+
+# -- list ---------------------------------------------------------------------------------------------------------
+
+
+@archive_command.command(
+    "list",
+    epilog=examples(
+        "migrator archive list archive:/var/backups/openwhisk",
+        "migrator archive list s3://backups/openwhisk --json | jq -r '.backups[] | select(.state != \"complete\")'",
+    ),
+)
+@click.argument("archive")
+@config_option
+@json_option
+def list_command(archive: str, config: Path | None, as_json: bool) -> None:
+    """List the backups of ARCHIVE, chain by chain, each with its size, its counts and its state.
+
+    A backup is complete, or: unfinished (running, or interrupted), incomplete (a part is missing or cut), broken
+    (what it builds on isn't whole), damaged (its manifest can't be read), remains (it has no manifest). Exit codes:
+    0 listed, whatever the states; 10 there is no archive.
+    """
+    from migrator.archives.listing import list_archive
+    from migrator.commands import archive_texts, running
+
+    listing = list_archive(running.store(archive, "source", config))
+    if as_json:
+        click.echo(msgspec.json.encode(listing).decode())
+    else:
+        click.echo(archive_texts.listing_text(listing))
+
+
+# -- check --------------------------------------------------------------------------------------------------------
+
+
+def _a_share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip(), re.ASCII)
+    if found is None:
+        raise UsageError(f"--sample {value}: give a share such as 5%")
+    return float(found[1]) / 100
+
+
+@archive_command.command(
+    "check",
+    epilog=examples(
+        "migrator archive check archive:/var/backups/openwhisk",
+        "migrator archive check s3://backups/openwhisk --quick",
+        "migrator archive check archive:/var/backups/openwhisk --sample 5%",
+        "migrator archive check archive:/var/backups/openwhisk --repair archive:/var/backups/saved",
+    ),
+)
+@click.argument("archive")
+@click.option("--quick", is_flag=True, help="Only manifests, and the size and SHA-256 of every part; needs no key.")
+@click.option(
+    "--sample", callback=_a_share, metavar="SHARE", help="Read only a share of the parts, such as 5%, by chance."
+)
+@click.option(
+    "--repair", metavar="OUT", help="Save every document of every whole frame of a damaged archive in a new one, OUT."
+)
+@click.option("--jobs", type=int, default=2, show_default=True, help="How many parts are read at once.")
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def check_command(
+    archive: str,
+    quick: bool,
+    sample: float | None,
+    repair: str | None,
+    jobs: int,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Check that ARCHIVE holds what it says; each finding is a line with part, frame and bytes.
+
+    Everything is read: every frame is decompressed, every line read as a document, every id hashed again, and all of
+    it compared with index, manifest and SHA256SUMS. With --repair what is whole in a damaged archive is saved, what
+    is missing is listed, and ARCHIVE itself is left as it is. Exit codes: 0 whole; 12 damaged, also where it was
+    saved; 10 there is no archive; 2 it is of a later version of the format.
+    """
+    from migrator.archives.checking import check
+    from migrator.archives.salvage import salvage
+    from migrator.commands import archive_texts, running
+
+    if repair is not None and sample is not None:
+        raise UsageError("--repair saves what a whole check finds damaged; leave out --sample")
+    source = running.store(archive, "source", config)
+    out = running.store(repair, "target", config) if repair is not None else None
+    saved = None
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        report = check(source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.say)
+        if out is not None and report.findings:
+            saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.say)
+    if as_json:
+        told = {**msgspec.to_builtins(report), "exit_code": report.exit_code}
+        click.echo(msgspec.json.encode({**told, "salvage": saved} if repair is not None else told).decode())
+    else:
+        for line in archive_texts.check_lines(report, quiet=quiet):
+            click.echo(line)
+        if saved is not None:
+            for line in archive_texts.salvage_lines(saved):
+                click.echo(line)
+        elif repair is not None and not quiet:
+            click.echo("nothing was to be saved")
+    sys.exit(report.exit_code)
+
+
+# -- cat ----------------------------------------------------------------------------------------------------------
+
+
+@archive_command.command(
+    "cat",
+    epilog=examples(
+        "migrator archive cat archive:/var/backups/openwhisk --namespace guest --since 7d | jq .activationId",
+        "migrator archive cat archive:/var/backups/openwhisk --at 2026-11-01 --form elasticsearch > november.ndjson",
+    ),
+)
+@click.argument("archive")
+@state_choice_options
+@selection_options
+@click.option(
+    "--form",
+    type=click.Choice(["couchdb", "elasticsearch"]),
+    help="The form of the documents; by default the one they are archived in.",
+)
+@config_option
+@quiet_option
+@log_format_option
+def cat_command(
+    archive: str,
+    backup: str | None,
+    at: str | None,
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    form: str | None,
+    config: Path | None,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Print documents of ARCHIVE on stdout, one a line: all or some, as of now or of then.
+
+    Each is printed once, in its newest version. In Elasticsearch form a line is what elasticdump reads. Exit codes:
+    0 all were printed; 3 some can't be put into that form, each is told; 10 there is no such archive or backup; 12 it
+    is damaged.
+    """
+    from migrator.archives.looking import lines_of
+    from migrator.commands import running
+    from migrator.copying import Wanted
+    from migrator.records import Form
+
+    rejected = 0
+
+    def reject(rejection: Rejection) -> None:
+        nonlocal rejected
+        rejected += 1
+        current.get().warn(f"{rejection.id} was left out: {rejection.reason}")
+
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        for line in lines_of(
+            running.store(archive, "source", config),
+            backup=backup,
+            at=at,
+            wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
+            form=Form(form) if form else None,
+            reject=reject,
+            stop=run.stop,
+            tell=run.say,
+        ):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+    sys.exit(3 if rejected else 0)
+
+
+# -- prune --------------------------------------------------------------------------------------------------------
+
+
+@archive_command.command(
+    "prune",
+    epilog=examples(
+        "migrator archive prune archive:/var/backups/openwhisk --keep-last 3 --keep-within 30d --dry-run",
+        "migrator archive prune s3://backups/openwhisk --keep-daily 7 --keep-weekly 4 --keep-monthly 12",
+        "migrator archive prune archive:/var/backups/openwhisk --keep-last 3 --unfinished-older-than 7d",
+    ),
+)
+@click.argument("archive")
+@click.option("--keep-last", type=int, default=0, metavar="N", help="Keep the last N backups.")
+@click.option("--keep-daily", type=int, default=0, metavar="N", help="Keep the newest of each of the last N days.")
+@click.option("--keep-weekly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N weeks.")
+@click.option("--keep-monthly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N months.")
+@click.option("--keep-yearly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N years.")
+@click.option("--keep-within", metavar="AGE", help="Keep all that are younger: 36h, 30d, 12w.")
+@click.option(
+    "--unfinished-older-than",
+    metavar="AGE",
+    help="Also delete unfinished backups that were begun longer ago, and what interrupted deletions left.",
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Tell what would be deleted, and delete nothing.")
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def prune_command(
+    archive: str,
+    keep_last: int,
+    keep_daily: int,
+    keep_weekly: int,
+    keep_monthly: int,
+    keep_yearly: int,
+    keep_within: str | None,
+    unfinished_older_than: str | None,
+    dry_run: bool,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,  # noqa: ARG001  its callback has set the format
+) -> None:
+    """Delete the backups of ARCHIVE that no rule keeps; at least one must be given, and what any keeps is kept.
+
+    Days, weeks, months and years are those of UTC, and only those that have a backup count. Backups of another source
+    or selection are counted by themselves. Never deleted: the newest complete backup, what a kept one builds on, what
+    an unfinished one continues, and what is damaged. Exit codes: 0 done; 10 there is no archive.
+    """
+    from migrator.archives.pruning import prune
+    from migrator.archives.retention import Retention
+    from migrator.commands import archive_texts, running
+
+    report = prune(
+        running.store(archive, "target", config),
+        Retention(
+            last=keep_last,
+            daily=keep_daily,
+            weekly=keep_weekly,
+            monthly=keep_monthly,
+            yearly=keep_yearly,
+            within=keep_within,
+        ),
+        dry_run=dry_run,
+        unfinished_older_than=unfinished_older_than,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    elif not quiet:
+        for line in archive_texts.prune_lines(report):
+            click.echo(line)
+
+
+# -- diff ---------------------------------------------------------------------------------------------------------
+
+
+@archive_command.command(
+    "diff",
+    epilog=examples(
+        "migrator archive diff archive:/var/backups/openwhisk 20261123T02 20261124T02",
+        "migrator archive diff archive:/var/backups/openwhisk 20261123T02 20261124T02 --ids | grep ^changed",
+    ),
+)
+@click.argument("archive")
+@click.argument("first")
+@click.argument("second")
+@selection_options
+@click.option("--ids", is_flag=True, help="Print every id that differs, with what happened to it.")
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def diff_command(
+    archive: str,
+    first: str,
+    second: str,
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    ids: bool,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Compare two backups of ARCHIVE, each with all that it builds on: what was added, what changed, what is gone.
+
+    FIRST and SECOND are ids of backups or their beginnings. Activations are compared by value. Exit codes: 0 compared,
+    whatever was found; 10 there is no such backup; 12 the archive is damaged.
+    """
+    from migrator.archives.differing import diff
+    from migrator.commands import archive_texts, running
+    from migrator.copying import Wanted
+
+    def tell_id(changed: Changed) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(changed).decode())
+        else:
+            fields = f"  {', '.join(changed.fields)}" if changed.fields else ""
+            click.echo(f"{changed.what:<8}{changed.id}{fields}")
+
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        difference = diff(
+            running.store(archive, "source", config),
+            first,
+            second,
+            wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
+            now_ms=int(time.time() * 1000),
+            each=tell_id if ids else lambda _: None,
+            stop=run.stop,
+            observe=run.observe,
+            tell=run.say,
+        )
+    if as_json:
+        told = {**msgspec.to_builtins(difference), "total": difference.total}
+        click.echo(msgspec.json.encode(told).decode())
+    elif not quiet:
+        click.echo(archive_texts.difference_text(difference))
