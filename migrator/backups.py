@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from migrator.adapters.archive import LEVEL, PART_BYTES, ArchiveWriter
+from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import open_place
@@ -56,6 +56,7 @@ def backup(
     max_rate: float | None = None,
     level: int = LEVEL,
     part_bytes: int = PART_BYTES,
+    encrypt_to: Sequence[str] = (),
     dry_run: bool = False,
     restart: bool = False,
     state: Path | None = None,
@@ -69,7 +70,8 @@ def backup(
 
     `mode` is `full`, `incremental` (on the newest complete backup of the same source and selection; refused where
     there is none), or `auto`: incremental where that can be. `level` is Zstandard's, `part_bytes` about the size of a
-    file. Everything else, and what is raised, as for `copy`.
+    file. `encrypt_to` are public keys of age to encrypt to, by default those of the store. Everything else, and what is
+    raised, as for `copy`.
     """
     store, target = resolved(source, "source", tell), resolved(archive, "target", tell)
     if target.location.kind != "archive":
@@ -86,8 +88,8 @@ def backup(
     selection = wanted.fix(now_ms=int(clock() * 1000))
     options = checked(CopyOptions(jobs=jobs, max_rejects=max_rejects), max_rate, retry_for_s)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
-    place = open_place(target.location.path)
-    writer = ArchiveWriter(place, level=level, part_bytes=part_bytes, clock=clock)
+    target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
+    writer = open_writer(target, level=level, part_bytes=part_bytes, clock=clock)
     with opened_reader(store, policy, jobs=jobs, max_rate=max_rate) as reader, closing(writer):
 
         def begin(checkpoint: Checkpoint) -> Token:
@@ -98,9 +100,11 @@ def backup(
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
             catalog = _catalog_or_none(target)
-            parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, tell)
+            encrypted = bool(target.encrypt_to)
+            parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, encrypted, tell)
             writer.continue_from(parent.backup if parent else None)
-            tell(f"incremental backup on {parent.backup}" if parent else "full backup")
+            kind = f"incremental backup on {parent.backup}" if parent else "full backup"
+            tell(f"{kind}, encrypted" if encrypted else kind)
             return parent.snapshot if parent else None
 
         report = carry(
@@ -118,8 +122,10 @@ def backup(
             clock=clock,
             begin=begin,
         )
-        made = None if dry_run else read_catalog(place).find(writer.backup, place.printed)
-        return BackupReport(report=report, backup=made)
+        if dry_run:
+            return BackupReport(report=report, backup=None)
+        with closing(open_place(target.location.path)) as place:
+            return BackupReport(report=report, backup=read_catalog(place).find(writer.backup, place.printed))
 
 
 def _catalog_or_none(archive: Store) -> Catalog | None:
@@ -138,9 +144,14 @@ def _parent(
     form: Form,
     selection: Selection,
     catches_up: bool,
+    encrypted: bool,
     tell: Tell,
 ) -> Manifest | None:
-    """The backup that a new one continues, None for a full one. Says why where one was to be expected."""
+    """The backup that a new one continues, None for a full one. Says why where one was to be expected.
+
+    A chain is encrypted as a whole or not at all, so that one look tells whether a restore needs a key. What was
+    encrypted before isn't stored openly because an option was forgotten: that must be said by `--mode full`.
+    """
     if mode == "full":
         return None
     reason = "there is no backup of this source in the archive"
@@ -149,6 +160,13 @@ def _parent(
     elif catalog is not None:
         for each in sorted(catalog.backups, key=lambda each: each.ended_ms, reverse=True):
             other = _other(each, source, form, selection)
+            if other is None and each.encryption and not encrypted:
+                raise UsageError(
+                    f"backup {each.backup} of this source is encrypted; give --encrypt-to again, "
+                    "or --mode full to begin a chain that isn't"
+                )
+            if other is None and encrypted and not each.encryption:
+                other = "isn't encrypted"
             if other is None:
                 try:
                     catalog.chain(each, source.location)
@@ -180,6 +198,8 @@ def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, state: Path 
     selection = msgspec.to_builtins(wanted)
     words = ["migrator", "backup", source.typed, archive.typed, *selection_words(wanted)]
     words += ["--mode", mode] if mode != "auto" else []
+    for recipient in archive.encrypt_to:
+        words += ["--encrypt-to", recipient]
     words += ["--state", str(state)] if state is not None else []
     return JobSpec(
         id=job_id(source.location.identity, archive.location.identity, selection),
@@ -188,6 +208,7 @@ def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, state: Path 
         source_identity=source.location.identity,
         target_identity=archive.location.identity,
         selection=selection,
+        options={"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {},
         command=shlex.join(words),
     )
 
@@ -198,6 +219,7 @@ def restore(
     *,
     backup: str | None = None,
     at: str | None = None,
+    identity: Path | None = None,
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
     jobs: int = 4,
     on_conflict: str = "skip",
@@ -215,8 +237,9 @@ def restore(
 ) -> Report:
     """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
 
-    `at` is a time as for a selection: the newest backup that was complete by then. The archive may also be another
-    tool's file. Everything else as for `copy`, which this is.
+    `at` is a time as for a selection: the newest backup that was complete by then. `identity` is a file with the secret
+    keys that open encrypted backups, by default the store's. The archive may also be another tool's file. Everything
+    else as for `copy`, which this is.
     """
     source = resolved(archive, "source", tell)
     location = source.location
@@ -224,6 +247,8 @@ def restore(
         raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
     if (backup or at) and location.kind != "archive":
         raise UsageError(f"{location.printed}: a file has no backups to choose from")
+    if identity is not None:
+        source = msgspec.structs.replace(source, identity_file=str(identity))
     return copy(
         chosen_state(source, backup=backup, at=at, now_ms=int(clock() * 1000)),
         target,

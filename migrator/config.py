@@ -52,6 +52,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     client_cert: str | None = None
     client_key: str | None = None
     verify: bool = True
+    encrypt_to: list[str] | None = None
+    identity_file: str | None = None
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,7 +251,7 @@ def resolve(
         raise UsageError(_no_such_store(text, config))
     parsed = parse_location(text)
     if not parsed.location.hosts:
-        return Store(location=parsed.location), []
+        return _with_keys(Store(location=parsed.location), environ)
     return _plain_store(parsed, role, environ)
 
 
@@ -306,7 +308,11 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
     where = f"{config.path}: stores.{name}"
     parsed = named_location(name, config)
     if not parsed.location.hosts:
-        return Store(location=parsed.location, name=name), []
+        identity = str(_beside(config, settings.identity_file)) if settings.identity_file else None
+        store = Store(location=parsed.location, name=name, identity_file=identity)
+        return _with_keys(msgspec.structs.replace(store, encrypt_to=tuple(settings.encrypt_to or ())), environ)
+    if settings.encrypt_to or settings.identity_file:
+        raise UsageError(f"{where}: encrypt_to and identity_file are for archives")
     tls = _tls(where, settings, parsed.location.secure, config)
     sources = named_sources(name, config, environ)
     if parsed.secret and sources:
@@ -328,6 +334,13 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
             f"{name}); whoever stands between can read and change everything; give ca_file instead"
         )
     return Store(location=parsed.location, login=login, tls=tls, name=name), told
+
+
+def _with_keys(store: Store, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+    """A store without a server, with the file of secret keys that MIGRATOR_IDENTITY names, and what to warn of."""
+    identity = environ.get("MIGRATOR_IDENTITY") or store.identity_file
+    warnings = logins.open_to_others(Path(identity)) if identity else ()
+    return msgspec.structs.replace(store, identity_file=identity), list(warnings)
 
 
 def _tls(where: str, settings: StoreSettings, secure: bool, config: Config) -> Tls:

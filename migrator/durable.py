@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
@@ -23,6 +24,11 @@ def open_temporary(final: Path) -> BinaryIO:
     It has no buffer: what the disk refuses is told by the very call, and can be called again. Write with `write_all`.
     """
     return (final.parent / f".{final.name}.{secrets.token_hex(4)}.partial").open("x+b", buffering=0)
+
+
+def open_anonymous() -> BinaryIO:
+    """A new file that has no name, in the folder for temporary files (TMPDIR); it is gone when it is closed."""
+    return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
@@ -47,8 +53,9 @@ def discard(file: BinaryIO) -> None:
     """Close a temporary file and remove it."""
     with suppress(OSError):
         file.close()
-    with suppress(OSError):
-        Path(file.name).unlink()
+    if isinstance(file.name, str):  # an anonymous one has a number
+        with suppress(OSError):
+            Path(file.name).unlink()
 
 
 def is_temporary(name: str) -> bool:

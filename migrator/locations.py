@@ -149,6 +149,8 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     login: Login = Login()
     tls: Tls = Tls()
     name: str | None = None  # of the store in the configuration
+    encrypt_to: tuple[str, ...] = ()  # archive: the public keys that new backups are encrypted to
+    identity_file: str | None = None  # archive: the file with the secret keys that open encrypted backups
 
     @property
     def typed(self) -> str:

@@ -27,6 +27,7 @@ from migrator.commands.options import (
         "migrator backup elasticsearch://es1:9200 archive:/var/backups/openwhisk",
         "migrator backup prod-couchdb archive:/var/backups/openwhisk --mode full",
         "migrator backup prod-elasticsearch s3://backups/openwhisk --namespace guest --max-rate 5000",
+        "migrator backup prod-couchdb s3://backups/openwhisk --encrypt-to-file recipients.txt",
     ),
 )
 @click.argument("source")
@@ -41,6 +42,19 @@ from migrator.commands.options import (
 )
 @click.option("--level", type=int, default=3, show_default=True, help="How hard Zstandard compresses: 1 to 22.")
 @size_option("--part-size", default="32MiB", help="About how large a file of the backup gets.")
+@click.option(
+    "--encrypt-to",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to this public key of age (age1…); may be given several times. Without the secret key of one of "
+    "them nobody can read the backup, this machine included.",
+)
+@click.option(
+    "--encrypt-to-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The same with the public keys of a file, one a line.",
+)
 @run_options
 @config_option
 @state_option
@@ -57,6 +71,8 @@ def backup_command(
     mode: str,
     level: int,
     part_size: int,
+    encrypt_to: tuple[str, ...],
+    encrypt_to_file: Path | None,
     jobs: int,
     max_rejects: int,
     max_rate: float | None,
@@ -76,8 +92,13 @@ def backup_command(
     command. An incremental backup reads what was stored since, however long before it had started; deletions in the
     source are counted, and nothing is taken from earlier backups for them.
 
+    A bucket's login and endpoint come from the variables that its cloud's own tools read (AWS_ACCESS_KEY_ID,
+    AWS_ENDPOINT_URL, AWS_REGION …). With --encrypt-to the parts are files of the age format; which backups there are,
+    and whether they are whole, can be seen without a key.
+
     Exit codes as for copy.
     """
+    from migrator.adapters.archive.keys import read_recipients
     from migrator.backups import backup
     from migrator.commands import running
     from migrator.copying import Wanted
@@ -95,6 +116,7 @@ def backup_command(
             max_rate=max_rate,
             level=level,
             part_bytes=part_size,
+            encrypt_to=(*encrypt_to, *(read_recipients(encrypt_to_file) if encrypt_to_file else ())),
             dry_run=dry_run,
             restart=restart,
             state=state,

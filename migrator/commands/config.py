@@ -109,7 +109,7 @@ def _store(name: str, config: Config) -> dict[str, Any]:
     shown: dict[str, Any] = {"location": parsed.location.printed}
     shown |= {"user": parsed.user} if parsed.user else {}
     shown |= {"login": str(parsed.login)} if parsed.login else {}
-    for key in ("ca_file", "client_cert", "client_key", "iam_url"):
+    for key in ("ca_file", "client_cert", "client_key", "iam_url", "encrypt_to", "identity_file"):
         shown |= {key: value} if (value := getattr(table, key)) else {}
     shown |= {} if table.verify else {"verify": False}
     secrets = {"password": {"set": True, "origin": "location"}} if parsed.secret else {}

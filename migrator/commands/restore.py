@@ -29,11 +29,18 @@ from migrator.commands.options import (
         "migrator restore archive:/var/backups/openwhisk elasticsearch://es2:9200",
         "migrator restore archive:/var/backups/openwhisk prod-couchdb --namespace guest --since 2026-11-01",
         "migrator restore s3://backups/openwhisk elasticsearch://es2:9200 --at 2026-11-20T12:00:00Z",
+        "migrator restore archive:/var/backups/openwhisk prod-couchdb --identity key.txt",
     ),
 )
 @click.argument("archive")
 @click.argument("target")
 @state_choice_options
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The secret keys of age that open an encrypted backup; without it the file that MIGRATOR_IDENTITY names.",
+)
 @selection_options
 @run_options
 @conflict_option
@@ -48,6 +55,7 @@ def restore_command(
     target: str,
     backup: str | None,
     at: str | None,
+    identity: Path | None,
     namespaces: tuple[str, ...],
     names: tuple[str, ...],
     since: str | None,
@@ -75,7 +83,8 @@ def restore_command(
     what they were, byte for byte. What is in the target already stays. The same command given again goes on where it
     ended. ARCHIVE may also be a file that another tool wrote: file:dump.json, acts.ndjson.gz.
 
-    Exit codes as for copy; 10 there is no such archive or backup; 12 the archive is damaged.
+    Exit codes as for copy; 6 also: no key opens an encrypted backup; 10 there is no such archive or backup; 12 the
+    archive is damaged.
     """
     from migrator.backups import restore
     from migrator.commands import running
@@ -88,6 +97,7 @@ def restore_command(
             running.store(target, "target", config),
             backup=backup,
             at=at,
+            identity=identity,
             wanted=wanted,
             jobs=jobs,
             on_conflict=on_conflict,

@@ -7,7 +7,9 @@ The path of a `Store`'s location enters, a reader or a writer leaves. The format
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+from migrator.adapters.archive.encrypted import AGE, Encrypted, open_contents
 from migrator.adapters.archive.places import open_place
 from migrator.adapters.archive.reader import ArchiveReader
 from migrator.adapters.archive.writer import LEVEL, PART_BYTES, ArchiveWriter
@@ -21,9 +23,16 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> ArchiveReader:
     """Open an archive to read from; nothing is asked of it yet."""
     location = store.location
     at_ms = parse_moment(location.at, now_ms=int(time.time() * 1000)) if location.at else None
-    return ArchiveReader(open_place(location.path), backup=location.backup, at_ms=at_ms, page_bytes=page_bytes)
+    place = open_contents(location.path, store.identity_file)
+    return ArchiveReader(place, backup=location.backup, at_ms=at_ms, page_bytes=page_bytes)
 
 
-def open_writer(store: Store, *, level: int = LEVEL, part_bytes: int = PART_BYTES) -> ArchiveWriter:
-    """Open an archive to write a backup into; nothing is asked of it yet."""
-    return ArchiveWriter(open_place(store.location.path), level=level, part_bytes=part_bytes)
+def open_writer(
+    store: Store, *, level: int = LEVEL, part_bytes: int = PART_BYTES, clock: Callable[[], float] = time.time
+) -> ArchiveWriter:
+    """Open an archive to write a backup into, encrypted where the store has recipients; nothing is asked of it yet."""
+    place = open_place(store.location.path)
+    if store.encrypt_to:
+        encrypted = Encrypted(place, recipients=store.encrypt_to)
+        return ArchiveWriter(encrypted, encryption=AGE, level=level, part_bytes=part_bytes, clock=clock)
+    return ArchiveWriter(place, level=level, part_bytes=part_bytes, clock=clock)

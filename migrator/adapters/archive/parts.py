@@ -33,6 +33,7 @@ class Part:
                 raise ArchiveDamaged("it is missing, and the manifest lists it")
             if size != self.note.size_bytes:
                 raise ArchiveDamaged(f"it has {size:,} bytes instead of {self.note.size_bytes:,}")
+            size = self._place.content_bytes(self.name, size)
             tail = self._tail(size, TAIL_BYTES)
             while (needed := min(tail_needed(tail), size)) > len(tail):
                 tail = self._tail(size, needed)

@@ -45,7 +45,15 @@ class Place(Protocol):
         ...
 
     def size(self, name: str) -> int | None:
-        """How many bytes a piece has, None where it isn't there."""
+        """How many bytes a piece has as it lies there, None where it isn't there."""
+        ...
+
+    def unlock(self, name: str) -> None:
+        """Raise `AccessDenied` where a piece is encrypted and no key fits; looks at its beginning only."""
+        ...
+
+    def content_bytes(self, name: str, size_bytes: int) -> int:
+        """How many bytes `read_range` can give of a piece that has a size: so many, or fewer where it is encrypted."""
         ...
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -109,6 +117,12 @@ class Folder:
             return (self._path / name).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def unlock(self, name: str) -> None:
+        """Nothing is locked."""
+
+    def content_bytes(self, name: str, size_bytes: int) -> int:  # noqa: ARG002  the contract's
+        return size_bytes
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
         with self._translated(prefix):
@@ -188,7 +202,12 @@ def translated(where: str, error: OSError) -> MigratorError:
 
 
 def open_place(path: str) -> Place:
-    """The place of a location's path: a local folder, or a bucket by its URL."""
+    """The place of a location's path, a local folder or a bucket by its URL, with the bytes as they lie there.
+
+    `encrypted.open_contents` is the same place with what is encrypted readable.
+    """
     if "://" in path:
-        raise UsageError(f"{path}: buckets need the extra: pip install 'openwhisk-activation-migrator[s3]'")
+        from migrator.adapters.archive.buckets import Bucket
+
+        return Bucket(path)
     return Folder(path)

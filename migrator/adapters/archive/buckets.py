@@ -1,0 +1,233 @@
+"""Archives in object stores: S3 and what speaks its language, Google Cloud Storage, Azure.
+
+The URL of a bucket enters, a `Place` leaves. Logins, endpoints and regions come from the environment variables that
+the clouds' own tools read. Knows nothing of what the bytes mean.
+
+`obstore` asks once: its own retries are off, so that what is tried again, and for how long, is decided by
+`adapters.retrying` alone. It gives up the pieces of an upload that failed; those of a process that was killed it
+can't list, so they stay, invisible, until a lifecycle rule of the bucket removes them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from migrator import durable
+from migrator.adapters.archive.places import Stored, stored_as, translated
+from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_CHUNK_BYTES = 5 << 20  # of an upload; the smallest that S3 takes. Each worker holds two of them
+_MOST_CHUNKS = 10_000  # of one upload, by S3's rule
+_LISTED = 1000  # names in one answer
+_CLIENT = {"connect_timeout": "10s", "timeout": "120s"}  # of one request, whatever it carries
+
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_LOGINS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+_STATUS = re.compile(r"status code: (\d{3}) ?([^:]*):?(.*)", re.DOTALL)
+_CODE = re.compile(r"<Code>([^<]+)</Code>")
+_SENTENCE = re.compile(r"<Message>([^<]+)</Message>")
+_NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
+_LOGIN_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})  # which S3 tells with status 400
+_SETTING_CODES = frozenset({"AuthorizationHeaderMalformed", "InvalidBucketName", "PermanentRedirect"})
+_METADATA = re.compile(r"/latest/(api/token|meta-data)|/metadata/identity|computeMetadata|metadata\.google")
+
+
+class Bucket:
+    """A bucket, or what is below a prefix in it: `s3://BUCKET/PREFIX`."""
+
+    def __init__(self, url: str, environ: Mapping[str, str] = os.environ) -> None:
+        """Opens no connection. Raises `UsageError` where the environment can't be right."""
+        self.printed = url
+        self._scheme, _, rest = url.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        self._reached = False
+        try:
+            import obstore
+        except ImportError:
+            raise UsageError(
+                f"{url}: buckets need the extra: pip install 'openwhisk-activation-migrator[s3]'"
+            ) from None
+        self._obstore = obstore
+        try:
+            self._store = _open_store(self._scheme, bucket, prefix, environ)
+        except (obstore.exceptions.BaseError, ValueError) as error:
+            raise UsageError(f"{url}: {_told(error)}; set {_LOGINS[self._scheme]}") from error
+
+    def exists(self) -> bool:
+        """Whether the bucket is there; asked once, and the first contact, whose refusals tell most."""
+        if not self._reached:
+            try:
+                with self._translated(""):
+                    next(iter(self._obstore.list(self._store, chunk_size=1)), None)
+            except NotFound:
+                return False
+            self._reached = True
+        return True
+
+    def read(self, name: str) -> bytes:
+        with self._translated(name):
+            return bytes(self._obstore.get(self._store, name).bytes())
+
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        if not size_bytes:
+            return b""
+        try:
+            with self._translated(name):
+                data = bytes(self._obstore.get_range(self._store, name, start=offset, length=size_bytes))
+        except Unavailable:
+            # Stores answer a range behind the end of a piece each in their own way.
+            has = self.size(name)
+            if has is None or offset + size_bytes <= has:
+                raise
+            data = b""
+        if len(data) != size_bytes:
+            raise ArchiveDamaged(f"{self.printed}: {name} was cut: it ends before byte {offset + size_bytes:,}")
+        return data
+
+    def size(self, name: str) -> int | None:
+        if not self.exists():
+            raise NotFound(self._no_bucket())
+        try:
+            with self._translated(name):
+                return int(self._obstore.head(self._store, name)["size"])
+        except NotFound:
+            return None
+
+    def unlock(self, name: str) -> None:
+        """Nothing is locked."""
+
+    def content_bytes(self, name: str, size_bytes: int) -> int:  # noqa: ARG002  the contract's
+        return size_bytes
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        with self._translated(prefix):
+            answers = self._obstore.list(self._store, prefix or None, chunk_size=_LISTED)
+            found = [(str(each["path"]), int(each["size"])) for answer in answers for each in answer]
+        yield from sorted(found)
+
+    def spool(self, name: str) -> BinaryIO:
+        with self._translated(name):
+            return durable.open_anonymous()
+
+    def store(self, name: str, spool: BinaryIO) -> Stored:
+        """As the contract has it. Nothing can be seen under the name before the last byte is there."""
+        with self._translated(name):
+            stored = stored_as(name, spool)
+            spool.seek(0)
+            chunk_bytes = max(_CHUNK_BYTES, -(-stored.size_bytes // _MOST_CHUNKS))
+            self._obstore.put(
+                self._store,
+                name,
+                spool,
+                use_multipart=stored.size_bytes > chunk_bytes,
+                chunk_size=chunk_bytes,
+                max_concurrency=1,
+            )
+            spool.close()
+            return stored
+
+    def discard(self, spool: BinaryIO) -> None:
+        durable.discard(spool)
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._translated(name):
+            self._obstore.put(self._store, name, data, use_multipart=False)
+
+    def delete(self, name: str) -> None:
+        with suppress(NotFound), self._translated(name):  # S3 doesn't tell that it isn't there, the others do
+            self._obstore.delete(self._store, name)
+
+    def sweep(self, prefix: str) -> None:
+        """Spools have no names, and the system drops them."""
+
+    def close(self) -> None:
+        pass
+
+    # -- what goes wrong ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, self._obstore.exceptions.BaseError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the spool, not of the bucket
+                raise translated(f"{self.printed}: {name}: temporary file", error) from error
+            raise self._condition(name, error) from error
+
+    def _condition(self, name: str, error: Exception) -> MigratorError:
+        text = _first(error)
+        where = f"{self.printed}: {name}" if name else self.printed
+        told = _told(error)
+        status, code = _status(text), _found(_CODE, text)
+        if code in _NO_BUCKET:
+            return NotFound(self._no_bucket())
+        if not self._reached and _METADATA.search(text):
+            return AccessDenied(f"{where}: the environment holds no login; set {_LOGINS[self._scheme]}")
+        if status in (401, 403) or code in _LOGIN_CODES:
+            return AccessDenied(f"{where}: {told}; check {_LOGINS[self._scheme]}, and the rights in the bucket")
+        if status == 404 or isinstance(error, FileNotFoundError):
+            return NotFound(f"{where} isn't there")
+        if code in _SETTING_CODES or status == 301:
+            return UsageError(f"{where}: {told}; check the name of the bucket, its region and its endpoint")
+        if status is None:
+            return Unavailable(f"{where}: {told}; check the network and {' or '.join(_ENDPOINTS[self._scheme][:2])}")
+        return Unavailable(f"{where}: {told}")
+
+    def _no_bucket(self) -> str:
+        return f"{self.printed}: there is no such bucket; make it first, or check its name"
+
+
+def _open_store(scheme: str, bucket: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore:
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    config: dict[str, Any] = dict(_CLIENT)
+    # An endpoint without TLS is used where it was written so, as the clouds' own tools do.
+    named = next(filter(None, map(environ.get, _ENDPOINTS[scheme])), "")
+    if named.startswith("http://"):
+        config["allow_http"] = True
+    kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]
+    store: ObjectStore = kind(bucket, prefix=prefix or None, config=config, retry_config={"max_retries": 0})
+    return store
+
+
+def _first(error: Exception) -> str:
+    """What obstore says of an error, without the structures that it adds."""
+    return str(error).partition("\n\nDebug source")[0]
+
+
+def _status(text: str) -> int | None:
+    found = _STATUS.search(text)
+    return int(found[1]) if found else None
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
+    return found[1].strip() if found else None
+
+
+def _told(error: Exception) -> str:
+    """The reason, as the server gave it; no URL stands in it, as one could hold a login."""
+    text = _first(error)
+    found = _STATUS.search(text)
+    if found is None:
+        reason = text.rpartition(" - ")[2].removeprefix("Generic ")
+        return " ".join(re.sub(r"\w+://\S*", "…", reason).split())[:200]
+    code, sentence = _found(_CODE, text), _found(_SENTENCE, text)
+    reason = f"{found[1]} {code or found[2].strip()}"
+    return f"{reason} ({' '.join(sentence.split())[:200].rstrip('.')})" if sentence else reason
