@@ -67,7 +67,7 @@ class Bucket:
         try:
             self._store = _open_store(self._scheme, bucket, prefix, environ)
         except (obstore.exceptions.BaseError, ValueError) as error:
-            raise UsageError(f"{url}: {_told(error)}; set {_LOGINS[self._scheme]}") from error
+            raise UsageError(f"{url}: {_told(error)}; check {_LOGINS[self._scheme]}") from error
 
     def exists(self) -> bool:
         """Whether the bucket is there; asked once, and the first contact, whose refusals tell most."""

@@ -81,7 +81,7 @@ class ArchiveReader:
         return self._chosen.chain
 
     def describe(self) -> Description:
-        """As the contract has it; `AccessDenied` also means that a backup of the chain is encrypted, and no key fits."""
+        """As the contract has it; `AccessDenied` also where a backup of the chain is encrypted, and no key fits."""
         for manifest in self._chosen.chain:
             if manifest.encryption and manifest.parts:
                 self._place.unlock(manifest.folder + manifest.parts[0].name)
