@@ -34,6 +34,14 @@ COMMANDS = {
         "migrator.commands.archive:archive_command",
         "List, check, salvage, print, prune or compare the backups of an archive.",
     ),
+    "detect": (
+        "migrator.commands.detect:detect_command",
+        "Find out which backend holds the activations, what is wrong, and what to do.",
+    ),
+    "find": (
+        "migrator.commands.find:find_command",
+        "Find activations in all stores at once, and say whether their copies agree.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",

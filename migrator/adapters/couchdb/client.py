@@ -200,11 +200,17 @@ class Client:
             raise NotFound(f"{self.location}: there is no such database{self._others()}")
         return self.understand(answer.body, Database, "the database")
 
-    def _others(self) -> str:
+    def databases(self) -> list[str] | None:
+        """The databases of the server; None where this user may not list them."""
         try:
             answer = self._call("_all_dbs", lambda: self._service.get_all_dbs(stream=True))
-            names = self.understand(answer.body, list[str], "_all_dbs")
+            return self.understand(answer.body, list[str], "_all_dbs")
         except MigratorError:  # only administrators may list databases
+            return None
+
+    def _others(self) -> str:
+        names = self.databases()
+        if names is None:
             return "; check its name"
         likely = [name for name in names if "activation" in name][:5]
         return f"; there is {', '.join(likely)}" if likely else "; none there is named like activations"

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import (
     Index,
     expressions,
@@ -38,7 +39,7 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 _TEXT = ("activationId", "namespace", "name", "subject", "path", "version", "logs", "cause", "entityType")
-_WANTED: dict[str, tuple[str, ...]] = {
+FIELD_TYPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_TEXT, ("text", "keyword", "wildcard", "match_only_text")),
     **dict.fromkeys(("start", "end", "updated", "duration"), ("long",)),
     "@timestamp": ("date", "date_nanos"),
@@ -65,7 +66,7 @@ def findings(
         missing = (pattern,)
     target = _Target(client, pattern, missing if wanted else (), there, {}, template)
     try:
-        target = msgspec.structs.replace(target, settings=_cluster_settings(client))
+        target = msgspec.structs.replace(target, settings=cluster_settings(client))
     except AccessDenied as denied:
         found.append(f"{denied}; the limits of the cluster could not be looked at")
     for check in _CHECKS:
@@ -153,61 +154,13 @@ def _blocks(target: _Target) -> Iterator[str]:
             yield f"index {name} is closed and takes no writes; open it with POST /{name}/_open"
 
 
-class _Space(msgspec.Struct):
-    total_in_bytes: int = 0
-    available_in_bytes: int = 0
-
-
-class _Disk(msgspec.Struct):
-    total: _Space
-
-
-class _NodeDisk(msgspec.Struct):
-    name: str
-    fs: _Disk
-
-
-class _NodeDisks(msgspec.Struct):
-    nodes: dict[str, _NodeDisk]
-
-
 def _disks(target: _Target) -> Iterator[str]:
-    if target.settings.get("cluster.routing.allocation.disk.threshold_enabled", "true") != "true":
-        return
-    prefix = "cluster.routing.allocation.disk.watermark.flood_stage"
-    stage = target.settings.get(prefix, "95%")
-    headroom = _bytes(target.settings.get(f"{prefix}.max_headroom", "-1"))
-    disks = target.client.ask(
-        "GET",
-        "/_nodes/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total",
-        _NodeDisks,
-        right="the cluster privilege monitor",
-    )
-    for node in disks.nodes.values():
-        space = node.fs.total
-        if stage.endswith("%"):
-            kept = int(space.total_in_bytes * (1 - float(stage[:-1]) / 100))
-            kept = min(kept, headroom) if headroom is not None and headroom >= 0 else kept
-        else:
-            kept = _bytes(stage) or 0
-        if space.total_in_bytes and space.available_in_bytes <= kept:
+    for disk in disks(target.client, target.settings):
+        if disk.stage == "flood_stage":
             yield (
-                f"the disk of node {node.name} has {space.available_in_bytes // 2**20} MiB left, beyond the flood "
-                f"stage ({stage}): the server makes indices read-only; free space first"
+                f"the disk of node {disk.node} has {disk.free_bytes // 2**20} MiB left, beyond the flood "
+                f"stage ({disk.watermark}): the server makes indices read-only; free space first"
             )
-
-
-_UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
-
-
-def _bytes(text: str) -> int | None:
-    """The bytes of a size as settings spell it (`100gb`); None where it is something else."""
-    text = text.strip().lower()
-    number = text.rstrip("bkmgtp")
-    try:
-        return int(float(number) * _UNITS.get(text[len(number) :], 1))
-    except ValueError:
-        return None
 
 
 def _mappings(target: _Target) -> Iterator[str]:
@@ -230,7 +183,7 @@ def _mappings(target: _Target) -> Iterator[str]:
                 mapping = mapping["_doc"]
             if str(mapping.get("dynamic", "true")) == "strict":
                 yield f"index {name} refuses documents with fields that its mapping doesn't name (dynamic: strict)"
-            for field, types in _WANTED.items():
+            for field, types in FIELD_TYPES.items():
                 found = mapping.get("properties", {}).get(field)
                 kind = found.get("type", "object") if found else "object"
                 if found and kind not in types:
@@ -283,7 +236,7 @@ _CHECKS: tuple[Callable[[_Target], Iterator[str]], ...] = (
 )
 
 
-def _cluster_settings(client: Client) -> dict[str, str]:
+def cluster_settings(client: Client) -> dict[str, str]:
     """The settings of the cluster in force, by their full names."""
     answer = client.ask(
         "GET",

@@ -1,0 +1,56 @@
+"""Which namespaces a database has, told from its keys alone: no view is asked, since that would build it.
+
+A database enters, names leave. Ids begin with the namespace and a slash, so after each name found the next look goes
+beyond all that begin with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from migrator.adapters.couchdb.client import Client
+from migrator.adapters.couchdb.ranges import TOP, after_all
+
+_LOOK = 64  # ids in one look, so that several small namespaces cost one
+
+
+class Namespaces(NamedTuple):
+    """The names in the order of keys; `is_complete` is False where there were more than was looked for."""
+
+    names: tuple[str, ...]
+    is_complete: bool
+
+
+class _Row(msgspec.Struct, gc=False):
+    id: str
+
+
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+
+
+def ids_from(client: Client, low: str, high: str | None, count: int) -> list[str]:
+    """The first ids from `low` on and below `high`."""
+    body = client.all_docs(low=low, high=high, limit=count, with_docs=False)
+    return [row.id for row in client.understand(body, _Rows, "_all_docs").rows]
+
+
+def namespaces(client: Client, *, most_looks: int) -> Namespaces:
+    """All namespaces, by at most so many looks at the database. Design documents and ids without a slash aren't any."""
+    found: dict[str, None] = {}
+    low: str | None = ""
+    for _ in range(most_looks):
+        ids = ids_from(client, low or "", TOP, _LOOK)
+        for id in ids:
+            name, slash, _ = id.partition("/")
+            if slash and name != "_design":
+                found[name] = None
+        if len(ids) < _LOOK:
+            return Namespaces(tuple(found), True)
+        name, slash, _ = ids[-1].partition("/")
+        low = after_all(f"{name}/") if slash else f"{ids[-1]}\0"
+        if low is None:
+            return Namespaces(tuple(found), True)
+    return Namespaces(tuple(found), False)

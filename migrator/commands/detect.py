@@ -1,0 +1,106 @@
+"""`migrator detect`: which backend holds the activations, and what follows from that."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from migrator.commands.options import config_option, examples, json_option, log_format_option, quiet_option
+
+if TYPE_CHECKING:
+    from migrator.locations import Store
+    from migrator.operations.detect.environments import Environment
+
+_FILE = click.Path(path_type=Path, allow_dash=True)
+
+
+@click.command(
+    "detect",
+    epilog=examples(
+        "migrator detect couchdb://admin@db1/whisk_local_activations elasticsearch://es1:9200",
+        "migrator detect --env-file /etc/openwhisk/controller.env",
+        "kubectl get statefulset,deployment,configmap,secret -o yaml | migrator detect --kubernetes -",
+        "docker inspect controller0 invoker0 | migrator detect --docker-inspect -",
+        "migrator detect --helm-values mycluster.yaml couchdb://admin@127.0.0.1:5984/test_activations",
+        "migrator detect --pid $(pgrep -of controller) --json",
+    ),
+)
+@click.argument("stores", metavar="[STORE]...", nargs=-1)
+@click.option("--env-file", type=_FILE, multiple=True, metavar="FILE", help="Lines NAME=VALUE, as Docker takes them.")
+@click.option("--kubernetes", type=_FILE, multiple=True, metavar="FILE", help="Manifests, or kubectl get … -o yaml.")
+@click.option("--helm-values", type=_FILE, multiple=True, metavar="FILE", help="Values of OpenWhisk's Helm chart.")
+@click.option("--docker-inspect", type=_FILE, multiple=True, metavar="FILE", help="What docker inspect prints.")
+@click.option("--pid", type=int, multiple=True, metavar="PID", help="The environment of a running process.")
+@click.option("--exact", is_flag=True, help="Read CouchDB and archives from end to end instead of sampling.")
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def detect_command(
+    stores: tuple[str, ...],
+    env_file: tuple[Path, ...],
+    kubernetes: tuple[Path, ...],
+    helm_values: tuple[Path, ...],
+    docker_inspect: tuple[Path, ...],
+    pid: tuple[int, ...],
+    exact: bool,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001  its callback has set it
+    log_format: str,  # noqa: ARG001  as above
+) -> None:
+    """Find out which backend holds the activations, what is wrong, and what to do.
+
+    OpenWhisk's variables (CONFIG_whisk_…, WHISK_ACTIVATION_STORE…) are read from where the options say; FILE may be -
+    for a pipe. Without such an option those of this process are read. The stores that they name, and each STORE (a
+    location, or a name in migrator.toml), are looked into; when neither names one, all of migrator.toml. Stores are
+    only read: no view is built, no setting changed. Secrets are used to log in and never shown. Of a large CouchDB
+    times are those of a sample, unless --exact.
+
+    Exit codes: 0 all stores were looked into, whatever was found; else the highest of 5 unavailable, 6 login refused,
+    10 not there, 12 archive damaged; the answer is printed all the same.
+    """
+    from migrator.operations.detect import detect
+    from migrator.operations.detect.render import render
+
+    environments = _environments(env_file, kubernetes, helm_values, docker_inspect, pid)
+    detection = detect(environments, _stores(stores, environments, config), exact=exact)
+    click.echo(msgspec.json.encode(detection).decode() if as_json else render(detection))
+    sys.exit(detection.exit_code)
+
+
+def _environments(
+    env_file: tuple[Path, ...],
+    kubernetes: tuple[Path, ...],
+    helm_values: tuple[Path, ...],
+    docker_inspect: tuple[Path, ...],
+    pid: tuple[int, ...],
+) -> list[Environment]:
+    from migrator.operations.detect import environments as read
+
+    found = [read.from_env_file(path) for path in env_file]
+    for path in kubernetes:
+        found += read.from_kubernetes(path)
+    found += [read.from_helm_values(path) for path in helm_values]
+    for path in docker_inspect:
+        found += read.from_docker_inspect(path)
+    found += [read.from_pid(number) for number in pid]
+    return found or [read.from_process()]
+
+
+def _stores(texts: tuple[str, ...], environments: list[Environment], config: Path | None) -> list[Store]:
+    """The stores that were named, else all of the configuration; its archives always, for what they say of backups."""
+    from migrator.commands import running
+    from migrator.config import load, named_location
+
+    names = list(texts)
+    loaded = load(config)
+    named = not texts and all(each.is_silent for each in environments)
+    for name in loaded.stores:
+        if name not in names and (named or named_location(name, loaded).location.kind == "archive"):
+            names.append(name)
+    return [running.store(text, "source", config) for text in names]

@@ -1,0 +1,118 @@
+"""Which backend holds the activations, what follows from that, and what to do about it.
+
+Environments and stores enter, a `Detection` leaves. Everything is only read; secrets are used to log in and appear
+nowhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.locations import LoginKind, Store
+from migrator.operations.detect.conclusions import conclude
+from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
+from migrator.operations.detect.environments import Environment
+from migrator.operations.detect.values import Detection, Finding, Probe, State
+
+__all__ = ["Detection", "Finding", "Probe", "detect"]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A store to look into, and who named it."""
+
+    store: Store
+    origins: tuple[str, ...]
+
+
+def detect(
+    environments: Sequence[Environment],
+    stores: Sequence[Store] = (),
+    *,
+    exact: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Detection:
+    """Read environments, look into the stores that they and the operator name, and conclude.
+
+    `exact` reads CouchDB from end to end instead of sampling it. A store that can't be looked into is part of the
+    answer and no exception. Raises `UsageError` where nothing names a store.
+    """
+    deployments = [read_deployment(each) for each in environments if not each.is_silent]
+    candidates = _candidates(deployments, stores)
+    if not (candidates or deployments):
+        raise UsageError(
+            "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "
+            "(--env-file, --kubernetes, --helm-values, --docker-inspect), a process (--pid), or a migrator.toml"
+        )
+    probes = tuple(_probe(each, exact=exact) for each in candidates)
+    backends = tuple(dict.fromkeys(each.backend for each in deployments))
+    conclusions, findings, commands = conclude(backends, probes, now_ms=int(clock() * 1000))
+    of_deployments = tuple(dict.fromkeys(finding for each in deployments for finding in each.findings))
+    return Detection(
+        backends=backends,
+        probes=probes,
+        conclusions=conclusions,
+        findings=(
+            *disagreements(deployments),
+            *of_deployments,
+            *findings,
+            *(finding for probe in probes for finding in probe.findings),
+        ),
+        commands=commands,
+    )
+
+
+def _candidates(deployments: Sequence[Deployment], stores: Sequence[Store]) -> list[Candidate]:
+    """Each store once; the login that the operator gives goes before that of an environment."""
+    found: dict[str, Candidate] = {}
+    named = [(store, f"store {store.name}" if store.name else "the command line") for store in stores]
+    named += [(store, each.origin) for each in deployments for store in each.stores]
+    for store, origin in named:
+        there = found.get(store.location.identity)
+        if there is None:
+            found[store.location.identity] = Candidate(store=store, origins=(origin,))
+            continue
+        origins = tuple(dict.fromkeys((*there.origins, origin)))
+        better = store if there.store.login.kind is LoginKind.NONE else there.store
+        if better is store and there.store.name:
+            better = msgspec.structs.replace(there.store, login=store.login)
+        found[store.location.identity] = Candidate(store=better, origins=origins)
+    return list(found.values())
+
+
+_STATES: tuple[tuple[type[MigratorError], State], ...] = (
+    (AccessDenied, "refused"),
+    (NotFound, "missing"),
+    (ArchiveDamaged, "damaged"),
+)
+
+
+def _probe(candidate: Candidate, *, exact: bool) -> Probe:
+    store = candidate.store
+    login = store.login
+    empty = Probe(
+        kind=store.location.kind,
+        location=store.location.printed,
+        identity=store.location.identity,
+        typed=store.typed,
+        origins=candidate.origins,
+        login=f"{login.kind}{f' as {login.user}' if login.user else ''}",
+    )
+    try:
+        if store.location.kind == "couchdb":
+            from migrator.operations.detect import couchdb
+
+            return couchdb.probe(store, empty, exact=exact)
+        if store.location.kind == "elasticsearch":
+            from migrator.operations.detect import elasticsearch
+
+            return elasticsearch.probe(store, empty)
+        from migrator.operations.detect import archives
+
+        return archives.probe(store, empty, exact=exact)
+    except MigratorError as error:
+        state = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
+        return msgspec.structs.replace(empty, state=state, error=str(error), exit_code=error.exit_code)

@@ -1,0 +1,290 @@
+"""The environment of an OpenWhisk component, wherever it is written down.
+
+A file, a process id or this process's own environment enters; variables by name leave, only those that speak of
+stores of activations. Values may be secrets: an `Environment` shows none of them. Knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrator.errors import AccessDenied, NotFound, UsageError
+
+_OURS = re.compile(r"config_whisk_(spi|couchdb|activation_?store)_|whisk_activation_store", re.IGNORECASE)
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """The variables of one component that speak of stores. `unresolved` are those whose value stands elsewhere."""
+
+    origin: str  # "the env file openwhisk.env", "container controller of StatefulSet owdev-controller (in x.yaml)"
+    variables: Mapping[str, str]
+    unresolved: Mapping[str, str] = {}  # name: where its value would be
+
+    def __repr__(self) -> str:
+        return f"Environment({self.origin!r}, {sorted(self.variables)})"
+
+    @property
+    def is_silent(self) -> bool:
+        return not (self.variables or self.unresolved)
+
+
+def from_process(environ: Mapping[str, str] = os.environ) -> Environment:
+    """That of this process: detect runs inside of a pod, or was given the variables by a shell."""
+    return Environment(origin="the environment of this process", variables=_relevant(environ))
+
+
+def from_env_file(path: Path) -> Environment:
+    """Lines NAME=VALUE, as `docker run --env-file`, compose and systemd read them. Raises `UsageError`."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = _LINE.fullmatch(text)
+        if match is None:
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):  # its value comes from the surrounding environment
+                continue
+            raise UsageError(f"{path}:{number}: not a line NAME=VALUE")
+        value = match[2].strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        found[match[1]] = value
+    return Environment(origin=f"the env file {_shown(path)}", variables=_relevant(found))
+
+
+def from_pid(pid: int) -> Environment:
+    """That of a running process, as it was when the process started. Linux only."""
+    path = Path(f"/proc/{pid}/environ")
+    try:
+        text = path.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        raise NotFound(f"{path}: there is no such process, or no /proc; look with ps") from None
+    except PermissionError:
+        raise AccessDenied(f"{path}: it belongs to another user; run as that user or as root") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    pairs = dict(entry.partition("=")[::2] for entry in text.split("\0") if "=" in entry)
+    return Environment(origin=f"the environment of process {pid}", variables=_relevant(pairs))
+
+
+def from_docker_inspect(path: Path) -> list[Environment]:
+    """Those of the containers that `docker inspect` describes. Raises `UsageError`."""
+    try:
+        containers = json.loads(_read(path))
+        environments = [
+            Environment(
+                origin=f"container {str(each['Name']).lstrip('/')} (in {_shown(path)})",
+                variables=_relevant(dict(entry.partition("=")[::2] for entry in each["Config"].get("Env") or ())),
+            )
+            for each in containers
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UsageError(f"{path}: not what `docker inspect CONTAINER` prints") from None
+    return _talking(environments, path)
+
+
+# -- Kubernetes ---------------------------------------------------------------------------------------------------
+
+
+def from_kubernetes(path: Path) -> list[Environment]:
+    """Those of the containers in manifests, as they are applied or as `kubectl get -o yaml` prints them.
+
+    ConfigMaps and Secrets are looked up in the same file. Raises `UsageError`.
+    """
+    objects = list(_objects(_yaml(path)))
+    stock = {
+        kind: {_name(each): _texts(each) for each in objects if each.get("kind") == kind}
+        for kind in ("ConfigMap", "Secret")
+    }
+    environments: list[Environment] = []
+    for each in objects:
+        for container in _containers(each):
+            variables, unresolved = _resolved(container, stock)
+            environments.append(
+                Environment(
+                    origin=f"container {container.get('name', '?')} of {each.get('kind')} {_name(each)} "
+                    f"(in {_shown(path)})",
+                    variables=_relevant(variables),
+                    unresolved=_relevant(unresolved),
+                )
+            )
+    return _talking(environments, path)
+
+
+def _objects(documents: list[Any]) -> Iterator[dict[str, Any]]:
+    for each in documents:
+        if isinstance(each, dict):
+            if isinstance(each.get("items"), list):
+                yield from _objects(each["items"])
+            else:
+                yield each
+
+
+def _name(each: Mapping[str, Any]) -> str:
+    metadata = each.get("metadata")
+    return str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
+
+
+def _texts(each: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of a ConfigMap or a Secret."""
+    found = {key: str(value) for key, value in (each.get("data") or {}).items()}
+    if each.get("kind") == "Secret":
+        for key, value in found.items():
+            try:
+                found[key] = base64.b64decode(value, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                raise UsageError(f"Secret {_name(each)}: {key} is not the base64 of a text") from None
+        found |= {key: str(value) for key, value in (each.get("stringData") or {}).items()}
+    return found
+
+
+def _containers(value: Any) -> Iterator[dict[str, Any]]:
+    """Containers, however deep in an object the pod stands."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "containers" and isinstance(inner, list):
+                yield from (each for each in inner if isinstance(each, dict))
+            else:
+                yield from _containers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _containers(inner)
+
+
+def _resolved(
+    container: Mapping[str, Any], stock: Mapping[str, Mapping[str, Mapping[str, str]]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables of a container, and where the values of others would be."""
+    variables: dict[str, str] = {}
+    unresolved: dict[str, str] = {}
+    for source in container.get("envFrom") or ():
+        for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+            name = str((source.get(key) or {}).get("name"))
+            if name in stock[kind]:
+                prefix = source.get("prefix") or ""
+                variables |= {f"{prefix}{entry}": text for entry, text in stock[kind][name].items()}
+    for entry in container.get("env") or ():
+        name, value = str(entry.get("name")), entry.get("value")
+        reference = entry.get("valueFrom") or {}
+        if value is not None or not reference:
+            variables[name] = "" if value is None else str(value)
+            continue
+        for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+            wanted = reference.get(key)
+            if wanted:
+                text = stock[kind].get(wanted.get("name"), {}).get(wanted.get("key"))
+                if text is None:
+                    unresolved[name] = f"key {wanted.get('key')} of {kind} {wanted.get('name')}"
+                else:
+                    variables[name] = text
+                break
+        else:
+            unresolved[name] = f"a {next(iter(reference))}"
+    return variables, unresolved
+
+
+# -- Helm ---------------------------------------------------------------------------------------------------------
+
+_HELM = {
+    "CONFIG_whisk_couchdb_protocol": "db.protocol",
+    "CONFIG_whisk_couchdb_host": "db.host",
+    "CONFIG_whisk_couchdb_port": "db.port",
+    "CONFIG_whisk_couchdb_username": "db.auth.username",
+    "CONFIG_whisk_couchdb_password": "db.auth.password",
+    "CONFIG_whisk_couchdb_databases_WhiskActivation": "db.activationsTable",
+    "CONFIG_whisk_activationStore_elasticsearch_protocol": "elasticsearch.protocol",
+    "CONFIG_whisk_activationStore_elasticsearch_indexPattern": "elasticsearch.indexPattern",
+    "CONFIG_whisk_activationStore_elasticsearch_username": "elasticsearch.username",
+    "CONFIG_whisk_activationStore_elasticsearch_password": "elasticsearch.password",
+    "WHISK_ACTIVATION_STORE": "activationStoreBackend",
+}
+"""Variables and the values they are made of. Source: the chart `openwhisk` of apache/openwhisk-deploy-kube."""
+
+
+def from_helm_values(path: Path) -> Environment:
+    """What the values of OpenWhisk's Helm chart come to as variables; `helm get values -a` prints all. `UsageError`."""
+    documents = _yaml(path)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise UsageError(f"{path}: Helm values are one YAML object")
+    values = documents[0]
+    if not any(name in values for name in ("whisk", "db", "elasticsearch", "activationStoreBackend")):
+        raise UsageError(f"{path}: these aren't values of OpenWhisk's chart; `helm get values -a RELEASE` prints them")
+    variables = {name: text for name, place in _HELM.items() if (text := _value(values, place)) is not None}
+    unresolved: dict[str, str] = {}
+    hosts = _value(values, "elasticsearch.connect_string")
+    if hosts is None and (host := _value(values, "elasticsearch.host")) is not None:
+        hosts = f"{host}:{_value(values, 'elasticsearch.port') or 9200}"
+    if hosts is not None:
+        variables["CONFIG_whisk_activationStore_elasticsearch_hosts"] = hosts
+    elif (variables.get("WHISK_ACTIVATION_STORE") or "").lower() == "elasticsearch":
+        unresolved["CONFIG_whisk_activationStore_elasticsearch_hosts"] = "the service that the chart itself makes"
+    if "CONFIG_whisk_couchdb_host" not in variables:
+        unresolved["CONFIG_whisk_couchdb_host"] = "the service that the chart itself makes"
+    return Environment(
+        origin=f"the Helm values {_shown(path)}", variables=_relevant(variables), unresolved=_relevant(unresolved)
+    )
+
+
+def _value(values: Any, place: str) -> str | None:
+    for key in place.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    # The chart writes `nil`, which YAML takes for a word.
+    return None if values is None or values in ("", "nil") or isinstance(values, dict | list) else str(values)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def _relevant(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if _OURS.match(name)}
+
+
+def _talking(environments: list[Environment], path: Path) -> list[Environment]:
+    """Those that say something; raises `UsageError` where none does."""
+    found = [each for each in environments if not each.is_silent]
+    if not found:
+        raise UsageError(
+            f"{path}: no container in it has a variable CONFIG_whisk_… or WHISK_ACTIVATION_STORE…; "
+            "give the one of the controller or the invoker"
+        )
+    return found
+
+
+def _yaml(path: Path) -> list[Any]:
+    text = _read(path)
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise UsageError("reading YAML needs PyYAML: pip install 'openwhisk-activation-migrator[kubernetes]'") from None
+    try:
+        return list(yaml.safe_load_all(text))
+    except yaml.MarkedYAMLError as error:
+        # The library repeats the line it stumbles over, which may hold a secret.
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{path}{line}: not YAML") from None
+    except yaml.YAMLError:
+        raise UsageError(f"{path}: not YAML") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text") from None
+
+
+def _shown(path: Path) -> str:
+    return "the standard input" if str(path) == "-" else path.name
