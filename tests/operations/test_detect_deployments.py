@@ -94,7 +94,8 @@ def in_docs(deployment: Deployment) -> Callable[..., None]:
 
     def check(name: str, result: Result, as_json: Result, closed_port: int | None = None) -> None:
         found = msgspec.json.decode(as_json.stdout, type=Detection)
-        assert render(found) == result.stdout.rstrip("\n")
+        sizes = re.compile(r"shards, [\d.]+ \w+:")  # they change while the server tidies up
+        assert sizes.sub("", render(found)) == sizes.sub("", result.stdout.rstrip("\n"))
         output = render(msgspec.json.decode(deployment.plain(as_json.stdout, closed_port), type=Detection))
         block = re.compile(rf"(<!-- output {name} -->\n```\n)(.*?)(\n```\n)", re.DOTALL)
         if os.environ.get("MIGRATOR_WRITE_DOCS"):

@@ -66,7 +66,7 @@ def read_deployment(environment: Environment) -> Deployment:
         kind=kind,
         said_by=f"as {said_by} in {environment.origin} says"
         if said_by
-        else f"since {environment.origin} sets no {_SPI}",
+        else f"because {environment.origin} sets no {_SPI}",
         identity=stores[kind].location.identity if kind in stores else None,
     )
     return Deployment(

@@ -1,0 +1,208 @@
+"""`migrator find`: where activations are, in which form, and whether their copies agree."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from migrator.commands.messages import current
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    selection_options,
+)
+from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.locations import Store
+    from migrator.operations.find import Activation, Copy
+    from migrator.records import Document
+
+
+@click.command(
+    "find",
+    epilog=examples(
+        "migrator find 6b9d3c0e1f7a4f2e8d5c4b3a29180716",
+        "migrator find guest/6b9d3c0e1f7a4f2e8d5c4b3a29180716 --in prod-couchdb --in archive:/var/backups/openwhisk",
+        "migrator find 6b9d3c0e1f7a4f2e8d5c4b3a29180716 --raw | jq .logs",
+        "migrator find --namespace guest --name hello --since 1h",
+    ),
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--in", "stores", multiple=True, metavar="STORE", help="Where to look; by default all of migrator.toml.")
+@selection_options
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="How many a list shows.")
+@click.option("--raw", is_flag=True, help="Print every copy as its store holds it, one a line.")
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def find_command(
+    ids: tuple[str, ...],
+    stores: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int,
+    raw: bool,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001  its callback has set it
+    log_format: str,  # noqa: ARG001  as above
+) -> None:
+    """Find activations in all stores at once, and say whether their copies agree.
+
+    ID is an activation id, or NAMESPACE/ID, which is quicker in CouchDB. Each activation is printed as `wsk activation
+    get` would show it; where it is and whether the copies agree is told on stderr, or with --json beside it. Without
+    an ID, --namespace, --name, --since and --until list activations, the newest first; in CouchDB and in archives that
+    reads all that may be selected.
+
+    Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be asked; 10 found nowhere; 12 archive damaged.
+    """
+    from migrator.copying import Wanted as Selecting
+    from migrator.operations.find import find, list_newest, parse_wanted
+
+    is_list = bool(namespaces or names or since or until)
+    if bool(ids) is is_list:
+        raise UsageError("give the ids of activations, or select some with --namespace, --name, --since or --until")
+    opened = _stores(stores, config)
+    if is_list:
+        selecting = Selecting(namespaces=namespaces, names=names, since=since, until=until)
+        findings = list_newest(opened, selecting.fix(now_ms=int(time.time() * 1000)), limit=limit)
+    else:
+        findings = find(opened, [parse_wanted(id) for id in dict.fromkeys(ids)])
+    messages = current.get()
+    for _, error in findings.failed:
+        messages.warn(str(error))
+    for activation in findings.activations:
+        if raw:
+            for copy in activation.copies:
+                _print(copy.found.body)
+        elif as_json:
+            _print(msgspec.json.encode(_as_json(activation)))
+        elif is_list:
+            click.echo(_row(activation))
+        else:
+            for line in _where(activation):
+                messages.note(line)
+            if document := _best(activation):
+                from migrator.operations.find.wsk import as_wsk_shows
+
+                _print(msgspec.json.format(as_wsk_shows(document), indent=4))
+    for wanted in findings.missing:
+        messages.warn(f"{wanted}: found in none of {', '.join(store.typed for store in opened)}")
+    sys.exit(findings.exit_code)
+
+
+def _stores(texts: tuple[str, ...], config: Path | None) -> list[Store]:
+    from migrator.commands import running
+    from migrator.config import load
+
+    names = texts or tuple(load(config).stores)
+    if not names:
+        raise UsageError("there is no store to look into; name one with --in, or several in migrator.toml")
+    return [running.store(text, "source", config) for text in names]
+
+
+def _print(line: bytes) -> None:
+    sys.stdout.buffer.write(line.strip() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _best(activation: Activation) -> Document | None:
+    """The copy to show: the first that nothing is to be remarked of."""
+    documents = [copy.document for copy in activation.copies if copy.document]
+    return next((document for document in documents if not document.remarks), documents[0] if documents else None)
+
+
+def _where(activation: Activation) -> list[str]:
+    copies = activation.copies
+    if len(copies) == 1:
+        verdict = "in one store"
+    elif activation.agrees:
+        verdict = f"in {len(copies)} stores, and the copies agree"
+    else:
+        verdict = f"in {len(copies)} stores, and the copies DIFFER"
+    lines = [f"{activation.id}: {verdict}"]
+    for place, copy in enumerate(copies):
+        differs = activation.differing.get(place)
+        text = f"{copy.store}: {_kind(copy)}"
+        lines.append(text + (f"; differs from the first in {', '.join(differs)}" if differs else ""))
+    return lines
+
+
+def _kind(copy: Copy) -> str:
+    from migrator.records import REMARKS, Document
+
+    found = copy.found
+    if not isinstance(found, Document):
+        return f"it can't be understood: {found.reason}"
+    text = f"in {'CouchDB' if found.form == 'couchdb' else 'Elasticsearch'} form"
+    text += f", revision {copy.revision}" if copy.revision else ""
+    text += f", index {found.index}" if found.index else ""
+    return text + "".join(f"; it {REMARKS[remark]}" for remark in found.remarks)
+
+
+def _as_json(activation: Activation) -> dict[str, Any]:
+    from migrator.operations.find.wsk import as_wsk_shows
+
+    document = _best(activation)
+    return {
+        "id": activation.id,
+        "copies": [
+            {
+                "store": copy.store,
+                "location": copy.location,
+                "form": copy.found.form,
+                "index": copy.found.index,
+                "revision": copy.revision,
+                "remarks": copy.document.remarks if copy.document else [],
+                "unreadable": None if copy.document else getattr(copy.found, "reason", None),
+                "differs_in": activation.differing.get(place, []),
+            }
+            for place, copy in enumerate(activation.copies)
+        ],
+        "agree": activation.agrees,
+        "activation": msgspec.Raw(as_wsk_shows(document)) if document else None,
+    }
+
+
+class _Response(msgspec.Struct, frozen=True):
+    status: str = ""
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """What a list shows, from what `wsk` would show."""
+
+    start: int = 0
+    duration: int | None = None
+    response: _Response = _Response()
+
+
+def _row(activation: Activation) -> str:
+    from migrator import forms
+    from migrator.operations.find.wsk import as_wsk_shows
+
+    stores = ", ".join(copy.store for copy in activation.copies)
+    differ = "" if activation.agrees else "  DIFFER"
+    document = _best(activation)
+    if document is None:
+        return f"{'can not be understood':<40}  {activation.id}  {stores}{differ}"
+    try:
+        shown = msgspec.json.decode(as_wsk_shows(document), type=_Shown)
+    except msgspec.MsgspecError:
+        shown = _Shown(start=document.start_ms)
+    took = "" if shown.duration is None else f"{shown.duration:,} ms"
+    return (
+        f"{forms.instant(document.start_ms):<24}  {activation.id}  {document.name}  {shown.response.status}"
+        f"{f'  {took}' if took else ''}  {stores}{differ}"
+    )

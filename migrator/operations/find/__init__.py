@@ -1,0 +1,123 @@
+"""Finds activations in several stores at once, by id or by what they have in common, and compares their copies.
+
+Stores enter, activations with all their copies leave. Every store is asked by the module that knows its kind; a store
+that can't be asked is told and doesn't keep the others from answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import msgspec
+
+from migrator.errors import MigratorError
+from migrator.locations import Store
+from migrator.operations.find.agreement import differing
+from migrator.operations.find.values import Activation, Copy, Finder, Found, Wanted, parse_wanted
+from migrator.records import Document, Form, Selection
+
+__all__ = ["Activation", "Copy", "Findings", "Wanted", "find", "list_newest", "parse_wanted"]
+
+T = TypeVar("T")
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What all stores came to. `failed` are the errors of those that couldn't be asked, by store."""
+
+    activations: tuple[Activation, ...]
+    missing: tuple[Wanted, ...] = ()  # found in no store that answered
+    failed: tuple[tuple[str, MigratorError], ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """10 found nowhere, 4 copies differ, 5 and higher a store couldn't be asked; the highest of these."""
+        codes = [error.exit_code for _, error in self.failed]
+        codes += [10] if self.missing else []
+        codes += [4] if any(not each.agrees for each in self.activations) else []
+        return max(codes, default=0)
+
+
+def find(stores: Sequence[Store], wanted: Sequence[Wanted]) -> Findings:
+    """Look each wanted activation up in all stores."""
+    asked, failed = _ask(stores, lambda finder: finder.look_up(wanted))
+    activations = _gathered(asked)
+    missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
+    return Findings(activations=activations, missing=missing, failed=failed)
+
+
+def list_newest(stores: Sequence[Store], selection: Selection, *, limit: int) -> Findings:
+    """The newest activations of a selection over all stores, the newest first."""
+    asked, failed = _ask(stores, lambda finder: finder.newest(selection, limit))
+    activations = sorted(_gathered(asked), key=_start, reverse=True)
+    return Findings(activations=tuple(activations[:limit]), failed=failed)
+
+
+def _start(activation: Activation) -> tuple[int, str]:
+    starts = [copy.document.start_ms for copy in activation.copies if copy.document]
+    return max(starts, default=0), activation.id
+
+
+def _ask(
+    stores: Sequence[Store], ask: Callable[[Finder], Sequence[Found]]
+) -> tuple[list[tuple[Store, Sequence[Found]]], tuple[tuple[str, MigratorError], ...]]:
+    """Ask all stores at once; the answers are in their order."""
+
+    def one(store: Store) -> Sequence[Found] | MigratorError:
+        try:
+            finder = open_finder(store)
+            try:
+                return ask(finder)
+            finally:
+                finder.close()
+        except MigratorError as error:
+            return error
+
+    with ThreadPoolExecutor(max(len(stores), 1)) as threads:
+        answers = list(zip(stores, threads.map(one, stores), strict=True))
+    asked = [(store, answer) for store, answer in answers if not isinstance(answer, MigratorError)]
+    failed = tuple((store.typed, answer) for store, answer in answers if isinstance(answer, MigratorError))
+    return asked, failed
+
+
+def open_finder(store: Store) -> Finder:
+    """What looks into this kind of store."""
+    if store.location.kind == "couchdb":
+        from migrator.operations.find.couchdb import CouchDBFinder
+
+        return CouchDBFinder(store)
+    if store.location.kind == "elasticsearch":
+        from migrator.operations.find.elasticsearch import ElasticsearchFinder
+
+        return ElasticsearchFinder(store)
+    from migrator.adapters.archive import ArchiveReader
+    from migrator.adapters.opening import open_reader
+    from migrator.operations.find.archive import ArchiveFinder
+    from migrator.operations.find.reading import ReadingFinder
+
+    reader = open_reader(store)
+    return ArchiveFinder(reader) if isinstance(reader, ArchiveReader) else ReadingFinder(reader)
+
+
+def _gathered(asked: Sequence[tuple[Store, Sequence[Found]]]) -> tuple[Activation, ...]:
+    """Copies of the same id put together, in the order of the stores."""
+    copies: dict[str, list[Copy]] = {}
+    for store, found in asked:
+        for each in found:
+            copy = Copy(store=store.typed, location=store.location.printed, found=each, revision=_revision(each))
+            copies.setdefault(each.id, []).append(copy)
+    return tuple(
+        Activation(id=id, copies=tuple(each), differing=differing(each) if len(each) > 1 else {})
+        for id, each in copies.items()
+    )
+
+
+class _Revised(msgspec.Struct):
+    rev: str | None = msgspec.field(name="_rev", default=None)
+
+
+def _revision(found: Found) -> str | None:
+    if not isinstance(found, Document) or found.form is not Form.COUCHDB:
+        return None
+    return msgspec.json.decode(found.body, type=_Revised).rev

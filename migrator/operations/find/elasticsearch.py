@@ -1,0 +1,137 @@
+"""Finds activations in Elasticsearch by search, and fetches them with their own bytes.
+
+Looks into every index of the pattern, also those where OpenWhisk wouldn't look. What was stored within the last second
+may not be found yet, since nothing is refreshed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.indices import check_pattern, expressions, may_hold, resolve
+from migrator.adapters.elasticsearch.reader import ElasticsearchReader, fetch_source
+from migrator.locations import Store
+from migrator.operations.find.reading import newest_by_reading
+from migrator.operations.find.values import Found, Wanted
+from migrator.records import Document, Form, Selection, read_document
+
+_COPIES = 20  # of one id, in different namespaces or indices
+_PAGE = 200
+_WINDOW = 10_000  # what a search gives page by page; Source: index.max_result_window
+_PAGE_BYTES = 4_000_000
+_RIGHT = "the index privilege read"
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    index: str = msgspec.field(name="_index")
+    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b"{}"))
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit]
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits
+
+
+class ElasticsearchFinder:
+    """The indices behind a pattern."""
+
+    def __init__(self, store: Store) -> None:
+        self._client = Client(store)
+        self._pattern = check_pattern(store.location.index_pattern)
+
+    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+        ids = [str(each) for each in wanted if each.namespace]
+        bare = [each.activation_id for each in wanted if not each.namespace]
+        query = {
+            "bool": {
+                "should": [{"ids": {"values": ids}}, *({"match": {"activationId": each}} for each in bare)],
+                "minimum_should_match": 1,
+            }
+        }
+        found: list[Found] = []
+        for path in index_paths(self._indices(Selection())):
+            hits = self._search(path, {"query": query, "size": _COPIES * len(wanted), "_source": False})
+            there = [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
+            found += filter(None, map(self._document, there))
+        return found
+
+    def _indices(self, selection: Selection) -> list[str]:
+        self._client.server()
+        found, _ = resolve(self._client, expressions(self._pattern, selection))
+        return [name for name in found if may_hold(self._pattern, name, selection)]
+
+    def _search(self, path: str, body: Mapping[str, Any]) -> list[_Hit]:
+        where = f"/{path}/_search?ignore_unavailable=true&request_cache=false"
+        return self._client.ask("POST", where, _Answer, body=body, right=_RIGHT).hits.hits
+
+    def _document(self, hit: _Hit) -> Found | None:
+        body = fetch_source(self._client, hit.index, hit.id)
+        return None if body is None else read_document(hit.id, body.strip(), Form.ELASTICSEARCH, index=hit.index)
+
+    def newest(self, selection: Selection, limit: int) -> list[Document]:
+        """By search, page after page; where that doesn't lead far enough, by reading."""
+        found: list[Document] = []
+        for path in index_paths(self._indices(selection)):
+            of_path = self._newest(path, selection, limit)
+            if of_path is None:
+                reader = ElasticsearchReader(self._client, self._pattern, page_bytes=_PAGE_BYTES)
+                return newest_by_reading(reader, selection, limit)
+            found += of_path
+        found.sort(key=lambda document: (document.start_ms, document.id), reverse=True)
+        return found[:limit]
+
+    def _newest(self, path: str, selection: Selection, limit: int) -> list[Document] | None:
+        """The newest in some indices; None where a search can't tell."""
+        found: list[Document] = []
+        asked = {
+            "query": _query(selection),
+            "sort": [{"start": {"order": "desc", "unmapped_type": "long"}}],
+            "size": _PAGE,
+        }
+        for first in range(0, _WINDOW, _PAGE):
+            answer = self._client.call(
+                "POST",
+                f"/{path}/_search?ignore_unavailable=true&request_cache=false",
+                body=msgspec.json.encode({**asked, "from": first}),
+                accept=(400,),  # `start` is mapped as something that can't be sorted
+                right=_RIGHT,
+            )
+            try:
+                hits = msgspec.json.decode(answer.body, type=_Answer).hits.hits if answer.status == 200 else None
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                hits = None
+            if hits is None:
+                return None
+            for hit in hits:
+                document = read_document(
+                    hit.id, bytes(hit.source), Form.ELASTICSEARCH, index=hit.index, with_path=selection.needs_path
+                )
+                if isinstance(document, Document) and selection.takes(document):
+                    found.append(document)
+            if len(hits) < _PAGE or len(found) >= limit:
+                return found[:limit]
+        return None
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _query(selection: Selection) -> dict[str, Any]:
+    """Something that takes all that is selected, and more: text is searched word by word."""
+    filters: list[dict[str, Any]] = [{"exists": {"field": "activationId"}}]
+    span = {"gte": selection.since_ms, "lt": selection.until_ms}
+    given = {name: moment for name, moment in span.items() if moment is not None}
+    if given:
+        filters.append({"range": {"start": given}})
+    words = [name.rpartition("/")[2] for name in selection.names]
+    if words and not any(set(word) & set("*?[") for word in words):
+        filters.append({"bool": {"should": [{"match": {"name": word}} for word in words]}})
+    return {"bool": {"filter": filters}}
