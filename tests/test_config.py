@@ -482,3 +482,31 @@ def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MIGRATOR_JOBS", "7")
     assert settings(Config())["jobs"].value == 7
     assert os.environ["MIGRATOR_JOBS"] == "7"
+
+
+# -- archives -----------------------------------------------------------------------------------------------------
+
+
+def test_an_archive_has_keys(write: Write, tmp_path: Path) -> None:
+    """Public ones to encrypt to, and a file with secret ones, which begins where the configuration lies."""
+    path = write('[stores.prod]\nlocation = "s3://b/p"\nencrypt_to = ["age1x", "age1y"]\nidentity_file = "key.txt"\n')
+    store, warnings = named(path)
+    assert (store.encrypt_to, store.identity_file, warnings) == (("age1x", "age1y"), str(tmp_path / "key.txt"), [])
+
+
+def test_the_environment_names_the_file_with_secret_keys(write: Write, tmp_path: Path) -> None:
+    """It wins over the configuration; one that others can read is warned of."""
+    key = tmp_path / "other.txt"
+    key.write_text("AGE-SECRET-KEY-1…")
+    key.chmod(0o644)
+    path = write('[stores.prod]\nlocation = "archive:/a"\nidentity_file = "key.txt"\n')
+    environ = {"MIGRATOR_IDENTITY": str(key)}
+    for store, warnings in (named(path, environ), plain("archive:/a", environ)):
+        assert store.identity_file == str(key)
+        assert warnings == [f"{key} holds a secret and can be read by others; chmod 600 it"]
+
+
+@pytest.mark.parametrize("line", ['encrypt_to = ["age1x"]', 'identity_file = "key.txt"'])
+def test_keys_belong_to_archives(write: Write, line: str) -> None:
+    with pytest.raises(UsageError, match=r"stores\.prod: encrypt_to and identity_file are for archives"):
+        named(write(f'[stores.prod]\nlocation = "couchdb://db1/acts"\n{line}\n'))

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from migrator import durable
@@ -23,7 +24,8 @@ from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFoun
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_CHUNK_BYTES = 5 << 20  # of an upload; the smallest that S3 takes. Each worker holds two of them
+_CHUNK_BYTES = 5 << 20  # of an upload; the smallest that S3 takes. Each worker holds one of them
+_PIECE_BYTES = 256 << 10  # of a chunk, as it is read
 _MOST_CHUNKS = 10_000  # of one upload, by S3's rule
 _LISTED = 1000  # names in one answer
 _CLIENT = {"connect_timeout": "10s", "timeout": "120s"}  # of one request, whatever it carries
@@ -131,14 +133,12 @@ class Bucket:
             stored = stored_as(name, spool)
             spool.seek(0)
             chunk_bytes = max(_CHUNK_BYTES, -(-stored.size_bytes // _MOST_CHUNKS))
-            self._obstore.put(
-                self._store,
-                name,
-                spool,
-                use_multipart=stored.size_bytes > chunk_bytes,
-                chunk_size=chunk_bytes,
-                max_concurrency=1,
-            )
+            if stored.size_bytes <= chunk_bytes:
+                self._obstore.put(self._store, name, spool.read(), use_multipart=False)
+            else:
+                # Given the file itself, obstore holds three times a chunk for each upload.
+                pieces = iter(partial(spool.read, _PIECE_BYTES), b"")
+                self._obstore.put(self._store, name, pieces, chunk_size=chunk_bytes, max_concurrency=1)
             spool.close()
             return stored
 
