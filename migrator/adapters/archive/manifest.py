@@ -179,6 +179,8 @@ def _read(data: bytes, type: Any, where: str) -> Any:
                 f"{where}: version {found.version} of the archive format, and this release reads up to {VERSION}; "
                 "use a newer release"
             )
+        if found.version < 1:
+            raise ArchiveDamaged(f"{where}: version {found.version} of the archive format never was")
         return msgspec.json.decode(data, type=type)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
