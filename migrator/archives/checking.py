@@ -29,8 +29,8 @@ from migrator.adapters.archive.manifest import (
 )
 from migrator.adapters.archive.places import Place
 from migrator.archives.findings import Finding
-from migrator.archives.part_check import Tick, deep_check, gaps, quick_check
-from migrator.archives.stock import opened
+from migrator.archives.part_check import Tick, deep_check, deep_encrypted_check, gaps, quick_check
+from migrator.archives.stock import opened, opened_contents
 from migrator.copying import resolved
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
@@ -83,7 +83,8 @@ def check(
     """Check an archive: everything, with `quick` manifests and hashes, with `sample` also that share of its parts.
 
     `sample` is a share above 0 and up to 1 of the parts, chosen by `chance`; manifests, sizes and hashes of manifests
-    are checked in any case. Raises `NotFound` where there is no archive, `UsageError` for one of a later version.
+    are checked in any case. Encrypted parts are read where the store has a key, else their hashes are checked.
+    Raises `NotFound` where there is no archive, `UsageError` for one of a later version.
     """
     if quick and sample is not None:
         raise UsageError("--quick reads every part's hash, --sample some parts to the end; give one of them")
@@ -91,7 +92,8 @@ def check(
         raise UsageError("--sample: give a share such as 5%, above 0 and up to 100%")
     if not 1 <= jobs <= 64:
         raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
-    with opened(resolved(archive, "source", tell)) as place:
+    store = resolved(archive, "source", tell)
+    with opened(store) as place, opened_contents(store) as contents:
         inventory = _take_inventory(place)
         chosen, deep = inventory.parts, [] if quick else inventory.parts
         if sample is not None and inventory.parts:
@@ -101,11 +103,12 @@ def check(
                 chance.sample(inventory.parts, count), key=lambda each: (each[0].backup, each[1].name)
             )
             inventory.notes.append(_what_it_proves(count, len(inventory.parts)))
-        deep = [each for each in deep if each[0].encryption is None]
+        if store.identity_file is None:
+            deep = [each for each in deep if each[0].encryption is None]
         if not quick and len(deep) < len(chosen):
             inventory.notes.append(
-                f"{len(chosen) - len(deep)} parts are encrypted: only their hashes were checked; "
-                "give the key with --identity to read them"
+                f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
+                "name the file with the key by --identity to read them"
             )
         for name, size in inventory.cut:
             inventory.findings += gaps(place, name, size)
@@ -113,7 +116,7 @@ def check(
         progress.phase = "checking"
         progress.documents = sum(note.documents for _, note in chosen)
         inventory.findings += _check_parts(
-            place, chosen, {id(note) for _, note in deep}, jobs, stop or Stop(), progress, observe
+            place, contents, chosen, {id(note) for _, note in deep}, jobs, stop or Stop(), progress, observe
         )
         notes = [note for manifest in inventory.manifests for note in manifest.parts]
         return CheckReport(
@@ -272,6 +275,7 @@ def _check_chains(inventory: _Inventory) -> None:
 
 def _check_parts(
     place: Place,
+    contents: Place,
     parts: Sequence[tuple[Manifest, PartNote]],
     deep: set[int],
     jobs: int,
@@ -293,7 +297,7 @@ def _check_parts(
         try:
             while True:
                 while len(running) < jobs and (part := next(waiting, None)) is not None:
-                    running.add(pool.submit(_check_part, place, *part, id(part[1]) in deep, tick))
+                    running.add(pool.submit(_check_part, place, contents, *part, id(part[1]) in deep, tick))
                 if not running:
                     return found
                 done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -305,8 +309,14 @@ def _check_parts(
             raise
 
 
-def _check_part(place: Place, manifest: Manifest, note: PartNote, deep: bool, tick: Tick) -> list[Finding]:
+def _check_part(
+    place: Place, contents: Place, manifest: Manifest, note: PartNote, deep: bool, tick: Tick
+) -> list[Finding]:
     try:
-        return (deep_check if deep else quick_check)(place, manifest, note, tick)
+        if not deep:
+            return quick_check(place, manifest, note, tick)
+        if manifest.encryption is not None:
+            return deep_encrypted_check(place, contents, manifest, note, tick)
+        return deep_check(place, manifest, note, tick)
     except (ArchiveDamaged, NotFound) as error:  # it was changed or deleted meanwhile
         return [Finding(piece=manifest.folder + note.name, what=str(error))]

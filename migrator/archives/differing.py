@@ -22,7 +22,7 @@ import msgspec
 from migrator import forms
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
-from migrator.archives.stock import opened
+from migrator.archives.stock import opened_contents
 from migrator.copying import Wanted, resolved
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
@@ -113,7 +113,7 @@ def diff(
     told of every one that differs, in no order. Raises as a restore does.
     """
     selection = wanted.fix(now_ms=now_ms)
-    with opened(resolved(archive, "source", tell)) as place, ExitStack() as stack:
+    with opened_contents(resolved(archive, "source", tell)) as place, ExitStack() as stack:
         readers = [ArchiveReader(place, backup=backup, page_bytes=_PAGE_BYTES) for backup in (first, second)]
         run = _Run(readers[0].form, selection, stop or Stop(), observe)
         run.progress.documents = sum(reader.count(selection) or 0 for reader in readers)

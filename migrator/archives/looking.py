@@ -15,10 +15,11 @@ import msgspec
 from migrator import forms
 from migrator.adapters.archive.format import line_of
 from migrator.adapters.opening import open_reader
+from migrator.archives.stock import check_kind
 from migrator.backups import chosen_state
 from migrator.copying import Wanted, resolved
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, UsageError
+from migrator.errors import Interrupted
 from migrator.locations import DEFAULT_INDEX_PATTERN, Store
 from migrator.records import Document, Form, Rejection
 
@@ -46,8 +47,7 @@ def lines_of(
     can't be carried over. Raises as a restore does.
     """
     store = resolved(archive, "source", tell)
-    if store.location.kind != "archive":
-        raise UsageError(f"{store.location.printed}: it isn't an archive; write archive:/var/backups/openwhisk")
+    check_kind(store)
     stop = stop or Stop()
     now_ms = int(clock() * 1000)
     selection = wanted.fix(now_ms=now_ms)

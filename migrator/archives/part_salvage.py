@@ -17,6 +17,7 @@ from migrator.adapters.archive.places import Place
 from migrator.archives.findings import Missing, place_in
 from migrator.archives.part_check import document_of
 from migrator.archives.scanning import Gap, Notes, WholeFrame, scan
+from migrator.errors import AccessDenied, ArchiveDamaged
 from migrator.records import Document, Form
 
 
@@ -38,10 +39,16 @@ def save_part(
 ) -> list[Missing]:
     """Give the documents of every whole frame to `take`; return what is missing.
 
+    A part that was encrypted is whole or lost: where its end can't be proved, nothing of it is given out.
+
     `size_bytes` is None where the part isn't there, `note` where no manifest speaks of it.
     """
     if size_bytes is None:
         return [_of_part(piece, note, note.documents if note else None, "the part isn't there")]
+    try:
+        size_bytes = place.content_bytes(piece, size_bytes)
+    except (ArchiveDamaged, AccessDenied):  # where its first lines are damaged no key opens it any more
+        return [_of_part(piece, note, note.documents if note else None, "the part can't be decrypted any more")]
     saved: list[_Saved] = []
     gaps: list[Gap] = []
     notes: tuple[FrameNote, ...] | None = None

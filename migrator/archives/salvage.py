@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from migrator.adapters.archive import ArchiveWriter
+from migrator.adapters.archive import open_writer
 from migrator.adapters.archive.catalog import read_catalog
+from migrator.adapters.archive.encrypted import AGE
 from migrator.adapters.archive.manifest import (
     BACKUPS,
     MANIFEST,
@@ -33,11 +34,11 @@ from migrator.archives.part_check import document_of
 from migrator.archives.part_salvage import save_part
 from migrator.archives.pruning import began_ms, line_of
 from migrator.archives.scanning import WholeFrame, scan
-from migrator.archives.stock import opened
+from migrator.archives.stock import opened, opened_contents
 from migrator.copying import resolved
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, UsageError
+from migrator.errors import AccessDenied, Interrupted, UsageError
 from migrator.locations import Store
 from migrator.records import Document, Form, Selection
 from migrator.report import Counts
@@ -90,22 +91,24 @@ def salvage(
     """Save every document of every whole frame of `archive` into `out`, which must be new or empty.
 
     Backups keep their times, their order and their chains, so that any state can be restored as far as it was saved.
-    Unfinished backups are left out. The next backup into the new archive is a full one. Raises `UsageError` where
-    `out` isn't empty or parts are encrypted, else what the places raise.
+    Unfinished backups are left out. The next backup into the new archive is a full one. What is encrypted is read with
+    the key of `archive`, and encrypted again where `out` has recipients. Raises `UsageError` where `out` isn't empty,
+    `AccessDenied` where a key is missing, else what the places raise.
     """
     source, target = resolved(archive, "source", tell), resolved(out, "target", tell)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: what is saved goes into a new archive; name another for --repair")
-    with opened(source) as place, opened(target) as new:
+    with opened_contents(source) as place, opened(target) as new:
         if new.exists() and next(iter(new.names("")), None) is not None:
             raise UsageError(f"{new.printed}: it isn't empty; name a new folder for --repair")
         remains, notes = _find_remains(place)
-        for each in remains:
-            if each.manifest is not None and each.manifest.encryption is not None:
-                raise UsageError(
-                    f"{place.printed}: backup {each.backup} is encrypted; it can't be saved without its key"
-                )
-        run = _Salvage(place, new, stop or Stop(), observe)
+        encrypted = [
+            folder_of(each.backup) + name for each in remains for name in each.parts if name.endswith(f".{AGE}")
+        ]
+        _unlock(place, encrypted)
+        if encrypted and not target.encrypt_to:
+            notes.append(f"{new.printed} isn't encrypted as {place.printed} is; keep it where nobody else can read it")
+        run = _Salvage(place, target, new, stop or Stop(), observe)
         run.progress.documents = sum(each.manifest.documents for each in remains if each.manifest is not None)
         saved = [run.save(each, remains, notes) for each in remains]
         return SalvageReport(
@@ -114,6 +117,19 @@ def salvage(
             backups=tuple(each for each in saved if each is not None),
             notes=tuple(notes),
         )
+
+
+def _unlock(place: Place, pieces: Sequence[str]) -> None:
+    """Raise `AccessDenied` where the key opens none of some encrypted pieces; one of them may be damaged."""
+    refusal: AccessDenied | None = None
+    for piece in pieces:
+        try:
+            return place.unlock(piece)
+        except AccessDenied as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    return None
 
 
 def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
@@ -141,8 +157,9 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
 class _Salvage:
     """One salvage: the backups that were saved so far, by the ids that they had."""
 
-    def __init__(self, place: Place, new: Place, stop: Stop, observe: Observer) -> None:
+    def __init__(self, place: Place, target: Store, new: Place, stop: Stop, observe: Observer) -> None:
         self._place = place
+        self._target = target
         self._new = new
         self._stop = stop
         self._observe = observe
@@ -161,7 +178,7 @@ class _Salvage:
         began = began_ms(remains.backup)
         # A saved backup has the times of the one that it was.
         moments = iter([began / 1000, (manifest.ended_ms if manifest is not None else began) / 1000])
-        writer = ArchiveWriter(self._new, clock=lambda: next(moments))
+        writer = open_writer(self._target, clock=lambda: next(moments))
         writer.continue_from(parent)
         writer.prepare()
         namespaces: Counter[str] = Counter()
@@ -204,6 +221,7 @@ class _Salvage:
                 warnings=[*(manifest.warnings if manifest is not None else ()), warning],
             )
         )
+        writer.close()
         self._saved[remains.backup] = read_catalog(self._new).find(writer.backup, self._new.printed)
         return Saved(
             backup=remains.backup,

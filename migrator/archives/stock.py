@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import msgspec
 
 from migrator.adapters.archive.catalog import Catalog, read_catalog
+from migrator.adapters.archive.encrypted import open_contents
 from migrator.adapters.archive.manifest import BACKUPS, UNFINISHED, ArchiveHead, Manifest, folder_of
 from migrator.adapters.archive.places import Place, open_place
 from migrator.adapters.archive.writer import Begun
@@ -55,14 +56,23 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def opened(archive: Store) -> Iterator[Place]:
-    """The place of an archive's location. Raises `UsageError` where it is something else."""
-    if archive.location.kind != "archive":
-        raise UsageError(f"{archive.location.printed}: it isn't an archive; write archive:/var/backups/openwhisk")
-    place = open_place(archive.location.path)
-    try:
+    """The place of an archive's location, with the bytes as they lie there. Raises `UsageError` for anything else."""
+    check_kind(archive)
+    with closing(open_place(archive.location.path)) as place:
         yield place
-    finally:
-        place.close()
+
+
+@contextmanager
+def opened_contents(archive: Store) -> Iterator[Place]:
+    """The same place, in which encrypted parts can be read with the store's key."""
+    check_kind(archive)
+    with closing(open_contents(archive.location.path, archive.identity_file)) as place:
+        yield place
+
+
+def check_kind(store: Store) -> None:
+    if store.location.kind != "archive":
+        raise UsageError(f"{store.location.printed}: it isn't an archive; write archive:/var/backups/openwhisk")
 
 
 def read_stock(place: Place) -> Stock:

@@ -15,6 +15,7 @@ from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
     examples,
+    identity_option,
     json_option,
     log_format_option,
     quiet_option,
@@ -25,6 +26,7 @@ from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.archives.differing import Changed
+    from migrator.locations import Store
     from migrator.records import Rejection
 
 
@@ -43,6 +45,14 @@ def archive_command(context: click.Context) -> None:
     from migrator.commands.main import help_without_command
 
     help_without_command(context)
+
+
+def _readable(archive: str, identity: Path | None, config: Path | None) -> Store:
+    """The archive that a name or a location means, with the key that opens what is encrypted."""
+    from migrator.commands import running
+
+    store = running.store(archive, "source", config)
+    return msgspec.structs.replace(store, identity_file=str(identity)) if identity is not None else store
 
 
 # -- list ---------------------------------------------------------------------------------------------------------
@@ -105,6 +115,7 @@ def _a_share(_: click.Context, __: click.Parameter, value: str | None) -> float 
     "--repair", metavar="OUT", help="Save every document of every whole frame of a damaged archive in a new one, OUT."
 )
 @click.option("--jobs", type=int, default=2, show_default=True, help="How many parts are read at once.")
+@identity_option
 @config_option
 @json_option
 @quiet_option
@@ -115,6 +126,7 @@ def check_command(
     sample: float | None,
     repair: str | None,
     jobs: int,
+    identity: Path | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -125,7 +137,7 @@ def check_command(
     Everything is read: every frame is decompressed, every line read as a document, every id hashed again, and all of
     it compared with index, manifest and SHA256SUMS. With --repair what is whole in a damaged archive is saved, what
     is missing is listed, and ARCHIVE itself is left as it is. Exit codes: 0 whole; 12 damaged, also where it was
-    saved; 10 there is no archive; 2 it is of a later version of the format.
+    saved; 10 there is no archive; 2 it is of a later version of the format; 6 no key opens an encrypted part.
     """
     from migrator.archives.checking import check
     from migrator.archives.salvage import salvage
@@ -133,7 +145,7 @@ def check_command(
 
     if repair is not None and sample is not None:
         raise UsageError("--repair saves what a whole check finds damaged; leave out --sample")
-    source = running.store(archive, "source", config)
+    source = _readable(archive, identity, config)
     out = running.store(repair, "target", config) if repair is not None else None
     saved = None
     with running.run(quiet=quiet, log_format=log_format) as run:
@@ -166,6 +178,7 @@ def check_command(
 )
 @click.argument("archive")
 @state_choice_options
+@identity_option
 @selection_options
 @click.option(
     "--form",
@@ -179,6 +192,7 @@ def cat_command(
     archive: str,
     backup: str | None,
     at: str | None,
+    identity: Path | None,
     namespaces: tuple[str, ...],
     names: tuple[str, ...],
     since: str | None,
@@ -208,7 +222,7 @@ def cat_command(
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         for line in lines_of(
-            running.store(archive, "source", config),
+            _readable(archive, identity, config),
             backup=backup,
             at=at,
             wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
@@ -311,6 +325,7 @@ def prune_command(
 @click.argument("second")
 @selection_options
 @click.option("--ids", is_flag=True, help="Print every id that differs, with what happened to it.")
+@identity_option
 @config_option
 @json_option
 @quiet_option
@@ -324,6 +339,7 @@ def diff_command(
     since: str | None,
     until: str | None,
     ids: bool,
+    identity: Path | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -347,7 +363,7 @@ def diff_command(
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         difference = diff(
-            running.store(archive, "source", config),
+            _readable(archive, identity, config),
             first,
             second,
             wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),

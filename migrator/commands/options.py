@@ -243,6 +243,14 @@ def state_choice_options(command: F) -> F:
     )
 
 
+identity_option = click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The secret keys of age that open an encrypted backup; without it the file that MIGRATOR_IDENTITY names.",
+)
+
+
 def _with(command: F, *options: Callable[[F], F]) -> F:
     """The command with options, shown in their order."""
     for option in reversed(options):

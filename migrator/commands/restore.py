@@ -11,6 +11,7 @@ from migrator.commands.options import (
     config_option,
     conflict_option,
     examples,
+    identity_option,
     json_option,
     log_format_option,
     quiet_option,
@@ -35,12 +36,7 @@ from migrator.commands.options import (
 @click.argument("archive")
 @click.argument("target")
 @state_choice_options
-@click.option(
-    "--identity",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The secret keys of age that open an encrypted backup; without it the file that MIGRATOR_IDENTITY names.",
-)
+@identity_option
 @selection_options
 @run_options
 @conflict_option

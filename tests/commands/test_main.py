@@ -90,7 +90,16 @@ def test_the_table_says_what_the_command_says(name: str) -> None:
     assert command.get_short_help_str(limit=200).removesuffix(".") == COMMANDS[name][1].removesuffix(".")
 
 
-@pytest.mark.parametrize("words", [[], ["config", "show"], ["config", "check"], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["config", "show"],
+        ["config", "check"],
+        *(["archive", name] for name in ("list", "check", "cat", "prune", "diff")),
+        *([name] for name in COMMANDS),
+    ],
+)
 def test_every_help_has_examples(words: list[str]) -> None:
     """Each line of them as it is typed."""
     result = run(*words, "--help")
@@ -108,7 +117,7 @@ def test_the_help_lists_the_exit_codes_of_all_errors() -> None:
         assert f"\n  {code:>5}" in text
 
 
-@pytest.mark.parametrize("words", [[], ["config"]])
+@pytest.mark.parametrize("words", [[], ["config"], ["archive"]])
 def test_a_group_without_command_shows_its_help_and_fails(words: list[str]) -> None:
     result = run(*words)
     assert (result.exit_code, result.stdout) == (2, "")
