@@ -2,8 +2,8 @@
 
 The local CouchDB server holds numbers as JavaScript does and takes lone surrogates, so it gets only what it can hold.
 The shapes `numbers-beyond-2^53`, `numbers-whole-doubles`, `numbers-beyond-doubles`, `keys-like-integers` and
-`lone-surrogates` are proven elsewhere: through Elasticsearch here, in `tests/test_forms.py` and `tests/test_records.py`
-(the conversions and their losses), in `tests/adapters/test_memory.py` and `tests/adapters/test_couchdb_scripted.py`.
+`lone-surrogates` are proven elsewhere: between Elasticsearch servers here, through a scripted CouchDB in
+`tests/copying/test_exactness.py`, and by the conversions alone in `tests/test_forms.py`.
 """
 
 from __future__ import annotations
