@@ -27,4 +27,4 @@ class Stop:
     def sleep(self, seconds: float) -> None:
         """Pause, but not longer than until the request; raises `Interrupted` then."""
         if self._asked.wait(seconds):
-            raise Interrupted("stopped while waiting", exit_code=self.exit_code or 130)
+            raise Interrupted("interrupted", exit_code=self.exit_code or 130)

