@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from migrator.demo.servers import Server
-from tests.commands.test_main import run, run_process
+from tests.commands.test_main import run
 from tests.copying.places import CouchDBPlace, SearchPlace
 from tests.documents import activation
 
@@ -33,12 +32,12 @@ def target(elasticsearch_server: Server, index_prefix: str) -> SearchPlace:
     return SearchPlace(elasticsearch_server, index_prefix)
 
 
-def refuse(*words: str, state: Path, code: int, said: str, environ: Mapping[str, str] | None = None) -> None:
+def refuse(*words: str, state: Path, code: int, said: str, environ: dict[str, str] | None = None) -> None:
     """Run a copy that must end with a code and one line, and without a job folder."""
     environ = {"MIGRATOR_CONFIG": os.devnull, **(environ or {})}
-    ended = run_process("copy", *words, "--state", str(state), environ=environ)
+    ended = run("copy", *words, "--state", str(state), environ=environ)
     (line,) = ended.stderr.splitlines()
-    assert (ended.returncode, ended.stdout) == (code, ""), line
+    assert (ended.exit_code, ended.stdout) == (code, ""), line
     assert line.startswith("migrator: ")
     assert said in line
     assert CANARY not in line
