@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -59,23 +58,20 @@ ca_file = "{search.access.ca}"
         """Where the password stands, as it is, as in a URL or as in a header."""
         login = b64encode(f"{self.access.user}:{password}".encode()).decode()
         spellings = [password, quote(password, safe=""), login]
+        kept = {str(path): path.read_bytes() for path in self.state.rglob("*") if path.is_file()}
         found = [text for text in self.told if any(spelled in text for spelled in spellings)]
-        for path in self.state.rglob("*"):
-            if path.is_file():
-                content = path.read_bytes()
-                found += [str(path) for spelled in spellings if spelled.encode() in content]
-        return found
+        return found + [
+            path for path, content in kept.items() if any(spelled.encode() in content for spelled in spellings)
+        ]
 
 
 @pytest.fixture
-def secured(
-    secured_couchdb: Server, secured_elasticsearch: Server, index_prefix: str, tmp_path: Path
-) -> Iterator[Secured]:
+def secured(secured_couchdb: Server, secured_elasticsearch: Server, index_prefix: str, tmp_path: Path) -> Secured:
     secured = Secured(secured_couchdb, secured_elasticsearch, index_prefix, tmp_path)
-    documents = [f"{activation(number).body.decode()}" for number in range(20)]
+    documents = [activation(number).body.decode() for number in range(20)]
     body = f'{{"docs":[{",".join(documents)}]}}'.encode()
     request("POST", f"{secured_couchdb.url}/secured/_bulk_docs", body, access=secured_couchdb.access)
-    yield secured
+    return secured
 
 
 def test_good_password_stands_nowhere(secured: Secured) -> None:

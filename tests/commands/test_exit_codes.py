@@ -22,6 +22,7 @@ from tests.copying.places import CouchDBPlace, SearchPlace
 from tests.documents import activation, fields
 from tests.scripted import Request, serve
 from tests.scripted_couchdb import DATABASE, ScriptedCouchDB
+from tests.servers import request
 
 DOCUMENTS = 600
 SLOW = ("--max-rate", "60")  # a copy that takes ten seconds
@@ -45,6 +46,10 @@ class Ends:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         return run_process(*self.copy(*options), environ={"MIGRATOR_CONFIG": os.devnull})
 
+    def _begun(self) -> bool:
+        told = request("GET", f"{self.target.url}/{self.target.prefix}*/_stats/indexing")["_all"]["primaries"]
+        return bool(told.get("indexing", {}).get("index_total"))
+
     def job(self) -> Mapping[str, object]:
         """What `migrator status` says of the one job."""
         told = run_process("status", "--json", "--state", str(self.state))
@@ -60,7 +65,7 @@ class Ends:
             words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             try:
-                while not self.target.count():
+                while not self._begun():
                     assert process.poll() is None, process.communicate()
                     time.sleep(0.1)
                 yield process

@@ -184,9 +184,15 @@ class Client:
         answer = self._call("/", lambda: self._service.get_server_information(stream=True), accept=(403, 404, 405))
         if answer.status != 200:
             return Server()
-        server = self.understand(answer.body, Server, "/")
+        another = NotFound(f"{self.location}: what answers there isn't CouchDB; check host and port")
+        try:
+            server = msgspec.json.decode(answer.body, type=Server)
+        except msgspec.ValidationError as error:  # Elasticsearch's `version` is an object
+            raise another from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self.garbled("/", error) from error
         if server.couchdb is None and server.pouchdb is None:
-            raise NotFound(f"{self.location}: what answers there isn't CouchDB; check host and port")
+            raise another
         return server
 
     def about(self) -> Database:
