@@ -138,7 +138,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 def _mapping_query(typed: bool) -> str:
     """Of a mapping of a thousand fields only the types that are looked at."""
     at = f"*.mappings.{'*.' if typed else ''}properties"
-    parts = ("*.type", "*.fields.keyword.type", "annotations.properties.*.type", "response.properties.result.type")
+    parts = ("*.type", "*.fields.keyword.type", "annotations.properties.*.type")
     return f"filter_path={','.join(f'{at}.{part}' for part in parts)}"
 
 
@@ -210,11 +210,10 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
     documents = confirmed.total()
     if not documents:
         return
-    refusing = [name for name, number in confirmed.items() if number and _result_type(look, name) != "text"]
+    refusing = [name for name, number in confirmed.items() if number and _maps_result_as_object(look, name)]
     aside = "'mend.ndjson.zst?form=couchdb'"
     out, back = f"migrator copy {quote(typed)} {aside}", f"migrator copy {aside} {quote(typed)}"
     if refusing:
-        # An object in the field stays one: a result in OpenWhisk's form is a text, and refused there.
         advice = (
             f"{_some(refusing)} can't be mended in place, since response.result is mapped as an object there: "
             "OpenWhisk's own activations are refused too. Take the documents out, delete the indices once the copy "
@@ -239,10 +238,15 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
     )
 
 
-def _result_type(look: Look, index: str) -> str:
-    """How the result is mapped; objects have no type in a mapping."""
-    fields = look.mappings.get(index, {}).get("response", {}).get("properties", {})
-    return str(fields.get("result", {}).get("type", "object"))
+def _maps_result_as_object(look: Look, index: str) -> bool:
+    """Whether the result of some document was an object when it came to a fresh index; such a field stays one."""
+    typed = look.client.server().is_typed
+    at = f"/{index_paths([index])[0]}/_mapping?filter_path=*.mappings.{'*.' if typed else ''}properties.response"
+    for answer in look.client.ask("GET", at, dict[str, dict[str, Any]]).values():
+        response = _fields(answer.get("mappings", {}), typed=typed).get("response", {})
+        result = response.get("properties", {}).get("result")
+        return result is not None and "type" not in result
+    return False
 
 
 class _Result(msgspec.Struct, frozen=True):
