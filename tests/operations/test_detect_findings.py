@@ -112,7 +112,7 @@ def test_documents_in_the_form_of_couchdb_can_be_mended(
 
     Where results were mapped as objects, the index is deleted in between. Afterwards all are as OpenWhisk writes them.
     """
-    results = {"response": {"statusCode": 0}} if in_place else {}
+    results = {"response": {"result": ["some", "words"], "statusCode": 0}} if in_place else {}
     raw = raw_activations(20, **results)
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", raw, as_they_are=True)
     finding = kinds(detect(here))["couchdb-form"]
