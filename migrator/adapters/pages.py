@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from migrator.adapters.base import Batch, Token
 from migrator.records import Document, Form, Rejection, Selection, read_document
 
@@ -24,9 +26,11 @@ class Page:
         self._filtered: Counter[str] = Counter()
         self._deleted = 0
 
-    def take(self, id: str, body: bytes, *, index: str | None = None) -> None:
-        """Sort in one document by what it is."""
+    def take(self, id: str, body: bytes, *, index: str | None = None, remarks: tuple[str, ...] = ()) -> None:
+        """Sort in one document by what it is; `remarks` are those that its body doesn't show."""
         found = read_document(id, body, self._form, index=index, with_path=self._with_path)
+        if remarks and isinstance(found, Document):
+            found = msgspec.structs.replace(found, remarks=(*found.remarks, *remarks))
         if found is None:
             self._filtered[""] += 1
         elif isinstance(found, Rejection):

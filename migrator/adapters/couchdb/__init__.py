@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import CouchDBReader
+from migrator.adapters.couchdb.revisions import RevisionKeepingWriter
 from migrator.adapters.couchdb.writer import CouchDBWriter
 from migrator.locations import Store
 
@@ -18,6 +19,10 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> CouchDBReader:
     return CouchDBReader(Client(store), page_bytes=page_bytes)
 
 
-def open_writer(store: Store, *, bulk_bytes: int = 5_000_000) -> CouchDBWriter:
-    """Open a store to write to; nothing is asked of it yet. Requests have up to `bulk_bytes`."""
-    return CouchDBWriter(Client(store), bulk_bytes=bulk_bytes)
+def open_writer(store: Store, *, keep_revisions: bool = False, bulk_bytes: int = 5_000_000) -> CouchDBWriter:
+    """Open a store to write to; nothing is asked of it yet. Requests have up to `bulk_bytes`.
+
+    With `keep_revisions` documents keep their `_rev`, as a replication would.
+    """
+    writer = RevisionKeepingWriter if keep_revisions else CouchDBWriter
+    return writer(Client(store), bulk_bytes=bulk_bytes)

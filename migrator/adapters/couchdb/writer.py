@@ -34,7 +34,7 @@ _IDS = 100  # asked for with one `_changes`; CouchDB looks up so many by id and 
 _ABOUT_THE_DOCUMENT = frozenset({"doc_validation", "document_too_large", "illegal_docid"})
 
 
-class _Result(msgspec.Struct, gc=False):
+class Result(msgspec.Struct, gc=False):
     id: str
     ok: bool = False
     error: str | None = None
@@ -106,7 +106,7 @@ _rows = msgspec.json.Decoder(_Rows)
 _encode = msgspec.json.Encoder().encode
 
 
-class _Tally:
+class Tally:
     """An outcome in the making."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class CouchDBWriter:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        tally = _Tally()
+        tally = Tally()
         waiting = [sending for document in documents if (sending := _sending(document, tally)) is not None]
         try:
             for _ in range(_ROUNDS):
@@ -204,7 +204,7 @@ class CouchDBWriter:
             tally.defer(sending.document, Unavailable(changing))
         return tally.outcome()
 
-    def _store(self, sendings: Sequence[_Sending], tally: _Tally) -> list[Document]:
+    def _store(self, sendings: Sequence[_Sending], tally: Tally) -> list[Document]:
         """Send requests; returns what the database has in another revision."""
         conflicts: list[Document] = []
         waiting = [sendings]
@@ -221,13 +221,13 @@ class CouchDBWriter:
                     waiting.append(part)
                     continue
                 for sending, result in zip(part, results, strict=True):
-                    self._account(sending.document, result, tally, conflicts)
+                    self.account(sending.document, result, tally, conflicts)
         return conflicts
 
-    def _results(self, part: Sequence[_Sending], answer: bytes) -> list[_Result]:
+    def _results(self, part: Sequence[_Sending], answer: bytes) -> list[Result]:
         """The result of each document. CouchDB gives them in order, PouchDB doesn't."""
-        found: dict[str, list[_Result]] = defaultdict(list)
-        given: list[_Result] = self._client.understand(answer, list[_Result], "_bulk_docs")
+        found: dict[str, list[Result]] = defaultdict(list)
+        given: list[Result] = self._client.understand(answer, list[Result], "_bulk_docs")
         for result in given:
             found[result.id].append(result)
         try:
@@ -238,7 +238,8 @@ class CouchDBWriter:
             raise self._client.garbled("_bulk_docs", "it has results of documents that weren't sent")
         return results
 
-    def _account(self, document: Document, result: _Result, tally: _Tally, conflicts: list[Document]) -> None:
+    def account(self, document: Document, result: Result, tally: Tally, conflicts: list[Document]) -> None:
+        """Sort in one document by the result that the database gave for it."""
         if result.ok:
             tally.written.append(document)
             return
@@ -247,7 +248,7 @@ class CouchDBWriter:
         if result.error == "conflict":
             conflicts.append(document)
         elif result.error in _ABOUT_THE_DOCUMENT or (result.error == "forbidden" and self._validators):
-            tally.rejected.append(_rejection(document, reason))
+            tally.rejected.append(rejection(document, reason))
         elif result.error in ("forbidden", "unauthorized"):
             tally.defer(document, AccessDenied(f"{text}; check the rights of the user of the store"))
         else:
@@ -260,7 +261,7 @@ class CouchDBWriter:
         found = self._client.understand(body, _DesignRows, "_all_docs")
         return tuple(row.id for row in found.rows if "validate_doc_update" in row.doc)
 
-    def _compare(self, conflicts: Sequence[Document], tally: _Tally, *, replace: bool) -> list[_Sending]:
+    def _compare(self, conflicts: Sequence[Document], tally: Tally, *, replace: bool) -> list[_Sending]:
         """Sort documents by what is stored in their place; returns those that shall be written after all."""
         again: list[_Sending] = []
         there = self._fetch(conflicts)
@@ -277,7 +278,7 @@ class CouchDBWriter:
         return again
 
     @staticmethod
-    def _defer_rest(documents: Sequence[Document], tally: _Tally, condition: MigratorError) -> None:
+    def _defer_rest(documents: Sequence[Document], tally: Tally, condition: MigratorError) -> None:
         """Put off what isn't accounted for; an id may be among the documents more than once."""
         kept = (*tally.written, *tally.present, *tally.differing, *tally.deferred)
         accounted = Counter([*(document.id for document in kept), *(each.id for each in tally.rejected)])
@@ -372,11 +373,11 @@ def split(sendings: Sequence[_Sending], bulk_bytes: int) -> Iterator[Sequence[_S
         yield sendings[first:]
 
 
-def _sending(document: Document, tally: _Tally) -> _Sending | None:
+def _sending(document: Document, tally: Tally) -> _Sending | None:
     try:
         return _Sending(document, _body(document))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        tally.rejected.append(_rejection(document, unreadable(error, document.body)))
+        tally.rejected.append(rejection(document, unreadable(error, document.body)))
         return None
 
 
@@ -391,7 +392,7 @@ def _body(document: Document, rev: str | None = None) -> bytes:
     return _encode(fields)
 
 
-def _rejection(document: Document, reason: str) -> Rejection:
+def rejection(document: Document, reason: str) -> Rejection:
     return Rejection(
         document.id, reason, document.body, namespace=document.namespace, form=document.form, index=document.index
     )

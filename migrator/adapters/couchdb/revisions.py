@@ -1,0 +1,178 @@
+"""Writes CouchDB with the revisions that the documents had, as a replication does (`new_edits=false`).
+
+The same documents enter and the same outcomes leave as with `CouchDBWriter`, but each keeps the `_rev` of its body, and
+its history where the body has one (`_revisions`). What is in the database already counts by its revision: the same one
+is *present*, another one *differing*. A document without a revision is rejected.
+
+CouchDB stores any revision that it is given beside what is there, and answers nothing about it; and a revision that was
+deleted since stays deleted. So what is there is asked before, and what became of it afterwards.
+Source: CouchDB's documentation, `_bulk_docs` with `new_edits`, and "Replication and conflict model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from migrator import forms
+from migrator.adapters.base import WriteOutcome
+from migrator.adapters.couchdb.writer import CouchDBWriter, Result, Tally, rejection
+from migrator.errors import Unavailable
+from migrator.records import Document, unreadable
+
+_KEPT = ("_rev", "_revisions")
+
+
+class _There(msgspec.Struct, gc=False):
+    rev: str
+    deleted: bool = False
+
+
+class _Row(msgspec.Struct, gc=False):
+    key: str
+    value: _There | None = None
+
+
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+
+
+class _History(msgspec.Struct, gc=False):
+    start: int
+    ids: list[str]
+
+
+class _Keeping(NamedTuple):
+    """A document on its way, and the revision in the database that gives way to it, if any."""
+
+    document: Document
+    rev: str
+    body: bytes
+    older: str | None = None
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+_history = msgspec.json.Decoder(_History)
+_encode = msgspec.json.Encoder().encode
+
+
+class RevisionKeepingWriter(CouchDBWriter):
+    """Writes activations into a database, with their revisions."""
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        tally = Tally()
+        there = self._revisions(documents)
+        waiting: list[_Keeping] = []
+        for document in documents:
+            keeping = _keeping(document, tally)
+            if keeping is None:
+                continue
+            found = there.get(document.id)
+            if found is None or found.deleted:
+                waiting.append(keeping)
+            elif found.rev == keeping.rev:
+                tally.present.append(document)
+            elif replace and _changes(keeping.rev) > _changes(found.rev):
+                waiting.append(keeping._replace(older=found.rev))
+            else:
+                tally.differing.append(document)
+        for part in _parts(waiting, self._bulk_bytes):
+            self._store_part(part, tally)
+        return tally.outcome()
+
+    def _store_part(self, part: Sequence[_Keeping], tally: Tally) -> None:
+        """Send one request, and see what became of each of its documents."""
+        body = b'{"new_edits":false,"docs":[' + b",".join([each.body for each in part]) + b"]}"
+        answer = self._client.understand(self._client.bulk_docs(body), list[Result], "_bulk_docs")
+        refused = {result.id: result for result in answer if not result.ok}
+        self._drop_older([each for each in part if each.older and each.document.id not in refused])
+        there = self._revisions([each.document for each in part])
+        for each in part:
+            document, found = each.document, there.get(each.document.id)
+            if (result := refused.get(document.id)) is not None:
+                self.account(document, result, tally, tally.differing)
+            elif found is not None and not found.deleted and found.rev == each.rev:
+                tally.written.append(document)
+            elif found is None or found.deleted:
+                tally.rejected.append(
+                    rejection(document, f"revision {each.rev} was deleted in the target, and stays so where it is kept")
+                )
+            else:
+                tally.differing.append(document)
+
+    def _drop_older(self, parts: Sequence[_Keeping]) -> None:
+        """Delete the revisions that gave way and aren't ancestors of the new ones, so that no conflict is left."""
+        gone = [
+            {"_id": each.document.id, "_rev": each.older, "_deleted": True}
+            for each in parts
+            if each.older and each.older not in _ancestors(each.body)
+        ]
+        if gone:
+            results = self._client.understand(
+                self._client.bulk_docs(_encode({"docs": gone})), list[Result], "_bulk_docs"
+            )
+            for result in results:
+                if not result.ok:
+                    raise Unavailable(f"{self._client.location}: {result.id}: {result.error}: {result.reason}")
+
+    def _revisions(self, documents: Sequence[Document]) -> dict[str, _There]:
+        """The revisions that the database shows under the ids of documents, deleted ones included."""
+        if not documents:
+            return {}
+        ids = [document.id for document in documents]
+        body = self._client.docs_by_id(ids, with_docs=False)
+        rows = self._client.understand(body, _Rows, "_all_docs").rows
+        if [row.key for row in rows] != ids:
+            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+        return {row.key: row.value for row in rows if row.value is not None}
+
+
+def _keeping(document: Document, tally: Tally) -> _Keeping | None:
+    """A document as it is sent: under its id and with its revision, without CouchDB's other fields."""
+    try:
+        source = _fields.decode(document.body)
+        rev = _text.decode(source["_rev"])
+    except KeyError:
+        tally.rejected.append(rejection(document, "has no revision (_rev) that could be kept"))
+        return None
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        tally.rejected.append(rejection(document, unreadable(error, document.body)))
+        return None
+    fields: dict[str, Any] = {"_id": document.id}
+    fields.update((name, source[name]) for name in _KEPT if name in source)
+    fields.update((name, raw) for name, raw in source.items() if name not in forms.COUCHDB_FIELDS)
+    return _Keeping(document, rev, _encode(fields))
+
+
+def _changes(rev: str) -> int:
+    """How many changes a revision has behind it."""
+    count = rev.partition("-")[0]
+    return int(count) if count.isdecimal() else 0
+
+
+def _ancestors(body: bytes) -> frozenset[str]:
+    """The revisions that the history in a body names."""
+    raw = _fields.decode(body).get("_revisions")
+    if raw is None:
+        return frozenset()
+    try:
+        history = _history.decode(raw)
+    except msgspec.MsgspecError:
+        return frozenset()
+    return frozenset(f"{history.start - number}-{id}" for number, id in enumerate(history.ids))
+
+
+def _parts(waiting: Sequence[_Keeping], bulk_bytes: int) -> list[list[_Keeping]]:
+    """Parts of about `bulk_bytes`, in order; a document that is larger stands alone."""
+    parts: list[list[_Keeping]] = []
+    size_bytes = bulk_bytes
+    for each in waiting:
+        if size_bytes + len(each.body) > bulk_bytes:
+            parts.append([])
+            size_bytes = 0
+        parts[-1].append(each)
+        size_bytes += len(each.body) + 1
+    return parts

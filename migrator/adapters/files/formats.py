@@ -1,0 +1,245 @@
+"""What stands in a file of documents: whose file it is, and what each line of it holds.
+
+Lines enter; the shape of the file and the entries of its lines leave, each an id around the document's own bytes. Knows
+nothing of files.
+
+| shape | a line is |
+|---|---|
+| `couchbackup` | an array of documents; the first line may say which version wrote it, and with which mode |
+| `elasticdump` | a hit: an object with `_id`, `_source`, mostly `_index` |
+| `NDJSON` | the document itself; without `_id` its id is NAMESPACE/ACTIVATION_ID |
+
+Source: couchbackup 2.11 `includes/backup.js`, `includes/restoreMappings.js`, `app.js`; elasticdump 6.125
+`lib/transports/file.js`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator import canonical
+from migrator.errors import UsageError
+from migrator.records import Form
+
+RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
+"""What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""
+
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """Whose file it is, and the form of its documents."""
+
+    name: str  # "couchbackup 2.11.12 full", "elasticdump", "NDJSON"
+    form: Form
+
+    @property
+    def is_couchbackup(self) -> bool:
+        return self.name.startswith("couchbackup")
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A document as it stands in a file."""
+
+    id: str
+    body: bytes
+    index: str | None = None
+    deleted: bool = False
+    rev: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class _Line(msgspec.Struct, gc=False):
+    """What is looked at in a line, whatever it is."""
+
+    id: str | None = msgspec.field(name="_id", default=None)
+    rev: str = msgspec.field(name="_rev", default="")
+    deleted: bool = msgspec.field(name="_deleted", default=False)
+    index: str | None = msgspec.field(name="_index", default=None)
+    source: msgspec.Raw | None = msgspec.field(name="_source", default=None)
+    namespace: msgspec.Raw | None = None
+    activation_id: msgspec.Raw | None = msgspec.field(name="activationId", default=None)
+
+
+class _Head(msgspec.Struct):
+    """What tells the shape of a file."""
+
+    id: str | None = msgspec.field(name="_id", default=None)
+    source: dict[str, msgspec.Raw] | None = msgspec.field(name="_source", default=None)
+    annotations: msgspec.Raw = msgspec.Raw(b"")
+    path: msgspec.Raw | None = None
+    timestamp: msgspec.Raw | None = msgspec.field(name="@timestamp", default=None)
+    name: msgspec.Raw = msgspec.Raw(b"")
+    version: msgspec.Raw = msgspec.Raw(b"")
+    mode: msgspec.Raw = msgspec.Raw(b"")
+
+
+_line = msgspec.json.Decoder(_Line)
+_head = msgspec.json.Decoder(_Head)
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+
+
+# -- shapes -------------------------------------------------------------------------------------------------------
+
+
+def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
+    """The shape of a file that begins with these lines; `asked` is the form that the location names.
+
+    Raises `UsageError` where it can't be told, or where it isn't what was asked for.
+    """
+    told: Shape | None = None
+    is_empty = True
+    for line in lines:
+        is_empty = False
+        told = _told_by(line, where)
+        if told is not None:
+            break
+    if told is None:
+        if asked is None and not is_empty:
+            raise UsageError(
+                f"{where}: the form of its documents can't be told; add ?form=couchdb or ?form=elasticsearch"
+            )
+        return Shape("NDJSON", asked or Form.COUCHDB)
+    if asked is not None and told.form is not asked:
+        if told.name == "NDJSON":
+            return Shape(told.name, asked)
+        raise UsageError(f"{where}: a file of {told.name} has documents in the form of {told.form}; leave ?form out")
+    return told
+
+
+def _told_by(line: bytes, where: str) -> Shape | None:
+    if line.startswith(b"["):
+        return Shape("couchbackup", Form.COUCHDB)
+    try:
+        head = _head.decode(line)
+    except _UNREADABLE as error:
+        if line.startswith(b"{"):
+            return None  # a document that can't be read; the next may tell
+        raise UsageError(f"{where}: this is no file of JSON lines: {error}") from None
+    if _string(head.name) == "@cloudant/couchbackup" and head.mode:
+        version, mode = _string(head.version) or "", _string(head.mode) or ""
+        return Shape(f"couchbackup {version} {mode}", Form.COUCHDB)
+    if head.source is not None:
+        return Shape("elasticdump", Form.ELASTICSEARCH)
+    if head.id is not None or bytes(head.annotations).startswith(b"["):
+        return Shape("NDJSON", Form.COUCHDB)
+    if head.timestamp is not None or head.path is not None or bytes(head.annotations).startswith(b"{"):
+        return Shape("NDJSON", Form.ELASTICSEARCH)
+    return None
+
+
+# -- lines --------------------------------------------------------------------------------------------------------
+
+
+def entry_of(text: bytes, form: Form) -> Entry:
+    """The document that a line, or an element of couchbackup's arrays, holds. Raises `ValueError` where it isn't JSON.
+
+    One that `msgspec` can't read (a lone surrogate, deep nesting) is an entry all the same: who reads its header
+    rejects it.
+    """
+    try:
+        found = _line.decode(text)
+    except _UNREADABLE:
+        found = _odd(text)
+    if form is Form.ELASTICSEARCH and found.source is not None:
+        body = bytes(found.source)
+        return Entry(found.id if found.id is not None else _id_in(body), body, found.index or None)
+    id = found.id if found.id is not None else _id(found)
+    return Entry(id, text, None, found.deleted and form is Form.COUCHDB, found.rev)
+
+
+def is_note(text: bytes) -> bool:
+    """Whether a line is couchbackup's own and no document: what begins a file, or says that it was gone on with."""
+    if text == RESUMED:
+        return True
+    if not text.startswith(b"{") or b"@cloudant/couchbackup" not in text[:200]:
+        return False
+    try:
+        head = _head.decode(text)
+    except _UNREADABLE:
+        return False
+    return _string(head.name) == "@cloudant/couchbackup" and bool(head.mode)
+
+
+def elements_of(line: bytes) -> list[bytes] | None:
+    """The elements of an array; None where some of it can't be read."""
+    try:
+        return [bytes(element) for element in _array.decode(line)]
+    except _UNREADABLE:
+        return None
+
+
+def winners(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Of the revisions of a document that stand in one array, the one that CouchDB shows; then the others.
+
+    couchbackup writes all of them. One that isn't deleted wins, then the one with more changes behind it, then the
+    one whose hash sorts last. One that won over another that lives is remarked.
+    Source: CouchDB's documentation, "Conflict Model"; couchbackup asks `_bulk_get` for ids without revisions.
+    """
+    best: dict[str, Entry] = {}
+    others: list[Entry] = []
+    for number, entry in enumerate(entries):
+        rival = best.get(entry.id) if entry.id else None
+        if rival is None:
+            best[entry.id or f"without an id {number}"] = entry
+            continue
+        winner, loser = (entry, rival) if _rank(entry) > _rank(rival) else (rival, entry)
+        if not loser.deleted and loser.rev != winner.rev:
+            winner = msgspec.structs.replace(winner, remarks=("conflicts",))
+        best[entry.id] = winner
+        others.append(loser)
+    return list(best.values()), others
+
+
+def _rank(entry: Entry) -> tuple[bool, int, str]:
+    changes, _, hash = entry.rev.partition("-")
+    return not entry.deleted, int(changes) if changes.isdecimal() else 0, hash
+
+
+def _odd(text: bytes) -> _Line:
+    """A line that `msgspec` can't read. Raises `ValueError` where it isn't a JSON object."""
+    value: Any = canonical.parse(text.decode("utf-8", "surrogatepass"), doubles=False)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    id, rev, index = (value.get(name) for name in ("_id", "_rev", "_index"))
+    found = _Line(
+        id=id if isinstance(id, str) else None,
+        rev=rev if isinstance(rev, str) else "",
+        deleted=value.get("_deleted") is True,
+        index=index if isinstance(index, str) else None,
+    )
+    if isinstance(source := value.get("_source"), dict):
+        # Its spelling is lost with what surrounds it; it is kept to be rejected.
+        found.source = msgspec.Raw(canonical.encode(source))
+    elif found.id is None:
+        found.namespace, found.activation_id = (
+            msgspec.Raw(canonical.encode(value[name])) if isinstance(value.get(name), str) else None
+            for name in ("namespace", "activationId")
+        )
+    return found
+
+
+def _id_in(body: bytes) -> str:
+    try:
+        return _id(_line.decode(body))
+    except _UNREADABLE:
+        return ""
+
+
+def _id(found: _Line) -> str:
+    """The id under which OpenWhisk stores an activation that comes without one; empty where it isn't one."""
+    if found.activation_id is None:
+        return ""
+    namespace = _string(found.namespace) if found.namespace is not None else None
+    return f"{namespace or ''}/{_string(found.activation_id) or ''}"
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    try:
+        return _text.decode(raw)
+    except _UNREADABLE:
+        return None

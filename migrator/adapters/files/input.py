@@ -1,0 +1,180 @@
+"""Where the bytes of a file of documents come from: a local file, or standard input.
+
+A path enters; chunks of text leave, from any frame on, and what tells the file from another. Standard input can be read
+once, from its beginning. Knows nothing of documents.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from migrator.adapters.archive.places import translated
+from migrator.adapters.base import Token
+from migrator.adapters.files.compression import (
+    PIECE_BYTES,
+    Chunk,
+    Compression,
+    Frame,
+    compression_named,
+    compression_of,
+    decompressed,
+)
+from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+
+_COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
+_MAGIC_BYTES = 4
+_BEGINNING = Frame(0, 0)
+
+
+class Input(Protocol):
+    """A file, or standard input."""
+
+    printed: str
+
+    @property
+    def compression(self) -> Compression: ...
+
+    def fingerprint(self) -> Token:
+        """The same JSON value for the same content."""
+        ...
+
+    def check_same(self, fingerprint: Token) -> None:
+        """Raise `UsageError` where reading can't go on, because the content isn't the same any more."""
+        ...
+
+    @contextmanager
+    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+        """The text from a frame on."""
+        ...
+
+    @contextmanager
+    def peeked(self) -> Iterator[Iterator[Chunk]]:
+        """The text from its beginning on, to look at some of it; it can be opened afterwards."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileInput:
+    """A file of this machine."""
+
+    def __init__(self, path: str) -> None:
+        self.printed = f"file:{path}"
+        self._path = Path(path)
+
+    @cached_property
+    def compression(self) -> Compression:
+        with self._reading() as file:
+            beginning = file.read(_MAGIC_BYTES)
+        if len(beginning) < _MAGIC_BYTES and compression_named(self._path.name) is not Compression.PLAIN:
+            raise ArchiveDamaged(f"{self.printed}: cut off at byte {len(beginning)}")
+        return compression_of(beginning)
+
+    def fingerprint(self) -> Token:
+        with self._reading() as file:
+            told = os.fstat(file.fileno())
+            head = file.read(_COMPARED_BYTES)
+            file.seek(max(0, told.st_size - _COMPARED_BYTES))
+            tail = file.read(_COMPARED_BYTES)
+        digest = blake2b(head + tail, digest_size=12).hexdigest()
+        return {"size": told.st_size, "digest": digest, "changed_ns": told.st_mtime_ns}
+
+    def check_same(self, fingerprint: Token) -> None:
+        """A copy of the file with another time will do."""
+        now = self.fingerprint()
+        assert isinstance(now, dict)
+        assert isinstance(fingerprint, dict)
+        if any(now[name] != fingerprint[name] for name in ("size", "digest")):
+            raise UsageError(f"{self.printed} was changed since the job began; give --restart to begin anew")
+
+    @contextmanager
+    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+        with self._reading() as file:
+            file.seek(begin.offset)
+            yield decompressed(iter(partial(file.read, PIECE_BYTES), b""), self.compression, begin)
+
+    peeked = opened
+
+    @contextmanager
+    def _reading(self) -> Iterator[BinaryIO]:
+        try:
+            with self._path.open("rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise UsageError(f"{self.printed} is no file; pipe it in and read from -")
+                yield file
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.printed}: there is no such file") from error
+        except OSError as error:
+            raise translated(self.printed, error) from error
+
+    def close(self) -> None:
+        """Nothing is open between two uses."""
+
+
+class StandardInput:
+    """What is piped in."""
+
+    printed = "-"
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream or sys.stdin.buffer
+        self._token = secrets.token_hex(8)
+        self._kept: list[bytes] | None = []  # what was looked at; None: all was given
+
+    @cached_property
+    def compression(self) -> Compression:
+        beginning = b""
+        for piece in self._pieces():
+            beginning += piece
+            if len(beginning) >= _MAGIC_BYTES:
+                break
+        return compression_of(beginning)
+
+    def fingerprint(self) -> Token:
+        return {"input": self._token}
+
+    def check_same(self, fingerprint: Token) -> None:
+        if fingerprint != self.fingerprint():
+            raise UsageError(
+                "standard input can't be gone on with where it ended; give all of it again, with --restart"
+            )
+
+    @contextmanager
+    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+        compression, kept = self.compression, self._kept
+        if kept is None or begin != _BEGINNING:
+            raise UsageError("standard input can be read once only; give all of it again, with --restart")
+        self._kept = None
+        yield decompressed(chain(kept, self._live()), compression, begin)
+
+    @contextmanager
+    def peeked(self) -> Iterator[Iterator[Chunk]]:
+        yield decompressed(self._pieces(), self.compression, _BEGINNING)
+
+    def _pieces(self) -> Iterator[bytes]:
+        """What was looked at before, then more of it, which is kept."""
+        assert self._kept is not None
+        yield from list(self._kept)
+        for piece in self._live():
+            self._kept.append(piece)
+            yield piece
+
+    def _live(self) -> Iterator[bytes]:
+        try:
+            while piece := self._stream.read1(PIECE_BYTES):  # type: ignore[attr-defined]  of buffered streams
+                yield piece
+        except OSError as error:
+            raise MigratorError(f"standard input can't be read: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """It belongs to the process."""

@@ -1,0 +1,153 @@
+"""Lines of any length, and the elements of an array that is too long for one piece of memory.
+
+Chunks of text enter; lines and array elements leave, with the offset at which reading stands. Knows nothing of what is
+in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from migrator.adapters.files.compression import Chunk, Frame
+from migrator.errors import ArchiveDamaged
+
+_OUTSIDE = re.compile(rb'["{}\[\],\n]')  # what matters between the strings of a JSON text
+_INSIDE = re.compile(rb'["\\\n]')  # and in a string
+_OPENING, _CLOSING = b"{[", b"}]"
+
+
+class Line(NamedTuple):
+    text: bytes  # without its line end
+    whole: bool  # False: the file ends without a line end
+
+
+class TooLong(Exception):
+    """A line is longer than was asked for; nothing of it was taken."""
+
+
+class Torn(Exception):
+    """An array isn't one: its line, or the file, ends inside; `rest` is what stands after its last whole element."""
+
+    def __init__(self, rest: bytes, *, at_end: bool) -> None:
+        super().__init__()
+        self.rest = rest
+        self.at_end = at_end  # of the file
+
+
+class Cursor:
+    """Reads on from the offset `at` of a text, whose chunks begin with the frame `begin`, before it or there."""
+
+    def __init__(self, chunks: Iterator[Chunk], begin: Frame = Frame(0, 0), at: int = 0) -> None:
+        self._chunks = chunks
+        self._buffer = b""
+        self._next = 0  # in the buffer
+        self._base = begin.raw  # the offset of the buffer's beginning
+        self._frames: deque[Frame] = deque([begin])
+        self._damage: ArchiveDamaged | None = None
+        while self.at < at and self._more():
+            self._next = min(at - self._base, len(self._buffer))
+
+    @property
+    def at(self) -> int:
+        """The offset of what is read next."""
+        return self._base + self._next
+
+    @property
+    def frame(self) -> Frame:
+        """A frame that begins at or before `at`; from there decompressing can begin."""
+        while len(self._frames) > 1 and self._frames[1].raw <= self.at:
+            self._frames.popleft()
+        return self._frames[0]
+
+    def line(self, most_bytes: int) -> Line | None:
+        """The next line; None at the end of the file. Raises `TooLong`."""
+        end = self._buffer.find(b"\n", self._next)
+        while end < 0:
+            had = len(self._buffer) - self._next
+            if had > most_bytes:
+                raise TooLong
+            if not self._more():
+                return Line(self._advance(len(self._buffer), 0), whole=False) if had else None
+            end = self._buffer.find(b"\n", self._next + had)
+        if end - self._next > most_bytes:
+            raise TooLong
+        return Line(self._advance(end, 1), whole=True)
+
+    def unread(self, line: Line) -> None:
+        """Stand before a line again that was just read."""
+        self._next -= len(line.text) + line.whole
+
+    def enter_array(self) -> bool:
+        """Whether an array begins at the cursor; then it stands inside afterwards."""
+        here = self._next
+        while self._buffer[here : here + 1] in (b" ", b"\t"):
+            here += 1
+        if self._buffer[here : here + 1] != b"[":
+            return False
+        self._next = here + 1
+        return True
+
+    def element(self) -> bytes | None:
+        """The next element of the array that the cursor stands in; None after its last one. Raises `Torn`."""
+        depth, in_string, looked = 0, False, self._next
+        while True:
+            found = (_INSIDE if in_string else _OUTSIDE).search(self._buffer, looked)
+            if found is None:
+                looked = max(looked, len(self._buffer)) - self._next
+                if not self._more():
+                    raise Torn(self._advance(len(self._buffer), 0), at_end=True)
+                looked += self._next
+                continue
+            sign, here = found[0], found.start()
+            looked = here + 1
+            if sign == b"\n":
+                raise Torn(self._advance(here, 1), at_end=False)
+            if in_string:
+                looked += sign == b"\\"  # and what it escapes
+                in_string = sign != b'"'
+            elif sign == b'"':
+                in_string = True
+            elif sign in _OPENING:
+                depth += 1
+            elif depth:
+                depth -= sign in _CLOSING
+            elif sign == b"]":
+                last = self._advance(here, 0).strip()
+                if last:
+                    return last  # the bracket stays, and gives None the next time
+                self._next += 1
+                return None
+            elif sign == b",":
+                return self._advance(here, 1).strip()
+
+    def _advance(self, end: int, past: int) -> bytes:
+        """What stands up to a place of the buffer, from which reading goes on `past` bytes later."""
+        text = self._buffer[self._next : end]
+        self._next = end + past
+        return text
+
+    def _more(self) -> bool:
+        """Drop what was read, and read as much again as is left, so that long texts aren't copied over and over.
+
+        False at the end of the file. Damage is raised when everything before it was taken.
+        """
+        if self._damage is not None:
+            raise self._damage
+        rest = self._buffer[self._next :]
+        pieces, size = [rest], 0
+        try:
+            while size <= len(rest) and (chunk := next(self._chunks, None)) is not None:
+                if self._frames[-1] != chunk.frame:
+                    self._frames.append(chunk.frame)
+                pieces.append(chunk.data)
+                size += len(chunk.data)
+        except ArchiveDamaged as error:
+            if not size:
+                raise
+            self._damage = error
+        self._base += self._next
+        self._buffer, self._next = b"".join(pieces), 0
+        return size > 0

@@ -1,0 +1,130 @@
+"""Writes one file of documents, a line each: plain, gzip or Zstandard by its name, or standard output.
+
+Documents of either form enter. A line in CouchDB form is the document itself, in Elasticsearch form the hit that
+elasticdump reads. Each thread collects lines, and what it flushes is a segment of its own: some lines, or a gzip member
+or a Zstandard frame of them. A receipt says where the segment stands, so that a job goes on with exactly what was
+committed. Knows nothing of what is in the file besides: nothing is compared, a changed document is written again, and a
+later line is the newer version.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from migrator.adapters.archive.format import line_of
+from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.files.compression import compressed
+from migrator.adapters.files.output import Output, Segment
+from migrator.records import Document, Form
+
+SEGMENT_BYTES = 4 << 20  # of lines
+_SEGMENT_S = 30.0
+_WAITING_BYTES = 16 << 20  # of lines, of all threads
+
+
+class FileWriter:
+    """Writes a new file."""
+
+    abilities = Abilities()
+
+    def __init__(self, output: Output, *, form: Form | None, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.form = form
+        self._output = output
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._mine = threading.local()
+
+    def describe(self) -> Description:
+        self._output.check()
+        return Description(location=self._output.printed, product="file", version=str(self._output.compression))
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
+        self._output.check_new()
+        return ()
+
+    def prepare(self) -> Token:
+        """Begin a new file under a temporary name."""
+        return self._output.begin()
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+        segments = [msgspec.convert(receipt, Segment) for _, receipt in receipts]
+        return self._output.resume(prepared, segments)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
+        """Every document is written; only memory is needed for it, so that it can't fail half-way."""
+        lane = self._lane()
+        lines = [line_of(document) for document in documents]
+        with self._lock:
+            self._waiting_bytes += lane.take(lines)
+        return WriteOutcome(written=tuple(documents))
+
+    def due(self) -> bool:
+        lane = self._lane()
+        if not lane.lines:
+            return False
+        is_old = time.monotonic() - lane.began_s >= _SEGMENT_S
+        return is_old or lane.size_bytes >= self._segment_bytes or self._waiting_bytes >= _WAITING_BYTES
+
+    def flush(self) -> Token:
+        """Write this thread's lines; None where there are none."""
+        lane = self._lane()
+        if not lane.lines:
+            return None
+        data = compressed(b"\n".join([*lane.lines, b""]), self._output.compression)
+        with self._lock:
+            segment = self._output.append(data)
+            self._waiting_bytes -= lane.size_bytes
+        lane.clear()
+        return list(segment)
+
+    def _lane(self) -> _Lane:
+        lane: _Lane | None = getattr(self._mine, "lane", None)
+        if lane is None:
+            lane = self._mine.lane = _Lane()
+        return lane
+
+    def mark(self) -> Token:
+        return None
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:  # noqa: ARG002  as above
+        return frozenset()
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:  # noqa: ARG002  as above
+        return {}
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, completion: Completion) -> None:  # noqa: ARG002  as above
+        """Give the file its name."""
+        self._output.finish()
+
+    def close(self) -> None:
+        self._output.close()
+
+
+class _Lane:
+    """The lines that one thread handed over and that aren't durable yet."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.lines: list[bytes] = []
+        self.size_bytes = 0
+        self.began_s = 0.0
+
+    def take(self, lines: Sequence[bytes]) -> int:
+        """Add lines; returns their bytes."""
+        if not self.lines:
+            self.began_s = time.monotonic()
+        added = sum(map(len, lines)) + len(lines)
+        self.lines += lines
+        self.size_bytes += added
+        return added
