@@ -25,7 +25,7 @@ from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.stopping import Stop
 from migrator.errors import UsageError
 from migrator.locations import Store
-from migrator.records import Selection, parse_moment
+from migrator.records import Form, Selection, parse_moment
 from migrator.report import Report
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def copy(
     max_rejects: int = 10_000,
     max_rate: float | None = None,
     template: TemplateOptions | None = None,
+    keep_revisions: bool = False,
     dry_run: bool = False,
     restart: bool = False,
     state: Path | None = None,
@@ -84,8 +85,8 @@ def copy(
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
-    or `locations.Store`s. `wanted` selects; `max_rate` is in documents a second; `state` is the folder that keeps the
-    job. The report says what was read, written, already there and rejected; documents that were rejected or differ are
+    or `locations.Store`s. `wanted` selects; `max_rate` is in documents a second; `keep_revisions` stores documents of
+    CouchDB in a CouchDB with the revisions they had; `state` is the folder that keeps the job. The report says what was read, written, already there and rejected; documents that were rejected or differ are
     kept with the job and are no exception. Raises `MigratorError`s, all of them resumable by the same call unless
     their text says otherwise.
     """
@@ -98,9 +99,16 @@ def copy(
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: source and target are the same store")
     spec = _spec(source, target, wanted, on_conflict, template, state)
+    if keep_revisions:
+        if on_conflict == "overwrite":
+            raise UsageError("--keep-revisions leaves what is there: a revision can't be replaced by an older one")
+        words, options_too = f"{spec.command} --keep-revisions", {**spec.options, "keep-revisions": True}
+        spec = msgspec.structs.replace(spec, options=options_too, command=words)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
     with opened_reader(source, policy, jobs=jobs, max_rate=max_rate) as reader:
-        writer = RetryingWriter(open_writer(target, template=template), policy)
+        if keep_revisions and reader.form is not Form.COUCHDB:
+            raise UsageError(f"{source.location.printed}: its documents have no revisions that --keep-revisions keeps")
+        writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), policy)
         with closing(writer):
             return carry(
                 reader,
@@ -288,7 +296,7 @@ def retry_rejected(
         raise UsageError(f"job {view.id} never began; nothing was rejected")
     target = resolved(spec.target, "target", tell, config)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
-    writer = RetryingWriter(open_writer(target), policy)
+    writer = RetryingWriter(open_writer(target, keep_revisions="keep-revisions" in spec.options), policy)
     try:
         writer.describe()
         opened = open_job(state, spec)

@@ -12,6 +12,7 @@ from migrator.commands.options import (
     conflict_option,
     examples,
     json_option,
+    keep_revisions_option,
     log_format_option,
     quiet_option,
     run_options,
@@ -29,6 +30,7 @@ from migrator.commands.options import (
         "migrator copy prod-couchdb prod-elasticsearch --dry-run",
         "migrator copy prod-couchdb prod-elasticsearch --namespace 'team-*' --since 30d --jobs 8",
         "migrator copy elasticsearch://es1 elasticsearchs://es2:9200/?index-pattern=owsk-%25s --max-rate 2000",
+        "migrator copy prod-elasticsearch acts.ndjson.zst --namespace guest",
     ),
 )
 @click.argument("source")
@@ -37,6 +39,7 @@ from migrator.commands.options import (
 @run_options
 @conflict_option
 @template_options
+@keep_revisions_option
 @config_option
 @state_option
 @json_option
@@ -58,6 +61,7 @@ def copy_command(
     shards: int | None,
     replicas: int | None,
     field_limit: int | None,
+    keep_revisions: bool,
     dry_run: bool,
     restart: bool,
     config: Path | None,
@@ -68,14 +72,16 @@ def copy_command(
 ) -> None:
     """Copy activations from SOURCE to TARGET, resumably.
 
-    Both are locations (couchdb://…, elasticsearch://…) or names of stores in migrator.toml. Documents arrive in the
+    Both are locations (couchdb://…, elasticsearch://…) or names of stores in migrator.toml; or files of elasticdump,
+    couchbackup or JSON lines (acts.ndjson.zst, file:dump.json; - is standard input or output). Documents arrive in the
     form that OpenWhisk itself would have written there. What is in the target already stays. The same command given
     again goes on where the last run ended; after completion it carries over what is new. Deletions in the source are
     counted, never carried over.
 
     Exit codes: 0 complete; 3 complete, but some documents were rejected, differ or were left behind; 5 a server
-    stayed unavailable; 6 login or right refused; 8 a limit was reached; 130/143 interrupted. All but 0 and 3 are
-    resumable with the same command.
+    stayed unavailable; 6 login or right refused; 8 a limit was reached; 10 source or target isn't there; 12 a file is
+    damaged, and what stands before the damage was carried over; 130/143 interrupted. All but 0 and 3 are resumable
+    with the same command.
     """
     from migrator.commands import running
     from migrator.copying import Wanted, copy
@@ -91,6 +97,7 @@ def copy_command(
             max_rejects=max_rejects,
             max_rate=max_rate,
             template=template_of(index_template, shards, replicas, field_limit),
+            keep_revisions=keep_revisions,
             dry_run=dry_run,
             restart=restart,
             state=state,

@@ -185,6 +185,13 @@ def template_options(command: F) -> F:
     )
 
 
+keep_revisions_option = click.option(
+    "--keep-revisions",
+    is_flag=True,
+    help="CouchDB to CouchDB: store documents with the _rev they had; another revision that is there stays.",
+)
+
+
 def template_of(
     index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
 ) -> TemplateOptions | None:

@@ -13,6 +13,7 @@ from migrator.commands.options import (
     examples,
     identity_option,
     json_option,
+    keep_revisions_option,
     log_format_option,
     quiet_option,
     run_options,
@@ -41,6 +42,7 @@ from migrator.commands.options import (
 @run_options
 @conflict_option
 @template_options
+@keep_revisions_option
 @config_option
 @state_option
 @json_option
@@ -67,6 +69,7 @@ def restore_command(
     shards: int | None,
     replicas: int | None,
     field_limit: int | None,
+    keep_revisions: bool,
     config: Path | None,
     state: Path | None,
     as_json: bool,
@@ -100,6 +103,7 @@ def restore_command(
             max_rejects=max_rejects,
             max_rate=max_rate,
             template=template_of(index_template, shards, replicas, field_limit),
+            keep_revisions=keep_revisions,
             dry_run=dry_run,
             restart=restart,
             state=state,

@@ -57,8 +57,12 @@ def store(text: str, role: Role, config: Path | None) -> Store:
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Print the report as JSON or as a table; with `quiet` only what an operator must know."""
+    """Print the report as JSON or as a table; with `quiet` only what an operator must know.
+
+    It goes to stderr where the documents went to standard output.
+    """
+    aside = report.target.location == "-"
     if as_json:
-        click.echo(msgspec.json.encode(report.as_dict()).decode())
+        click.echo(msgspec.json.encode(report.as_dict()).decode(), err=aside)
     elif not quiet:
-        click.echo(render_report(report))
+        click.echo(render_report(report), err=aside)

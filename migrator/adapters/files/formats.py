@@ -204,7 +204,7 @@ def _odd(text: bytes) -> _Line:
     """A line that `msgspec` can't read. Raises `ValueError` where it isn't a JSON object."""
     value: Any = canonical.parse(text.decode("utf-8", "surrogatepass"), doubles=False)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is no JSON object")  # noqa: TRY004  it is what was read that is wrong
     id, rev, index = (value.get(name) for name in ("_id", "_rev", "_index"))
     found = _Line(
         id=id if isinstance(id, str) else None,

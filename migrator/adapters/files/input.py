@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from hashlib import blake2b
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import (
+    BEGINNING,
     PIECE_BYTES,
     Chunk,
     Compression,
@@ -33,7 +35,6 @@ from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 
 _COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
 _MAGIC_BYTES = 4
-_BEGINNING = Frame(0, 0)
 
 
 class Input(Protocol):
@@ -53,7 +54,7 @@ class Input(Protocol):
         ...
 
     @contextmanager
-    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         """The text from a frame on."""
         ...
 
@@ -98,7 +99,7 @@ class FileInput:
             raise UsageError(f"{self.printed} was changed since the job began; give --restart to begin anew")
 
     @contextmanager
-    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         with self._reading() as file:
             file.seek(begin.offset)
             yield decompressed(iter(partial(file.read, PIECE_BYTES), b""), self.compression, begin)
@@ -126,8 +127,8 @@ class StandardInput:
 
     printed = "-"
 
-    def __init__(self, stream: BinaryIO | None = None) -> None:
-        self._stream = stream or sys.stdin.buffer
+    def __init__(self, stream: BufferedReader | None = None) -> None:
+        self._stream = stream or cast(BufferedReader, sys.stdin.buffer)
         self._token = secrets.token_hex(8)
         self._kept: list[bytes] | None = []  # what was looked at; None: all was given
 
@@ -150,16 +151,16 @@ class StandardInput:
             )
 
     @contextmanager
-    def opened(self, begin: Frame = _BEGINNING) -> Iterator[Iterator[Chunk]]:
+    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         compression, kept = self.compression, self._kept
-        if kept is None or begin != _BEGINNING:
+        if kept is None or begin != BEGINNING:
             raise UsageError("standard input can be read once only; give all of it again, with --restart")
         self._kept = None
         yield decompressed(chain(kept, self._live()), compression, begin)
 
     @contextmanager
     def peeked(self) -> Iterator[Iterator[Chunk]]:
-        yield decompressed(self._pieces(), self.compression, _BEGINNING)
+        yield decompressed(self._pieces(), self.compression, BEGINNING)
 
     def _pieces(self) -> Iterator[bytes]:
         """What was looked at before, then more of it, which is kept."""
@@ -171,7 +172,7 @@ class StandardInput:
 
     def _live(self) -> Iterator[bytes]:
         try:
-            while piece := self._stream.read1(PIECE_BYTES):  # type: ignore[attr-defined]  of buffered streams
+            while piece := self._stream.read1(PIECE_BYTES):
                 yield piece
         except OSError as error:
             raise MigratorError(f"standard input can't be read: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from migrator.adapters.files.compression import Chunk, Frame
+from migrator.adapters.files.compression import BEGINNING, Chunk, Frame
 from migrator.errors import ArchiveDamaged
 
 _OUTSIDE = re.compile(rb'["{}\[\],\n]')  # what matters between the strings of a JSON text
@@ -40,7 +40,7 @@ class Torn(Exception):
 class Cursor:
     """Reads on from the offset `at` of a text, whose chunks begin with the frame `begin`, before it or there."""
 
-    def __init__(self, chunks: Iterator[Chunk], begin: Frame = Frame(0, 0), at: int = 0) -> None:
+    def __init__(self, chunks: Iterator[Chunk], begin: Frame = BEGINNING, at: int = 0) -> None:
         self._chunks = chunks
         self._buffer = b""
         self._next = 0  # in the buffer

@@ -1,4 +1,4 @@
-"""Where the bytes of a new file of documents go: a local file, under a temporary name until it is whole; or standard output.
+"""Where the bytes of a new file of documents go: a file, under a temporary name until it is whole, or standard output.
 
 Segments enter, each is durable when `append` returns. Knows nothing of documents.
 """

@@ -113,10 +113,9 @@ class TestCouchbackup(_Reading):
 
     def content(self) -> bytes:
         head = {"name": "@cloudant/couchbackup", "version": "2.11.12", "mode": "full"}
-        lines, documents = [json.dumps(head).encode()], list(self.there.values())
-        for at in range(0, len(documents), 7):
-            lines.append(b"[" + b",".join(documents[at : at + 7]) + b"]")
-        return b"\n".join(lines) + b"\n"
+        documents = list(self.there.values())
+        arrays = [b"[" + b",".join(documents[at : at + 7]) + b"]" for at in range(0, len(documents), 7)]
+        return b"\n".join([json.dumps(head).encode(), *arrays]) + b"\n"
 
 
 class TestCouchbackupInOneArray(TestCouchbackup):

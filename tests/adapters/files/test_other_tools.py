@@ -1,0 +1,194 @@
+"""Files that couchbackup and elasticdump themselves made are restored, into CouchDB and into Elasticsearch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from migrator.backups import restore
+from migrator.demo.servers import Server, npm_program
+from migrator.errors import ArchiveDamaged
+from migrator.records import Document, Form
+from migrator.report import Report
+from tests.documents import activation
+from tests.servers import couchdb_url, request
+
+COUCHBACKUP = ("@cloudant/couchbackup", "2.11.12", "bin/couchbackup.bin.js")
+ELASTICDUMP = ("elasticdump", "6.125.1", "bin/elasticdump")
+ODD = ["tab\t sep\u2028 emoji😀", 'q"u\\ote']
+DOCUMENTS = [activation(number, logs=ODD if number % 10 == 0 else [f"line {number}"]) for number in range(60)]
+
+
+def run(program: tuple[str, str, str], *arguments: str) -> None:
+    ended = subprocess.run([*npm_program(*program), *arguments], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def couchbackup(location: str, file: Path, *arguments: str) -> None:
+    url, _, database = couchdb_url(location).rpartition("/")
+    run(COUCHBACKUP, "--url", url, "--db", database, "--output", str(file), "--buffer-size", "7", *arguments)
+
+
+@pytest.fixture
+def source(couchdb_database: str) -> str:
+    """A database with activations, a design document, a deleted one, and one that has a conflict."""
+    url = couchdb_url(couchdb_database)
+    request("POST", f"{url}/_bulk_docs", {"docs": [json.loads(document.body) for document in DOCUMENTS]})
+    request("PUT", f"{url}/_design/views", {"language": "javascript"})
+    gone = activation(100)
+    rev = request("PUT", f"{url}/{quote(gone.id, safe='')}", json.loads(gone.body))["rev"]
+    request("DELETE", f"{url}/{quote(gone.id, safe='')}?rev={rev}")
+    loser = {**json.loads(DOCUMENTS[3].body), "_rev": "1-" + 32 * "0", "logs": ["lost"]}
+    request("POST", f"{url}/_bulk_docs", {"docs": [loser], "new_edits": False})
+    return couchdb_database
+
+
+@pytest.fixture
+def target(couchdb_server: Server) -> Iterator[str]:
+    """A second, empty database."""
+    url = f"{couchdb_server.url}/restored"
+    request("PUT", url)
+    yield url.replace("http", "couchdb", 1)
+    request("DELETE", url)
+
+
+Restore = Callable[..., Report]
+
+
+@pytest.fixture
+def bring(tmp_path: Path) -> Restore:
+    def restored(file: Path, target: str, **options: Any) -> Report:
+        return restore(f"file:{file}", target, state=tmp_path / "state", **options)
+
+    return restored
+
+
+def in_couchdb(location: str) -> dict[str, Any]:
+    rows = request("GET", f"{couchdb_url(location)}/_all_docs?include_docs=true")["rows"]
+    return {row["id"]: row["doc"] for row in rows}
+
+
+def in_elasticsearch(server: Server, prefix: str) -> dict[str, Any]:
+    request("POST", f"{server.url}/{prefix}*/_refresh")
+    hits = request("GET", f"{server.url}/{prefix}*/_search?size=1000")["hits"]["hits"]
+    return {hit["_id"]: hit["_source"] for hit in hits}
+
+
+def content(documents: Sequence[Document]) -> dict[str, Any]:
+    return {document.id: plain(json.loads(document.body)) for document in documents}
+
+
+def plain(document: Any) -> Any:
+    return {name: value for name, value in document.items() if name not in ("_id", "_rev")}
+
+
+def elasticsearch(server: Server, prefix: str) -> str:
+    return f"elasticsearch://127.0.0.1:{server.port}/?index-pattern={prefix}%25s"
+
+
+EXPECTED = content(DOCUMENTS)
+AS_SOURCES = content(
+    [activation(n, form=Form.ELASTICSEARCH, logs=json.loads(d.body)["logs"]) for n, d in enumerate(DOCUMENTS)]
+)
+
+
+@pytest.mark.parametrize("mode", ["full", "shallow"])
+def test_couchbackup_file_is_restored_into_couchdb(
+    source: str, target: str, tmp_path: Path, bring: Restore, mode: str
+) -> None:
+    """Every activation in its winning revision; the design document filtered, the deletion counted, the conflict told."""
+    file = tmp_path / "backup.txt"
+    couchbackup(source, file, "--mode", mode)
+    report = bring(file, target)
+    assert {id: plain(document) for id, document in in_couchdb(target).items()} == EXPECTED
+    assert report.totals.written == len(DOCUMENTS)
+    assert report.totals.adds_up
+    if mode == "full":
+        assert report.deleted == 1
+        assert report.remarks == {"conflicts": 1}
+        assert report.exit_code == 3
+    else:
+        assert report.exit_code == 0
+
+
+def test_couchbackup_file_is_restored_into_elasticsearch(
+    source: str, elasticsearch_server: Server, index_prefix: str, tmp_path: Path, bring: Restore
+) -> None:
+    file = tmp_path / "backup.txt"
+    couchbackup(source, file, "--mode", "shallow")
+    report = bring(file, elasticsearch(elasticsearch_server, index_prefix))
+    assert report.exit_code == 0
+    assert in_elasticsearch(elasticsearch_server, index_prefix) == AS_SOURCES
+
+
+def test_couchbackup_keeps_revisions_when_asked(source: str, target: str, tmp_path: Path, bring: Restore) -> None:
+    """With their `_rev` and history; a second restore finds them present."""
+    file = tmp_path / "backup.txt"
+    couchbackup(source, file, "--mode", "full")
+    report = bring(file, target, keep_revisions=True)
+    assert report.totals.written == len(DOCUMENTS)
+    there, restored = in_couchdb(source), in_couchdb(target)
+    assert {id: document["_rev"] for id, document in restored.items()} == {id: there[id]["_rev"] for id in EXPECTED}
+    assert {id: plain(document) for id, document in restored.items()} == EXPECTED
+    assert bring(file, target, keep_revisions=True, restart=True).totals.present == len(DOCUMENTS)
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 100, 2500])
+def test_resumed_couchbackup_file_is_restored(
+    source: str, target: str, tmp_path: Path, bring: Restore, cut_bytes: int
+) -> None:
+    """Where couchbackup was killed while it wrote a line, and went on: the torn line comes again, whole."""
+    file, log = tmp_path / "backup.txt", tmp_path / "backup.log"
+    couchbackup(source, file, "--mode", "full", "--log", str(log), "--parallelism", "1")
+    done = [line for line in log.read_text().splitlines(keepends=True) if line.startswith(":d ")]
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(done) == len(lines) - 1 > 5
+    kept = log.read_text()
+    for line in done[4:]:
+        kept = kept.replace(line, "")
+    log.write_text(kept)
+    file.write_bytes(b"".join(lines[:5]) + lines[5][:-cut_bytes])
+    with pytest.raises(ArchiveDamaged, match="cut off"):
+        bring(file, target)
+    assert in_couchdb(target).items()
+    url, _, database = couchdb_url(source).rpartition("/")
+    with file.open("ab") as output:
+        program = [*npm_program(*COUCHBACKUP), "--url", url, "--db", database, "--buffer-size", "7"]
+        ended = subprocess.run([*program, "--resume", "--log", str(log)], stdout=output, timeout=120)
+    assert ended.returncode == 0
+    assert b"@cloudant/couchbackup:resume" in file.read_bytes()
+    report = bring(file, target, restart=True)
+    assert report.totals.adds_up
+    assert not report.totals.rejected
+    assert not report.totals.differing
+    assert {id: plain(document) for id, document in in_couchdb(target).items()} == EXPECTED
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+def test_elasticdump_file_is_restored(
+    elasticsearch_server: Server,
+    index_prefix: str,
+    couchdb_database: str,
+    tmp_path: Path,
+    bring: Restore,
+    compress: bool,
+) -> None:
+    """Into another Elasticsearch index, the same sources; into CouchDB, the activations they were made of."""
+    url = elasticsearch_server.url
+    for id, source in AS_SOURCES.items():
+        request("PUT", f"{url}/{index_prefix}from-guest/_doc/{quote(id, safe='')}", source)
+    request("POST", f"{url}/{index_prefix}from-guest/_refresh")
+    file = tmp_path / ("dump.json.gz" if compress else "dump.json")
+    options = ["--fsCompress"] if compress else []
+    run(ELASTICDUMP, f"--input={url}/{index_prefix}from-guest", f"--output={file}", "--type=data", *options)
+    report = bring(file, elasticsearch(elasticsearch_server, f"{index_prefix}to-"))
+    assert report.exit_code == 0
+    assert in_elasticsearch(elasticsearch_server, f"{index_prefix}to-") == AS_SOURCES
+    assert bring(file, couchdb_database).exit_code == 0
+    assert {id: plain(document) for id, document in in_couchdb(couchdb_database).items()} == EXPECTED
