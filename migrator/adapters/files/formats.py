@@ -27,6 +27,7 @@ from migrator.records import Form
 RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 """What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""
 
+_ABSENT = msgspec.Raw(b"")  # never `Raw | None`, which msgspec takes for null only
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
@@ -59,9 +60,9 @@ class _Line(msgspec.Struct, gc=False):
     rev: str = msgspec.field(name="_rev", default="")
     deleted: bool = msgspec.field(name="_deleted", default=False)
     index: str | None = msgspec.field(name="_index", default=None)
-    source: msgspec.Raw | None = msgspec.field(name="_source", default=None)
-    namespace: msgspec.Raw | None = None
-    activation_id: msgspec.Raw | None = msgspec.field(name="activationId", default=None)
+    source: msgspec.Raw = msgspec.field(name="_source", default=_ABSENT)
+    namespace: msgspec.Raw = _ABSENT
+    activation_id: msgspec.Raw = msgspec.field(name="activationId", default=_ABSENT)
 
 
 class _Head(msgspec.Struct):
@@ -69,12 +70,12 @@ class _Head(msgspec.Struct):
 
     id: str | None = msgspec.field(name="_id", default=None)
     source: dict[str, msgspec.Raw] | None = msgspec.field(name="_source", default=None)
-    annotations: msgspec.Raw = msgspec.Raw(b"")
-    path: msgspec.Raw | None = None
-    timestamp: msgspec.Raw | None = msgspec.field(name="@timestamp", default=None)
-    name: msgspec.Raw = msgspec.Raw(b"")
-    version: msgspec.Raw = msgspec.Raw(b"")
-    mode: msgspec.Raw = msgspec.Raw(b"")
+    annotations: msgspec.Raw = _ABSENT
+    path: msgspec.Raw = _ABSENT
+    timestamp: msgspec.Raw = msgspec.field(name="@timestamp", default=_ABSENT)
+    name: msgspec.Raw = _ABSENT
+    version: msgspec.Raw = _ABSENT
+    mode: msgspec.Raw = _ABSENT
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -127,7 +128,7 @@ def _told_by(line: bytes, where: str) -> Shape | None:
         return Shape("elasticdump", Form.ELASTICSEARCH)
     if head.id is not None or bytes(head.annotations).startswith(b"["):
         return Shape("NDJSON", Form.COUCHDB)
-    if head.timestamp is not None or head.path is not None or bytes(head.annotations).startswith(b"{"):
+    if head.timestamp or head.path or bytes(head.annotations).startswith(b"{"):
         return Shape("NDJSON", Form.ELASTICSEARCH)
     return None
 
@@ -145,7 +146,7 @@ def entry_of(text: bytes, form: Form) -> Entry:
         found = _line.decode(text)
     except _UNREADABLE:
         found = _odd(text)
-    if form is Form.ELASTICSEARCH and found.source is not None:
+    if form is Form.ELASTICSEARCH and found.source:
         body = bytes(found.source)
         return Entry(found.id if found.id is not None else _id_in(body), body, found.index or None)
     id = found.id if found.id is not None else _id(found)
@@ -217,7 +218,7 @@ def _odd(text: bytes) -> _Line:
         found.source = msgspec.Raw(canonical.encode(source))
     elif found.id is None:
         found.namespace, found.activation_id = (
-            msgspec.Raw(canonical.encode(value[name])) if isinstance(value.get(name), str) else None
+            msgspec.Raw(canonical.encode(value[name])) if isinstance(value.get(name), str) else _ABSENT
             for name in ("namespace", "activationId")
         )
     return found
@@ -232,10 +233,9 @@ def _id_in(body: bytes) -> str:
 
 def _id(found: _Line) -> str:
     """The id under which OpenWhisk stores an activation that comes without one; empty where it isn't one."""
-    if found.activation_id is None:
+    if not found.activation_id:
         return ""
-    namespace = _string(found.namespace) if found.namespace is not None else None
-    return f"{namespace or ''}/{_string(found.activation_id) or ''}"
+    return f"{_string(found.namespace) or ''}/{_string(found.activation_id) or ''}"
 
 
 def _string(raw: msgspec.Raw) -> str | None:

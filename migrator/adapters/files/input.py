@@ -113,6 +113,8 @@ class FileInput:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise UsageError(f"{self.printed} is no file; pipe it in and read from -")
                 yield file
+        except IsADirectoryError as error:
+            raise UsageError(f"{self.printed} is a folder; name a file in it") from error
         except FileNotFoundError as error:
             raise NotFound(f"{self.printed}: there is no such file") from error
         except OSError as error:

@@ -64,7 +64,7 @@ Restore = Callable[..., Report]
 @pytest.fixture
 def bring(tmp_path: Path) -> Restore:
     def restored(file: Path, target: str, **options: Any) -> Report:
-        return restore(f"file:{file}", target, state=tmp_path / "state", **options)
+        return restore(f"file:{file}", target, state=tmp_path / "state", retry_for_s=2, **options)
 
     return restored
 
