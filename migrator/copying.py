@@ -86,9 +86,9 @@ def copy(
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
     or `locations.Store`s. `wanted` selects; `max_rate` is in documents a second; `keep_revisions` stores documents of
-    CouchDB in a CouchDB with the revisions they had; `state` is the folder that keeps the job. The report says what was read, written, already there and rejected; documents that were rejected or differ are
-    kept with the job and are no exception. Raises `MigratorError`s, all of them resumable by the same call unless
-    their text says otherwise.
+    CouchDB in a CouchDB with the revisions they had; `state` is the folder that keeps the job. The report says what
+    was read, written, already there and rejected; documents that were rejected or differ are kept with the job and are
+    no exception. Raises `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
     """
     source, target = resolved(source, "source", tell), resolved(target, "target", tell)
     if target.location.kind == "archive":

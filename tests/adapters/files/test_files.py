@@ -173,9 +173,8 @@ def test_bytes_are_untouched_and_one_bad_document_stands_alone(tmp_path: Path) -
     batches, damage = read(reader_of(path))
     assert damage is None
     assert [document.body for batch in batches for document in batch.documents] == [odd, body(2)]
-    rejections = [rejection for batch in batches for rejection in batch.rejections]
-    assert [rejection.id for rejection in rejections][0] == activation(1).id
-    assert len(rejections) == 2
+    first, _ = [rejection for batch in batches for rejection in batch.rejections]
+    assert first.id == activation(1).id
 
 
 # -- damage -------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ AS_SOURCES = content(
 def test_couchbackup_file_is_restored_into_couchdb(
     source: str, target: str, tmp_path: Path, bring: Restore, mode: str
 ) -> None:
-    """Every activation in its winning revision; the design document filtered, the deletion counted, the conflict told."""
+    """Every activation in its winning revision; the design filtered, the deletion counted, the conflict told."""
     file = tmp_path / "backup.txt"
     couchbackup(source, file, "--mode", mode)
     report = bring(file, target)
