@@ -133,9 +133,9 @@ class Tour:
         self.say("\n")
         self.command("kill", "-KILL", str(process.pid))
         self.say(
-            f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch; of the last ones the dead copy"
+            f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch. That the last of them did,"
         )
-        self.say("    had not yet noted that they did.")
+        self.say("    the copy could no longer note.")
 
     def _migrator(self, *words: str) -> None:
         self.command("migrator", *words)

@@ -1,7 +1,7 @@
 """How fast is the copy, how much processor time and memory does it take? Beside the bare-hands pump in the same run.
 
 Prints for each pair of runs the documents a second of both and their ratio, own processor seconds and peak memory.
-Rates depend on what else the machine does; the ratios and the processor seconds tell more.
+Rates depend on what else the machine does; the processor seconds, those that the servers took included, hardly do.
 
 usage: python -m tests.benchmarks.copying [--documents 200000] [--pairs 3] [--jobs 4]
 """
@@ -60,6 +60,15 @@ def measure(*words: str) -> tuple[str, float, float]:
     return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
+def taken_s(*running: servers.Server) -> float:
+    """The processor seconds that servers have taken since they were started."""
+    ticks = 0
+    for server in running:
+        fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--documents", type=int, default=200_000)
@@ -81,16 +90,20 @@ def main() -> None:
             )
             ratios, processors, peaks = [], [], []
             for pair in range(chosen.pairs + 1):
+                began_s = taken_s(couchdb, search)
                 printed, pump_processor_s, _ = measure(
                     sys.executable, "-m", "tests.benchmarks.pump", str(couchdb.port), DATABASE, str(search.port)
                 )
+                pump_servers_s = taken_s(couchdb, search) - began_s
                 pumped = json.loads(printed)
                 assert count(search.url) == chosen.documents
                 clear(search.url)
+                began_s = taken_s(couchdb, search)
                 printed, processor_s, peak_mb = measure(
                     *(sys.executable, "-m", "migrator", "copy", source, target, "--jobs", str(chosen.jobs)),
                     *("--state", str(folder / f"state-{pair}"), "--json", "--quiet"),
                 )
+                servers_s = taken_s(couchdb, search) - began_s
                 report = json.loads(printed)
                 assert count(search.url) == chosen.documents == report["totals"]["written"]
                 clear(search.url)
@@ -98,9 +111,11 @@ def main() -> None:
                 rate = chosen.documents / report["duration_s"]
                 per_100k = 100_000 / chosen.documents
                 print(
-                    f"{'warm-up' if pair == 0 else f'pair {pair}'}: pump {pump_rate:,.0f} documents/s "
-                    f"({pump_processor_s * per_100k:.1f} s processor per 100,000), copy {rate:,.0f} documents/s "
-                    f"({processor_s * per_100k:.1f} s, peak {peak_mb:.0f} MB), ratio {rate / pump_rate:.2f}",
+                    f"{'warm-up' if pair == 0 else f'pair {pair}'}: "
+                    f"pump {pump_rate:,.0f} documents/s, copy {rate:,.0f}, ratio {rate / pump_rate:.2f}; "
+                    f"processor seconds for 100,000: pump {pump_processor_s * per_100k:.1f} + servers "
+                    f"{pump_servers_s * per_100k:.1f}, copy {processor_s * per_100k:.1f} + servers "
+                    f"{servers_s * per_100k:.1f}; peak {peak_mb:.0f} MB",
                     flush=True,
                 )
                 if pair:
