@@ -122,10 +122,7 @@ def backup(
             clock=clock,
             begin=begin,
         )
-        if dry_run:
-            return BackupReport(report=report, backup=None)
-        with closing(open_place(target.location.path)) as place:
-            return BackupReport(report=report, backup=read_catalog(place).find(writer.backup, place.printed))
+        return BackupReport(report=report, backup=writer.manifest)
 
 
 def _catalog_or_none(archive: Store) -> Catalog | None:

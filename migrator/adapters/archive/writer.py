@@ -95,6 +95,7 @@ class ArchiveWriter:
         self._number = 0  # of the newest part
         self._lanes: list[_Lane] = []
         self._mine = threading.local()
+        self.manifest: Manifest | None = None  # of the backup, once it exists
 
     def continue_from(self, parent: str | None) -> None:
         """Make the backup that `prepare` will begin an incremental one on `parent`, or a full one."""
@@ -201,6 +202,7 @@ class ArchiveWriter:
         self._place.write(manifest.folder + SUMS, make_sums(manifest, hashlib.sha256(data).hexdigest()))
         self._place.write(manifest.folder + MANIFEST, data)
         self._place.delete(manifest.folder + UNFINISHED)
+        self.manifest = manifest
 
     def _manifest(self, completion: Completion) -> Manifest:
         head = self._head()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,11 +88,11 @@ def test_a_bucket_is_backed_up_into_and_restored_from(s3: S3Server, bucket: str,
     assert set(s3.keys(bucket)) == listed | others
 
 
-def _killed_when(command: list[str], reached: object, environment: dict[str, str]) -> bool:
+def _killed_when(command: list[str], reached: Callable[[], bool], environment: dict[str, str]) -> bool:
     """Start a command, kill it as soon as `reached()` says so; False where it ended by itself before that."""
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while process.poll() is None:
-            if reached():  # type: ignore[operator]  # a function
+            if reached():
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 return True
@@ -154,6 +154,15 @@ def test_a_restore_killed_in_the_middle_goes_on(s3: S3Server, bucket: str, tmp_p
     found = read_archive(folder)
     assert len(found) == 8_000
     assert {each.id: each.body for each in found} == {id: entry.body for id, entry in source.entries.items()}
+
+
+def test_an_upload_that_was_never_completed_is_no_piece(s3: S3Server, bucket: str) -> None:
+    """What a killed process leaves of an upload can't be seen: the bucket's lifecycle rules remove it."""
+    s3.request("POST", f"/{bucket}/{PART}?uploads")
+    assert s3.uploads(bucket) == [PART]
+    place = Bucket(f"s3://{bucket}")
+    assert list(place.names("")) == []
+    assert place.size(PART) is None
 
 
 # -- what goes wrong ------------------------------------------------------------------------------------------------
@@ -241,6 +250,12 @@ def test_the_other_clouds_open_by_their_variables(scheme: str, monkeypatch: pyte
         one_line(caught.value)
         assert server.requests
         assert all("bucket" in path for path in server.paths)
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError, match=r"pip install 'openwhisk-activation-migrator\[s3\]'"):
+        Bucket("s3://bucket")
 
 
 def test_a_wrong_environment_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from migrator.adapters.archive import encrypted
+from migrator.adapters.archive.buckets import Bucket
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.encrypted import Encrypted, open_contents
 from migrator.adapters.archive.keys import read_recipients
@@ -28,6 +29,7 @@ from migrator.backups import backup, restore
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
 from tests.conformance.places import PlaceConformance
 from tests.documents import activation
+from tests.s3 import S3Server
 
 
 class Key(NamedTuple):
@@ -167,6 +169,24 @@ class TestEncryptedFolder(PlaceConformance):
         place.discard(spool)
 
 
+class TestEncryptedBucket(PlaceConformance):
+    suffix = ".age"
+
+    @pytest.fixture
+    def place(self, s3: S3Server, bucket: str, key: Key) -> Iterator[Place]:
+        self.s3, self.bucket, self.key = s3, bucket, key
+        place = Encrypted(Bucket(f"s3://{bucket}"), recipients=[key.recipient], identity_file=str(key.file))
+        yield place
+        place.close()
+
+    def raw(self, name: str) -> bytes | None:
+        return self.s3.get(self.bucket, name)
+
+    def content(self, name: str) -> bytes | None:
+        lies = self.raw(name)
+        return None if lies is None else pyrage.decrypt(lies, [self.key.identity])
+
+
 # -- whole backups --------------------------------------------------------------------------------------------------
 
 
@@ -214,9 +234,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     _stores.clear()
 
 
-def refusal(kind: type[MigratorError], match: str, call: object) -> str:
+def refusal(kind: type[MigratorError], match: str, call: Callable[[], object]) -> str:
     with pytest.raises(kind, match=match) as caught:
-        call()  # type: ignore[operator]  # a function
+        call()
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     assert "AGE-SECRET-KEY-1" not in text.replace("(AGE-SECRET-KEY-1…)", "")
@@ -367,6 +387,12 @@ def test_a_file_without_a_secret_key_is_a_usage_error(
         file.write_bytes(text)
     said = refusal(UsageError, match, lambda: world.restore(Key("", file, key.identity)))
     assert "CANARY" not in said
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyrage", None)
+    with pytest.raises(UsageError, match=r"pip install 'openwhisk-activation-migrator\[age\]'"):
+        Encrypted(Folder("/nowhere"), recipients=["age1x"])
 
 
 def test_recipients_are_read_from_a_file(tmp_path: Path) -> None:
