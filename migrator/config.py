@@ -193,7 +193,8 @@ def _keys(dotted: str) -> tuple[str, ...]:
 
 
 def _holds_secret(settings: StoreSettings) -> bool:
-    return bool(settings.password or settings.api_key or settings.token or "@" in settings.location.reveal())
+    login = settings.location.reveal().partition("://")[2].rpartition("@")[0]
+    return bool(settings.password or settings.api_key or settings.token or ":" in login)
 
 
 # -- defaults ---------------------------------------------------------------------------------------------------

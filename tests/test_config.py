@@ -133,6 +133,14 @@ def test_a_secret_in_a_file_that_others_can_read_is_warned_of(write: Write, key:
     assert load(path, {}).warnings == ()
 
 
+@pytest.mark.parametrize(("login", "holds"), [("", False), ("admin@", False), (f"admin:{CANARY}@", True)])
+def test_a_location_holds_a_secret_only_with_a_password(write: Write, login: str, holds: bool) -> None:
+    """A user alone is none."""
+    path = write(f"[stores.prod]\nlocation = 'couchdb://{login}h:5984/d'")
+    path.chmod(0o644)
+    assert bool(load(path, {}).warnings) is holds
+
+
 def test_the_configuration_never_shows_a_secret(write: Write) -> None:
     """Not even in the representation of what was read."""
     path = write(

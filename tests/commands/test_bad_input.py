@@ -36,8 +36,8 @@ def refuse(*words: str, state: Path, code: int, said: str, environ: dict[str, st
     """Run a copy that must end with a code and one line, and without a job folder."""
     environ = {"MIGRATOR_CONFIG": os.devnull, **(environ or {})}
     ended = run("copy", *words, "--state", str(state), environ=environ)
-    (line,) = ended.stderr.splitlines()
-    assert (ended.exit_code, ended.stdout) == (code, ""), line
+    line, *more = ended.stderr.splitlines()
+    assert (ended.exit_code, ended.stdout, more) == (code, "", []), line
     assert line.startswith("migrator: ")
     assert said in line
     assert CANARY not in line
