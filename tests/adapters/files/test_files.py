@@ -177,6 +177,15 @@ def test_bytes_are_untouched_and_one_bad_document_stands_alone(tmp_path: Path) -
     assert first.id == activation(1).id
 
 
+def test_sources_of_hits_are_untouched(tmp_path: Path) -> None:
+    """The order of fields, white space and every digit, whatever stands around them."""
+    source = activation(0, form=Form.ELASTICSEARCH).body.replace(b'"duration":', b'"z": 1e22, "a":-0.0,"duration" : ')
+    path = tmp_path / "dump.json"
+    path.write_bytes(b'{"_index":"x","_type":"_doc","_id":"guest/1","_score":1,"_source": %s,"sort":[1]}\n' % source)
+    ((document,),) = [batch.documents for batch in read(reader_of(path))[0]]
+    assert (document.id, document.index, document.body) == ("guest/1", "x", source)
+
+
 # -- damage -------------------------------------------------------------------------------------------------------
 
 

@@ -214,7 +214,10 @@ def test_resumed_couchbackup_file_is_restored(
         kept = kept.replace(line, "")
     log.write_text(kept)
     file.write_bytes(b"".join(lines[:5]) + lines[5][:-cut_bytes])
-    with pytest.raises(ArchiveDamaged, match="cut off"):
+    if cut_bytes > 1:  # the line end alone may be missing
+        with pytest.raises(ArchiveDamaged, match="cut off"):
+            bring(file, target)
+    else:
         bring(file, target)
     assert in_couchdb(target).items()
     couchbackup(source, "--resume", "--log", str(log), append_to=file)
