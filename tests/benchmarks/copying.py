@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -53,11 +54,17 @@ def measure(*words: str) -> tuple[str, float, float]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
+        status, usage = wait_for(process)
     if status:
         raise SystemExit(f"{words[2]} ended with status {status}")
     return printed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+def wait_for(process: subprocess.Popen[Any]) -> tuple[int, resource.struct_rusage]:
+    """The exit code of a process, and what it and those that it waited for took."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
 
 
 def taken_s(*running: servers.Server) -> float:

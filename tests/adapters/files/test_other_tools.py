@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -23,6 +17,7 @@ from migrator.demo.servers import Server, npm_program
 from migrator.errors import ArchiveDamaged
 from migrator.records import Document, Form
 from migrator.report import Report
+from tests.completing import completed
 from tests.documents import activation
 from tests.servers import couchdb_url, request
 
@@ -39,59 +34,9 @@ def run(program: tuple[str, str, str], *arguments: str, append_to: Path | None =
     assert ended.returncode == 0, ended.stderr
 
 
-class _TellingPending(BaseHTTPRequestHandler):
-    """Passes requests on to PouchDB's server, and answers in its place where it leaves couchbackup waiting for ever.
-
-    Its `_changes` lack the `pending` that couchbackup watches, and a `_bulk_get` of nothing is never answered.
-    """
-
-    upstream: ClassVar[str]
-
-    def _pass_on(self) -> None:
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
-        if data and self.headers.get("Content-Encoding") == "gzip":
-            data = gzip.decompress(data)
-        headers = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(self.upstream + self.path, data, headers, method=self.command)
-        status, body = 200, b""
-        try:
-            if data and json.loads(data).get("docs") == []:
-                body = b'{"results":[]}'
-            else:
-                with urllib.request.urlopen(asked, timeout=60) as answer:
-                    body = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                status, body = error.code, error.read()
-        if "/_changes" in self.path:
-            body = json.dumps({"pending": 0, **json.loads(body)}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_POST = do_HEAD = _pass_on
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-@contextmanager
-def telling_pending(url: str) -> Iterator[str]:
-    handler = type("_Handler", (_TellingPending,), {"upstream": url})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
-
-
 def couchbackup(location: str, *arguments: str, append_to: Path) -> None:
     url, _, database = couchdb_url(location).rpartition("/")
-    with telling_pending(url) as asked:
+    with completed(url) as asked:
         options = ["--url", asked, "--db", database, "--buffer-size", "7", "--quiet"]
         run(COUCHBACKUP, *options, *arguments, append_to=append_to)
 
