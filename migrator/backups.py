@@ -151,19 +151,16 @@ def _parent(
     """
     if mode == "full":
         return None
+    if catalog is not None and not encrypted:
+        _refuse_open(catalog, source)
     reason = "there is no backup of this source in the archive"
     if not catches_up:
         reason = f"what is new in {source.location} can't be told"
     elif catalog is not None:
         for each in sorted(catalog.backups, key=lambda each: each.ended_ms, reverse=True):
             other = _other(each, source, form, selection)
-            if other is None and each.encryption and not encrypted:
-                raise UsageError(
-                    f"backup {each.backup} of this source is encrypted; give --encrypt-to again, "
-                    "or --mode full to begin a chain that isn't"
-                )
-            if other is None and encrypted and not each.encryption:
-                other = "isn't encrypted"
+            if other is None and encrypted != bool(each.encryption):
+                other = "isn't encrypted" if encrypted else "is encrypted"
             if other is None:
                 try:
                     catalog.chain(each, source.location)
@@ -177,6 +174,22 @@ def _parent(
     if catalog is not None and catalog.backups:
         tell(f"a full backup is made: {reason}")
     return None
+
+
+def _refuse_open(catalog: Catalog, source: Description) -> None:
+    """Raise where the newest backup of a store is encrypted, whatever its selection."""
+    same = [
+        each
+        for each in catalog.backups
+        if each.source.location == source.location
+        or (source.identity is not None and each.source.identity == source.identity)
+    ]
+    newest = max(same, key=lambda each: each.ended_ms, default=None)
+    if newest is not None and newest.encryption:
+        raise UsageError(
+            f"backup {newest.backup} of this source is encrypted; give --encrypt-to again, "
+            "or --mode full to begin a chain that isn't"
+        )
 
 
 def _other(backup: Manifest, source: Description, form: Form, selection: Selection) -> str | None:

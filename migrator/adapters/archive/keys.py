@@ -23,8 +23,8 @@ def read_recipient(text: str) -> Recipient:
     try:
         return Recipient.from_str(text)
     except RecipientError:
-        shown = f"{text} " if text.startswith("age1") else ""  # anything else may be a secret key
-        raise UsageError(f"--encrypt-to: {shown}is no public key of age; they begin with age1") from None
+        shown = text if text.startswith("age1") else "that"  # anything else may be a secret key
+        raise UsageError(f"--encrypt-to: {shown} is no public key of age; they begin with age1") from None
 
 
 def read_recipients(path: Path) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import Folder, Place
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.backups import backup, restore
+from migrator.copying import Wanted
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
 from tests.conformance.places import PlaceConformance
 from tests.documents import activation
@@ -330,10 +331,20 @@ def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> Non
     world.put(2)
     for mode in ("auto", "incremental"):
         refusal(UsageError, "is encrypted; give --encrypt-to again", lambda mode=mode: world.backup(mode=mode))
+    refusal(UsageError, "is encrypted", lambda: world.backup(wanted=Wanted(namespaces=("guest",))))
     assert len(read_catalog(Folder(str(world.folder / "archive"))).backups) == 1
     assert world.backup(mode="full").encryption is None
     world.put(3)
     assert world.backup().mode == "incremental"
+
+
+def test_a_forgotten_option_is_noticed_where_every_backup_is_a_full_one(world: World, key: Key) -> None:
+    """What is new in an archive can't be told; a second backup of one is as closed as the first."""
+    world.put(1)
+    world.backup()
+    sealed, state = f"archive:{world.folder / 'sealed'}", world.folder / "state"
+    backup(world.archive, sealed, encrypt_to=[key.recipient], state=state)
+    refusal(UsageError, "is encrypted; give --encrypt-to again", lambda: backup(world.archive, sealed, state=state))
 
 
 def test_a_backup_that_was_interrupted_goes_on_for_the_same_recipients_only(
