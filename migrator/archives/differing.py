@@ -153,6 +153,8 @@ class _Run:
     def documents(self, reader: ArchiveReader) -> Iterator[Document]:
         for slice in reader.plan(self._selection, slice_documents=1).slices:
             for batch in reader.read(slice, None, self._selection):
+                for each in batch.rejections:  # they are in the archive all the same
+                    yield Document(each.id, self._form, each.body, each.namespace, "", 0)
                 for document in batch.documents:
                     found = forms.convert(document, self._form)
                     # What has no counterpart in the other form differs as it is.

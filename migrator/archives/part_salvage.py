@@ -122,7 +122,7 @@ def _without_notes(
     where = ", ".join(place_in(None, gap.offset, gap.size_bytes).rstrip(": ") for gap in gaps) or f"byte {size_bytes:,}"
     if note is not None:
         lost = note.documents - sum(each.note.documents for each in saved)
-        what = f"the index is lost, and the frames that stood at {where}"
+        what = f"the index is lost, and with it what stood at {where}"
         return [_of_part(piece, note, lost, what)] if lost else []
     if not gaps:
         what = "the index is lost, and nothing tells whether more stood behind"

@@ -7,13 +7,12 @@ module asks it, and deletes in an order in which every instant leaves whole chai
 from __future__ import annotations
 
 import time
-from calendar import timegm
 from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
 from migrator.adapters.archive.catalog import delete_backup
-from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.manifest import Manifest, id_ms
 from migrator.adapters.archive.places import Place
 from migrator.archives.retention import Candidate, Retention, Verdict, choose
 from migrator.archives.stock import Stock, opened, read_stock
@@ -93,7 +92,7 @@ def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_m
         for each in stock.backups
         if each.state in ("unfinished", "remains")
         and begun_before_ms is not None
-        and began_ms(each.backup) < begun_before_ms
+        and id_ms(each.backup) < begun_before_ms
     }
     continued = {each.parent for each in stock.backups if each.state == "unfinished" and each.backup not in gone}
     candidates = [
@@ -126,11 +125,6 @@ def line_of(manifest: Manifest) -> str:
     selection = manifest.selection
     parts = [manifest.source.location, sorted(selection.namespaces), sorted(selection.names)]
     return msgspec.json.encode([*parts, selection.since_ms is not None, selection.until_ms is not None]).decode()
-
-
-def began_ms(backup: str) -> int:
-    """When a backup was begun, from its id."""
-    return timegm(time.strptime(backup.partition("-")[0], "%Y%m%dT%H%M%SZ")) * 1000
 
 
 def _delete(place: Place, stock: Stock, dropped: Collection[str], tell: Tell) -> None:

@@ -18,21 +18,23 @@ from migrator.adapters.archive.encrypted import AGE
 from migrator.adapters.archive.manifest import (
     BACKUPS,
     MANIFEST,
+    SUMS,
     UNFINISHED,
     Manifest,
     PartNote,
     folder_of,
+    id_ms,
     is_backup_id,
     is_part_name,
     read_manifest,
 )
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Completion, Description, Token
-from migrator.archives.checking import archive_of
 from migrator.archives.findings import Missing
+from migrator.archives.inventory import archive_of, sums_of
 from migrator.archives.part_check import document_of
 from migrator.archives.part_salvage import save_part
-from migrator.archives.pruning import began_ms, line_of
+from migrator.archives.pruning import line_of
 from migrator.archives.scanning import WholeFrame, scan
 from migrator.archives.stock import opened, opened_contents
 from migrator.copying import resolved
@@ -148,7 +150,10 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
         manifest = None
         archive = archive_of(place, backup)
         if archive is not None:
-            manifest = read_manifest(place.read(folder_of(backup) + MANIFEST), "", archive=archive, backup=backup)
+            data = place.read(folder_of(backup) + MANIFEST)
+            manifest = read_manifest(data, "", archive=archive, backup=backup)
+            if SUMS not in sizes or place.read(folder_of(backup) + SUMS) != sums_of(manifest, data):
+                notes.append(f"backup {backup}: nothing proves what its manifest says; its times may be wrong")
         parts = {name: size for name, size in sizes.items() if is_part_name(name)}
         remains.append(_Remains(backup=backup, manifest=manifest, parts=parts))
     return remains, notes
@@ -175,7 +180,7 @@ class _Salvage:
             notes.append(f"backup {remains.backup}: its manifest and every document of it are lost")
             return None
         parent, like = self._parent(remains, form, all, notes)
-        began = began_ms(remains.backup)
+        began = id_ms(remains.backup)
         # A saved backup has the times of the one that it was.
         moments = iter([began / 1000, (manifest.ended_ms if manifest is not None else began) / 1000])
         writer = open_writer(self._target, clock=lambda: next(moments))
@@ -249,6 +254,7 @@ class _Salvage:
             children = [each.manifest for each in all if each.manifest and each.manifest.parent == remains.backup]
             older = [self._saved[each] for each in self._saved if self._saved[each].form is form]
             if not children and not older:
+                notes.append(f"backup {remains.backup}: its manifest is lost; it was saved as a full one")
                 return None, None
             like = children[0] if children else older[-1]
         before = [saved for saved in self._saved.values() if saved.form is form and line_of(saved) == line_of(like)]

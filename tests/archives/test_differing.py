@@ -34,7 +34,7 @@ def documents(state: dict[int, int]) -> list[Document]:
     return found
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(STATES, STATES, st.booleans())
 def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int, int], chained: bool) -> None:
     """Two full backups, and two of a chain, in which nothing can be gone."""

@@ -91,6 +91,7 @@ class PlaceConformance:
         place.write("other", b"y")
         place.delete(HEAD)
         place.delete(HEAD)
+        place.delete("backups/20261124T021500Z-ffffff/manifest.json")
         assert (self.raw(HEAD), place.size(HEAD)) == (None, None)
         assert list(place.names("")) == [("other", 1)]
 

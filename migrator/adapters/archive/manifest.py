@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from calendar import timegm
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ SUMS = "SHA256SUMS"
 UNFINISHED = "unfinished.json"  # stands in a backup's folder until its manifest does
 BACKUPS = "backups/"
 
-_BACKUP_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_BACKUP_ID = re.compile(
+    r"([12]\d{3})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3])([0-5]\d)([0-5]\d)Z-[0-9a-f]{6}", re.ASCII
+)
 _PART_NAME = re.compile(r"part-\d{6}\.ndjson\.zst(\.age)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -119,6 +122,14 @@ def new_backup_id(now_s: float) -> str:
 
 def is_backup_id(text: str) -> bool:
     return _BACKUP_ID.fullmatch(text) is not None
+
+
+def id_ms(backup: str) -> int:
+    """The time in a backup's id: when it began, in epoch milliseconds."""
+    found = _BACKUP_ID.fullmatch(backup)
+    if found is None:
+        raise ValueError(f"{backup!r} is no backup's id")
+    return timegm((*map(int, found.groups()), 0, 0, 0)) * 1000
 
 
 def part_name(number: int, encryption: str | None) -> str:

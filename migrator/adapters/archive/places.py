@@ -156,10 +156,14 @@ class Folder:
             path = self._path / name
             path.unlink(missing_ok=True)
             for folder in path.parents:  # a bucket has no empty folders either
-                if folder == self._path or any(folder.iterdir()):
-                    durable.sync_folder(folder)
+                if folder == self._path:
                     break
-                folder.rmdir()
+                if folder.exists():
+                    if any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+            if folder.exists():
+                durable.sync_folder(folder)
 
     def sweep(self, prefix: str) -> None:
         for each in (self._path / prefix).rglob(".*.partial"):
