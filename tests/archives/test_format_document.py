@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -113,6 +114,20 @@ def test_the_recipe_for_elasticsearch(tmp_path: Path, elasticsearch_server: Serv
     assert told.split() == ["false"] * 3
     request("POST", f"{elasticsearch_server.url}/{index_prefix}guest/_refresh")
     assert request("GET", f"{elasticsearch_server.url}/{index_prefix}guest/_count")["count"] == 2_500
+
+
+@pytest.mark.parametrize("with_type", [False, True])
+def test_the_recipe_makes_what_bulk_takes(tmp_path: Path, with_type: bool) -> None:
+    """An action and the document as it is, of each line."""
+    document = activation(1, form=Form.ELASTICSEARCH, logs=['"_source":{"a"}', 1e22])
+    add_backup(tmp_path, Form.ELASTICSEARCH, [[msgspec.structs.replace(document, index="openwhisk-guest")]])
+    scripts = [block for block in BLOCKS if block.startswith("s/^") and ('"_type":"_doc","_id"' in block) == with_type]
+    (tmp_path / "bulk.sed").write_text(scripts[0])
+    told = shell(tmp_path, "zstdcat backups/*/part-*.zst | sed -E -f bulk.sed")
+    action, body = told.splitlines()
+    kind = {"_type": "_doc"} if with_type else {}
+    assert json.loads(action) == {"index": {"_index": "openwhisk-guest", **kind, "_id": document.id}}
+    assert body.encode() == document.body
 
 
 def test_the_recipe_for_couchdb(tmp_path: Path, couchdb_database: str) -> None:

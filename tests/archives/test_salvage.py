@@ -177,6 +177,15 @@ def test_what_is_written_about_documents_can_be_lost(patient: Patient, lost: str
     assert documents_of(patient.out) == patient.whole
 
 
+def test_a_manifest_that_nothing_proves_is_used_and_told(patient: Patient) -> None:
+    """A flipped bit in a time of it would be believed otherwise."""
+    path = patient.folder / patient.made[0].folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"ended_ms": 18', b'"ended_ms": 19'))
+    report = patient.save()
+    assert report.missing == ()
+    assert any(patient.made[0].backup in note and "nothing proves" in note for note in report.notes)
+
+
 def test_states_and_times_stay(patient: Patient) -> None:
     """Backups keep their chain and their times, so that an earlier state can be restored."""
     patient.damage(flipped(patient.data, 400))
