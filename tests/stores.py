@@ -46,6 +46,7 @@ def fill_couchdb(server: Server, database: str, found: Sequence[Document], *, de
 def fill_elasticsearch(server: Server, pattern: str, found: Iterable[Document], *, as_they_are: bool = False) -> None:
     """Store documents as OpenWhisk does, or `as_they_are` in CouchDB form, as other tools do; visible at once."""
     lines: list[bytes] = []
+    typed = {"_type": "_doc"} if server.version.startswith("6.") else {}
     for document in found:
         stored = document if as_they_are else forms.convert(document, Form.ELASTICSEARCH)
         assert isinstance(stored, Document)
@@ -53,7 +54,7 @@ def fill_elasticsearch(server: Server, pattern: str, found: Iterable[Document], 
         fields.pop("_id", None)
         index = pattern.replace("%s", document.namespace.lower())
         lines += [
-            msgspec.json.encode({"index": {"_index": index, "_type": "_doc", "_id": document.id}}),
+            msgspec.json.encode({"index": {"_index": index, "_id": document.id, **typed}}),
             msgspec.json.encode(fields),
         ]
     if lines:

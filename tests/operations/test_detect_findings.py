@@ -90,7 +90,9 @@ def test_documents_in_the_form_of_couchdb_are_counted(
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}other", written)
     told = detect(here)
     assert told["probes"][0]["activations"] == 12
-    assert kinds(told)["couchdb-form"]["text"].startswith("about 7 documents stand in Elasticsearch in CouchDB's form")
+    assert kinds(told)["couchdb-form"]["text"].startswith(
+        "documents stand in Elasticsearch in CouchDB's form (about 7)"
+    )
 
 
 def test_what_openwhisk_wrote_is_no_finding(elasticsearch_server: Server, index_prefix: str, here: str) -> None:
@@ -223,6 +225,30 @@ def test_no_second_copy(elasticsearch_server: Server, index_prefix: str, here: s
     put_settings(elasticsearch_server, f"{index_prefix}guest", {"index.number_of_replicas": 0})
     finding = kinds(detect(here))["no-replica"]
     assert finding["commands"] == [f'PUT /{index_prefix}*/_settings {{"index.number_of_replicas": 1}}']
+
+
+def test_every_version_is_looked_into(search_server: Server, index_prefix: str) -> None:
+    """Numbers, times, namespaces, the form, the mapping, and what find finds are those of 6.7."""
+    found = documents(samples.everyday(60, namespaces=("guest", "other")))
+    fill_elasticsearch(search_server, f"{index_prefix}%s", found)
+    raw = activation(1, "raw", name="2024-01-01", annotations=[{"key": "path", "value": "raw/x"}])
+    fill_elasticsearch(search_server, f"{index_prefix}%s", [raw], as_they_are=True)
+    where = elasticsearch_location(search_server, f"{index_prefix}%s")
+    told = detect(where)
+    (probe,) = told["probes"]
+    counts = {name: sum(document.namespace == name for document in found) for name in ("guest", "other")}
+    assert probe["namespaces"] == {**counts, "raw": 1}
+    assert (probe["first_ms"], probe["last_ms"]) == (raw.start_ms, found[-1].start_ms)
+    assert {"couchdb-form", "field-is-date", "no-replica"} <= kinds(told).keys()
+    assert not kinds(told).keys() & {"mapping", "not-looked-at"}
+    assert kinds(told)["couchdb-form"]["text"].startswith("documents stand in Elasticsearch in CouchDB's form (1)")
+    words = ["find", found[5].id.partition("/")[2], "--in", where, "--json"]
+    result = CliRunner().invoke(migrator, words, env={"MIGRATOR_CONFIG": os.devnull})
+    assert json.loads(result.stdout)["id"] == found[5].id
+    words = ["find", "--since", "2026-01-01", "--limit", "5", "--in", where, "--json"]
+    result = CliRunner().invoke(migrator, words, env={"MIGRATOR_CONFIG": os.devnull})
+    newest = [json.loads(line)["id"] for line in result.stdout.splitlines()]
+    assert newest == [document.id for document in reversed(found[-5:])]
 
 
 def test_no_index_is_an_empty_store(here: str) -> None:

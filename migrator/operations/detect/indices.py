@@ -230,9 +230,9 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
     yield Finding(
         kind="couchdb-form",
         level="problem",
-        text=f"{'' if documents == seen else 'about '}{foreign * documents // seen:,} documents stand in Elasticsearch "
-        "in CouchDB's form: another tool copied them there as they were. OpenWhisk reads them without annotations and "
-        "result, and doesn't list them by name",
+        text="documents stand in Elasticsearch in CouchDB's form "
+        f"({'' if documents == seen else 'about '}{foreign * documents // seen:,}): another tool copied them there as "
+        "they were. OpenWhisk reads them without annotations and result, and doesn't list them by name",
         advice=advice,
         commands=commands,
     )
