@@ -147,6 +147,14 @@ class Reader(Protocol):
         """
         ...
 
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        """Yield what the store holds now under these ids; what isn't there is left out.
+
+        As `read` in all else, with a position that says how many of the ids are done. A document that stands in
+        several places (indices) is given once for each.
+        """
+        ...
+
     def count(self, selection: Selection) -> int | None:
         """How many documents there are, for the progress shown; None where that can't be told cheaply."""
         ...

@@ -141,6 +141,18 @@ class MemoryReader:
                     size_bytes += len(body)
             yield page.batch(chosen[-1][0], size_bytes=size_bytes)
 
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        done = 0 if after is None else msgspec.convert(after, int)
+        for at in range(done, len(ids), self._page_documents):
+            chosen = ids[at : at + self._page_documents]
+            page, size_bytes = Page(self.form, selection), 0
+            for id in chosen:
+                body = self._store.get(id)
+                if body is not None:
+                    page.take(id, body)
+                    size_bytes += len(body)
+            yield page.batch(at + len(chosen), size_bytes=size_bytes)
+
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  as above
         now = self._store.sequence
         changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)

@@ -106,10 +106,16 @@ class RetryingReader:
         return _persist(self._policy, lambda: self._inner.plan(selection, slice_documents=slice_documents))
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        return self._go_on(after, lambda position: self._inner.read(slice, position, selection))
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        return self._go_on(after, lambda position: self._inner.fetch(ids, position, selection))
+
+    def _go_on(self, after: Token, batches: Callable[[Token], Iterator[Batch]]) -> Iterator[Batch]:
         patience, position = _Patience(self._policy), after
         while True:
             try:
-                for batch in self._inner.read(slice, position, selection):
+                for batch in batches(position):
                     patience.success()
                     yield batch
                     position = batch.position

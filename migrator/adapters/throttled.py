@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 from migrator.records import Form, Selection
@@ -43,7 +43,13 @@ class ThrottledReader:
             self._sleep(wait_s)
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        for batch in self._inner.read(slice, after, selection):
+        return self._held_back(self._inner.read(slice, after, selection))
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        return self._held_back(self._inner.fetch(ids, after, selection))
+
+    def _held_back(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
             self._hold_back(len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values()))
             yield batch
 

@@ -203,6 +203,22 @@ def test_document_that_cannot_be_decoded_stands_alone(place: Place, bad: bytes) 
     (rejection,) = [rejection for batch in batches for rejection in batch.rejections]
     assert (rejection.id, rejection.body, rejection.namespace) == (victim.id, body, "guest")
     assert ids(documents_of(batches).values()) == ids(documents)
+    fetched = list(reader.fetch([*ids(documents[:40]), victim.id, *ids(documents[40:])], None, ALL))
+    assert [rejection for batch in fetched for rejection in batch.rejections] == [rejection]
+    assert ids(documents_of(fetched).values()) == ids(documents)
+
+
+def test_fetch_looks_into_every_index_of_the_pattern(place: Place) -> None:
+    """A document is found where OpenWhisk wouldn't have put it, and given for each index that holds it."""
+    documents = some(3)
+    place.raw.put_all(documents[:2])
+    place.raw.put_all(documents[1:], index=place.raw.index("elsewhere"))
+    (batch,) = place.reader().fetch([document.id for document in some(4)], None, ALL)
+    places = sorted((document.id, document.index or "") for document in batch.documents)
+    guest, elsewhere = place.raw.index("guest"), place.raw.index("elsewhere")
+    expected = [(0, guest), (1, guest), (1, elsewhere), (2, elsewhere)]
+    assert places == sorted((documents[at].id, index) for at, index in expected)
+    assert batch.position == 4
 
 
 def test_stored_document_that_cannot_be_decoded_differs(place: Place) -> None:

@@ -250,6 +250,56 @@ class ReaderConformance:
         assert {d.namespace for batch in batches for d in batch.documents} == {"guest"}
         assert len(self.ids(batches)) == (3 if self.rounds_are_exact else 4)
 
+    # -- by id --------------------------------------------------------------------------------------------------
+
+    def fetch(self, reader: Reader, ids: Sequence[str], selection: Selection = ALL) -> list[Batch]:
+        return list(reader.fetch(ids, None, selection))
+
+    def test_fetch_gives_what_is_there(self, reader: Reader) -> None:
+        """Of 300 ids those that exist are given with the bytes that reading gives; deleted and unknown ones are not."""
+        documents = self.some(250)
+        self.put(documents)
+        self.delete(documents[3])
+        read = {document.id: document.body for batch in self.read_all(reader) for document in batch.documents}
+        unknown = [f"guest/{activation_id(number)}" for number in range(9000, 9050)]
+        batches = self.fetch(reader, [*(document.id for document in documents), *unknown])
+        assert {document.id: document.body for batch in batches for document in batch.documents} == read
+        assert len(self.ids(batches)) == len(read) == 249
+
+    def test_fetch_sees_what_was_just_stored(self, reader: Reader) -> None:
+        """A document that was stored or changed this moment is given as it is now."""
+        if not reader.abilities.catches_up:
+            pytest.skip("this store doesn't change while it is read")
+        self.put(self.some(3))
+        self.read_all(reader)
+        (changed,) = self.some(1, logs=["changed"])
+        self.put([changed, *self.some(1, first=50)])
+        batches = self.fetch(reader, [changed.id, self.some(1, first=50)[0].id])
+        logs = {document.id: json.loads(document.body)["logs"] for batch in batches for document in batch.documents}
+        assert len(logs) == 2
+        assert logs[changed.id] == ["changed"]
+
+    def test_fetch_goes_on_from_every_position(self, reader: Reader) -> None:
+        """A position says how many of the ids are done."""
+        documents = self.some(230)
+        self.put(documents)
+        ids = [document.id for document in documents]
+        batches = self.fetch(reader, ids)
+        assert batches[-1].position == len(ids)
+        for number, batch in enumerate(batches):
+            rest = list(reader.fetch(ids, batch.position, ALL))
+            assert sorted(self.ids(rest)) == sorted(self.ids(batches[number + 1 :]))
+
+    def test_fetch_keeps_to_the_selection(self, reader: Reader) -> None:
+        """What isn't selected isn't given; what can't be understood is a rejection."""
+        documents = [*self.some(3), *self.some(3, "other", first=10)]
+        self.put(documents)
+        id = f"guest/{activation_id(77)}"
+        self.put_raw(id, b'{"activationId":"%s","namespace":"guest","start":1}' % activation_id(77).encode())
+        batches = self.fetch(reader, [*(d.id for d in documents), id], Selection(namespaces=("guest",)))
+        assert sorted(self.ids(batches)) == sorted(document.id for document in documents[:3])
+        assert [rejection.id for batch in batches for rejection in batch.rejections] == [id]
+
     # -- the store itself ---------------------------------------------------------------------------------------
 
     def test_count_is_the_number_of_documents_or_none(self, reader: Reader) -> None:

@@ -16,13 +16,13 @@ from itertools import accumulate
 import msgspec
 
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
-from migrator.adapters.archive.format import Frame, read_line
+from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.newest import Newest, as_numbers
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
-from migrator.adapters.pages import Page
+from migrator.adapters.pages import Page, PageSize
 from migrator.errors import ArchiveDamaged
 from migrator.records import Form, Selection
 
@@ -169,6 +169,43 @@ class ArchiveReader:
             count += 1
             size_bytes += frame.raw_bytes
         return count
+
+    # -- by id --------------------------------------------------------------------------------------------------
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        done = 0 if after is None else msgspec.convert(after, int)
+        size = PageSize(aim_bytes=self._page_bytes)
+        while done < len(ids):
+            chosen = ids[done : done + size.documents]
+            page, found, size_bytes = Page(self.form, selection), 0, 0
+            for part, frame, lines in self._places(chosen):
+                (held,) = part.lines([frame])
+                for line in lines:
+                    found += 1
+                    size_bytes += len(held[line])
+                    self._take(page, [held[line]], set(), part)
+            size.saw(found, size_bytes)
+            done += len(chosen)
+            yield page.batch(done, size_bytes=size_bytes)
+
+    def _places(self, ids: Sequence[str]) -> Iterator[tuple[Part, Frame, list[int]]]:
+        """The frames that hold the newest versions of some documents, with the lines in them."""
+        wanted = set(as_numbers(b"".join(map(id_hash, ids))))
+        places: dict[int, tuple[int, int]] = {}  # hash: order of the part, line; a later one is newer
+        parts = [Part(self._place, manifest, manifest.parts[at]) for manifest, at in chain_parts(self._chosen.chain)]
+        for order, part in enumerate(parts):
+            hashes = as_numbers(part.hashes())
+            if not wanted.isdisjoint(hashes):
+                places.update((value, (order, line)) for line, value in enumerate(hashes) if value in wanted)
+        lines = sorted(places.values())
+        for order, part in enumerate(parts):
+            first = 0
+            for frame in part.index.frames if any(place[0] == order for place in lines) else ():
+                end = first + frame.note.documents
+                inside = [line - first for at, line in lines if at == order and first <= line < end]
+                if inside:
+                    yield part, frame, inside
+                first = end
 
     def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
         form = self.form

@@ -118,9 +118,13 @@ class Client:
             options |= {"include_docs": "true", "conflicts": "true"}
         return self._send("GET", "/_all_docs", params=options, bound_bytes=bound_bytes)
 
-    def docs_by_id(self, ids: Sequence[str], *, with_docs: bool, bound_bytes: int | None = None) -> bytes:
-        """One row for each of the ids, in their order."""
+    def docs_by_id(
+        self, ids: Sequence[str], *, with_docs: bool, conflicts: bool = False, bound_bytes: int | None = None
+    ) -> bytes:
+        """One row for each of the ids, in their order; with `conflicts` the documents name their losing revisions."""
         options = {"include_docs": "true"} if with_docs else {}
+        if conflicts:
+            options["conflicts"] = "true"
         body = json_text({"keys": list(ids)})
         return self._send("POST", "/_all_docs", params=options, data=body, bound_bytes=bound_bytes)
 

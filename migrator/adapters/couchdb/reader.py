@@ -10,7 +10,7 @@ alone; that one is fetched by itself and rejected with its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -32,6 +32,21 @@ class _Row(msgspec.Struct, gc=False):
 
 class _Rows(msgspec.Struct):
     rows: list[_Row]
+
+
+class _Value(msgspec.Struct, gc=False):
+    deleted: bool = False
+
+
+class _KeyRow(msgspec.Struct, gc=False):
+    key: str
+    value: _Value | None = None
+    doc: msgspec.Raw = msgspec.Raw(b"")
+    error: str | None = None
+
+
+class _KeyRows(msgspec.Struct):
+    rows: list[_KeyRow]
 
 
 class _LookRow(msgspec.Struct, gc=False):
@@ -67,6 +82,7 @@ class _Found(NamedTuple):
 
 
 _rows = msgspec.json.Decoder(_Rows)
+_key_rows = msgspec.json.Decoder(_KeyRows)
 _changes = msgspec.json.Decoder(_Changes)
 _NULL = b"null"
 
@@ -75,7 +91,7 @@ class CouchDBReader:
     """Reads the activations of a database."""
 
     form = Form.COUCHDB
-    abilities = Abilities(catches_up=True, rereads_newer=True)
+    abilities = Abilities(catches_up=True, rereads_newer=True, doubles=True)
 
     def __init__(self, client: Client, *, page_bytes: int) -> None:
         self._client = client
@@ -228,6 +244,56 @@ class CouchDBReader:
         ids = self._look(low, high, 1).ids
         self._check(ids, low, high, 1)
         return ids
+
+    # -- by id --------------------------------------------------------------------------------------------------
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        done = 0 if after is None else msgspec.convert(after, int)
+        most: int | None = None  # as in `read`
+        while done < len(ids):
+            asked = min(self._page_size.documents, most or self._page_size.documents)
+            chosen = ids[done : done + asked]
+            try:
+                page, size_bytes = self._fetch_page(chosen, selection)
+            except TooLarge:
+                most = self._page_size.shrink(len(chosen))
+                continue
+            except Undecodable:
+                if len(chosen) > 1:
+                    most = len(chosen) // 2
+                    continue
+                page, size_bytes = self._fetch_alone(chosen[0], selection)
+            self._page_size.saw(len(chosen), size_bytes)
+            if most is not None:
+                most = most * 2 if most < self._page_size.documents else None
+            done += len(chosen)
+            yield page.batch(done, size_bytes=size_bytes)
+
+    def _fetch_page(self, ids: Sequence[str], selection: Selection) -> tuple[Page, int]:
+        bound_bytes = self._page_size.bound_bytes if len(ids) > 1 else None
+        body = self._client.docs_by_id(ids, with_docs=True, conflicts=True, bound_bytes=bound_bytes)
+        rows = self._client.decode_page(_key_rows, body, "_all_docs").rows
+        if [row.key for row in rows] != list(ids):
+            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+        page = Page(self.form, selection)
+        for row in rows:
+            if row.error == "not_found" or (row.value is not None and row.value.deleted):
+                continue
+            if row.error is not None:
+                raise self._client.garbled("_all_docs", f"the row of {row.key} says {row.error}")
+            page.take(row.key, self._there(row.key, row.doc, "_all_docs"))
+        return page, len(body)
+
+    def _fetch_alone(self, id: str, selection: Selection) -> tuple[Page, int]:
+        """The one document that can't be decoded with others, by itself."""
+        page = Page(self.form, selection)
+        body = self._client.document(id)
+        if body is None:
+            return page, 0
+        if not _is_json(body):
+            raise self._client.garbled(f"/{id}", "it isn't JSON, or was cut off")
+        page.take(id, body.strip())
+        return page, len(body)
 
     def close(self) -> None:
         self._client.close()

@@ -13,7 +13,7 @@ each request below were measured on 6.7.2, 7.17, 8.19, 9.2 and OpenSearch 1.3 an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ import msgspec
 
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.fetching import Place, UndecodableError, fetch_source, get, locate
 from migrator.adapters.elasticsearch.indices import (
     Index,
     Shard,
@@ -88,10 +89,6 @@ class _Count(msgspec.Struct):
 
 
 _found = msgspec.json.Decoder(_Found)
-
-
-class _UndecodableError(Exception):
-    """A page arrived whole and isn't JSON that can be read; a document in it may be the cause."""
 
 
 class ElasticsearchReader:
@@ -246,7 +243,7 @@ class ElasticsearchReader:
             except TooLarge:
                 most = self._page_size.shrink(size)
                 continue
-            except _UndecodableError:
+            except UndecodableError:
                 if size > 1:
                     # The documents are told apart by asking again for half of them, down to the one that is the cause.
                     most = max(1, min(size, body.count(b'"_source"')) // 2)
@@ -289,7 +286,7 @@ class ElasticsearchReader:
         try:
             found = _found.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise _UndecodableError(str(error)) from error
+            raise UndecodableError(str(error)) from error
         if found.timed_out or not found.shards.total == found.shards.successful == 1:
             raise Unavailable(
                 f"{self._client.location}: a page of {window.index}[{window.shard}] is incomplete "
@@ -300,21 +297,22 @@ class ElasticsearchReader:
     def _batch(self, window: _Window, hits: list[_Hit], position: int, selection: Selection, body: bytes) -> Batch:
         page = Page(self.form, selection)
         for hit in hits:
-            source = bytes(hit.source)
-            if source:
-                page.take(hit.id, source, index=window.index)
-            else:
-                reason = "the index keeps no _source, so the document can't be read"
-                namespace = hit.id.partition("/")[0]
-                page.reject(Rejection(hit.id, reason, b"", namespace=namespace, form=self.form, index=window.index))
+            self._take(page, window.index, hit.id, bytes(hit.source))
         return page.batch(position, size_bytes=len(body))
+
+    def _take(self, page: Page, index: str, id: str, source: bytes) -> None:
+        if source:
+            page.take(id, source, index=index)
+        else:
+            reason = "the index keeps no _source, so the document can't be read"
+            page.reject(Rejection(id, reason, b"", namespace=id.partition("/")[0], form=self.form, index=index))
 
     def _alone(self, window: _Window, above: int, last: int, selection: Selection, body: bytes) -> list[_Hit]:
         """The hit of a page of one document whose JSON can't be decoded, with its bytes cut out of the page."""
         path = f"/{window.index}/_search"
         try:
             hits = self._decode(window, self._search(window, above, last, 1, selection, _source=False))
-        except _UndecodableError as error:
+        except UndecodableError as error:
             raise self._client.garbled(path, error) from error
         # Quotes inside a string are escaped, so the first `"_source":` is the name, and after the last `"sort":` come
         # only digits and brackets.
@@ -322,6 +320,47 @@ class ElasticsearchReader:
         if not hits or rest.partition(b"]")[0] != str(hits[0].sort[0]).encode():
             raise Unavailable(f"{self._client.location}: {path}: the answer was cut, or changed while it was looked at")
         return [_Hit(id=hits[0].id, sort=hits[0].sort, source=msgspec.Raw(source))]
+
+    # -- by id --------------------------------------------------------------------------------------------------
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        done = 0 if after is None else msgspec.convert(after, int)
+        indices = self._survey(selection)[0].indices
+        most: int | None = None  # as in `read`
+        while done < len(ids):
+            asked = min(self._page_size.documents, most or self._page_size.documents)
+            chosen = ids[done : done + asked]
+            places = list(locate(self._client, indices, chosen))
+            try:
+                sources, size_bytes = self._get(places)
+            except TooLarge:
+                most = self._page_size.shrink(len(chosen))
+                continue
+            except UndecodableError:
+                most = len(chosen) // 2
+                continue
+            self._page_size.saw(len(chosen), size_bytes)
+            if most is not None:
+                most = most * 2 if most < self._page_size.documents else None
+            page = Page(self.form, selection)
+            for place, source in zip(places, sources, strict=True):
+                if source is not None:
+                    self._take(page, place.index, place.id, source)
+            done += len(chosen)
+            yield page.batch(done, size_bytes=size_bytes)
+
+    def _get(self, places: Sequence[Place]) -> tuple[list[bytes | None], int]:
+        """The bytes of documents; one that stands for itself is taken at any size and whatever it is."""
+        if not places:
+            return [], 0
+        alone = len({place.id for place in places}) == 1
+        try:
+            return get(self._client, places, bound_bytes=None if alone else self._page_size.bound_bytes)
+        except UndecodableError:
+            if not alone:
+                raise
+        sources = [fetch_source(self._client, place.index, place.id, type=place.type) for place in places]
+        return sources, sum(len(source or b"") for source in sources)
 
     def count(self, selection: Selection) -> int | None:
         if selection.names or (selection.namespaces and "%s" not in self._pattern):
@@ -345,14 +384,6 @@ def _plain(snapshot: _Snapshot) -> Token:
     """As it comes back from a checkpoint: JSON knows no tuples."""
     plain: Token = msgspec.json.decode(msgspec.json.encode(snapshot))
     return plain
-
-
-def fetch_source(client: Client, index: str, id: str) -> bytes | None:
-    """The bytes of one document as they were stored, by themselves; None where it isn't there."""
-    index, id = quote(index, safe=""), quote(id, safe="")
-    path = f"/{index}/_doc/{id}/_source" if client.server().is_typed else f"/{index}/_source/{id}"
-    answer = client.call("GET", path, accept=(404,), right="the index privilege read")
-    return answer.body if answer.status == 200 else None
 
 
 def _continued(known: _IndexSnapshot | None, index: Index, number: int, shard: Shard) -> int | None:

@@ -22,6 +22,7 @@ from migrator.adapters.base import Abilities, Completion, Description, Token, Wr
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause, Client, what_now
+from migrator.adapters.elasticsearch.fetching import fetch_source
 from migrator.adapters.elasticsearch.indices import (
     expressions,
     index_name,
@@ -30,7 +31,6 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
-from migrator.adapters.elasticsearch.reader import fetch_source
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.fetching import fetch_source
 from migrator.adapters.elasticsearch.indices import check_pattern, expressions, may_hold, resolve
-from migrator.adapters.elasticsearch.reader import ElasticsearchReader, fetch_source
+from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
 from migrator.operations.find.values import Found, Wanted
