@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from migrator.copying import Wanted, copy, retry_rejected
     from migrator.errors import MigratorError
     from migrator.report import Report
+    from migrator.verification import Verification
+    from migrator.verifying import verify
 
-__all__ = ["MigratorError", "Report", "Wanted", "backup", "copy", "restore", "retry_rejected"]
+__all__ = ["MigratorError", "Report", "Verification", "Wanted", "backup", "copy", "restore", "retry_rejected", "verify"]
 
 _HOMES = {
     "MigratorError": "migrator.errors",
     "Report": "migrator.report",
+    "Verification": "migrator.verification",
     "Wanted": "migrator.copying",
     "backup": "migrator.backups",
     "copy": "migrator.copying",
     "restore": "migrator.backups",
     "retry_rejected": "migrator.copying",
+    "verify": "migrator.verifying",
 }
 
 

@@ -5,6 +5,7 @@ Opens the stores, puts the wrappers around them, finds the job, runs the engine.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from migrator.adapters.chosen import ChosenReader
 from migrator.adapters.dryrun import DryRunWriter
 from migrator.adapters.opening import open_reader, open_writer
 from migrator.adapters.retrying import Policy, RetryingReader, RetryingWriter
@@ -27,6 +29,7 @@ from migrator.errors import UsageError
 from migrator.locations import Store
 from migrator.records import Form, Selection, parse_moment
 from migrator.report import Report
+from migrator.verification import read_ids
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer
@@ -67,6 +70,7 @@ def copy(
     target: Store | str,
     *,
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    ids: Path | None = None,
     jobs: int = 4,
     on_conflict: str = "skip",
     max_rejects: int = 10_000,
@@ -85,10 +89,11 @@ def copy(
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
-    or `locations.Store`s. `wanted` selects; `max_rate` is in documents a second; `keep_revisions` stores documents of
-    CouchDB in a CouchDB with the revisions they had; `state` is the folder that keeps the job. The report says what
-    was read, written, already there and rejected; documents that were rejected or differ are kept with the job and are
-    no exception. Raises `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
+    or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are carried over (what `verify`
+    wrote, or one id a line); `max_rate` is in documents a second; `keep_revisions` stores documents of CouchDB in a
+    CouchDB with the revisions they had; `state` is the folder that keeps the job. The report says what was read,
+    written, already there and rejected; documents that were rejected or differ are kept with the job and are no
+    exception. Raises `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
     """
     source, target = resolved(source, "source", tell), resolved(target, "target", tell)
     if target.location.kind == "archive":
@@ -98,7 +103,8 @@ def copy(
     options = checked(CopyOptions(jobs=jobs, on_conflict=on_conflict, max_rejects=max_rejects), max_rate, retry_for_s)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: source and target are the same store")
-    spec = _spec(source, target, wanted, on_conflict, template, state)
+    chosen = read_ids(ids) if ids is not None else None
+    spec = _spec(source, target, wanted, ids, chosen, on_conflict, template, state)
     if keep_revisions:
         if on_conflict == "overwrite":
             raise UsageError("--keep-revisions leaves what is there: a revision can't be replaced by an older one")
@@ -110,8 +116,8 @@ def copy(
             raise UsageError(f"{source.location.printed}: its documents have no revisions that --keep-revisions keeps")
         writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), policy)
         with closing(writer):
-            return carry(
-                reader,
+            report = carry(
+                reader if chosen is None else ChosenReader(reader, chosen),
                 writer,
                 spec,
                 selection,
@@ -123,7 +129,22 @@ def copy(
                 observe=observe,
                 tell=tell,
                 clock=clock,
+                begin=_nothing if chosen is None else _begin_anew_if_complete,
             )
+            if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
+                tell(f"{absent:,} of the {len(chosen):,} ids aren't in {report.source.location}")
+            return report
+
+
+def _nothing(_: Checkpoint) -> Token:
+    return None
+
+
+def _begin_anew_if_complete(checkpoint: Checkpoint) -> Token:
+    """Chosen documents are read again: there is no telling which of them are new since."""
+    if checkpoint.state == "complete":
+        checkpoint.forget()
+    return None
 
 
 @contextmanager
@@ -148,7 +169,7 @@ def carry(
     observe: Observer,
     tell: Tell,
     clock: Callable[[], float],
-    begin: Callable[[Checkpoint], Token] = lambda _: None,
+    begin: Callable[[Checkpoint], Token] = _nothing,
 ) -> Report:
     """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
@@ -209,15 +230,24 @@ def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = N
     return found
 
 
+def ids_digest(ids: Sequence[str]) -> str:
+    """What stands for chosen ids in the identity of a job."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
 def _spec(
     source: Store,
     target: Store,
     wanted: Wanted,
+    ids: Path | None,
+    chosen: Sequence[str] | None,
     on_conflict: str,
     template: TemplateOptions | None,
     state: Path | None,
 ) -> JobSpec:
     selection = msgspec.to_builtins(wanted)
+    if chosen is not None:
+        selection["ids"] = f"{len(chosen):,} ids ({ids_digest(chosen)[:12]})"
     options: dict[str, object] = {"on-conflict": on_conflict}
     if template is not None:
         options["index-template"] = msgspec.to_builtins(template)
@@ -229,7 +259,7 @@ def _spec(
         target_identity=target.location.identity,
         selection=selection,
         options=options,
-        command=_command(source, target, wanted, on_conflict, template, state),
+        command=_command(source, target, wanted, ids, on_conflict, template, state),
     )
 
 
@@ -237,12 +267,15 @@ def _command(
     source: Store,
     target: Store,
     wanted: Wanted,
+    ids: Path | None,
     on_conflict: str,
     template: TemplateOptions | None,
     state: Path | None,
 ) -> str:
     """The command line that takes the job up again; logins come from where they came before."""
     words = ["migrator", "copy", source.typed, target.typed, *selection_words(wanted)]
+    if ids is not None:
+        words += ["--ids", str(ids)]
     if on_conflict != "skip":
         words += ["--on-conflict", on_conflict]
     if template is not None:

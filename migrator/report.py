@@ -7,7 +7,7 @@ read = written + present + differing + rejected + filtered.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -147,17 +147,22 @@ def render_table(report: Report) -> str:
         shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))
     lines = [["namespace", *_COLUMNS, "bytes"]]
     lines += [[name, *_cells(counts)] for name, counts in shown]
-    last = ["total", *_cells(report.totals)]
-    widths = [max(len(line[column]) for line in [*lines, last]) for column in range(len(last))]
+    return in_columns(lines, ["total", *_cells(report.totals)])
 
-    def row(cells: list[str]) -> str:
+
+def in_columns(lines: Sequence[Sequence[str]], last: Sequence[str] | None) -> str:
+    """A table: the names above a rule, the lines, and below another rule the last line, if there is one."""
+    every = [*lines, last] if last else [*lines]
+    widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
+
+    def row(cells: Sequence[str]) -> str:
         return "  ".join(
             cell.ljust(width) if number == 0 else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
 
-    rule = "-" * len(row(last))
-    return "\n".join([row(lines[0]), rule, *map(row, lines[1:]), rule, row(last)])
+    rule = "-" * max(map(len, map(row, every)))
+    return "\n".join([row(lines[0]), rule, *map(row, lines[1:]), *([rule, row(last)] if last else [])])
 
 
 def shown_name(name: str) -> str:

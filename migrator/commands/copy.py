@@ -11,6 +11,7 @@ from migrator.commands.options import (
     config_option,
     conflict_option,
     examples,
+    ids_option,
     json_option,
     keep_revisions_option,
     log_format_option,
@@ -21,6 +22,7 @@ from migrator.commands.options import (
     template_of,
     template_options,
 )
+from migrator.errors import UsageError
 
 
 @click.command(
@@ -36,10 +38,12 @@ from migrator.commands.options import (
 @click.argument("source")
 @click.argument("target")
 @selection_options
+@ids_option
 @run_options
 @conflict_option
 @template_options
 @keep_revisions_option
+@click.option("--verify", is_flag=True, help="At the end read both sides afresh and compare what was copied.")
 @config_option
 @state_option
 @json_option
@@ -52,6 +56,7 @@ def copy_command(
     names: tuple[str, ...],
     since: str | None,
     until: str | None,
+    ids: Path | None,
     jobs: int,
     on_conflict: str,
     max_rejects: int,
@@ -62,6 +67,7 @@ def copy_command(
     replicas: int | None,
     field_limit: int | None,
     keep_revisions: bool,
+    verify: bool,
     dry_run: bool,
     restart: bool,
     config: Path | None,
@@ -78,20 +84,28 @@ def copy_command(
     again goes on where the last run ended; after completion it carries over what is new. Deletions in the source are
     counted, never carried over.
 
-    Exit codes: 0 complete; 3 complete, but some documents were rejected, differ or were left behind; 5 a server
-    stayed unavailable; 6 login or right refused; 8 a limit was reached; 10 source or target isn't there; 12 a file is
-    damaged, and what stands before the damage was carried over; 130/143 interrupted. All but 0 and 3 are resumable
-    with the same command.
+    With --verify the target may hold more than what was copied; every document of the source must be there as
+    OpenWhisk would have written it.
+
+    Exit codes: 0 complete; 3 complete, but some documents were rejected, differ or were left behind; 4 --verify found
+    a difference; 5 a server stayed unavailable; 6 login or right refused; 8 a limit was reached; 10 source or target
+    isn't there; 12 a file is damaged, and what stands before the damage was carried over; 130/143 interrupted. All
+    from 5 on are resumable with the same command.
     """
     from migrator.commands import running
     from migrator.copying import Wanted, copy
+    from migrator.verifying import scope_of_job
+    from migrator.verifying import verify as verify_stores
 
+    if verify and dry_run:
+        raise UsageError("--verify compares what was copied, and --dry-run copies nothing; give one of them")
     wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
+        stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(
-            running.store(source, "source", config),
-            running.store(target, "target", config),
+            *stores,
             wanted=wanted,
+            ids=ids,
             jobs=jobs,
             on_conflict=on_conflict,
             max_rejects=max_rejects,
@@ -106,5 +120,24 @@ def copy_command(
             observe=run.observe,
             tell=run.say,
         )
+        if verify:
+            verification = verify_stores(
+                *stores,
+                wanted=wanted,
+                ids=ids,
+                scope=scope_of_job(report.job, state),
+                jobs=jobs,
+                allow_extra=True,
+                max_rate=max_rate,
+                restart=restart,
+                state=state,
+                retry_for_s=retry_for,
+                stop=run.stop,
+                observe=run.observe,
+                tell=run.say,
+            )
     running.print_report(report, as_json=as_json, quiet=quiet)
+    if verify:
+        running.print_verification(verification, as_json=as_json, quiet=quiet)
+        sys.exit(report.exit_code if verification.agrees else verification.exit_code)
     sys.exit(report.exit_code)

@@ -42,6 +42,10 @@ COMMANDS = {
         "migrator.commands.find:find_command",
         "Find activations in all stores at once, and say whether their copies agree.",
     ),
+    "verify": (
+        "migrator.commands.verify:verify_command",
+        "Compare A with B, and tell whether the same activations are in both.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",

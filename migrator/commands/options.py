@@ -205,6 +205,14 @@ def template_of(
     return None
 
 
+ids_option = click.option(
+    "--ids",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Only these documents: a file that `migrator verify --output` wrote, or one id a line.",
+)
+
+
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`: the arguments `namespaces`, `names`, `since`, `until`."""
     return _with(

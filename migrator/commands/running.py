@@ -16,6 +16,7 @@ from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
 from migrator.engine.stopping import Stop
 from migrator.report import Report, render_report
+from migrator.verification import Verification, render_verification
 
 if TYPE_CHECKING:
     from migrator.config import Role
@@ -54,6 +55,14 @@ def store(text: str, role: Role, config: Path | None) -> Store:
     for warning in warnings:
         current.get().warn(warning)
     return found
+
+
+def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> None:
+    """Print a verification as `print_report` prints a report; with `quiet` the differences alone are told."""
+    if as_json:
+        click.echo(msgspec.json.encode(found.as_dict()).decode())
+    elif not (quiet and found.agrees):
+        click.echo(render_verification(found))
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:

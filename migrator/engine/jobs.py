@@ -60,14 +60,7 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
     Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written or the job was
     begun with other options. With `restart` what an earlier run left is dropped.
     """
-    folder = state / "jobs" / spec.id
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _take_lock(folder)
-    except OSError as error:
-        raise UsageError(
-            f"{state}: the state folder can't be written: {error.strerror}; choose another with --state"
-        ) from error
+    folder, lock = lock_folder(state, "job", spec.id)
     try:
         if restart:
             for name in (_CHECKPOINT, f"{_CHECKPOINT}-wal", f"{_CHECKPOINT}-shm"):
@@ -91,17 +84,30 @@ def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={had.get(name)} instead of {given.get(name)}" for name in names)
 
 
-def _take_lock(folder: Path) -> int:
-    """Lock the job for this process; the lock leaves with the process, however it ends."""
+def lock_folder(state: Path, kind: str, id: str) -> tuple[Path, int]:
+    """The folder of a job, or of another kind of work, and its lock as an open file, made where there is none.
+
+    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written.
+    """
+    folder = state / f"{kind}s" / id
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder, _take_lock(folder, f"{kind} {id}")
+    except OSError as error:
+        raise UsageError(
+            f"{state}: the state folder can't be written: {error.strerror}; choose another with --state"
+        ) from error
+
+
+def _take_lock(folder: Path, what: str) -> int:
+    """Lock a folder for this process; the lock leaves with the process, however it ends."""
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         os.close(lock)
-        raise Locked(
-            f"job {folder.name} is being run by {holder or 'another process'}; wait for it, or stop it"
-        ) from None
+        raise Locked(f"{what} is being run by {holder or 'another process'}; wait for it, or stop it") from None
     os.ftruncate(lock, 0)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)

@@ -24,6 +24,11 @@ class Stop:
     def asked(self) -> bool:
         return self._asked.is_set()
 
+    def check(self) -> None:
+        """Raise `Interrupted` where the request was made."""
+        if self.asked:
+            raise Interrupted("interrupted", exit_code=self.exit_code or 130)
+
     def sleep(self, seconds: float) -> None:
         """Pause, but not longer than until the request; raises `Interrupted` then."""
         if self._asked.wait(seconds):

@@ -1,0 +1,323 @@
+"""The verification engine: tells whether the same activations are on both sides.
+
+Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are read afresh, in stages:
+
+    compare    everything: counts and sums by namespace and hour
+    narrow     where much stands in the hours that differ: the same by the hash of the id
+    list       what differs: ids and digests
+    confirm    every id that seems to differ, once more on both sides (`engine.confirm`)
+
+An activation of A counts as it would stand in B: converted to B's form. Knows no store and no command line.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from migrator.adapters.base import Description, Reader, Token
+from migrator.engine.buckets import (
+    HOUR_MS,
+    WHOLE,
+    Bucket,
+    Marks,
+    Sums,
+    digest,
+    hour_of,
+    in_sample,
+    part_of,
+)
+from migrator.engine.confirm import Pair, confirm, refused, tell_apart
+from migrator.engine.copy import Observer, Progress, Tell
+from migrator.engine.evidence import SIDES, Added, Evidence, OpenSlice, Seen
+from migrator.engine.result import make_verification
+from migrator.engine.stopping import Stop
+from migrator.errors import MigratorError
+from migrator.records import Document, Rejection, Selection
+from migrator.report import Counts
+from migrator.verification import Refused, Verification, VerifySpec
+
+PHASES = {
+    "compare": "comparing",
+    "narrow": "narrowing down what differs",
+    "list": "listing what differs",
+    "confirm": "looking again at what differs",
+}
+_COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
+_MUCH = 100_000  # documents in hours that differ: worth another pass that narrows them down
+_MANY = 1_000  # documents in an hour that differs, on average: such a pass helps
+
+
+class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a verification goes about it."""
+
+    jobs: int = 4  # slices at once, over both sides
+    slice_documents: int = 20_000
+    sample: float | None = None  # compare this share of all ids by content, and only count the others
+
+
+def run_verify(
+    readers: Mapping[str, Reader],
+    evidence: Evidence,
+    spec: VerifySpec,
+    selection: Selection,
+    options: VerifyOptions,
+    *,
+    stop: Stop,
+    since: Token = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Verification:
+    """Compare the sides `a` and `b` of `readers`, going on where the evidence stands.
+
+    `since` is a snapshot of A from before the beginning: what was stored in A after it is told apart, as what was
+    stored since the beginning is. Raises what ended the run; what was committed until then stays.
+    """
+    began_s = time.monotonic()
+    stores = readers["a"].describe(), readers["b"].describe()
+    if evidence.stage not in ("new", "complete") and _replaced(evidence, stores):
+        tell("a store was replaced since this verification began; it begins anew")
+        evidence.forget()
+    run = evidence.begin_run()
+    work = _Verify(readers, evidence, options, stop=stop, observe=observe)
+    try:
+        if evidence.stage in ("new", "complete"):
+            evidence.begin(stores, selection, began_s=clock())
+            work.begin_pass("compare", selection, since=since)
+            for warning in evidence.warnings:
+                tell(warning)
+        else:
+            tell(f"resuming verification {spec.id}, which is {PHASES[evidence.stage]} (run {run})")
+        work.run_stages()
+    except MigratorError:
+        tell(f"verification {spec.id} is unfinished; go on with: {spec.command}")
+        raise
+    return make_verification(
+        evidence, spec, work.pair, options.sample, run=run, run_read=work.read, duration_s=time.monotonic() - began_s
+    )
+
+
+def _replaced(evidence: Evidence, stores: tuple[Description, Description]) -> bool:
+    before = evidence.stores
+    return before is not None and any(a.identity != b.identity for a, b in zip(before, stores, strict=True))
+
+
+class _Taken:
+    """What a worker has read of a slice and not committed yet."""
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self.sums = Sums()
+        self.seen: list[Seen] = []
+        self.refused: list[Refused] = []
+        self.remarks: Counter[str] = Counter()
+        self.compared = 0
+
+    def added(self, open: OpenSlice, position: Token, *, done: bool) -> Added:
+        return Added(
+            slice=open.number,
+            side=open.side,
+            position=position,
+            done=done,
+            sums=self.sums.buckets,
+            seen=self.seen,
+            refused=self.refused,
+            remarks=self.remarks,
+            compared=self.compared,
+        )
+
+
+_Take = Callable[[str, Document, _Taken], None]
+"""What a stage does with a document of a side."""
+
+
+class _Verify:
+    """One run: the stages, the workers, and what they share."""
+
+    def __init__(
+        self,
+        readers: Mapping[str, Reader],
+        evidence: Evidence,
+        options: VerifyOptions,
+        *,
+        stop: Stop,
+        observe: Observer,
+    ) -> None:
+        self._readers = readers
+        self._evidence = evidence
+        self._options = options
+        self._stop = stop
+        self._observe = observe
+        self.pair = Pair(readers["a"], readers["b"])
+        self._progress = Progress()
+
+    @property
+    def read(self) -> int:
+        """Documents read by this run, over all stages."""
+        return self._progress.run_read
+
+    # -- stages -------------------------------------------------------------------------------------------------
+
+    def run_stages(self) -> None:
+        """Run the stage that the evidence is at, and all that follow."""
+        evidence = self._evidence
+        if evidence.stage == "compare":
+            self._run_slices(self._compare)
+            self._after_compare()
+        if evidence.stage == "narrow":
+            self._run_slices(self._narrowing(Marks(self._differing(whole=True))))
+            self.begin_pass("list", self._span())
+        if evidence.stage == "list":
+            narrowed = any(True for _ in evidence.buckets(whole=False))
+            self._run_slices(self._listing(Marks(self._differing(whole=not narrowed))))
+            evidence.drop_agreeing()
+            evidence.begin_stage("confirm")
+        if evidence.stage == "confirm":
+            confirm(self.pair, evidence, stop=self._stop)
+            tell_apart(self._readers, evidence, slice_documents=self._options.slice_documents, stop=self._stop)
+            evidence.begin_stage("complete")
+
+    def begin_pass(self, stage: str, selection: Selection, *, since: Token = None) -> None:
+        """Go on to a stage that reads both sides; the first plans are where the sides stood at the beginning."""
+        plans = {
+            side: self._readers[side].plan(selection, slice_documents=self._options.slice_documents) for side in SIDES
+        }
+        snapshots = {side: plan.snapshot for side, plan in plans.items()}
+        if since is not None:
+            snapshots["a"] = since
+        self._evidence.begin_stage(stage, plans, snapshots if stage == "compare" else None)
+
+    def _after_compare(self) -> None:
+        """Choose how to find out what differs: by one more look, or, where that would be much, by two."""
+        hours = documents = 0
+        for pair in self._evidence.buckets():
+            if pair.differs:
+                hours += 1
+                documents += max(pair.a[0], pair.b[0])
+        if not hours:
+            self._evidence.begin_stage("complete")
+        elif documents > _MUCH and documents > hours * _MANY:
+            self.begin_pass("narrow", self._span())
+        else:
+            self.begin_pass("list", self._span())
+
+    def _differing(self, *, whole: bool) -> Iterator[Bucket]:
+        for pair in self._evidence.buckets(whole=whole):
+            if pair.differs:
+                yield pair.namespace, pair.hour, pair.part
+
+    def _span(self) -> Selection:
+        """The selection, cut down to the hours that differ.
+
+        Namespaces aren't cut down: a document may stand in another index than that of its namespace.
+        """
+        selection = self._evidence.selection
+        hours = [math.inf, -math.inf]
+        for _, hour, _ in self._differing(whole=True):
+            hours = [min(hours[0], hour), max(hours[1], hour)]
+        first_ms, end_ms = int(hours[0]) * HOUR_MS, (int(hours[1]) + 1) * HOUR_MS
+        return msgspec.structs.replace(
+            selection,
+            since_ms=first_ms if selection.since_ms is None else max(first_ms, selection.since_ms),
+            until_ms=end_ms if selection.until_ms is None else min(end_ms, selection.until_ms),
+        )
+
+    # -- documents ----------------------------------------------------------------------------------------------
+
+    def _digest(self, side: str, document: Document, taken: _Taken) -> bytes | None:
+        """The digest of a document as it would stand in B; None, and a note, where it couldn't stand there."""
+        expected = self.pair.expected(document) if side == "a" else document
+        if isinstance(expected, Rejection):
+            taken.refused.append(refused(side, expected))
+            return None
+        return digest(expected, doubles=self.pair.doubles)
+
+    def _compare(self, side: str, document: Document, taken: _Taken) -> None:
+        taken.remarks.update(document.remarks)
+        bucket = document.namespace, hour_of(document), WHOLE
+        if self._options.sample is not None and not in_sample(document.id, self._options.sample):
+            taken.sums.add(bucket, None)
+        elif found := self._digest(side, document, taken):
+            taken.sums.add(bucket, found)
+            taken.compared += 1
+
+    def _narrowing(self, hours: Marks) -> _Take:
+        def take(side: str, document: Document, taken: _Taken) -> None:
+            hour = hour_of(document)
+            if (document.namespace, hour, WHOLE) in hours and (found := self._digest(side, document, taken)):
+                taken.sums.add((document.namespace, hour, part_of(document.id)), found)
+
+        return take
+
+    def _listing(self, marks: Marks) -> _Take:
+        def take(side: str, document: Document, taken: _Taken) -> None:
+            namespace, hour = document.namespace, hour_of(document)
+            if (namespace, hour, WHOLE) not in marks and (namespace, hour, part_of(document.id)) not in marks:
+                return
+            if found := self._digest(side, document, taken):
+                taken.seen.append(Seen(id=document.id, namespace=namespace, hour=hour, digest=found))
+
+        return take
+
+    # -- workers ------------------------------------------------------------------------------------------------
+
+    def _run_slices(self, take: _Take) -> None:
+        """Read every open slice of both sides."""
+        progress = self._progress
+        progress.phase = PHASES[self._evidence.stage]
+        waiting = deque(self._evidence.open_slices())
+        expected = [open.slice.documents for open in waiting]
+        progress.documents = None if None in expected else progress.run_read + sum(each or 0 for each in expected)
+        selection = self._evidence.selection if self._evidence.stage == "compare" else self._span()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while not self._stop.asked:
+                    try:
+                        open = waiting.popleft()
+                    except IndexError:
+                        return
+                    self._read_slice(open, selection, take)
+            except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
+                failures.append(error)
+                self._stop.ask()
+
+        workers = [
+            threading.Thread(target=work, name=f"verify-{number}", daemon=True)
+            for number in range(min(self._options.jobs, len(waiting)))
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.2)
+                self._observe(progress)
+        self._observe(progress)
+        if failures:
+            raise failures[0]
+        self._stop.check()
+
+    def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take) -> None:
+        taken = _Taken()
+        position = open.position
+        for batch in self._readers[open.side].read(open.slice, open.position, selection):
+            for document in batch.documents:
+                take(open.side, document, taken)
+            taken.refused += (refused(open.side, rejection) for rejection in batch.rejections)
+            position = batch.position
+            count = len(batch.documents) + len(batch.rejections)
+            taken.documents += count
+            self._progress.add({"": Counts(read=count, size_bytes=batch.size_bytes)})
+            if taken.documents >= _COMMIT_DOCUMENTS or self._stop.asked:
+                self._evidence.commit(taken.added(open, position, done=False))
+                taken = _Taken()
+            if self._stop.asked:
+                return
+        self._evidence.commit(taken.added(open, position, done=True))

@@ -1,0 +1,170 @@
+"""`migrator.verify`: what the command `migrator verify` does, for programs.
+
+Opens two stores, puts the wrappers around them, finds the verification in the state folder, runs the engine. Knows no
+command line.
+
+    STATE/verifications/ID/evidence.sqlite    what was read and found so far
+    STATE/verifications/ID/lock               held by the run
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from migrator.adapters.base import Reader, Token
+from migrator.adapters.chosen import ChosenReader
+from migrator.adapters.retrying import Policy
+from migrator.copying import Wanted, checked, ids_digest, opened_reader, resolved, selection_words
+from migrator.engine.copy import CopyOptions, Observer, Tell
+from migrator.engine.evidence import Evidence
+from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
+from migrator.engine.stopping import Stop
+from migrator.engine.verify import VerifyOptions, run_verify
+from migrator.errors import UsageError
+from migrator.locations import Store
+from migrator.records import Selection
+from migrator.verification import KINDS, Verification, VerifySpec, read_ids, write_ids
+
+_EVIDENCE = "evidence.sqlite"
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What exactly is compared after a copy: its selection as it was fixed then, and where it left A."""
+
+    selection: Selection
+    snapshot: Token = None
+
+
+def scope_of_job(job: str, state: Path | None) -> Scope:
+    """What a job has carried over."""
+    with closing(view_checkpoint(find_job(state or default_state(), job))) as checkpoint:
+        return Scope(selection=checkpoint.selection, snapshot=checkpoint.snapshot)
+
+
+def verify(
+    a: Store | str,
+    b: Store | str,
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    ids: Path | None = None,
+    scope: Scope | None = None,
+    jobs: int = 4,
+    sample: float | None = None,
+    allow_extra: bool = False,
+    output: Path | None = None,
+    max_rate: float | None = None,
+    restart: bool = False,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Verification:
+    """Compare what two stores hold, going on where an interrupted run of the same verification ended.
+
+    `a` is what should be in `b`, as for `copy`. `wanted` selects, on both sides; `ids` is a file with the only ids
+    that count; `scope` takes the place of the selection after a copy. With `sample` only that share of all ids is
+    compared by content. With `allow_extra` what is only in B is told but no difference. `output` becomes a file of
+    what differs, which `copy` takes as `ids`. Differences are no exception: look at `agrees` or `exit_code`. Raises
+    what the stores raise; everything read until then stays, and the same call goes on.
+    """
+    a, b = resolved(a, "source", tell), resolved(b, "target", tell)
+    if a.location.identity == b.location.identity:
+        raise UsageError(f"{a.location.printed}: both sides are the same store")
+    if sample is not None and not 0 < sample < 1:
+        raise UsageError(f"--sample {100 * sample:g}%: give a share above 0% and below 100%")
+    checked(CopyOptions(jobs=jobs), max_rate, retry_for_s)
+    stop = stop or Stop()
+    selection = scope.selection if scope else wanted.fix(now_ms=int(clock() * 1000))
+    chosen = read_ids(ids) if ids is not None else None
+    spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, state)
+    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    with ExitStack() as opened:
+        readers: dict[str, Reader] = {}
+        for side, store in (("a", a), ("b", b)):
+            reader = opened.enter_context(opened_reader(store, policy, jobs=jobs, max_rate=max_rate))
+            readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
+            # Both ends are asked before anything is written, so that a typing error leaves no trace.
+            readers[side].describe()
+        evidence = opened.enter_context(_opened_evidence(state or default_state(), spec.id, restart=restart))
+        found = run_verify(
+            readers,
+            evidence,
+            spec,
+            selection,
+            VerifyOptions(jobs=jobs, sample=sample),
+            since=scope.snapshot if scope else None,
+            stop=stop,
+            observe=observe,
+            tell=tell,
+            clock=clock,
+        )
+        if output is not None:
+            _write(evidence, output)
+        return found
+
+
+@contextmanager
+def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidence]:
+    """The evidence of a verification, with its lock."""
+    folder, lock = lock_folder(state, "verification", id)
+    try:
+        if restart:
+            for name in (_EVIDENCE, f"{_EVIDENCE}-wal", f"{_EVIDENCE}-shm"):
+                (folder / name).unlink(missing_ok=True)
+        with closing(Evidence(folder / _EVIDENCE)) as evidence:
+            yield evidence
+    finally:
+        os.close(lock)
+
+
+def _write(evidence: Evidence, output: Path) -> None:
+    """Write the file of ids at once or not at all."""
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            write_ids(evidence.findings(*KINDS), file)
+        unfinished.replace(output)
+    except OSError as error:
+        raise UsageError(f"{output}: the file of ids can't be written: {error.strerror}") from error
+
+
+def _spec(
+    a: Store,
+    b: Store,
+    wanted: Wanted,
+    ids: Path | None,
+    chosen: Sequence[str] | None,
+    scope: Scope | None,
+    sample: float | None,
+    allow_extra: bool,
+    state: Path | None,
+) -> VerifySpec:
+    selection = {"verify": msgspec.to_builtins(wanted), "sample": sample}
+    if chosen is not None:
+        selection["ids"] = ids_digest(chosen)
+    if scope is not None:
+        selection["scope"] = msgspec.to_builtins(scope.selection)
+    both = [a.typed, b.typed]
+    chooses = [*selection_words(wanted), *(["--ids", str(ids)] if ids is not None else [])]
+    keeps = ["--state", str(state)] if state is not None else []
+    words = ["migrator", "verify", *both, *chooses]
+    words += ["--sample", f"{100 * sample:g}%"] if sample is not None else []
+    words += ["--allow-extra"] if allow_extra else []
+    words += keeps
+    after_copy = ["migrator", "copy", *both, *chooses, "--verify", *keeps]
+    return VerifySpec(
+        id=job_id(a.location.identity, b.location.identity, selection),
+        command=shlex.join(words if scope is None else after_copy),
+        listing=shlex.join([*words, "--output"]),
+        mend=shlex.join(["migrator", "copy", *both, "--ids"]) if b.location.kind != "archive" else "",
+        allow_extra=allow_extra,
+    )

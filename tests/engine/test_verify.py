@@ -1,0 +1,520 @@
+"""Verification on stores in memory: exactly what differs is found, however often the run is interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from migrator import forms
+from migrator.adapters.base import Batch, Reader, Slice, Token
+from migrator.adapters.memory import MemoryReader, MemoryStore
+from migrator.engine import verify as engine
+from migrator.engine.evidence import Added, Evidence
+from migrator.engine.stopping import Stop
+from migrator.engine.verify import VerifyOptions, run_verify
+from migrator.errors import Interrupted, Unavailable
+from migrator.records import Document, Form, Selection
+from migrator.verification import Finding, Verification, VerifySpec, render_verification
+from tests.documents import activation
+
+SPEC = VerifySpec(
+    id="0123456789ab",
+    command="migrator verify memory:a memory:b",
+    listing="migrator verify memory:a memory:b --output",
+    mend="migrator copy memory:a memory:b --ids",
+)
+
+
+class World:
+    """Two stores with the same activations, in forms of their own, and how to compare them."""
+
+    def __init__(self, folder: Path, a: Form = Form.COUCHDB, b: Form = Form.ELASTICSEARCH, count: int = 700) -> None:
+        self.a = MemoryStore("a", a)
+        self.b = MemoryStore("b", b)
+        self.path = folder / "evidence.sqlite"
+        self.messages: list[str] = []
+        self.evidence: Evidence | None = None
+        for number in range(count):
+            document = self.document(number)
+            self.put_a(document)
+            self.put_b(document)
+
+    def document(self, number: int, **changes: Any) -> Document:
+        """The documents of 700 numbers start in about 20 hours, in two namespaces."""
+        start_ms = 1_700_000_000_000 + number * 100_000
+        changes = {"start": start_ms, "end": start_ms + 42, **changes}
+        return activation(number, "guest" if number % 3 else "whisk.system", **changes)
+
+    def put_a(self, document: Document) -> None:
+        self.a.put(document.id, _in_form(document, self.a.form).body)
+
+    def put_b(self, document: Document) -> None:
+        self.b.put(document.id, _in_form(document, self.b.form).body)
+
+    def verify(
+        self,
+        *,
+        a: Reader | None = None,
+        b: Reader | None = None,
+        evidence: Evidence | None = None,
+        selection: Selection = Selection(),  # noqa: B008  a frozen value
+        stop: Stop | None = None,
+        since: Token = None,
+        allow_extra: bool = False,
+        **options: Any,
+    ) -> Verification:
+        self.evidence = evidence or Evidence(self.path)
+        return run_verify(
+            {"a": a or MemoryReader(self.a, page_documents=20), "b": b or MemoryReader(self.b, page_documents=20)},
+            self.evidence,
+            msgspec.structs.replace(SPEC, allow_extra=allow_extra),
+            selection,
+            VerifyOptions(**{"jobs": 2, "slice_documents": 100, **options}),
+            stop=stop or Stop(),
+            since=since,
+            tell=self.messages.append,
+        )
+
+    def found(self, *kinds: str) -> dict[str, Finding]:
+        assert self.evidence
+        return {each.id: each for each in self.evidence.findings(*(kinds or ("missing", "extra", "different")))}
+
+
+def _in_form(document: Document, form: Form) -> Document:
+    converted = forms.convert(document, form)
+    assert isinstance(converted, Document)
+    return converted
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+PAIRS = [(a, b) for a in Form for b in Form]
+
+
+def plant(world: World) -> dict[str, str]:
+    """Five of each fault; returns the kind by id."""
+    planted: dict[str, str] = {}
+    for number in range(0, 100, 20):
+        planted[(document := world.document(number)).id] = "missing"
+        world.b.put(document.id, None)
+    for number in range(1000, 1005):
+        planted[(document := world.document(number)).id] = "extra"
+        world.put_b(document)
+    changes: list[dict[str, Any]] = [
+        {"response": {"result": {"number": 8}, "statusCode": 0}},
+        {"logs": ["line 1", "line 2"]},
+        {"annotations": [{"key": "kind", "value": "nodejs:21"}]},
+        {"start": 1_600_000_000_000},  # it moves to another hour
+        {"name": "olleh"},
+    ]
+    for number, changed in enumerate(changes, 200):
+        planted[(document := world.document(number, **changed)).id] = "different"
+        world.put_b(document)
+    return planted
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_equal_stores_agree(tmp_path: Path, a: Form, b: Form) -> None:
+    """Whatever the forms, what a copy would have written is the same, and nothing is read twice."""
+    world = World(tmp_path, a, b)
+    found = world.verify()
+    assert found.agrees
+    assert found.exit_code == 0
+    assert (found.totals.a, found.totals.b, found.run_read) == (700, 700, 1400)
+    assert all(each.a_digest == each.b_digest for each in found.namespaces.values())
+    assert found.differing_buckets == 0
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_exactly_the_planted_faults_are_found(tmp_path: Path, a: Form, b: Form) -> None:
+    """What is missing, extra or different, by id; nothing else."""
+    world = World(tmp_path, a, b)
+    planted = plant(world)
+    found = world.verify()
+    assert {id: each.kind for id, each in world.found().items()} == planted
+    assert found.exit_code == 4
+    totals = found.totals
+    assert (totals.missing, totals.extra, totals.different) == (5, 5, 5)
+    assert sum(each.missing + each.extra + each.different for each in found.hours) == 15
+
+
+def test_differences_are_told_with_their_fields(world: World) -> None:
+    """The names at the top level that differ, as they are called in B."""
+    document = world.document(7, response={"result": {"number": 8}, "statusCode": 0}, logs=["other"])
+    world.put_b(document)
+    found = world.verify()
+    assert world.found()[document.id].fields == ("logs", "response")
+    assert f"different: {document.id}: logs, response" in render_verification(found)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_everything_differs(world: World, monkeypatch: pytest.MonkeyPatch, narrow: bool) -> None:
+    """An empty B is as many missing documents, and a wholly different one as many different ones."""
+    if narrow:
+        monkeypatch.setattr(engine, "_MUCH", 10)
+        monkeypatch.setattr(engine, "_MANY", 1)
+    world.b.clear()
+    assert world.verify().totals.missing == 700
+    for number in range(700):
+        world.put_b(world.document(number, logs=["other"]))
+    assert world.verify().totals.different == 700
+
+
+def test_large_hours_are_narrowed_down_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where much stands in the hours that differ, their parts are compared before anything is listed."""
+    monkeypatch.setattr(engine, "_MUCH", 100)
+    monkeypatch.setattr(engine, "_MANY", 10)
+    listed: list[str] = []
+
+    class Watched(Evidence):
+        def commit(self, added: Added) -> None:
+            listed.extend(each.id for each in added.seen)
+            super().commit(added)
+
+    world = World(tmp_path)
+    planted = plant(world)
+    found = world.verify(evidence=Watched(world.path))
+    assert {id: each.kind for id, each in world.found().items()} == planted
+    assert found.exit_code == 4
+    assert set(planted) <= set(listed)
+    assert len(listed) < 300  # of 1,400
+
+
+def test_the_order_of_keys_and_the_spelling_of_text_make_no_difference(tmp_path: Path) -> None:
+    """Two bodies with the same value are the same activation."""
+    world = World(tmp_path, Form.COUCHDB, Form.COUCHDB, count=10)
+    for id, entry in list(world.b.entries.items()):
+        assert entry.body
+        turned = dict(reversed(json.loads(entry.body).items()))
+        world.b.put(id, json.dumps(turned, indent=1).encode())
+    assert world.verify().agrees
+
+
+def test_numbers_are_compared_exactly_or_as_doubles(tmp_path: Path) -> None:
+    """With a store that keeps doubles 1.10 and 1.1 are the same; 2^53 and its successor never are."""
+
+    def number(world: World, store: MemoryStore, text: bytes) -> None:
+        document = world.document(1, response={"result": {"n": "@"}, "statusCode": 0})
+        body = _in_form(document, store.form).body
+        spelt = b'\\"@\\"' if store.form is Form.ELASTICSEARCH else b'"@"'
+        assert spelt in body
+        store.put(document.id, body.replace(spelt, text))
+
+    class Doubles(MemoryReader):
+        abilities = msgspec.structs.replace(MemoryReader.abilities, doubles=True)
+
+    for a, b, doubles, agrees in [
+        (b"1.10", b"1.1", True, True),
+        (b"1.10", b"1.1", False, False),
+        (b"9007199254740992", b"9007199254740993", True, False),
+        (b"1e22", b"10000000000000000000000.0", True, True),
+    ]:
+        world = World(tmp_path, count=3)
+        number(world, world.a, a)
+        number(world, world.b, b)
+        reader = (Doubles if doubles else MemoryReader)(world.a)
+        assert world.verify(a=reader, evidence=Evidence(None)).agrees is agrees, (a, b, doubles)
+
+
+def test_what_the_form_cannot_hold_is_no_difference_either_way(tmp_path: Path) -> None:
+    """Flags of annotations are lost in Elasticsearch; with the CouchDB they came from it agrees, and says so."""
+    world = World(tmp_path, Form.ELASTICSEARCH, Form.COUCHDB)
+    flagged = world.document(4, annotations=[{"key": "kind", "value": "nodejs:20", "init": True}])
+    world.put_a(flagged)
+    world.put_b(flagged)
+    found = world.verify()
+    assert found.agrees
+    assert found.restated == 1
+    other = world.document(4, annotations=[{"key": "kind", "value": "nodejs:21", "init": True}])
+    world.put_b(other)
+    assert not world.verify().agrees
+
+
+def test_a_wrong_path_in_elasticsearch_is_a_difference(world: World) -> None:
+    """The path is OpenWhisk's own in that form, though CouchDB's has none."""
+    document = _in_form(world.document(5), Form.ELASTICSEARCH)
+    world.b.put(document.id, b'"path":"guest/other"'.join(document.body.rsplit(b'"path":"guest/hello"', 1)))
+    world.verify()
+    assert world.found()[document.id].fields == ("path",)
+
+
+# -- what can't be compared -------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_converted_is_told_as_such(world: World) -> None:
+    """A document of A without a counterpart in B's form is neither missing nor a difference; the exit code says 3."""
+    document = world.document(8, annotations={"no": "array"})
+    world.a.put(document.id, document.body)
+    world.b.put(document.id, None)
+    found = world.verify()
+    assert found.agrees
+    assert found.exit_code == 3
+    (refused,) = found.refused_examples
+    assert (refused.side, refused.id) == ("a", document.id)
+    assert "annotations" in refused.reason
+
+
+def test_what_cannot_be_read_in_b_is_different(world: World) -> None:
+    """An activation without a name, where A has a good one."""
+    document = world.document(8)
+    world.b.put(document.id, b'{"activationId":"x","namespace":"guest","start":1}')
+    found = world.verify()
+    assert world.found()[document.id].kind == "different"
+    assert "name is missing" in world.found()[document.id].note
+    assert found.exit_code == 4
+
+
+def test_other_entities_do_not_count(world: World) -> None:
+    """Design documents and actions are filtered on both sides."""
+    world.a.put("_design/x", b'{"_id":"_design/x"}')
+    world.b.put("guest/hello", b'{"entityType":"action","name":"hello","namespace":"guest"}')
+    assert world.verify().exit_code == 0
+
+
+# -- selections -------------------------------------------------------------------------------------------------
+
+
+def test_selection_holds_on_both_sides(world: World) -> None:
+    """Faults outside of it aren't looked for."""
+    planted = plant(world)
+    selection = Selection(namespaces=("guest",), since_ms=1_700_000_000_000 + 150 * 100_000)
+    world.verify(selection=selection)
+    expected = {id: kind for id, kind in planted.items() if id.startswith("guest/") and kind != "missing"}
+    assert {id: each.kind for id, each in world.found().items()} == expected
+
+
+def test_extra_documents_may_be_allowed(world: World) -> None:
+    """What else B holds is told and no difference."""
+    world.put_b(world.document(5000))
+    found = world.verify(allow_extra=True)
+    assert found.agrees
+    assert found.exit_code == 0
+    assert found.totals.extra == 1
+    assert world.verify().exit_code == 4
+
+
+def test_sample_counts_everything_and_compares_a_share(world: World) -> None:
+    """A missing document is always found; of changed ones those in the sample, the same ones each time."""
+    for number in range(0, 700, 2):
+        world.put_b(world.document(number, logs=["changed"]))
+    missing = world.document(301)
+    world.b.put(missing.id, None)
+    found = world.verify(sample=0.1)
+    first = world.found()
+    assert 20 < found.compared < 140
+    assert first[missing.id].kind == "missing"
+    assert 0 < found.totals.different <= 350
+    assert world.verify(sample=0.1).totals.different == found.totals.different
+    assert "nothing is proved of the content of the others" in render_verification(found)
+
+
+def test_sample_of_equal_stores_says_what_it_proves(world: World) -> None:
+    """The bound that n equal documents give."""
+    found = world.verify(sample=0.1)
+    assert found.agrees
+    assert f"fewer than {3 / found.compared:.3%}" in render_verification(found)
+
+
+# -- stores in use ----------------------------------------------------------------------------------------------
+
+
+class Meddling(MemoryReader):
+    """Something else happens in the store each time a page was read."""
+
+    def __init__(self, store: MemoryStore, meddle: Callable[[], None]) -> None:
+        super().__init__(store, page_documents=20)
+        self._meddle = meddle
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        for batch in super().read(slice, after, selection):
+            yield batch
+            self._meddle()
+
+
+def test_what_arrives_meanwhile_is_not_missing(world: World) -> None:
+    """New documents of A, changed ones and deleted ones are told apart; a fault from before is found all the same."""
+    gone = world.document(21)
+    world.b.put(gone.id, None)
+    numbers = iter(range(2000, 100_000))
+
+    def meddle() -> None:
+        number = next(numbers)
+        world.put_a(world.document(number))
+        world.put_a(world.document(number % 600 + 50, logs=[f"changed {number}"]))
+
+    found = world.verify(a=Meddling(world.a, meddle))
+    assert {id: each.kind for id, each in world.found().items()} == {gone.id: "missing"}
+    assert found.totals.meanwhile > 30
+    assert "not judged" in render_verification(found)
+
+
+def test_what_reaches_both_sides_meanwhile_agrees(world: World) -> None:
+    """What was missing when it was first read and is there now isn't told at all."""
+    late = [world.document(number) for number in range(30, 60)]
+    for document in late:
+        world.b.put(document.id, None)
+
+    def arrive() -> None:
+        if late:
+            world.put_b(late.pop())
+
+    found = world.verify(b=Meddling(world.b, arrive))
+    assert found.agrees
+    assert not world.found("meanwhile", "missing")
+
+
+def test_what_was_stored_after_a_copy_is_not_missing(world: World) -> None:
+    """Given where A stood when the copy ended, what came after it isn't called missing."""
+    snapshot = world.a.sequence
+    world.put_a(world.document(3000))
+    missing = world.document(100)
+    world.b.put(missing.id, None)
+    found = world.verify(since=snapshot)
+    assert set(world.found()) == {missing.id}
+    assert found.totals.meanwhile == 1
+
+
+# -- interruptions ----------------------------------------------------------------------------------------------
+
+
+class CutError(Exception):
+    """The process died here."""
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_cut_after_each_commit_ends_like_an_unbroken_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: bool
+) -> None:
+    """Whichever commit was the last, the next run goes on and finds the same."""
+    monkeypatch.setattr(engine, "_COMMIT_DOCUMENTS", 60)
+    if narrow:
+        monkeypatch.setattr(engine, "_MUCH", 10)
+        monkeypatch.setattr(engine, "_MANY", 1)
+    world = World(tmp_path, count=300)
+    planted = plant(world)
+    whole = world.verify(evidence=Evidence(None))
+    cut_at = 0
+    while True:
+        cut_at += 1
+        world.path = tmp_path / f"{cut_at}.sqlite"
+        left = [cut_at]
+
+        class Cut(Evidence):
+            def commit(self, added: Added) -> None:
+                super().commit(added)
+                left[0] -= 1  # noqa: B023  used before the next turn
+                if left[0] == 0:  # noqa: B023  as above
+                    raise CutError
+
+        evidence = Cut(world.path)
+        try:
+            world.verify(evidence=evidence, jobs=1)
+        except CutError:
+            evidence.close()
+        else:
+            break
+        found = world.verify()
+        assert any("resuming verification" in message for message in world.messages)
+        assert {id: each.kind for id, each in world.found().items()} == planted, cut_at
+        assert found.namespaces == whole.namespaces
+    assert cut_at > 12
+
+
+def test_a_request_to_stop_keeps_what_was_read(world: World) -> None:
+    """The next run reads only what is left."""
+    stop = Stop()
+    pages = iter(range(10_000))
+
+    def after_pages() -> None:
+        if next(pages) == 9:
+            stop.ask(130)
+
+    with pytest.raises(Interrupted):
+        world.verify(a=Meddling(world.a, after_pages), stop=stop, jobs=1)
+    found = world.verify()
+    assert found.agrees
+    assert found.run == 2
+    assert 700 < found.run_read <= 1400 - 180
+    assert "go on with: migrator verify memory:a memory:b" in world.messages[0]
+
+
+@pytest.mark.parametrize("error", [IndexError("odd"), Unavailable("away")])
+def test_whatever_ends_a_worker_ends_the_run(world: World, error: Exception) -> None:
+    """Nothing is judged by half of what there is; what was read stays."""
+
+    class Failing(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            if slice.spec["high"] is None:
+                raise error
+            yield from super().read(slice, after, selection)
+
+    with pytest.raises(type(error), match=str(error)):
+        world.verify(b=Failing(world.b))
+    assert world.evidence
+    assert world.evidence.stage == "compare"
+    found = world.verify()
+    assert found.agrees
+    assert found.run_read < 1400
+
+
+def test_a_complete_verification_begins_anew(world: World) -> None:
+    """The same verification given again reads everything afresh."""
+    world.verify()
+    world.b.put(world.document(1).id, None)
+    found = world.verify()
+    assert found.run_read >= 1399
+    assert found.totals.missing == 1
+
+
+def test_a_replaced_store_begins_anew(world: World) -> None:
+    """What an interrupted run read of a store that is another one now means nothing."""
+    stop = Stop()
+    with pytest.raises(Interrupted):
+        world.verify(a=Meddling(world.a, lambda: stop.ask(130)), stop=stop, jobs=1)
+    world.a.generation += 1
+    assert world.verify().agrees
+    assert any("replaced" in message for message in world.messages)
+
+
+# -- the report -------------------------------------------------------------------------------------------------
+
+
+def test_report_as_values(world: World) -> None:
+    """The JSON holds counts, digests, hours, examples, and what is proved."""
+    plant(world)
+    plain = json.loads(msgspec.json.encode(world.verify().as_dict()))
+    assert plain["message_type"] == "verification"
+    assert plain["totals"]["missing"] == 5
+    assert plain["exit_code"] == 4
+    assert len(plain["namespaces"]["guest"]["a_digest"]) == 32
+    assert {hour["hour"][-7:] for hour in plain["hours"]} == {":00:00Z"}
+    assert len(plain["examples"]) == 15
+    assert plain["proves"].startswith("every activation of both sides was read")
+
+
+def test_report_for_people(world: World) -> None:
+    """What differs, the ids, and the commands to go on with."""
+    plant(world)
+    text = render_verification(world.verify())
+    assert "THEY DIFFER" in text
+    assert "migrator verify memory:a memory:b --output FILE" in text
+    assert "migrator copy memory:a memory:b --ids FILE" in text
+    assert "--on-conflict overwrite" in text
+    assert text.count("\nmissing: ") == 5
+
+
+def test_report_of_agreement_for_people(world: World) -> None:
+    """That they are the same, how that was found out, and what the forms lose."""
+    text = render_verification(world.verify())
+    assert "the same activations are in both" in text
+    assert "every activation of both sides was read and compared by content" in text
+    assert "what that form can't hold is no difference" in text
+    assert "--ids" not in text
