@@ -1,7 +1,7 @@
 """How much memory does a verification of 1,000,000 activations take, and how much time beside reading them?
 
 Both sides are made while they are read, A in CouchDB's form and B in Elasticsearch's, so that the memory is that of
-the verification alone. Three times: equal sides, a few faults, and (with --all-different) a B in which every document
+the verification alone. Three times: a few faults, equal sides, and (with --all-different) a B in which every document
 differs. Each in a process of its own; the goal is a peak below 150 MB. Ends with 1 where it isn't reached, or where
 something else is found than was made.
 
@@ -11,6 +11,7 @@ usage: python -m tests.benchmarks.verifying [--documents 1000000] [--jobs 4] [--
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -47,6 +48,7 @@ class MadeReader:
         self.form = form
         self._documents = documents
         self._faults = faults
+        self._everyday = [*_everyday(form)]
 
     def describe(self) -> Description:
         return Description(location=f"made:{self.form}", product="made", version="1", identity=self.form)
@@ -85,29 +87,22 @@ class MadeReader:
         yield page.batch(len(ids), size_bytes=0)
 
     def _made(self, first: int) -> Iterator[tuple[str, bytes | None]]:
-        """The documents of a slice; ids tell slice and number."""
-        count = min(_SLICE, self._documents - first)
-        for number, sample in enumerate(samples.everyday(count, seed=first)):
+        """The documents of a slice: everyday ones under ids of their own, which tell slice and number."""
+        for number, (namespace, old, pieces) in enumerate(self._everyday[: self._documents - first]):
             kind = self._kind(first + number)
-            old = msgspec.json.decode(sample, type=_Id).activationId
-            yield self._document(sample, old, f"{first:08x}{number:08x}{old[16:]}", kind)
+            id = f"{first:08x}{number:08x}{old[16:]}"
+            body = id.encode().join(pieces)
+            if kind == "different":
+                body = body.replace(b'"version":"0.0.', b'"version":"0.1.')
+            yield f"{namespace}/{id}", None if kind == "missing" else body
             if kind == "extra":
-                yield self._document(sample, old, f"{first:08x}{number:08x}{'e' * 16}", "none")
+                id = f"{first:08x}{number:08x}{'e' * 16}"
+                yield f"{namespace}/{id}", id.encode().join(pieces)
 
     def _kind(self, number: int) -> str:
         if self._faults == "few" and number % _FAULT_EVERY == 0:
             return ("missing", "extra", "different")[number // _FAULT_EVERY % 3]
         return "different" if self._faults == "all" else "none"
-
-    def _document(self, sample: bytes, old: str, new: str, kind: str) -> tuple[str, bytes | None]:
-        body = sample.replace(old.encode(), new.encode())
-        if kind == "different":
-            body = body.replace(b'"version":"0.0.', b'"version":"0.1.')
-        document = read_document(msgspec.json.decode(body, type=_Id).id, body, Form.COUCHDB)
-        assert isinstance(document, Document)
-        converted = forms.convert(document, self.form)
-        assert isinstance(converted, Document)
-        return converted.id, None if kind == "missing" else converted.body
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         raise NotImplementedError
@@ -119,9 +114,15 @@ class MadeReader:
         pass
 
 
-class _Id(msgspec.Struct):
-    activationId: str
-    id: str = msgspec.field(name="_id")
+def _everyday(form: Form) -> Iterator[tuple[str, str, list[bytes]]]:
+    """Namespace, activation id, and what stands around the id in the body."""
+    for sample in samples.everyday(_SLICE):
+        namespace, _, id = json.loads(sample)["_id"].partition("/")
+        document = read_document(f"{namespace}/{id}", sample, Form.COUCHDB)
+        assert isinstance(document, Document)
+        converted = forms.convert(document, form)
+        assert isinstance(converted, Document)
+        yield namespace, id, converted.body.split(id.encode())
 
 
 def once(documents: int, jobs: int, faults: str) -> bool:
@@ -169,7 +170,7 @@ def main() -> int:
     again += ["--documents", str(chosen.documents)]
     return max(
         subprocess.run([*again, "--faults", faults]).returncode
-        for faults in ("none", "few", *(["all"] if chosen.all_different else []))
+        for faults in ("few", "none", *(["all"] if chosen.all_different else []))
     )
 
 
