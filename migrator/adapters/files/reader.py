@@ -11,7 +11,7 @@ changed, or where couchbackup went on after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from migrator.adapters.files.formats import RESUMED, Entry, Shape, elements_of, 
 from migrator.adapters.files.input import Input
 from migrator.adapters.files.lines import Cursor, Line, TooLong, Torn
 from migrator.adapters.pages import Page
+from migrator.adapters.scanning import fetch_by_reading
 from migrator.errors import ArchiveDamaged
 from migrator.records import Form, Rejection, Selection
 
@@ -89,6 +90,9 @@ class FileReader:
 
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002  only reading all of it would tell
         return None
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        return fetch_by_reading(self, ids, after, selection)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
