@@ -9,8 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -20,6 +19,7 @@ import platformdirs
 from migrator import logins
 from migrator.errors import UsageError
 from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, is_file, parse_location
+from migrator.toml_file import TomlFile, meant
 
 Role = Literal["source", "target"]
 
@@ -105,91 +105,21 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
         path = next((place for place in places() if place.exists()), None)
     if path is None:
         return Config()
-    try:
-        text = path.read_bytes().decode()
-        tables = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path}: the configuration can't be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: the configuration is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
+    file = TomlFile.read(path, "the configuration")
     stores: dict[str, StoreSettings] = {}
-    for name in tables:
+    for name in file.tables:
         if name not in ("stores", "defaults"):
-            raise _refusal(path, text, [name], f"unknown{_meant(name, ('stores', 'defaults'))}")
-    for name, table in _table(path, text, tables, "stores").items():
+            raise file.refusal([name], f"unknown{meant(name, ('stores', 'defaults'))}")
+    for name, table in file.table("stores").items():
         if not _STORE_NAME.fullmatch(name):
             where = ["stores", name]
-            raise _refusal(path, text, where, "a store's name is made of letters, digits, dots, dashes and underscores")
-        stores[name] = _convert(path, text, ["stores", name], table, StoreSettings)
-    defaults = _convert(path, text, ["defaults"], _table(path, text, tables, "defaults"), Defaults)
+            raise file.refusal(where, "a store's name is made of letters, digits, dots, dashes and underscores")
+        stores[name] = file.convert(["stores", name], table, StoreSettings, _VALUES)
+    defaults = file.convert(["defaults"], file.table("defaults"), Defaults, _VALUES)
     config = Config(path=path, stores=stores, defaults=defaults)
     if any(_holds_secret(settings) for settings in stores.values()):
         return msgspec.structs.replace(config, warnings=logins.open_to_others(path))
     return config
-
-
-def _table(path: Path, text: str, tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = tables.get(name, {})
-    if not isinstance(table, dict):
-        raise _refusal(path, text, [name], "must be a table")
-    return table
-
-
-def _convert(path: Path, text: str, where: Sequence[str], table: Any, type: type[Any]) -> Any:
-    """The values of one table; unknown keys and wrong types are refused without repeating a value."""
-    if not isinstance(table, dict):
-        raise _refusal(path, text, where, "must be a table")
-    known = type.__struct_fields__
-    for key in table:
-        if key not in known:
-            raise _refusal(path, text, [*where, key], f"unknown{_meant(key, known)}")
-    try:
-        return msgspec.convert(table, type, dec_hook=_decode_secret)
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$")
-        key = re.match(r"\.(\w+)", place)
-        reason = f"give {_VALUES[key[1]]}" if key and key[1] in _VALUES else reason.replace(" | null", "")
-        raise _refusal(path, text, [*where, *([key[1]] if key else [])], reason) from None
-
-
-def _decode_secret(type: type[Any], value: Any) -> Any:
-    if type is not Secret or not isinstance(value, str):
-        raise ValueError("Expected `str`")
-    if not value:
-        raise ValueError("must not be empty")
-    return Secret(value)
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
-
-
-def _refusal(path: Path, text: str, where: Sequence[str], reason: str) -> UsageError:
-    line = _line_of(text, where)
-    return UsageError(f"{path}{f':{line}' if line else ''}: {'.'.join(where)}: {reason}")
-
-
-def _line_of(text: str, where: Sequence[str]) -> int | None:
-    """The line of a key, or of its table; None where it is spelled in a way that isn't looked for."""
-    best: int | None = None
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+([^\]]+)\]", line):
-            table = _keys(header[1])
-            if table == tuple(where):
-                return number
-            if table == tuple(where[: len(table)]):
-                best = number
-        elif (key := re.match(r"\s*([\w.\"'-]+)\s*=", line)) and (*table, *_keys(key[1])) == tuple(where):
-            return number
-    return best
-
-
-def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def _holds_secret(settings: StoreSettings) -> bool:

@@ -46,6 +46,10 @@ COMMANDS = {
         "migrator.commands.verify:verify_command",
         "Compare A with B, and tell whether the same activations are in both.",
     ),
+    "schedule": (
+        "migrator.commands.schedule:schedule_command",
+        "Keep to schedules: back up, copy or verify when it is time, and tell when that stops working.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",

@@ -129,10 +129,11 @@ def list_jobs(state: Path) -> Iterator[JobView]:
         return
     for job in sorted(folder.iterdir()):
         if (job / _CHECKPOINT).exists():
-            yield JobView(id=job.name, folder=job, running=_holder(job))
+            yield JobView(id=job.name, folder=job, running=lock_holder(job))
 
 
-def _holder(folder: Path) -> str | None:
+def lock_holder(folder: Path) -> str | None:
+    """Who holds the lock of a folder, None where nobody does."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

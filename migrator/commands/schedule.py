@@ -1,0 +1,363 @@
+"""`migrator schedule`: keep to schedules, run one of them now, and say how they stand."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from migrator.commands.messages import current
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    quiet_option,
+    state_option,
+)
+from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.commands import running
+    from migrator.config import Role
+    from migrator.locations import Secret, Store
+    from migrator.scheduling.daemon import Daemon
+    from migrator.scheduling.files import Schedule
+    from migrator.scheduling.overview import ScheduleStatus
+    from migrator.scheduling.state import Run
+
+_TROUBLE = 3
+
+schedules_option = click.option(
+    "--schedules",
+    type=click.Path(path_type=Path),
+    envvar="MIGRATOR_SCHEDULES",
+    metavar="FOLDER",
+    help="Where the schedule files lie; by default ./schedules, the user's, /etc/migrator/schedules.",
+)
+
+
+@click.group(
+    "schedule",
+    invoke_without_command=True,
+    epilog=examples(
+        "migrator schedule check", "migrator schedule run /etc/migrator/schedules", "migrator schedule list"
+    ),
+)
+@click.pass_context
+def schedule_command(context: click.Context) -> None:
+    """Keep to schedules: back up, copy or verify when it is time, and tell when that stops working.
+
+    A schedule is a TOML file in a folder; its name is the schedule's. docs/backups.md explains what may stand in it.
+    """
+    from migrator.commands.main import help_without_command
+
+    help_without_command(context)
+
+
+# -- run --------------------------------------------------------------------------------------------------------
+
+
+@schedule_command.command(
+    "run",
+    epilog=examples(
+        "migrator schedule run",
+        "migrator schedule run /etc/migrator/schedules --listen 9464 --textfile /var/lib/node_exporter",
+        "migrator schedule run nightly --once",
+    ),
+)
+@click.argument("what", required=False, metavar="[FOLDER|NAME]")
+@click.option("--once", is_flag=True, help="Run the schedule NAME now, and end: for cron, systemd and Kubernetes.")
+@schedules_option
+@click.option(
+    "--listen",
+    metavar="[ADDRESS:]PORT",
+    help="Answer /live, /health and /metrics there; without an address to this machine alone. Off by default.",
+)
+@click.option(
+    "--textfile",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="MIGRATOR_TEXTFILE",
+    metavar="FOLDER",
+    help="Write metrics for Prometheus' node exporter there after every run.",
+)
+@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="How many run at once.")
+@config_option
+@state_option
+@json_option
+@quiet_option
+@log_format_option
+def run_command(
+    what: str | None,
+    once: bool,
+    schedules: Path | None,
+    listen: str | None,
+    textfile: Path | None,
+    parallel: int,
+    config: Path | None,
+    state: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Keep to the schedules of FOLDER until stopped; with --once run the schedule NAME now.
+
+    The daemon takes up files that change, at once, and reads all of them again on SIGHUP; one that doesn't hold is
+    reported, and the others run on. A run that was missed while it was down is caught up once. It ends with SIGTERM:
+    a backup that is cut short is continued by the next run.
+
+    NAME is a schedule of the folder, or the path of its file. It takes the same lock as the daemon, so that the two
+    never run a schedule at the same time.
+
+    Exit codes of --once: those of backup, copy and verify; 11 the schedule is being run; 12 the backup isn't whole.
+    The daemon ends with 0 when it was asked to.
+    """
+    from migrator.commands import running
+    from migrator.engine.jobs import default_state
+
+    if textfile is not None and not textfile.is_dir():
+        raise UsageError(f"--textfile {textfile}: there is no such folder")
+    folder = state or default_state()
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        if not once:
+            _serve(what, schedules, listen, textfile, parallel, config, folder, run)
+            return
+        if what is None:
+            raise UsageError("--once runs one schedule; name it (`migrator schedule list` shows them)")
+        if listen:
+            raise UsageError("--listen belongs to the daemon; --once has --textfile")
+        ended = _run_once(what, schedules, textfile, config, folder, run)
+    if as_json:
+        click.echo(msgspec.json.encode(ended).decode())
+    if not ended.succeeded:
+        current.get().error(f"{ended.schedule}: {ended.message}", exit_code=ended.exit_code)
+    sys.exit(ended.exit_code)
+
+
+def _run_once(
+    name: str, schedules: Path | None, textfile: Path | None, config: Path | None, state: Path, run: running.Run
+) -> Run:
+    from migrator.scheduling.files import default_folder, find_schedule
+    from migrator.scheduling.running import run_schedule
+
+    schedule = find_schedule(name, schedules or default_folder())
+    ended = run_schedule(schedule, state=state, config=config, textfile=textfile, stop=run.stop, tell=run.say)
+    assert ended is not None
+    return ended
+
+
+def _serve(
+    what: str | None,
+    schedules: Path | None,
+    listen: str | None,
+    textfile: Path | None,
+    parallel: int,
+    config: Path | None,
+    state: Path,
+    run: running.Run,
+) -> None:
+    from migrator.scheduling.daemon import Daemon, make_scheduler, work_for
+    from migrator.scheduling.files import default_folder
+    from migrator.scheduling.health import parse_address, serving
+
+    if what is not None and schedules is not None:
+        raise UsageError(f"{what} and --schedules {schedules} both name the folder; with --once, {what} is a schedule")
+    folder = Path(what) if what is not None else schedules or default_folder()
+    if folder.is_file():
+        raise UsageError(f"{folder}: the daemon keeps to a folder; give --once to run this one now")
+    messages = current.get()
+    address = parse_address(listen) if listen else None
+    daemon = Daemon(
+        folder,
+        state=state,
+        work=work_for(state=state, config=config, textfile=textfile, tell=messages.note),
+        scheduler=make_scheduler(parallel),
+        tell=messages.note,
+    )
+    with ExitStack() as stack:
+        if address is not None:
+            port = stack.enter_context(serving(address, daemon.statuses, lambda: daemon.alive))
+            messages.note(f"listening on {address[0]}:{port}")
+        stack.enter_context(_rereading_on_hangup(daemon))
+        daemon.serve(run.stop)
+
+
+@contextmanager
+def _rereading_on_hangup(daemon: Daemon) -> Iterator[None]:
+    """SIGHUP has the files read again."""
+    before = signal.signal(signal.SIGHUP, lambda *_: daemon.reread())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# -- looking ----------------------------------------------------------------------------------------------------
+
+
+@schedule_command.command(
+    "list",
+    epilog=examples("migrator schedule list", "migrator schedule list --json | jq -r 'select(.stale) | .schedule'"),
+)
+@schedules_option
+@config_option
+@state_option
+@json_option
+@log_format_option
+def list_command(
+    schedules: Path | None,
+    config: Path | None,  # noqa: ARG001  its defaults are in effect already
+    state: Path | None,
+    as_json: bool,
+    log_format: str,  # noqa: ARG001  as above
+) -> None:
+    """Show every schedule: its next and last run, how it stands, the size of the last backup.
+
+    Exit codes: 0 all is well; 3 a schedule is stale, its last run failed, or its file doesn't hold.
+    """
+    from migrator.engine.jobs import default_state
+    from migrator.scheduling.files import read_folder
+    from migrator.scheduling.overview import overview
+
+    folder = _folder(schedules)
+    statuses = overview(read_folder(folder), state or default_state(), time.time())
+    for status in statuses:
+        click.echo(msgspec.json.encode(status).decode() if as_json else _as_text(status))
+    if not statuses and not as_json:
+        click.echo(f"no schedules in {folder}")
+    sys.exit(_TROUBLE if any(status.trouble for status in statuses) else 0)
+
+
+def _as_text(status: ScheduleStatus) -> str:
+    from migrator.report import human_bytes
+
+    lines = [f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"]
+    if status.task:
+        lines[0] += f"  {status.task} {status.source} -> {status.target}"
+    if status.holder:
+        lines.append(f"run by {status.holder}")
+    if status.next_s is not None and status.state != "running":
+        lines.append(f"next      {_local(status.next_s, status.timezone)}")
+    if (last := status.last) is not None:
+        lines.append(f"last      {_local(last.ended_s, status.timezone)}, {last.outcome}, exit code {last.exit_code}")
+    if (success := status.last_success) is not None and success != last:
+        lines.append(f"success   {_local(success.ended_s, status.timezone)}")
+    if (made := status.last_backup) is not None:
+        verified = f"verified ({made.verified})" if made.verified else "not verified"
+        lines.append(f"backup    {made.backup}, {made.mode}, {human_bytes(made.backup_bytes)}, {verified}")
+    if status.trouble:
+        lines.append(f"trouble   {status.trouble}")
+    return "\n    ".join(lines)
+
+
+def _local(moment_s: float, zone: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    return datetime.fromtimestamp(moment_s, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+@schedule_command.command(
+    "check", epilog=examples("migrator schedule check", "migrator schedule check --schedules schedules --connect")
+)
+@schedules_option
+@click.option("--connect", is_flag=True, help="Also reach every store.")
+@config_option
+@log_format_option
+def check_command(
+    schedules: Path | None,
+    connect: bool,
+    config: Path | None,
+    log_format: str,  # noqa: ARG001  its callback is what counts
+) -> None:
+    """Check every schedule file, the stores that it names, and their secrets.
+
+    Exit codes: 0 all hold; 2 a file or a store's settings don't; with --connect also 5, 6 and 10 as for copy.
+    """
+    from migrator.scheduling.files import Broken, read_folder
+
+    worst = 0
+    folder = _folder(schedules)
+    found = read_folder(folder)
+    for each in found:
+        problems = [(each.reason, 2)] if isinstance(each, Broken) else _problems(each, config, connect)
+        for text, exit_code in problems:
+            current.get().error(text, exit_code=exit_code)
+            worst = max(worst, exit_code)
+        if not problems:
+            click.echo(f"{each.name}: in order")
+    if not found:
+        click.echo(f"no schedules in {folder}")
+    sys.exit(worst)
+
+
+def _problems(schedule: Schedule, config: Path | None, connect: bool) -> Sequence[tuple[str, int]]:
+    """What is wrong with the stores of a schedule, with the exit code that says so."""
+    from migrator.config import load, resolve
+    from migrator.errors import MigratorError
+
+    problems: list[tuple[str, int]] = []
+    ends: tuple[tuple[Role, Secret], ...] = (("source", schedule.source), ("target", schedule.target))
+    for role, text in ends:
+        try:
+            store, warnings = resolve(text.reveal(), role, load(config))
+            for warning in warnings:
+                current.get().warn(warning)
+            _check_end(schedule, role, store, connect)
+        except MigratorError as error:
+            problems.append((f"{schedule.path}: {role}: {error}", error.exit_code))
+    return problems
+
+
+def _check_end(schedule: Schedule, role: Role, store: Store, connect: bool) -> None:
+    from migrator.adapters.opening import open_reader
+    from migrator.errors import NotFound
+
+    where, is_archive = store.location.printed, store.location.kind == "archive"
+    takes_archive = schedule.task == "verify" or (schedule.task == "backup") == (role == "target")
+    if is_archive and not takes_archive:
+        raise UsageError(f"{where}: it is an archive; a {schedule.task} has none as its {role}")
+    if schedule.task == "backup" and role == "target" and not is_archive:
+        raise UsageError(f"{where}: a backup goes into an archive: archive:/var/backups/openwhisk")
+    if not connect:
+        return
+    with closing(open_reader(store)) as reader:
+        try:
+            reader.describe()
+        except NotFound:
+            if not is_archive or schedule.task != "backup":  # the first backup makes it
+                raise
+
+
+@schedule_command.command(
+    "next", epilog=examples("migrator schedule next nightly", "migrator schedule next nightly -n 3")
+)
+@click.argument("name")
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+@schedules_option
+@json_option
+def next_command(name: str, count: int, schedules: Path | None, as_json: bool) -> None:
+    """Show when the next runs of the schedule NAME begin, jitter and changes of the clocks included."""
+    from migrator.scheduling.files import default_folder, find_schedule
+
+    schedule = find_schedule(name, schedules or default_folder())
+    moment_s = schedule.trigger.next(time.time())
+    for _ in range(count):
+        begins_s = schedule.trigger.begins(moment_s)
+        at = datetime.fromtimestamp(begins_s, UTC).astimezone(schedule.timezone)
+        line = f"{at:%a %Y-%m-%d %H:%M:%S %Z}"
+        click.echo(msgspec.json.encode({"begins": at, "begins_s": begins_s}).decode() if as_json else line)
+        moment_s = schedule.trigger.following(moment_s)
+
+
+def _folder(schedules: Path | None) -> Path:
+    from migrator.scheduling.files import default_folder
+
+    return schedules or default_folder()

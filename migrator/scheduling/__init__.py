@@ -1,0 +1,1 @@
+"""Schedules: when a job runs, what is kept, and who is told."""

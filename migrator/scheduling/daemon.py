@@ -1,0 +1,242 @@
+"""The daemon: APScheduler wakes it up, `planning` says what is due, `running` does it.
+
+A folder of schedule files enters; runs come of it until the daemon is asked to stop. What is due is asked anew, of
+the files, of what is remembered and of the clock, whenever anything may have changed: APScheduler's own idea of the
+next run is only an alarm clock, and a wrong alarm does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted, Locked, MigratorError, NotFound
+from migrator.scheduling.files import Broken, Schedule, find_files
+from migrator.scheduling.overview import ScheduleStatus, overview
+from migrator.scheduling.planning import plan
+from migrator.scheduling.running import run_schedule
+from migrator.scheduling.state import Memory
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.base import BaseScheduler
+
+    from migrator.scheduling.triggers import Trigger
+
+Tell = Callable[[str], None]
+Work = Callable[[Schedule, Stop], None]
+
+_TICK_S = 1.0  # how soon a changed file, a clock that was set, and the end of another's run are noticed
+_ALIVE_S = 30.0
+
+
+class Alarm(BaseTrigger):  # type: ignore[misc]  # the library has no types
+    """A schedule's trigger as APScheduler knows them: never a moment that is over, so that nothing piles up."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        self._trigger = trigger
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # noqa: ARG002  APScheduler's signature
+        return _moment(self._trigger.begins(self._trigger.next(now.timestamp())))
+
+
+def make_scheduler(parallel: int) -> BaseScheduler:
+    """APScheduler with `parallel` schedules at once."""
+    logging.getLogger("apscheduler").addHandler(logging.NullHandler())  # what counts is told by the runs
+    return BackgroundScheduler(executors={"default": ThreadPoolExecutor(parallel)}, timezone=UTC)
+
+
+class Daemon:
+    """The schedules of a folder, kept to."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        state: Path,
+        work: Work,
+        scheduler: BaseScheduler,
+        tell: Tell = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._state = state
+        self._work = work
+        self._scheduler = scheduler
+        self._tell = tell
+        self._clock = clock
+        self._seen: dict[str, bytes] = {}  # the files as they were last read, by name
+        self._schedules: dict[str, Schedule] = {}
+        self._refused: dict[str, Broken] = {}
+        self._running: dict[str, Stop] = {}
+        self._told: dict[tuple[str, str], str] = {}  # what was told last of a schedule and a trouble
+        self._lock = threading.RLock()
+        self._reread = False
+        self._ticked_s = time.monotonic()
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def reread(self) -> None:
+        """Have every file read again, and what is wrong told again; safe in a signal's handler."""
+        self._reread = True
+
+    def look(self) -> None:
+        """Take up what changed in the folder, and set every alarm anew. Raises `NotFound` where there is no folder."""
+        with self._lock:
+            if self._reread:
+                self._reread = False
+                self._seen.clear()
+                self._told.clear()
+            found = {each.name: each for each in find_files(self._folder)}
+            for name in [name for name in self._seen if name not in found]:
+                self._drop(name)
+            for name, each in found.items():
+                if isinstance(each, Broken):
+                    self._refuse(each)
+                elif self._seen.get(name) != each.data:
+                    self._seen[name] = each.data
+                    self._take(each.read())
+            self.settle()
+
+    def _take(self, found: Schedule | Broken) -> None:
+        if isinstance(found, Broken):
+            self._refuse(found)
+            return
+        name = found.name
+        Memory(self._state, name).remember(self._clock())
+        changed = name in self._schedules
+        self._schedules[name] = found
+        self._refused.pop(name, None)
+        self._scheduler.add_job(
+            self._fire,
+            Alarm(found.trigger),
+            args=[name],
+            id=name,
+            name=name,
+            replace_existing=True,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,  # however late; `plan` judges by the schedule's own grace
+        )
+        self._tell(f"{name}: {'taken up as it was changed' if changed else 'taken up'}")
+
+    def _refuse(self, broken: Broken) -> None:
+        self._refused[broken.name] = broken
+        runs_on = "; its last good version runs on" if broken.name in self._schedules else ""
+        self._tell_once(broken.name, "file", f"{broken.reason}{runs_on}")
+
+    def _drop(self, name: str) -> None:
+        del self._seen[name]
+        self._refused.pop(name, None)
+        if self._schedules.pop(name, None):
+            self._scheduler.remove_job(name)
+            self._tell(f"{name}: dropped, its file is gone")
+
+    # -- alarms -------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Set the alarm of every schedule that isn't running to when its next run begins."""
+        with self._lock:
+            for name, schedule in self._schedules.items():
+                if name not in self._running:
+                    try:
+                        self._set_alarm(schedule)
+                    except MigratorError as error:
+                        self._tell_once(name, "run", f"{name}: {error}")
+
+    def _set_alarm(self, schedule: Schedule) -> None:
+        memory, now_s = Memory(self._state, schedule.name), self._clock()
+        due = plan(schedule.trigger, memory.read_or_begin(now_s).seen_to_s, now_s, grace_s=schedule.grace_s)
+        begins_s = due.begins_s
+        if due.given_up_s is not None:
+            missed = _moment(due.given_up_s).astimezone(schedule.timezone)
+            self._tell_once(
+                schedule.name, "missed", f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by too long"
+            )
+        if begins_s <= now_s and memory.holder is not None:
+            begins_s = now_s + _TICK_S  # it may be seeing to this very moment
+        job = self._scheduler.get_job(schedule.name)
+        alarm = _moment(begins_s)
+        if job is not None and getattr(job, "next_run_time", None) != alarm:
+            job.modify(next_run_time=alarm)
+
+    def _fire(self, name: str) -> None:
+        with self._lock:
+            schedule = self._schedules.get(name)
+            if schedule is None or name in self._running:
+                return
+            stop = self._running[name] = Stop()
+        try:
+            self._work(schedule, stop)
+            self._told.pop((name, "run"), None)
+        except Locked as error:
+            self._tell_once(name, "lock", str(error))
+        except MigratorError as error:
+            self._tell_once(name, "run", f"{name}: {error}")
+        finally:
+            with self._lock:
+                del self._running[name]
+
+    def _tell_once(self, name: str, trouble: str, text: str) -> None:
+        if self._told.get((name, trouble)) != text:
+            self._told[name, trouble] = text
+            self._tell(text)
+
+    # -- the daemon's life --------------------------------------------------------------------------------------
+
+    def serve(self, stop: Stop) -> None:
+        """Keep to the schedules until asked to stop; then runs end in good order, and are gone on with next time."""
+        self.look()
+        self._scheduler.start()
+        try:
+            while not stop.asked:
+                stop.sleep(_TICK_S)
+                self._ticked_s = time.monotonic()
+                try:
+                    self.look()
+                except NotFound as error:
+                    self._tell_once("", "folder", str(error))
+        except Interrupted:
+            pass
+        finally:
+            with self._lock:
+                for each in self._running.values():
+                    each.ask(stop.exit_code)
+            self._scheduler.shutdown(wait=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the daemon still looks after its schedules."""
+        return time.monotonic() - self._ticked_s < _ALIVE_S
+
+    def statuses(self) -> Sequence[ScheduleStatus]:
+        """Where every schedule stands, by name."""
+        with self._lock:
+            known: Mapping[str, Schedule | Broken] = {**self._refused, **self._schedules}
+            refused = {name: broken.reason for name, broken in self._refused.items()}
+        return overview([known[name] for name in sorted(known)], self._state, self._clock(), refused)
+
+
+def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: Tell) -> Work:
+    """What the daemon does when a schedule is due."""
+
+    def work(schedule: Schedule, stop: Stop) -> None:
+        def say(text: str) -> None:
+            tell(text if text.startswith(f"{schedule.name}: ") else f"{schedule.name}: {text}")
+
+        run_schedule(schedule, state=state, config=config, textfile=textfile, only_due=True, stop=stop, tell=say)
+
+    return work
+
+
+def _moment(moment_s: float) -> datetime:
+    return datetime.fromtimestamp(moment_s, UTC)

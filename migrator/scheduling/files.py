@@ -1,0 +1,442 @@
+"""Schedule files: one TOML file a schedule, whose name is the schedule's.
+
+Files enter, checked `Schedule`s leave, or what is wrong, with file and line. Opens no store and runs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+import msgspec
+import platformdirs
+
+from migrator.archives.retention import Retention
+from migrator.copying import Wanted
+from migrator.errors import MigratorError, NotFound, UsageError
+from migrator.locations import Secret, is_file, parse_location
+from migrator.records import parse_moment
+from migrator.scheduling.triggers import Cron, Every, Trigger
+from migrator.toml_file import TomlFile, decode_secret, meant
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_STORE_NAME = _NAME
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)", re.ASCII)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SAMPLE = re.compile(r"sample\s+(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_EVERY_RUNS = re.compile(r"every (\d+) runs", re.ASCII)
+
+
+class Duration(float):
+    """Seconds, written as `90s`, `15m`, `6h`, `7d`, `2w`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ValueError`."""
+        if not (found := _DURATION.fullmatch(text.strip())):
+            raise ValueError("not a duration")
+        return cls(int(found[1]) * _UNITS_S[found[2]])
+
+
+class Check(msgspec.Struct, frozen=True):
+    """How a backup is verified after it was made: `quick`, `full`, or a sample of its documents."""
+
+    kind: Literal["quick", "full", "sample"]
+    percent: float = 100.0  # of a sample
+
+    def __str__(self) -> str:
+        return f"sample {self.percent:g} %" if self.kind == "sample" else self.kind
+
+
+class Runs(msgspec.Struct, frozen=True):
+    """Which runs are verified: all of them, those that made a full backup, or every n-th one that succeeded."""
+
+    full_only: bool = False
+    every: int = 1
+
+
+# -- the tables of a file, as they are written ------------------------------------------------------------------
+
+
+class _Top(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands before the first table."""
+
+    task: Literal["backup", "copy", "verify"] = "backup"
+    source: Secret  # a location may hold a password
+    target: Secret
+    mode: Literal["auto", "full", "incremental"] = "auto"
+    full_every: Duration | None = None
+    on_conflict: Literal["skip", "overwrite", "fail"] = "skip"
+    allow_extra: bool = False  # a verification: what is only in the target is told, but no difference
+
+
+class _Select(msgspec.Struct, frozen=True, kw_only=True):
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+
+
+class _When(msgspec.Struct, frozen=True, kw_only=True):
+    cron: str | None = None
+    every: Duration | None = None
+    timezone: str = "UTC"
+    jitter: Duration = Duration(0)
+    grace: Duration | None = None
+    stale_after: Duration | None = None
+
+
+class _Verification(msgspec.Struct, frozen=True, kw_only=True):
+    check: str = "none"
+    on: str = "all"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a run may take."""
+
+    max_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None  # documents a second
+    max_duration: Duration | None = None
+    max_rejects: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done when a server or a lock is in the way."""
+
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 3
+    wait: Duration = Duration(60)  # before the first retry, doubled before each other one
+    longest_wait: Duration = Duration(1800)
+    retry_for: Duration = Duration(300)  # how long a request is tried again before the run gives up
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told. The URL of a ping is a secret: whoever has it can say that all is well."""
+
+    ping: Secret | None = None  # `/start` and `/fail` are added to it
+    ping_env: str | None = None
+    ping_file: str | None = None
+    start: Secret | None = None
+    success: Secret | None = None
+    failure: Secret | None = None
+    command: tuple[str, ...] = ()
+    command_on: tuple[Literal["success", "failure"], ...] = ("success", "failure")
+
+
+_TABLES: Mapping[str, type[Any]] = {
+    "select": _Select,
+    "when": _When,
+    "limits": Limits,
+    "verification": _Verification,
+    "retention": Retention,
+    "failure": Failure,
+    "notify": Notify,
+}
+
+_A_DURATION = "a duration such as 90s, 15m, 6h, 7d or 2w"
+_VALUES = {
+    "task": "backup, copy or verify",
+    "mode": "auto, full or incremental",
+    "on_conflict": "skip, overwrite or fail",
+    "max_rate": "a number of documents a second above 0",
+    "max_rejects": "a whole number, 0 or more",
+    "jobs": "a whole number from 1 to 64",
+    "allow_extra": "true or false",
+    "retries": "a whole number, 0 or more",
+    "namespaces": 'a list of names: ["guest"]',
+    "names": 'a list of names: ["hello"]',
+    "command": 'a list of words: ["/usr/local/bin/notify", "backup"]',
+    "command_on": 'a list of "success" and "failure"',
+    **dict.fromkeys(("last", "daily", "weekly", "monthly", "yearly"), "a whole number, 0 or more"),
+    **dict.fromkeys(
+        (
+            *("full_every", "every", "jitter", "grace", "stale_after", "max_duration"),
+            *("wait", "longest_wait", "retry_for"),
+        ),
+        _A_DURATION,
+    ),
+}
+"""What may stand there, for the keys that don't take just any text."""
+
+
+# -- what they come to ------------------------------------------------------------------------------------------
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule whose file holds."""
+
+    name: str
+    path: Path
+    task: Literal["backup", "copy", "verify"]
+    source: Secret
+    target: Secret
+    mode: str
+    full_every_s: float | None
+    on_conflict: str
+    allow_extra: bool
+    wanted: Wanted
+    trigger: Trigger
+    timezone: ZoneInfo
+    grace_s: float | None  # how late a missed run is caught up; None: however late
+    stale_after_s: float  # no success for so long: something is wrong
+    limits: Limits
+    check: Check | None
+    check_on: Runs
+    retention: Retention | None
+    failure: Failure
+    notify: Notify
+
+    @property
+    def printed(self) -> tuple[str, str]:
+        """Source and target for a person, without a secret."""
+        return _printed(self.source), _printed(self.target)
+
+
+def read_schedule(path: Path, data: bytes) -> Schedule:
+    """A schedule of the bytes of its file. Raises `UsageError` with file and line."""
+    name = path.name.removesuffix(".toml")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{path}: a schedule's name is made of letters, digits, dots, dashes and underscores")
+    file = TomlFile.parse(path, data, "the schedule")
+    known = (*_Top.__struct_fields__, *_TABLES)
+    for key in file.tables:
+        if key not in known:
+            raise file.refusal([key], f"unknown{meant(key, known)}")
+    plain = {key: value for key, value in file.tables.items() if key not in _TABLES}
+    for key in ("source", "target"):
+        if key not in plain:
+            raise UsageError(f"{path}: {key} is missing; give a location or the name of a store")
+    top: _Top = file.convert([], plain, _Top, _VALUES, _decode)
+    tables = {
+        key: file.convert([key], file.table(key), type, _VALUES, _decode)
+        for key, type in _TABLES.items()
+        if key in file.tables or key != "retention"
+    }
+    when: _When = tables["when"]
+    zone, trigger = _trigger(file, name, when)
+    _check_ends(file, top)
+    check, check_on = _verification(file, tables["verification"])
+    retention: Retention | None = tables.get("retention")
+    _check_task(file, top, tables, check, retention)
+    _check_notify(file, tables["notify"])
+    return Schedule(
+        name=name,
+        path=path,
+        task=top.task,
+        source=top.source,
+        target=top.target,
+        mode=top.mode,
+        full_every_s=top.full_every,
+        on_conflict=top.on_conflict,
+        allow_extra=top.allow_extra,
+        wanted=_wanted(file, tables["select"]),
+        trigger=trigger,
+        timezone=zone,
+        grace_s=when.grace,
+        stale_after_s=when.stale_after or 2 * trigger.longest_gap(time.time()) + when.jitter,
+        limits=tables["limits"],
+        check=check,
+        check_on=check_on,
+        retention=retention,
+        failure=tables["failure"],
+        notify=tables["notify"],
+    )
+
+
+def _decode(type: type[Any], value: Any) -> Any:
+    if type is Duration and isinstance(value, str):
+        return Duration.parse(value)
+    return decode_secret(type, value)
+
+
+def _trigger(file: TomlFile, name: str, when: _When) -> tuple[ZoneInfo, Trigger]:
+    if (when.cron is None) == (when.every is None):
+        raise file.refusal(["when"], 'give one of cron = "15 2 * * *" and every = "1h"')
+    try:
+        zone = ZoneInfo(when.timezone)
+    except (KeyError, ValueError, OSError):
+        raise file.refusal(["when", "timezone"], f"{when.timezone!r} is no time zone; give Europe/Berlin") from None
+    if when.every is not None and when.every < 1:
+        raise file.refusal(["when", "every"], "give 1s or more")
+    try:
+        moments = Every(when.every, zone) if when.every is not None else Cron(when.cron or "", zone)
+    except UsageError as error:
+        raise file.refusal(["when", "cron"], str(error)) from None
+    trigger = Trigger(name, moments, when.jitter)
+    if when.jitter >= trigger.shortest_gap(time.time()):
+        raise file.refusal(["when", "jitter"], "it must be shorter than the time between two runs")
+    return zone, trigger
+
+
+def _check_ends(file: TomlFile, top: _Top) -> None:
+    """Refuse a location that can't be understood; a name is looked up when the schedule runs."""
+    for key, text in (("source", top.source.reveal()), ("target", top.target.reveal())):
+        if _STORE_NAME.fullmatch(text) and not is_file(text):
+            continue
+        try:
+            parse_location(text)
+        except UsageError as error:
+            raise file.refusal([key], str(error)) from None
+
+
+def _check_task(
+    file: TomlFile, top: _Top, tables: Mapping[str, Any], check: Check | None, retention: Retention | None
+) -> None:
+    """Refuse what another task has, and retention that could never run."""
+    given = {key: (key,) for key in ("mode", "full_every", "on_conflict", "allow_extra") if key in file.tables}
+    given |= {key: (key,) for key in ("verification", "retention") if key in file.tables}
+    allowed = {
+        "backup": ("mode", "full_every", "verification", "retention"),
+        "copy": ("on_conflict",),
+        "verify": ("allow_extra",),
+    }[top.task]
+    for key, where in given.items():
+        if key not in allowed:
+            raise file.refusal(where, f"a {top.task} has no {key}")
+    if top.full_every is not None and top.mode != "auto":
+        raise file.refusal(["full_every"], f'it belongs to mode = "auto", and mode is {top.mode}')
+    if retention is not None:
+        try:
+            retention.check()
+        except UsageError as error:
+            raise file.refusal(["retention"], str(error)) from None
+    if retention is not None and check is None:
+        raise file.refusal(["retention"], 'it runs after a verified backup only; give [verification] check = "quick"')
+    limits: Limits = tables["limits"]
+    if limits.max_duration is not None and limits.max_duration <= 0:
+        raise file.refusal(["limits", "max_duration"], f"give {_A_DURATION}")
+
+
+def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, Runs]:
+    where = ["verification", "check"]
+    check: Check | None = None
+    if found := _SAMPLE.fullmatch(table.check):
+        check = Check("sample", float(found[1]))
+        if not 0 < check.percent <= 100:
+            raise file.refusal(where, "give a share above 0 % and up to 100 %")
+    elif table.check == "quick":
+        check = Check("quick")
+    elif table.check == "full":
+        check = Check("full")
+    elif table.check != "none":
+        raise file.refusal(where, "give none, quick, full or sample 5 %")
+    if table.on == "all":
+        return check, Runs()
+    if table.on == "full backups":
+        return check, Runs(full_only=True)
+    if (runs := _EVERY_RUNS.fullmatch(table.on)) and int(runs[1]):
+        return check, Runs(every=int(runs[1]))
+    raise file.refusal(["verification", "on"], "give all, full backups or every 7 runs")
+
+
+def _wanted(file: TomlFile, table: _Select) -> Wanted:
+    for key in ("since", "until"):
+        if text := getattr(table, key):
+            try:
+                parse_moment(text, now_ms=int(time.time() * 1000))
+            except UsageError as error:
+                raise file.refusal(["select", key], str(error)) from None
+    return msgspec.convert(msgspec.to_builtins(table), Wanted)
+
+
+def _check_notify(file: TomlFile, notify: Notify) -> None:
+    given = [key for key in ("ping", "ping_env", "ping_file") if getattr(notify, key)]
+    if len(given) > 1:
+        raise file.refusal(["notify", given[1]], f"{' and '.join(given)} are given; leave one of them in")
+    for key in ("ping", "start", "success", "failure"):
+        url: Secret | None = getattr(notify, key)
+        if url is not None and not re.match(r"https?://[^/\s]", url.reveal()):
+            raise file.refusal(["notify", key], "give an address that begins with https:// or http://")
+    if notify.command and not notify.command[0]:
+        raise file.refusal(["notify", "command"], "the command is empty")
+
+
+def _printed(end: Secret) -> str:
+    text = end.reveal()
+    return text if _STORE_NAME.fullmatch(text) and not is_file(text) else parse_location(text).location.printed
+
+
+# -- folders of schedules ---------------------------------------------------------------------------------------
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that doesn't hold."""
+
+    name: str
+    path: Path
+    reason: str
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule file as it lies there."""
+
+    path: Path
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(".toml")
+
+    def read(self) -> Schedule | Broken:
+        try:
+            return read_schedule(self.path, self.data)
+        except MigratorError as error:
+            return Broken(name=self.name, path=self.path, reason=str(error))
+
+
+def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """MIGRATOR_SCHEDULES, else the first of ./schedules, the user's and /etc/migrator/schedules that is there."""
+    if named := environ.get("MIGRATOR_SCHEDULES"):
+        return Path(named)
+    places = (
+        Path("schedules"),
+        platformdirs.user_config_path("migrator") / "schedules",
+        Path("/etc/migrator/schedules"),
+    )
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def find_files(folder: Path) -> Sequence[Found | Broken]:
+    """The schedule files of a folder, by name. Raises `NotFound` where there is no folder."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
+    except OSError as error:
+        raise NotFound(
+            f"{folder}: there is no folder of schedules ({error.strerror}); name one, or set MIGRATOR_SCHEDULES"
+        ) from error
+    found: list[Found | Broken] = []
+    for path in paths:
+        if path.name == "migrator.toml":
+            continue  # stores and defaults may lie beside the schedules
+        try:
+            found.append(Found(path=path, data=path.read_bytes()))
+        except FileNotFoundError:
+            continue  # it went between the two looks
+        except OSError as error:
+            reason = f"{path}: the schedule can't be read: {error.strerror}"
+            found.append(Broken(name=path.name.removesuffix(".toml"), path=path, reason=reason))
+    return found
+
+
+def read_folder(folder: Path) -> Sequence[Schedule | Broken]:
+    """All schedules of a folder, by name, good and broken. Raises `NotFound`."""
+    return [each if isinstance(each, Broken) else each.read() for each in find_files(folder)]
+
+
+def find_schedule(name: str, folder: Path) -> Schedule:
+    """The schedule of a name, or of a file named instead. Raises `NotFound`, and what its file is refused for."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = folder / f"{name}.toml"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        there = ", ".join(each.name for each in find_files(folder)) if folder.is_dir() else ""
+        raise NotFound(
+            f"{path}: there is no schedule ({error.strerror}); {f'there are {there}' if there else 'name its folder'}"
+        ) from error
+    return read_schedule(path, data)

@@ -1,0 +1,80 @@
+"""Health and metrics of the daemon over HTTP, for Kubernetes, Prometheus and people.
+
+    /live      200 while the daemon looks after its schedules, else 503: start it again
+    /health    200 where every schedule is well, else 503: look at it; as JSON, what `schedule list --json` prints
+    /metrics   the same for Prometheus
+
+Serves what it is given; knows nothing of schedules. Has no login: it is off by default, and listens on this machine
+alone unless an address is given.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import msgspec
+
+from migrator.errors import UsageError
+from migrator.scheduling.metrics import CONTENT_TYPE, exposition
+from migrator.scheduling.overview import ScheduleStatus
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`9464` or `:9464` on this machine alone, `0.0.0.0:9464` for everybody. Raises `UsageError`."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) <= 65_535:
+        raise UsageError(f"--listen {text}: give a port, or an address and a port: 0.0.0.0:9464")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@contextmanager
+def serving(
+    address: tuple[str, int], statuses: Callable[[], Sequence[ScheduleStatus]], alive: Callable[[], bool]
+) -> Iterator[int]:
+    """Answer while the block goes on; gives the port. Raises `UsageError` where it can't be listened on."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10.0  # a client that says nothing must not keep a thread
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/live":
+                self._answer(200 if alive() else 503, "text/plain", b"alive\n" if alive() else b"stuck\n")
+            elif path == "/metrics":
+                self._answer(200, CONTENT_TYPE, exposition(statuses()))
+            elif path in ("/", "/health"):
+                found = statuses()
+                well = alive() and not any(each.trouble for each in found)
+                body = msgspec.json.encode({"status": "ok" if well else "trouble", "schedules": found})
+                self._answer(200 if well else 503, "application/json", body + b"\n")
+            else:
+                self._answer(404, "text/plain", b"there are /live, /health and /metrics\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Requests aren't worth a line."""
+
+    try:
+        server = ThreadingHTTPServer(address, Handler)
+    except OSError as error:
+        raise UsageError(
+            f"--listen {address[0]}:{address[1]}: it can't be listened on: {error.strerror or error}"
+        ) from error
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

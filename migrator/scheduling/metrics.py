@@ -1,0 +1,84 @@
+"""Schedules as Prometheus metrics; the endpoint and the textfile print the same.
+
+`ScheduleStatus`es enter, the text of the exposition format leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from migrator.scheduling.overview import ScheduleStatus
+from migrator.scheduling.state import Run
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_T = TypeVar("_T")
+_PREFIX = "migrator_schedule"
+
+_OF_STATUS: dict[str, tuple[str, Callable[[ScheduleStatus], float | None]]] = {
+    "known_since_timestamp_seconds": ("When the schedule was first seen.", lambda each: each.known_since_s),
+    "next_run_timestamp_seconds": ("When the next run begins.", lambda each: each.next_s),
+    "stale_after_seconds": ("No success for longer than this is trouble.", lambda each: each.stale_after_s),
+    "stale": ("1 where there was no success for too long.", lambda each: float(each.stale)),
+    "broken": ("1 where the schedule's file is refused.", lambda each: float(each.broken)),
+    "running": ("1 while a run goes on.", lambda each: float(each.state == "running")),
+}
+
+_OF_LAST: dict[str, tuple[str, Callable[[Run], float | None]]] = {
+    "last_run_timestamp_seconds": ("When the last run ended.", lambda run: run.ended_s),
+    "last_run_success": ("1 where the last run was complete.", lambda run: float(run.succeeded)),
+    "last_run_exit_code": ("Exit code of the last run.", lambda run: run.exit_code),
+    "last_run_duration_seconds": ("How long the last run took.", lambda run: run.duration_s),
+    "last_run_documents": ("Documents that the last run read.", lambda run: run.documents),
+    "last_run_rejected": ("Rejected documents that are kept with the job.", lambda run: run.rejected),
+    "last_run_differing": ("Differing documents that are kept with the job.", lambda run: run.differing),
+}
+
+_OF_SUCCESS: dict[str, tuple[str, Callable[[Run], float | None]]] = {
+    "last_success_timestamp_seconds": ("When the last complete run ended.", lambda run: run.ended_s),
+}
+
+_OF_BACKUP: dict[str, tuple[str, Callable[[Run], float | None]]] = {
+    "last_backup_bytes": ("Size of the last backup in its archive.", lambda run: run.backup_bytes),
+    "last_backup_documents": ("Documents in the last backup.", lambda run: run.backup_documents),
+    "last_backup_verified": ("1 where the last backup was verified.", lambda run: float(bool(run.verified))),
+}
+
+
+class _Schedules(Collector):
+    def __init__(self, statuses: Sequence[ScheduleStatus]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _gauges(_OF_STATUS, [(each.schedule, each) for each in self._statuses])
+        yield from _gauges(_OF_LAST, [(each.schedule, each.last) for each in self._statuses])
+        yield from _gauges(_OF_SUCCESS, [(each.schedule, each.last_success) for each in self._statuses])
+        yield from _gauges(_OF_BACKUP, [(each.schedule, each.last_backup) for each in self._statuses])
+        runs = CounterMetricFamily(f"{_PREFIX}_runs", "Runs by how they ended.", labels=["schedule", "outcome"])
+        for each in self._statuses:
+            for outcome in ("complete", "failed", "interrupted"):
+                runs.add_metric([each.schedule, outcome], getattr(each, outcome))
+        yield runs
+
+
+def _gauges(
+    metrics: dict[str, tuple[str, Callable[[_T], float | None]]], values: Sequence[tuple[str, _T | None]]
+) -> Iterator[Metric]:
+    for name, (help, value) in metrics.items():
+        gauge = GaugeMetricFamily(f"{_PREFIX}_{name}", help, labels=["schedule"])
+        for schedule, of in values:
+            if of is not None and (number := value(of)) is not None:
+                gauge.add_metric([schedule], number)
+        yield gauge
+
+
+def exposition(statuses: Sequence[ScheduleStatus]) -> bytes:
+    """The metrics of these schedules as text."""
+    registry = CollectorRegistry()
+    registry.register(_Schedules(statuses))
+    return generate_latest(registry)

@@ -1,0 +1,213 @@
+"""One run of a schedule, from its lock to its notifications: the same for the daemon, for cron and for Kubernetes.
+
+    lock -> is it due? -> note that it began -> back up, copy or verify -> check the backup -> prune -> note, tell
+
+A schedule enters, a `Run` leaves, whatever came of it. Knows nothing of what woke it up.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted, LimitReached, Locked, MigratorError, Unavailable
+from migrator.report import human_bytes, human_duration
+from migrator.scheduling.files import Runs, Schedule
+from migrator.scheduling.notify import ping, run_command
+from migrator.scheduling.planning import plan
+from migrator.scheduling.state import Attempt, Memory, Run, State
+from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
+from migrator.scheduling.textfile import write_textfile
+
+Tell = Callable[[str], None]
+
+
+def run_schedule(
+    schedule: Schedule,
+    *,
+    state: Path,
+    config: Path | None = None,
+    textfile: Path | None = None,
+    only_due: bool = False,
+    stop: Stop | None = None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Run | None:
+    """Run a schedule once, under its lock, and keep what came of it.
+
+    With `only_due` nothing is done, and None returned, where no moment is due: another run saw to it. Raises `Locked`
+    while another run holds the lock; what goes wrong in the run itself is told by the `Run`. `textfile` is the folder
+    for Prometheus; `stop` belongs to this run alone.
+    """
+    stop = stop or Stop()
+    memory = Memory(state, schedule.name)
+    with memory.lock():
+        began_s = clock()
+        known = memory.read_or_begin(began_s)
+        due = plan(schedule.trigger, known.seen_to_s, began_s, grace_s=schedule.grace_s)
+        is_due = due.begins_s <= began_s
+        if only_due and not is_due:
+            return None
+        if is_due and due.missed:
+            tell(f"{due.missed} earlier runs were missed; this one sees to them all")
+        moment_s = due.moment_s if is_due else None
+        memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
+        folder = schedule.path.parent
+        ping(schedule.notify, "start", f"{schedule.name}: began", folder, tell)
+        context = Context(state=state, config=config, stop=stop, tell=tell, clock=clock)
+        run, report = _Running(schedule, known, moment_s, began_s, context).go()
+        memory.write(known.end(run))
+        tell(summary(run))
+        if textfile is not None:
+            write_textfile(textfile, schedule, known.end(run), clock(), tell)
+        if run.outcome != "interrupted":  # the next run goes on with it; there is nothing to say yet
+            event = "success" if run.succeeded else "failure"
+            ping(schedule.notify, event, summary(run), folder, tell)
+            run_command(schedule.notify, event, _as_report(run, report), folder, tell)
+        return run
+
+
+class _Running:
+    """A run while it goes on: what is known of it so far, whatever it ends with."""
+
+    def __init__(
+        self, schedule: Schedule, known: State, moment_s: float | None, began_s: float, context: Context
+    ) -> None:
+        self._schedule = schedule
+        self._known = known
+        self._moment_s = moment_s
+        self._began_s = began_s
+        self._context = context
+        self._tries = 0
+        self._done: Done | None = None
+        self._verified = ""
+        self._deleted: tuple[str, ...] = ()
+
+    def go(self) -> tuple[Run, Mapping[str, Any]]:
+        """Run to the end; the run, and the report of its task as far as there is one."""
+        try:
+            with _at_most(self._schedule.limits.max_duration, self._context.stop):
+                self._done = self._try()
+                self._check()
+                self._prune()
+        except Interrupted as error:
+            return self._ended("interrupted", error.exit_code, str(error))
+        except MigratorError as error:
+            return self._ended("failed", error.exit_code, str(error))
+        except Exception as error:  # noqa: BLE001  the daemon and its other schedules go on
+            if os.environ.get("MIGRATOR_DEBUG"):
+                self._context.tell("".join(traceback.format_exception(error)))
+            # Its text may be a foreign library's, with a login in it, and this is kept.
+            return self._ended("failed", 1, f"unexpected {type(error).__name__}; MIGRATOR_DEBUG=1 shows where")
+        return self._ended("complete", self._done.exit_code, "")
+
+    def _try(self) -> Done:
+        """The task, tried again while a server is away or another run has the job."""
+        failure = self._schedule.failure
+        wait_s = float(failure.wait)
+        moment_s = self._began_s if self._moment_s is None else self._moment_s
+        while True:
+            self._tries += 1
+            try:
+                return perform(self._schedule, self._known, moment_s, self._context)
+            except (Unavailable, Locked) as error:
+                if self._tries > failure.retries:
+                    raise
+                self._context.tell(
+                    f"{error}; try {self._tries + 1} of {failure.retries + 1} in {human_duration(wait_s)}"
+                )
+            self._context.stop.sleep(wait_s)
+            wait_s = min(2 * wait_s, float(failure.longest_wait))
+
+    def _check(self) -> None:
+        schedule, done = self._schedule, self._done
+        assert done is not None
+        if not done.backup or schedule.check is None or not _is_checked(schedule.check_on, done, self._known):
+            return
+        check_backup(schedule, schedule.check, self._context)
+        self._verified = str(schedule.check)
+
+    def _prune(self) -> None:
+        """Let go of what retention doesn't keep; never after a backup that wasn't verified by this run."""
+        if self._schedule.retention is not None and self._verified:
+            self._deleted = prune_backups(self._schedule, self._schedule.retention, self._context)
+
+    def _ended(self, outcome: str, exit_code: int, message: str) -> tuple[Run, Mapping[str, Any]]:
+        done = self._done or Done(exit_code=exit_code, report={})
+        run = Run(
+            schedule=self._schedule.name,
+            task=self._schedule.task,
+            moment_s=self._moment_s,
+            began_s=self._began_s,
+            ended_s=self._context.clock(),
+            outcome=outcome,
+            exit_code=exit_code,
+            message=message,
+            tries=self._tries,
+            verified=self._verified,
+            deleted=self._deleted,
+            **{name: getattr(done, name) for name in Done.__struct_fields__ if name not in ("exit_code", "report")},
+        )
+        return run, done.report
+
+
+@contextmanager
+def _at_most(seconds: float | None, stop: Stop) -> Iterator[None]:
+    """End what goes on inside in good order when its time is over: `LimitReached`."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.ask, args=(LimitReached.exit_code,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Interrupted as error:
+        if error.exit_code == LimitReached.exit_code:
+            raise LimitReached(
+                f"it took longer than max_duration ({human_duration(seconds)}); the next run goes on where it stopped"
+            ) from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _is_checked(runs: Runs, done: Done, known: State) -> bool:
+    if runs.full_only:
+        return done.mode == "full"
+    return (known.complete + 1) % runs.every == 0
+
+
+def summary(run: Run) -> str:
+    """A run in one line."""
+    took = human_duration(run.duration_s)
+    tries = f" after {run.tries} tries" if run.tries > 1 else ""
+    if not run.succeeded:
+        return f"{run.schedule}: {run.outcome}{tries} in {took}, exit code {run.exit_code}: {run.message}"
+    parts = [f"{run.documents:,} documents read"]
+    parts += [f"{run.mode} backup {run.backup}, {human_bytes(run.backup_bytes)}"] if run.backup else []
+    parts += [f"verified ({run.verified})"] if run.verified else []
+    parts += [f"{len(run.deleted)} old backups deleted"] if run.deleted else []
+    parts += [f"{count:,} {name}" for name in ("rejected", "differing") if (count := getattr(run, name))]
+    return f"{run.schedule}: complete{tries} in {took}: {', '.join(parts)}"
+
+
+def _as_report(run: Run, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command is given: the schema of the hook, version 1."""
+    return {
+        "message_type": "schedule_run",
+        "schema": 1,
+        **msgspec.to_builtins(run),
+        "duration_s": run.duration_s,
+        "summary": summary(run),
+        "report": report,
+    }

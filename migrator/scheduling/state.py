@@ -1,0 +1,152 @@
+"""What is known of a schedule between two runs: when it last ran, what came of it, which moment was seen to.
+
+    STATE/schedules/NAME/state.json    written whole or not at all, by who holds the lock
+    STATE/schedules/NAME/lock          held by a run, of the daemon or of `--once`; names it
+
+Knows nothing of schedule files and of what a run does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from migrator import durable
+from migrator.engine.jobs import lock_folder, lock_holder
+from migrator.errors import Locked, UsageError
+
+_STATE = "state.json"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that began."""
+
+    moment_s: float | None  # the moment that it sees to; None where it was asked for out of turn
+    began_s: float
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that ended, for lists, metrics and notifications."""
+
+    schedule: str
+    task: str
+    moment_s: float | None
+    began_s: float
+    ended_s: float
+    outcome: str  # "complete", "failed", "interrupted"
+    exit_code: int
+    message: str = ""  # why it isn't complete
+    tries: int = 1
+    job: str = ""
+    documents: int = 0  # read by this run
+    size_bytes: int = 0  # of the documents of the job, as the source holds them
+    rejected: int = 0
+    differing: int = 0
+    backup: str = ""
+    mode: str = ""  # of the backup
+    backup_bytes: int = 0  # of the backup as it lies in the archive
+    backup_documents: int = 0
+    verified: str = ""  # how the backup was verified: "quick", "sample 5 %", "full"
+    deleted: tuple[str, ...] = ()  # backups that retention deleted
+
+    @property
+    def duration_s(self) -> float:
+        return self.ended_s - self.began_s
+
+    @property
+    def succeeded(self) -> bool:
+        return self.outcome == "complete"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is remembered of a schedule. Moments are epoch seconds."""
+
+    version: int = 1
+    known_since_s: float
+    seen_to_s: float  # the newest moment that a run saw to, or that was before the schedule was known
+    attempt: Attempt | None = None  # a run that began and hasn't ended, or was killed
+    last: Run | None = None
+    last_success: Run | None = None
+    last_backup: Run | None = None  # the last run that made a backup
+    complete: int = 0  # runs, by how they ended
+    failed: int = 0
+    interrupted: int = 0
+
+    def begin(self, attempt: Attempt) -> State:
+        return msgspec.structs.replace(self, attempt=attempt)
+
+    def end(self, run: Run) -> State:
+        """The state after a run. One that was interrupted leaves its moment open: it is caught up."""
+        seen_to_s = self.seen_to_s
+        if run.outcome != "interrupted" and run.moment_s is not None:
+            seen_to_s = run.moment_s
+        return msgspec.structs.replace(
+            self,
+            seen_to_s=seen_to_s,
+            attempt=None,
+            last=run,
+            last_success=run if run.succeeded else self.last_success,
+            last_backup=run if run.backup else self.last_backup,
+            complete=self.complete + (run.outcome == "complete"),
+            failed=self.failed + (run.outcome == "failed"),
+            interrupted=self.interrupted + (run.outcome == "interrupted"),
+        )
+
+
+class Memory:
+    """The folder of one schedule in the state folder."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._state = state
+        self._folder = state / "schedules" / name
+        self._name = name
+
+    def read(self) -> State | None:
+        """What is known; None where nothing is. Raises `UsageError` where it can't be read."""
+        path = self._folder / _STATE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=State)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"{path}: it can't be read: {error.strerror}") from error
+        except msgspec.MsgspecError as error:
+            raise UsageError(f"{path}: it was damaged ({error}); move it away, and the schedule begins anew") from error
+
+    def read_or_begin(self, now_s: float) -> State:
+        """What is known; a schedule that is new is known from now on, and has missed nothing."""
+        return self.read() or State(known_since_s=now_s, seen_to_s=now_s)
+
+    def remember(self, now_s: float) -> None:
+        """Know of the schedule from now on, unless it is known."""
+        if self.read() is None:
+            with suppress(Locked), self.lock():
+                self.write(self.read_or_begin(now_s))
+
+    def write(self, state: State) -> None:
+        """Keep it, durably; only under the lock."""
+        data = msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+        try:
+            durable.write_file(self._folder / _STATE, data)
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder}: the state folder can't be written: {error.strerror}; choose another with --state"
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the schedule's lock. Raises `Locked` with the holder."""
+        _, lock = lock_folder(self._state, "schedule", self._name)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    @property
+    def holder(self) -> str | None:
+        """Who runs the schedule now."""
+        return lock_holder(self._folder)

@@ -1,0 +1,232 @@
+"""What a schedule does when it is due: one try of a backup, a copy or a verification, and what follows a backup.
+
+A schedule enters, a `Done` leaves; `check_backup` and `prune_backups` follow in this order. Raises what the tasks
+raise. Knows nothing of locks, retries and notifications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from migrator.config import load, resolve
+from migrator.errors import ArchiveDamaged, NotFound, VerificationError
+from migrator.scheduling.planning import is_full_due
+
+if TYPE_CHECKING:
+    from migrator.archives.retention import Retention
+    from migrator.config import Role
+    from migrator.copying import Wanted
+    from migrator.engine.stopping import Stop
+    from migrator.locations import Secret, Store
+    from migrator.report import Report
+    from migrator.scheduling.files import Check, Schedule
+    from migrator.scheduling.state import State
+
+Tell = Callable[[str], None]
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task came to; the fields are those of `state.Run`."""
+
+    exit_code: int
+    report: dict[str, Any]  # as the command prints it with `--json`
+    job: str = ""
+    documents: int = 0
+    size_bytes: int = 0
+    rejected: int = 0
+    differing: int = 0
+    backup: str = ""
+    mode: str = ""
+    backup_bytes: int = 0
+    backup_documents: int = 0
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task is given besides its schedule."""
+
+    state: Path
+    config: Path | None
+    stop: Stop
+    tell: Tell
+    clock: Callable[[], float]
+
+
+def perform(schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
+    """Do what the schedule asks for, once. A job that was cut short is gone on with."""
+    if schedule.task == "backup":
+        return _back_up(schedule, known, moment_s, context)
+    if schedule.task == "copy":
+        return _copy(schedule, context)
+    return _verify(schedule, context)
+
+
+def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
+    from migrator.backups import backup
+
+    source, archive = _store(schedule.source, "source", context), _store(schedule.target, "target", context)
+    made = backup(
+        source,
+        archive,
+        wanted=schedule.wanted,
+        mode=_mode(schedule, known, moment_s, source, archive, context.tell),
+        jobs=schedule.limits.jobs,
+        max_rejects=schedule.limits.max_rejects,
+        max_rate=schedule.limits.max_rate,
+        state=context.state,
+        retry_for_s=schedule.failure.retry_for,
+        stop=context.stop,
+        tell=context.tell,
+        clock=context.clock,
+    )
+    assert made.backup is not None
+    return msgspec.structs.replace(
+        _done(made.report),
+        report={**made.report.as_dict(), "backup": msgspec.to_builtins(made.backup)},
+        backup=made.backup.backup,
+        mode=made.backup.mode,
+        backup_bytes=made.backup.size_bytes,
+        backup_documents=made.backup.documents,
+    )
+
+
+def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, archive: Store, tell: Tell) -> str:
+    """Whether a full backup is due; else what the schedule says."""
+    if schedule.mode != "auto":
+        return schedule.mode
+    if known.last and known.last.backup and known.last.exit_code == ArchiveDamaged.exit_code:
+        tell("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
+        return "full"
+    if schedule.full_every_s is None:
+        return "auto"
+    last_full_s = _last_full(source, archive, schedule.wanted)
+    return "full" if is_full_due(schedule.trigger, moment_s, last_full_s, schedule.full_every_s) else "auto"
+
+
+def _last_full(source: Store, archive: Store, wanted: Wanted) -> float | None:
+    """When the newest full backup of the same began; the archive is asked, so that every machine knows."""
+    from migrator.adapters.archive.catalog import read_catalog
+    from migrator.adapters.archive.places import open_place
+
+    with closing(open_place(archive.location.path)) as place:
+        try:
+            backups = read_catalog(place).backups
+        except NotFound:
+            return None
+    same = (source.location.printed, wanted.namespaces, wanted.names)
+    full = [each for each in backups if each.mode == "full"]
+    return max(
+        (
+            each.began_ms / 1000
+            for each in full
+            if (each.source.location, each.selection.namespaces, each.selection.names) == same
+        ),
+        default=None,
+    )
+
+
+def _copy(schedule: Schedule, context: Context) -> Done:
+    from migrator.copying import copy
+
+    report = copy(
+        _store(schedule.source, "source", context),
+        _store(schedule.target, "target", context),
+        wanted=schedule.wanted,
+        jobs=schedule.limits.jobs,
+        on_conflict=schedule.on_conflict,
+        max_rejects=schedule.limits.max_rejects,
+        max_rate=schedule.limits.max_rate,
+        state=context.state,
+        retry_for_s=schedule.failure.retry_for,
+        stop=context.stop,
+        tell=context.tell,
+        clock=context.clock,
+    )
+    return _done(report)
+
+
+def _verify(schedule: Schedule, context: Context) -> Done:
+    from migrator.verifying import verify
+
+    found = verify(
+        _store(schedule.source, "source", context),
+        _store(schedule.target, "target", context),
+        wanted=schedule.wanted,
+        jobs=schedule.limits.jobs,
+        allow_extra=schedule.allow_extra,
+        max_rate=schedule.limits.max_rate,
+        state=context.state,
+        retry_for_s=schedule.failure.retry_for,
+        stop=context.stop,
+        tell=context.tell,
+        clock=context.clock,
+    )
+    totals = found.totals
+    if not found.agrees:
+        raise VerificationError(
+            f"{found.a.location} and {found.b.location} differ: {totals.missing:,} missing, {totals.extra:,} extra, "
+            f"{totals.different:,} different; see them with: {found.command}"
+        )
+    return Done(exit_code=found.exit_code, report=found.as_dict(), documents=found.run_read)
+
+
+def _done(report: Report) -> Done:
+    return Done(
+        exit_code=report.exit_code,
+        report=report.as_dict(),
+        job=report.job,
+        documents=report.run_read,
+        size_bytes=report.totals.size_bytes,
+        rejected=report.rejected,
+        differing=report.differing,
+    )
+
+
+# -- after a backup ---------------------------------------------------------------------------------------------
+
+
+def check_backup(schedule: Schedule, how: Check, context: Context) -> None:
+    """Check the archive of a schedule, so that its newest backup and all that this builds on are known to be whole.
+
+    Raises `ArchiveDamaged`.
+    """
+    from migrator.archives.checking import check
+
+    report = check(
+        _store(schedule.target, "target", context),
+        quick=how.kind == "quick",
+        sample=how.percent / 100 if how.kind == "sample" else None,
+        jobs=schedule.limits.jobs,
+        stop=context.stop,
+        tell=context.tell,
+    )
+    if report.findings:
+        more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
+        raise ArchiveDamaged(
+            f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing is deleted; "
+            "look with `migrator archive check`"
+        )
+
+
+def prune_backups(schedule: Schedule, retention: Retention, context: Context) -> tuple[str, ...]:
+    """Delete what retention doesn't keep; the ids of what went."""
+    from migrator.archives.pruning import prune
+
+    archive = _store(schedule.target, "target", context)
+    report = prune(archive, retention, tell=context.tell, clock=context.clock)
+    return tuple(each.backup for each in report.deleted)
+
+
+# -- stores -----------------------------------------------------------------------------------------------------
+
+
+def _store(text: Secret, role: Role, context: Context) -> Store:
+    """The store of a schedule's end. The configuration is read anew by every run: a login may have changed."""
+    found, warnings = resolve(text.reveal(), role, load(context.config))
+    for warning in warnings:
+        context.tell(warning)
+    return found

@@ -1,0 +1,27 @@
+"""Metrics in a folder that Prometheus' node exporter reads, for runs that leave no process behind.
+
+    FOLDER/migrator-NAME.prom    written whole or not at all, after every run
+
+Source: node_exporter's textfile collector reads every `*.prom` of its folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from migrator import durable
+from migrator.scheduling.files import Schedule
+from migrator.scheduling.metrics import exposition
+from migrator.scheduling.overview import status_of
+from migrator.scheduling.state import State
+
+
+def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float, tell: Callable[[str], None]) -> None:
+    """Write the metrics of one schedule. A folder that can't be written is told; the run was what it was."""
+    path = folder / f"migrator-{schedule.name}.prom"
+    try:
+        durable.write_file(path, exposition([status_of(schedule, known, now_s)]))
+        path.chmod(0o644)  # the exporter is another user
+    except OSError as error:
+        tell(f"{path}: the metrics can't be written: {error.strerror}; check the folder of --textfile")
