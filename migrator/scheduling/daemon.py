@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -23,7 +24,7 @@ from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted, Locked, MigratorError, NotFound
 from migrator.scheduling.files import Broken, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
-from migrator.scheduling.planning import plan
+from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.running import run_schedule
 from migrator.scheduling.state import Memory
 
@@ -155,7 +156,13 @@ class Daemon:
 
     def _set_alarm(self, schedule: Schedule) -> None:
         memory, now_s = Memory(self._state, schedule.name), self._clock()
-        due = plan(schedule.trigger, memory.read_or_begin(now_s).seen_to_s, now_s, grace_s=schedule.grace_s)
+        known = memory.read_or_begin(now_s)
+        seen_to_s = corrected(schedule.trigger, known.seen_to_s, now_s)
+        if seen_to_s != known.seen_to_s:
+            with memory.lock():
+                memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), seen_to_s=seen_to_s))
+            self._tell(f"{schedule.name}: the clock was set back by more than a period; the schedule goes by it")
+        due = plan(schedule.trigger, seen_to_s, now_s, grace_s=schedule.grace_s)
         begins_s = due.begins_s
         if due.given_up_s is not None:
             missed = _moment(due.given_up_s).astimezone(schedule.timezone)

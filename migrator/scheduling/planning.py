@@ -21,15 +21,20 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     given_up_s: float | None = None  # a missed moment that is too old to be caught up
 
 
+def corrected(trigger: Trigger, seen_to_s: float, now_s: float) -> float:
+    """What was seen to, if the clock was ahead by more than a whole period when that was noted.
+
+    Waiting until the clock is there again could take years. Keep what is returned: it is no longer true an hour later.
+    """
+    return trigger.last(now_s) if seen_to_s > trigger.next(now_s) else seen_to_s
+
+
 def plan(trigger: Trigger, seen_to_s: float, now_s: float, *, grace_s: float | None = None) -> Due:
     """The next run after the moment that was seen to last.
 
     Of missed moments only the newest is caught up, once, and not when it is older than `grace_s`.
     """
-    next_s = trigger.next(now_s)
-    if seen_to_s > next_s:
-        # The clock was ahead by more than a whole period when that was noted. Waiting for it could take years.
-        seen_to_s = now_s
+    next_s, seen_to_s = trigger.next(now_s), corrected(trigger, seen_to_s, now_s)
     newest_s = trigger.last(now_s)
     is_missed = newest_s > seen_to_s
     if is_missed and (grace_s is None or now_s - trigger.begins(newest_s) <= grace_s):

@@ -23,7 +23,7 @@ from migrator.errors import Interrupted, LimitReached, Locked, MigratorError, Un
 from migrator.report import human_bytes, human_duration
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
-from migrator.scheduling.planning import plan
+from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
 from migrator.scheduling.textfile import write_textfile
@@ -53,7 +53,9 @@ def run_schedule(
     with memory.lock():
         began_s = clock()
         known = memory.read_or_begin(began_s)
-        due = plan(schedule.trigger, known.seen_to_s, began_s, grace_s=schedule.grace_s)
+        seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
+        known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
+        due = plan(schedule.trigger, seen_to_s, began_s, grace_s=schedule.grace_s)
         is_due = due.begins_s <= began_s
         if only_due and not is_due:
             return None

@@ -1,0 +1,221 @@
+"""The daemon with a virtual clock: no run is lost and none doubled, whatever clocks, files and other processes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from migrator.scheduling.state import Memory
+from tests.scheduling.virtual import World
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+Make = Callable[[datetime], World]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes the world of a test, which begins at a time."""
+    worlds: list[World] = []
+
+    def make(start: datetime) -> World:
+        worlds.append(World(tmp_path, monkeypatch, start))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture
+def world(make: Make) -> World:
+    return make(datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Europe/Berlin", (2026, 3, 29)),
+        ("Europe/Berlin", (2026, 10, 25)),
+        ("America/New_York", (2026, 3, 8)),
+        ("America/New_York", (2026, 11, 1)),
+    ],
+)
+def test_every_night_has_one_run_where_the_clocks_change(make: Make, zone: str, day: tuple[int, int, int]) -> None:
+    """02:30 and 01:30 run once a day, hourly runs are an hour apart, through both changes in both zones."""
+    local = ZoneInfo(zone)
+    world = make(datetime(*day, 12, tzinfo=local) - timedelta(days=2))
+    for name, when in (("half-past-two", "30 2 * * *"), ("half-past-one", "30 1 * * *"), ("hourly", "0 * * * *")):
+        world.write(name, f'cron = "{when}"\ntimezone = "{zone}"')
+    world.pass_time(4 * DAY)
+    for name in ("half-past-two", "half-past-one"):
+        dates = [datetime.fromtimestamp(run.began_s, local).date() for run in world.runs if run.schedule == name]
+        assert len(dates) == 4
+        assert {later - earlier for earlier, later in pairwise(dates)} == {timedelta(days=1)}
+    hourly = world.moments("hourly")
+    assert len(hourly) == 96
+    assert {later - earlier for earlier, later in pairwise(hourly)} == {HOUR}
+    assert all(run.began_s == run.moment_s for run in world.runs)
+
+
+def test_a_run_longer_than_its_interval_overlaps_nothing_and_loses_nothing(world: World) -> None:
+    """The next one follows at once, sees to all that came due meanwhile, and then the schedule is on time again."""
+    lengths = iter([2.5 * HOUR, 600.0, 5 * HOUR, 600.0])
+    world.lasts_s = lambda _: next(lengths, 10.0)
+    world.write("hourly", 'every = "1h"')
+    world.pass_time(14 * HOUR)
+    assert world.overlaps == 0
+    runs = world.runs
+    for earlier, later in pairwise(runs):
+        assert earlier.ended_s <= later.began_s
+    assert world.moments("hourly") == sorted(set(world.moments("hourly")))
+    start_s = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()
+    for hour in range(1, 15):
+        moment_s = start_s + hour * HOUR
+        assert any(run.began_s >= moment_s and run.moment_s is not None and run.moment_s >= moment_s for run in runs)
+    # 13:00 (2.5 h), 15:30, 16:00 (5 h), 21:00, 22:00, ...
+    assert [round((run.began_s - start_s) / HOUR, 1) for run in runs] == [1, 3.5, 4, 9, 10, 11, 12, 13, 14]
+
+
+def test_a_clock_set_forward_catches_up_once(world: World) -> None:
+    """Of five hours that never were, one run is made, within a second of the jump."""
+    world.write("hourly", 'every = "1h"')
+    world.pass_time(HOUR)
+    world.jump(5 * HOUR)
+    jumped_s = world.now_s
+    world.pass_time(2)
+    assert [run.began_s for run in world.runs][1:] == [jumped_s]
+    world.pass_time(2 * HOUR)
+    assert len(world.runs) == 4
+    assert len(set(world.moments("hourly"))) == 4
+
+
+def test_a_clock_set_back_by_less_than_a_period_doubles_nothing(world: World) -> None:
+    """The hour that comes again was seen to; the one after it is on time."""
+    world.write("hourly", 'every = "1h"')
+    world.pass_time(HOUR)
+    assert len(world.runs) == 1
+    world.jump(-HOUR / 2)
+    world.pass_time(HOUR)
+    assert len(world.runs) == 1
+    world.pass_time(HOUR)
+    assert len(world.runs) == 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_was_a_year_ahead_loses_nothing(world: World, restarted: bool) -> None:
+    """After it was set right the next hour has its run."""
+    world.write("hourly", 'every = "1h"')
+    world.pass_time(HOUR)
+    world.jump(365 * DAY)
+    world.pass_time(10)
+    assert len(world.runs) == 2
+    world.jump(-365 * DAY)
+    if restarted:
+        world.boot()
+    world.pass_time(3 * HOUR)
+    assert len(world.runs) == 5
+    assert any("set back by more than a period" in text for text in world.told)
+
+
+def test_a_daemon_that_was_down_catches_up_once(world: World) -> None:
+    """And a schedule that it never saw before has missed nothing."""
+    world.write("nightly", 'cron = "15 2 * * *"')
+    world.pass_time(DAY)
+    assert len(world.runs) == 1
+    world.jump(3 * DAY + HOUR)
+    world.write("new", 'cron = "15 2 * * *"')
+    world.boot()
+    world.pass_time(60)
+    assert [run.schedule for run in world.runs] == ["nightly", "nightly"]
+    world.boot()
+    world.pass_time(60)
+    assert len(world.runs) == 2
+    world.pass_time(DAY)
+    assert sorted(run.schedule for run in world.runs[2:]) == ["new", "nightly"]
+
+
+def test_a_run_missed_by_more_than_its_grace_waits_for_the_next(world: World) -> None:
+    world.write("nightly", 'cron = "15 2 * * *"\ngrace = "1h"')
+    world.pass_time(60)
+    world.jump(DAY)  # to noon of the next day
+    world.boot()
+    world.pass_time(60)
+    assert world.runs == []
+    assert any("the run of 2026-06-02 02:15 was missed by too long" in text for text in world.told)
+    world.pass_time(DAY)
+    assert len(world.runs) == 1
+
+
+def test_files_are_taken_up_as_they_change(world: World) -> None:
+    """New ones, changed ones, ones that break and are mended, ones that go."""
+    world.write("a", 'every = "1h"')
+    world.write("b", 'every = "1h"')
+    world.pass_time(HOUR)
+    assert [len(world.moments(name)) for name in "ab"] == [1, 1]
+    world.write("a", 'every = "30m"')
+    world.write("b", 'evry = "1h"')
+    world.pass_time(HOUR)
+    assert [len(world.moments(name)) for name in "ab"] == [3, 2]
+    assert [text for text in world.told if "evry: unknown" in text and "its last good version runs on" in text]
+    statuses = {each.schedule: each for each in world.daemon.statuses()}
+    assert (statuses["b"].broken, statuses["a"].broken) == (True, False)
+    assert statuses["b"].next_s is not None
+    (world.folder / "a.toml").unlink()
+    world.write("b", 'every = "30m"')
+    world.write("c", "every = 1")
+    world.pass_time(HOUR)
+    assert [len(world.moments(name)) for name in "ab"] == [3, 4]
+    assert [each.schedule for each in world.daemon.statuses()] == ["b", "c"]
+    told = len(world.told)
+    world.pass_time(HOUR)
+    assert world.told[told:] == []  # what is broken is told once, and again on SIGHUP
+    world.daemon.reread()
+    world.pass_time(60)
+    assert [text for text in world.told[told:] if "c.toml:5: when.every" in text]
+
+
+def test_a_schedule_that_another_process_runs_is_left_to_it(world: World) -> None:
+    """While cron has the lock the daemon waits; what cron saw to isn't run again."""
+    world.write("hourly", 'every = "1h"')
+    world.pass_time(60)
+    memory = Memory(world.state, "hourly")
+    with memory.lock():
+        world.pass_time(1.5 * HOUR)
+        assert world.runs == []
+        statuses = world.daemon.statuses()
+        assert (statuses[0].state, "process" in (statuses[0].holder or "")) == ("running", True)
+    world.pass_time(60)
+    assert len(world.runs) == 1  # nobody saw to it
+    with memory.lock():
+        world.pass_time(HOUR)
+        known = world.remembered("hourly")
+        memory.write(known.end(world.runs[0].__class__(**{**_fields(world), "moment_s": known.seen_to_s + HOUR})))
+    world.pass_time(60)
+    assert len(world.runs) == 1
+    world.pass_time(HOUR)
+    assert len(world.runs) == 2
+
+
+def _fields(world: World) -> dict[str, object]:
+    run = world.runs[0]
+    return {name: getattr(run, name) for name in run.__struct_fields__}
+
+
+def test_a_schedule_without_success_goes_stale_and_recovers(world: World) -> None:
+    """Stale is said when it happens, and no longer when a run was complete."""
+    world.write("hourly", 'every = "1h"\nstale_after = "2h"')
+    world.pass_time(HOUR)
+    assert [each.stale for each in world.daemon.statuses()] == [False]
+    with Memory(world.state, "hourly").lock():
+        world.pass_time(2 * HOUR + 60)
+        assert [(each.stale, each.trouble) for each in world.daemon.statuses()] == [
+            (True, "stale: no success for too long")
+        ]
+    world.pass_time(120)
+    assert [each.stale for each in world.daemon.statuses()] == [False]
