@@ -44,7 +44,7 @@ def serving(
             if path == "/live":
                 self._answer(200 if alive() else 503, "text/plain", b"alive\n" if alive() else b"stuck\n")
             elif path == "/metrics":
-                self._answer(200, CONTENT_TYPE, exposition(statuses()))
+                self._answer(200, CONTENT_TYPE, exposition(statuses(), live=True))
             elif path in ("/", "/health"):
                 found = statuses()
                 well = alive() and not any(each.trouble for each in found)

@@ -24,8 +24,11 @@ _OF_STATUS: dict[str, tuple[str, Callable[[ScheduleStatus], float | None]]] = {
     "known_since_timestamp_seconds": ("When the schedule was first seen.", lambda each: each.known_since_s),
     "next_run_timestamp_seconds": ("When the next run begins.", lambda each: each.next_s),
     "stale_after_seconds": ("No success for longer than this is trouble.", lambda each: each.stale_after_s),
-    "stale": ("1 where there was no success for too long.", lambda each: float(each.stale)),
     "broken": ("1 where the schedule's file is refused.", lambda each: float(each.broken)),
+}
+
+_OF_NOW: dict[str, tuple[str, Callable[[ScheduleStatus], float | None]]] = {
+    "stale": ("1 where there was no success for too long.", lambda each: float(each.stale)),
     "running": ("1 while a run goes on.", lambda each: float(each.state == "running")),
 }
 
@@ -51,11 +54,14 @@ _OF_BACKUP: dict[str, tuple[str, Callable[[Run], float | None]]] = {
 
 
 class _Schedules(Collector):
-    def __init__(self, statuses: Sequence[ScheduleStatus]) -> None:
+    def __init__(self, statuses: Sequence[ScheduleStatus], live: bool) -> None:
         self._statuses = statuses
+        self._live = live
 
     def collect(self) -> Iterator[Metric]:
         yield from _gauges(_OF_STATUS, [(each.schedule, each) for each in self._statuses])
+        if self._live:
+            yield from _gauges(_OF_NOW, [(each.schedule, each) for each in self._statuses])
         yield from _gauges(_OF_LAST, [(each.schedule, each.last) for each in self._statuses])
         yield from _gauges(_OF_SUCCESS, [(each.schedule, each.last_success) for each in self._statuses])
         yield from _gauges(_OF_BACKUP, [(each.schedule, each.last_backup) for each in self._statuses])
@@ -77,8 +83,8 @@ def _gauges(
         yield gauge
 
 
-def exposition(statuses: Sequence[ScheduleStatus]) -> bytes:
-    """The metrics of these schedules as text."""
+def exposition(statuses: Sequence[ScheduleStatus], *, live: bool) -> bytes:
+    """The metrics of these schedules as text; without `live` those alone that stay true until the next run."""
     registry = CollectorRegistry()
-    registry.register(_Schedules(statuses))
+    registry.register(_Schedules(statuses, live))
     return generate_latest(registry)

@@ -21,7 +21,7 @@ def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float,
     """Write the metrics of one schedule. A folder that can't be written is told; the run was what it was."""
     path = folder / f"migrator-{schedule.name}.prom"
     try:
-        durable.write_file(path, exposition([status_of(schedule, known, now_s)]))
+        durable.write_file(path, exposition([status_of(schedule, known, now_s)], live=False))
         path.chmod(0o644)  # the exporter is another user
     except OSError as error:
         tell(f"{path}: the metrics can't be written: {error.strerror}; check the folder of --textfile")

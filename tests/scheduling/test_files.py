@@ -128,7 +128,7 @@ def test_a_refusal_says_file_and_line(change: tuple[str, str], expected: str) ->
 
 
 def test_missing_ends_are_named() -> None:
-    with pytest.raises(UsageError, match="nightly.toml: source is missing"):
+    with pytest.raises(UsageError, match=r"nightly\.toml: source is missing"):
         read('[when]\nevery = "1h"\n')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -71,7 +72,7 @@ def test_every_hour_keeps_to_elapsed_time(zone: ZoneInfo) -> None:
         begin_s = local(zone, 2026, month, 1)
         found = walk(cron, begin_s, begin_s + 31 * 86_400)
         assert len(found) == 31 * 48
-        assert {b - a for a, b in zip(found, found[1:], strict=False)} == {1800.0}
+        assert {b - a for a, b in pairwise(found)} == {1800.0}
 
 
 @given(
