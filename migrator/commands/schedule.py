@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from migrator.commands.messages import current
 from migrator.commands.options import (
@@ -168,7 +169,8 @@ def _serve(
     from migrator.scheduling.files import default_folder
     from migrator.scheduling.health import parse_address, serving
 
-    if what is not None and schedules is not None:
+    source = click.get_current_context().get_parameter_source("schedules")
+    if what is not None and source is ParameterSource.COMMANDLINE:
         raise UsageError(f"{what} and --schedules {schedules} both name the folder; with --once, {what} is a schedule")
     folder = Path(what) if what is not None else schedules or default_folder()
     if folder.is_file():

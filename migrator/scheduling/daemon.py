@@ -21,7 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, Locked, MigratorError, NotFound
+from migrator.errors import Interrupted, Locked, MigratorError
 from migrator.scheduling.files import Broken, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
@@ -37,6 +37,7 @@ Tell = Callable[[str], None]
 Work = Callable[[Schedule, Stop], None]
 
 _TICK_S = 1.0  # how soon a changed file, a clock that was set, and the end of another's run are noticed
+_HELD_OFF_S = 60.0  # after a run that couldn't even be noted, such as on a full disk
 _ALIVE_S = 30.0
 
 
@@ -79,6 +80,7 @@ class Daemon:
         self._schedules: dict[str, Schedule] = {}
         self._refused: dict[str, Broken] = {}
         self._running: dict[str, Stop] = {}
+        self._held_off_s: dict[str, float] = {}  # until when
         self._told: dict[tuple[str, str], str] = {}  # what was told last of a schedule and a trouble
         self._lock = threading.RLock()
         self._reread = False
@@ -171,6 +173,9 @@ class Daemon:
             )
         if begins_s <= now_s and memory.holder is not None:
             begins_s = now_s + _TICK_S  # it may be seeing to this very moment
+        held_off_s = self._held_off_s.get(schedule.name, 0.0)
+        if begins_s < held_off_s <= now_s + _HELD_OFF_S:
+            begins_s = held_off_s
         job = self._scheduler.get_job(schedule.name)
         alarm = _moment(begins_s)
         if job is not None and getattr(job, "next_run_time", None) != alarm:
@@ -188,10 +193,17 @@ class Daemon:
         except Locked as error:
             self._tell_once(name, "lock", str(error))
         except MigratorError as error:
-            self._tell_once(name, "run", f"{name}: {error}")
+            self._hold_off(name, str(error))
+        except Exception as error:  # noqa: BLE001  APScheduler would only log it
+            self._hold_off(name, f"unexpected {type(error).__name__}; please report this")
         finally:
             with self._lock:
                 del self._running[name]
+
+    def _hold_off(self, name: str, text: str) -> None:
+        """What can't be noted stays due; it isn't tried again at once."""
+        self._held_off_s[name] = self._clock() + _HELD_OFF_S
+        self._tell_once(name, "run", f"{name}: {text}")
 
     def _tell_once(self, name: str, trouble: str, text: str) -> None:
         if self._told.get((name, trouble)) != text:
@@ -210,7 +222,7 @@ class Daemon:
                 self._ticked_s = time.monotonic()
                 try:
                     self.look()
-                except NotFound as error:
+                except MigratorError as error:
                     self._tell_once("", "folder", str(error))
         except Interrupted:
             pass

@@ -48,34 +48,41 @@ def run_schedule(
     while another run holds the lock; what goes wrong in the run itself is told by the `Run`. `textfile` is the folder
     for Prometheus; `stop` belongs to this run alone.
     """
-    stop = stop or Stop()
     memory = Memory(state, schedule.name)
+    context = Context(state=state, config=config, stop=stop or Stop(), tell=tell, clock=clock)
     with memory.lock():
-        began_s = clock()
-        known = memory.read_or_begin(began_s)
-        seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
-        known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
-        due = plan(schedule.trigger, seen_to_s, began_s, grace_s=schedule.grace_s)
-        is_due = due.begins_s <= began_s
-        if only_due and not is_due:
-            return None
-        if is_due and due.missed:
-            tell(f"{due.missed} earlier runs were missed; this one sees to them all")
-        moment_s = due.moment_s if is_due else None
-        memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
-        folder = schedule.path.parent
-        ping(schedule.notify, "start", f"{schedule.name}: began", folder, tell)
-        context = Context(state=state, config=config, stop=stop, tell=tell, clock=clock)
-        run, report = _Running(schedule, known, moment_s, began_s, context).go()
-        memory.write(known.end(run))
-        tell(summary(run))
-        if textfile is not None:
-            write_textfile(textfile, schedule, known.end(run), clock(), tell)
-        if run.outcome != "interrupted":  # the next run goes on with it; there is nothing to say yet
-            event = "success" if run.succeeded else "failure"
-            ping(schedule.notify, event, summary(run), folder, tell)
-            run_command(schedule.notify, event, _as_report(run, report), folder, tell)
-        return run
+        try:
+            return _run(schedule, memory, context, textfile, only_due=only_due)
+        except MigratorError as error:  # the run can't be noted: the state folder, or what is in it
+            ping(schedule.notify, "failure", f"{schedule.name}: {error}", schedule.path.parent, tell)
+            raise
+
+
+def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | None, *, only_due: bool) -> Run | None:
+    tell, folder, began_s = context.tell, schedule.path.parent, context.clock()
+    known = memory.read_or_begin(began_s)
+    seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
+    known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
+    due = plan(schedule.trigger, seen_to_s, began_s, grace_s=schedule.grace_s)
+    is_due = due.begins_s <= began_s
+    if only_due and not is_due:
+        return None
+    if is_due and due.missed:
+        tell(f"{due.missed} earlier runs were missed; this one sees to them all")
+    moment_s = due.moment_s if is_due else None
+    memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
+    ping(schedule.notify, "start", f"{schedule.name}: began", folder, tell)
+    run, report = _Running(schedule, known, moment_s, began_s, context).go()
+    known = known.end(run)
+    memory.write(known)
+    tell(summary(run))
+    if textfile is not None:
+        write_textfile(textfile, schedule, known, context.clock(), tell)
+    if run.outcome != "interrupted":  # the next run goes on with it; there is nothing to say yet
+        event = "success" if run.succeeded else "failure"
+        ping(schedule.notify, event, summary(run), folder, tell)
+        run_command(schedule.notify, event, _as_report(run, report), folder, tell)
+    return run
 
 
 class _Running:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from migrator.config import load, resolve
-from migrator.errors import ArchiveDamaged, NotFound, VerificationError
+from migrator.errors import ArchiveDamaged, NotFound, UsageError, VerificationError
+from migrator.locations import parse_location
 from migrator.scheduling.planning import is_full_due
 
 if TYPE_CHECKING:
@@ -117,16 +118,24 @@ def _last_full(source: Store, archive: Store, wanted: Wanted) -> float | None:
             backups = read_catalog(place).backups
         except NotFound:
             return None
-    same = (source.location.printed, wanted.namespaces, wanted.names)
+    same = (source.location.identity, wanted.namespaces, wanted.names)
     full = [each for each in backups if each.mode == "full"]
     return max(
         (
             each.began_ms / 1000
             for each in full
-            if (each.source.location, each.selection.namespaces, each.selection.names) == same
+            if (_identity(each.source.location), each.selection.namespaces, each.selection.names) == same
         ),
         default=None,
     )
+
+
+def _identity(location: str) -> str:
+    """That of a location as a manifest has it, which may be spelled otherwise than the schedule's."""
+    try:
+        return parse_location(location).location.identity
+    except UsageError:
+        return location
 
 
 def _copy(schedule: Schedule, context: Context) -> Done:

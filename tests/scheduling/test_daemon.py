@@ -219,3 +219,22 @@ def test_a_schedule_without_success_goes_stale_and_recovers(world: World) -> Non
         ]
     world.pass_time(120)
     assert [each.stale for each in world.daemon.statuses()] == [False]
+
+
+def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
+    """It stays due, and is tried again after a minute, not every second; the others run on."""
+    world.write("sick", 'every = "1h"')
+    world.write("well", 'every = "1h"')
+    world.pass_time(60)
+    path = world.state / "schedules" / "sick" / "state.json"
+    good = path.read_bytes()
+    world.pass_time(HOUR - 61)
+    path.write_bytes(b"{")
+    fired = world.fired.copy()
+    world.pass_time(600)
+    assert world.fired["sick"] <= fired["sick"] + 11
+    assert len(world.moments("well")) == 1
+    assert [text for text in world.told if text.startswith("sick: ") and "it was damaged" in text]
+    path.write_bytes(good)
+    world.pass_time(120)
+    assert len(world.moments("sick")) == 1

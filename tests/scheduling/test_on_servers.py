@@ -61,6 +61,7 @@ def test_three_schedules_every_few_seconds(
             fill_couchdb(couchdb_server, database, added)
         until(lambda: (known := folders.remembered("search")) and known.last and known.last.deleted, "it prunes")
         assert backups_of(archive)[0].mode == "full"
+        assert "search: incremental backup on " in folders.log
         newest = {name: folders.remembered(name) for name in ("couch", "follow")}
         until(lambda: all(completed(folders, n, k.complete + 2) for n, k in newest.items() if k), "the last arrives")
         for path in folders.schedules.iterdir():  # so that nothing moves while it is compared

@@ -7,6 +7,7 @@ one order, however slow the machine is.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +73,7 @@ class World:
         self.runs: list[Run] = []
         self.told: list[str] = []
         self.overlaps = 0
+        self.fired: Counter[str] = Counter()
         self._active: set[str] = set()
         self._holds: list[tuple[float, threading.Event]] = []
         self._clock = time_machine.travel(start, tick=False)
@@ -138,6 +140,7 @@ class World:
                 self.settled.acquire()
 
     def _work(self, schedule: Schedule, stop: Stop) -> None:
+        self.fired[schedule.name] += 1
         run = run_schedule(schedule, state=self.state, only_due=True, stop=stop)
         if run is not None:
             self.runs.append(run)

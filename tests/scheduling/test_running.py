@@ -1,0 +1,233 @@
+"""One run of a schedule, with stores in memory: the order of its steps, retries, what is kept and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+
+from migrator.adapters.memory import _stores, memory_store
+from migrator.engine.stopping import Stop
+from migrator.errors import AccessDenied, Locked, MigratorError, Unavailable, UsageError
+from migrator.scheduling import running, tasks
+from migrator.scheduling.files import read_schedule
+from migrator.scheduling.running import run_schedule, summary
+from migrator.scheduling.state import Memory, Run, State
+from tests.documents import activation
+from tests.scheduling.daemons import backups_of, hearing
+
+
+class World:
+    """A source in memory, an archive, the state folder, and what was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.archive = f"archive:{folder / 'archive'}"
+        self.source = memory_store("source")
+        self.told: list[str] = []
+        self.now_s = 1_800_000_000.0
+        self.put(1, 2, 3)
+
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            document = activation(number)
+            self.source.put(document.id, document.body)
+
+    def run(self, tables: str = "", top: str = "", *, stop: Stop | None = None, **options: Any) -> Run:
+        text = f'source = "memory:source"\ntarget = "{self.archive}"\n{top}\n[when]\nevery = "1d"\n{tables}'
+        schedule = read_schedule(self.folder / "nightly.toml", text.encode())
+        run = run_schedule(
+            schedule, state=self.state, stop=stop, tell=self.told.append, clock=lambda: self.now_s, **options
+        )
+        assert run is not None
+        return run
+
+    def remembered(self) -> State:
+        known = Memory(self.state, "nightly").read()
+        assert known is not None
+        return known
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    _stores.clear()
+    yield World(tmp_path)
+    _stores.clear()
+
+
+CHECKED = '[verification]\ncheck = "full"\n'
+KEPT = f"{CHECKED}[retention]\nlast = 1\n"
+QUICK = '[failure]\nretries = 2\nwait = "1s"\nlongest_wait = "3s"\nretry_for = "0s"\n'
+
+
+def test_a_run_is_kept_with_what_came_of_it(world: World) -> None:
+    run = world.run(CHECKED)
+    assert (run.outcome, run.exit_code, run.documents, run.mode, run.verified) == ("complete", 0, 3, "full", "full")
+    known = world.remembered()
+    assert known.attempt is None
+    assert known.last == known.last_success == known.last_backup == run
+    assert run.backup == backups_of(world.archive)[0].backup
+    assert summary(run) in world.told
+    assert f"3 documents read, full backup {run.backup}" in summary(run)
+
+
+def test_increments_follow_until_a_full_backup_is_due(world: World) -> None:
+    """Every third night here."""
+    modes = []
+    for night in range(1, 8):
+        world.put(100 + night)
+        with time_machine.travel(world.now_s):
+            modes.append(world.run("", 'full_every = "3d"').mode)
+        world.now_s += 86_400 + 40 * night
+    assert modes == ["full", "incremental", "incremental"] * 2 + ["full"]
+
+
+def test_retention_runs_after_the_verification_and_lets_go_of_old_chains(world: World) -> None:
+    """In this order, and what went is kept with the run."""
+    first = world.run(KEPT, 'mode = "full"')
+    world.now_s += 86_400
+    second = world.run(KEPT, 'mode = "full"')
+    assert (second.verified, second.deleted) == ("full", (first.backup,))
+    assert [each.backup for each in backups_of(world.archive)] == [second.backup]
+
+
+def test_retention_never_runs_after_a_backup_that_was_not_verified(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the verification wasn't asked for by this run or failed."""
+    pruned: list[object] = []
+    monkeypatch.setattr(running, "prune_backups", lambda *_: pruned.append(_) or ())
+    third = '[verification]\ncheck = "quick"\non = "every 3 runs"\n[retention]\nlast = 1\n'
+    for night in range(6):
+        run = world.run(third, 'mode = "full"')
+        world.now_s += 86_400
+        assert len(pruned) == (night + 1) // 3
+        assert bool(run.verified) == (night % 3 == 2)
+    for part in (world.folder / "archive").rglob("part-*"):
+        part.write_bytes(part.read_bytes()[:-1])
+    failed = world.run(KEPT)
+    assert (failed.outcome, failed.exit_code, failed.verified, len(pruned)) == ("failed", 12, "", 2)
+    assert "nothing is deleted" in failed.message
+
+
+def test_only_full_backups_are_verified_where_that_was_asked(world: World) -> None:
+    asked = '[verification]\ncheck = "quick"\non = "full backups"\n'
+    verified = []
+    for number in range(3):
+        world.put(200 + number)
+        verified.append(world.run(asked).verified)
+        world.now_s += 86_400
+    assert verified == ["quick", "", ""]
+
+
+def test_a_server_that_is_away_is_tried_again_with_growing_pauses(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is a job that another run holds; the third try goes through."""
+    troubles: list[MigratorError] = [Unavailable("it is away"), Locked("it is being run")]
+    perform = tasks.perform
+
+    def flaky(*arguments: Any) -> Any:
+        if troubles:
+            raise troubles.pop(0)
+        return perform(*arguments)
+
+    slept: list[float] = []
+    monkeypatch.setattr(running, "perform", flaky)
+    monkeypatch.setattr(Stop, "sleep", lambda _, seconds: slept.append(seconds))
+    run = world.run(QUICK)
+    assert (run.outcome, run.tries, slept) == ("complete", 3, [1.0, 2.0])
+    assert "it is away; try 2 of 3 in 1.0 s" in world.told
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "exit_code"),
+    [(Unavailable("it is away"), 3, 5), (AccessDenied("401"), 1, 6), (UsageError("no"), 1, 2), (ValueError("s"), 1, 1)],
+)
+def test_what_can_not_mend_itself_is_not_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int, exit_code: int
+) -> None:
+    """A failed run is kept, its moment is seen to, and the last success stays."""
+    success = world.run()
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(running, "perform", fail)
+    monkeypatch.setattr(Stop, "sleep", lambda *_: None)
+    world.now_s += 86_400
+    run = world.run(QUICK)
+    assert (run.outcome, run.tries, run.exit_code) == ("failed", tries, exit_code)
+    known = world.remembered()
+    assert (known.last, known.last_success, known.failed) == (run, success, 1)
+    assert known.seen_to_s == run.moment_s
+
+
+def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
+    """The next one goes on with it; nobody is told of a failure."""
+    world.run()
+    world.now_s += 86_400
+    stop = Stop()
+    stop.ask(143)
+    run = world.run(stop=stop, tables='[notify]\nfailure = "http://127.0.0.1:9/"\n')
+    assert (run.outcome, run.exit_code) == ("interrupted", 143)
+    assert not [text for text in world.told if "couldn't be told" in text]
+    assert world.remembered().seen_to_s < (run.moment_s or 0)
+    again = world.run()
+    assert (again.outcome, again.moment_s) == ("complete", run.moment_s)
+
+
+def test_what_is_not_due_is_not_run_twice(world: World) -> None:
+    """`only_due` is how the daemon asks; `--once` runs out of turn, and leaves the next moment alone."""
+    world.run()
+    schedule = read_schedule(
+        world.folder / "nightly.toml",
+        f'source = "memory:source"\ntarget = "{world.archive}"\n[when]\nevery = "1d"\n'.encode(),
+    )
+    clock = lambda: world.now_s  # noqa: E731  it is passed as it is
+    assert run_schedule(schedule, state=world.state, only_due=True, clock=clock) is None
+    assert world.run().moment_s is None
+    world.now_s += 86_400
+    due = run_schedule(schedule, state=world.state, only_due=True, clock=clock)
+    assert due is not None
+    assert due.moment_s is not None
+    assert run_schedule(schedule, state=world.state, only_due=True, clock=clock) is None
+
+
+def test_the_second_of_two_is_told_who_holds_the_lock(world: World) -> None:
+    with (
+        Memory(world.state, "nightly").lock(),
+        pytest.raises(Locked, match="schedule nightly is being run by process"),
+    ):
+        world.run()
+
+
+def test_a_state_that_was_damaged_is_named(world: World) -> None:
+    """It is refused rather than overwritten, and that is a failure that is told."""
+    world.run()
+    path = world.state / "schedules" / "nightly" / "state.json"
+    path.write_bytes(path.read_bytes()[:40])
+    with hearing() as (address, heard), pytest.raises(UsageError, match=r"state\.json: it was damaged"):
+        world.run(f'[notify]\nping = "{address}/a"\n')
+    assert [path for path, _ in heard] == ["/a/fail"]
+
+
+def test_a_copy_follows_its_source(world: World) -> None:
+    """What is new since the last run, and no more."""
+    target = memory_store("target")
+    read = []
+    for number in range(3):
+        world.put(300 + number)
+        text = 'task = "copy"\nsource = "memory:source"\ntarget = "memory:target"\n[when]\nevery = "5m"\n'
+        schedule = read_schedule(world.folder / "follow.toml", text.encode())
+        run = run_schedule(schedule, state=world.state, clock=lambda: world.now_s)
+        assert run is not None
+        assert (run.outcome, run.task) == ("complete", "copy")
+        read.append(run.documents)
+        world.now_s += 300
+    assert len(target.entries) == 6
+    assert read[0] > read[1] == read[2]
