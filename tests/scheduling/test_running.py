@@ -231,3 +231,26 @@ def test_a_copy_follows_its_source(world: World) -> None:
         world.now_s += 300
     assert len(target.entries) == 6
     assert read[0] > read[1] == read[2]
+
+
+def test_a_verification_that_finds_a_difference_is_a_failure(world: World) -> None:
+    """Exit code 4 and the command that shows it; the next one begins anew, and agrees."""
+    target = memory_store("target")
+    text = 'task = "verify"\nsource = "memory:source"\ntarget = "memory:target"\n[when]\nevery = "7d"\n'
+    schedule = read_schedule(world.folder / "proof.toml", text.encode())
+    runs: list[Run | None] = []
+    for numbers in ((1, 2), (3,)):
+        for number in numbers:
+            document = activation(number)
+            target.put(document.id, document.body)
+        runs.append(run_schedule(schedule, state=world.state, clock=lambda: world.now_s))
+        world.now_s += 7 * 86_400
+    differs, agrees = runs
+    assert differs is not None
+    assert (differs.outcome, differs.exit_code) == ("failed", 4)
+    assert "1 missing, 0 extra, 0 different; see them with: migrator verify memory:source memory:target" in (
+        differs.message
+    )
+    assert agrees is not None
+    assert (agrees.outcome, agrees.exit_code, agrees.rejected) == ("complete", 0, 0)
+    assert agrees.documents == 6
