@@ -66,6 +66,7 @@ def test_three_schedules_every_few_seconds(
         until(lambda: all(completed(folders, n, k.complete + 2) for n, k in newest.items() if k), "the last arrives")
         for path in folders.schedules.iterdir():  # so that nothing moves while it is compared
             folders.write(path.stem, re.sub('every = "[345]s"', 'every = "1w"', path.read_text()))
+        until(lambda: folders.log.count("taken up as it was changed") == 3, "the changes are taken up")
         until(lambda: {each["state"] for each in folders.list()} == {"waiting"}, "all is quiet")
         status, metrics = daemon.get("/metrics")
         assert status == 200
