@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, LimitReached, Locked, MigratorError, Unavailable
+from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, MigratorError, Unavailable
 from migrator.report import human_bytes, human_duration
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
@@ -99,6 +99,7 @@ class _Running:
         self._tries = 0
         self._done: Done | None = None
         self._verified = ""
+        self._chain_damaged = False
         self._deleted: tuple[str, ...] = ()
 
     def go(self) -> tuple[Run, Mapping[str, Any]]:
@@ -142,7 +143,10 @@ class _Running:
         assert done is not None
         if not done.backup or schedule.check is None or not _is_checked(schedule.check_on, done, self._known):
             return
-        check_backup(schedule, schedule.check, self._context)
+        checked = check_backup(schedule, done.backup, schedule.check, self._context)
+        self._chain_damaged = not checked.chain_is_whole
+        if checked.trouble:
+            raise ArchiveDamaged(checked.trouble)
         self._verified = str(schedule.check)
 
     def _prune(self) -> None:
@@ -163,6 +167,7 @@ class _Running:
             message=message,
             tries=self._tries,
             verified=self._verified,
+            chain_damaged=self._chain_damaged,
             deleted=self._deleted,
             **{name: getattr(done, name) for name in Done.__struct_fields__ if name not in ("exit_code", "report")},
         )

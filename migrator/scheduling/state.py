@@ -51,6 +51,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     backup_bytes: int = 0  # of the backup as it lies in the archive
     backup_documents: int = 0
     verified: str = ""  # how the backup was verified: "quick", "sample 5 %", "full"
+    chain_damaged: bool = False  # that verification found damage in it, or in what it builds on
     deleted: tuple[str, ...] = ()  # backups that retention deleted
 
     @property

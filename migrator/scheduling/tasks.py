@@ -99,7 +99,7 @@ def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, arch
     """Whether a full backup is due; else what the schedule says."""
     if schedule.mode != "auto":
         return schedule.mode
-    if known.last and known.last.backup and known.last.exit_code == ArchiveDamaged.exit_code:
+    if known.last_backup and known.last_backup.chain_damaged:
         tell("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
         return "full"
     if schedule.full_every_s is None:
@@ -198,27 +198,48 @@ def _done(report: Report) -> Done:
 # -- after a backup ---------------------------------------------------------------------------------------------
 
 
-def check_backup(schedule: Schedule, how: Check, context: Context) -> None:
-    """Check the archive of a schedule, so that its newest backup and all that this builds on are known to be whole.
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of the archive found."""
 
-    Raises `ArchiveDamaged`.
-    """
+    trouble: str = ""  # empty where everything is whole
+    chain_is_whole: bool = True  # the newest backup and all that it builds on
+
+
+def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) -> Checked:
+    """Check the archive of a schedule after a backup; what is wrong elsewhere in it counts as well."""
     from migrator.archives.checking import check
 
+    archive = _store(schedule.target, "target", context)
     report = check(
-        _store(schedule.target, "target", context),
+        archive,
         quick=how.kind == "quick",
         sample=how.percent / 100 if how.kind == "sample" else None,
         jobs=schedule.limits.jobs,
         stop=context.stop,
         tell=context.tell,
     )
-    if report.findings:
-        more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
-        raise ArchiveDamaged(
-            f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing is deleted; "
-            "look with `migrator archive check`"
-        )
+    if not report.findings:
+        return Checked()
+    more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
+    return Checked(
+        trouble=f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing is deleted; "
+        "look with `migrator archive check`",
+        chain_is_whole=not any(each.piece.startswith(_chain(archive, backup)) for each in report.findings),
+    )
+
+
+def _chain(archive: Store, backup: str) -> tuple[str, ...]:
+    """The folders of a backup and of all that it builds on; every folder where that can't be told any more."""
+    from migrator.adapters.archive.catalog import read_catalog
+    from migrator.adapters.archive.places import open_place
+
+    with closing(open_place(archive.location.path)) as place:
+        try:
+            catalog = read_catalog(place)
+            chain = catalog.chain(catalog.find(backup, place.printed), place.printed)
+        except (ArchiveDamaged, NotFound):
+            return ("",)
+    return tuple(each.folder for each in chain)
 
 
 def prune_backups(schedule: Schedule, retention: Retention, context: Context) -> tuple[str, ...]:
