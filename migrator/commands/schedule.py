@@ -147,11 +147,21 @@ def _run_once(
     name: str, schedules: Path | None, textfile: Path | None, config: Path | None, state: Path, run: running.Run
 ) -> Run:
     from migrator.scheduling.files import default_folder, find_schedule
-    from migrator.scheduling.running import run_schedule
+    from migrator.scheduling.running import run_schedule, summary
 
     schedule = find_schedule(name, schedules or default_folder())
-    ended = run_schedule(schedule, state=state, config=config, textfile=textfile, stop=run.stop, tell=run.say)
+    ended = run_schedule(
+        schedule,
+        state=state,
+        config=config,
+        textfile=textfile,
+        stop=run.stop,
+        tell=run.say,
+        warn=current.get().warn,
+    )
     assert ended is not None
+    if ended.succeeded:
+        run.say(summary(ended))
     return ended
 
 
@@ -180,9 +190,10 @@ def _serve(
     daemon = Daemon(
         folder,
         state=state,
-        work=work_for(state=state, config=config, textfile=textfile, tell=messages.note),
+        work=work_for(state=state, config=config, textfile=textfile, tell=messages.note, warn=messages.warn),
         scheduler=make_scheduler(parallel),
         tell=messages.note,
+        warn=messages.warn,
     )
     with ExitStack() as stack:
         if address is not None:

@@ -25,7 +25,7 @@ from migrator.errors import Interrupted, Locked, MigratorError
 from migrator.scheduling.files import Broken, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
-from migrator.scheduling.running import run_schedule
+from migrator.scheduling.running import run_schedule, summary
 from migrator.scheduling.state import Memory
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Daemon:
         work: Work,
         scheduler: BaseScheduler,
         tell: Tell = lambda _: None,
+        warn: Tell = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -75,6 +76,7 @@ class Daemon:
         self._work = work
         self._scheduler = scheduler
         self._tell = tell
+        self._warn = warn
         self._clock = clock
         self._seen: dict[str, bytes] = {}  # the files as they were last read, by name
         self._schedules: dict[str, Schedule] = {}
@@ -135,7 +137,7 @@ class Daemon:
     def _refuse(self, broken: Broken) -> None:
         self._refused[broken.name] = broken
         runs_on = "; its last good version runs on" if broken.name in self._schedules else ""
-        self._tell_once(broken.name, "file", f"{broken.reason}{runs_on}")
+        self._warn_once(broken.name, "file", f"{broken.reason}{runs_on}")
 
     def _drop(self, name: str) -> None:
         del self._seen[name]
@@ -154,7 +156,7 @@ class Daemon:
                     try:
                         self._set_alarm(schedule)
                     except MigratorError as error:
-                        self._tell_once(name, "run", f"{name}: {error}")
+                        self._warn_once(name, "run", f"{name}: {error}")
 
     def _set_alarm(self, schedule: Schedule) -> None:
         memory, now_s = Memory(self._state, schedule.name), self._clock()
@@ -163,12 +165,12 @@ class Daemon:
         if seen_to_s != known.seen_to_s:
             with memory.lock():
                 memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), seen_to_s=seen_to_s))
-            self._tell(f"{schedule.name}: the clock was set back by more than a period; the schedule goes by it")
+            self._warn(f"{schedule.name}: the clock was set back by more than a period; the schedule goes by it")
         due = plan(schedule.trigger, seen_to_s, now_s, grace_s=schedule.grace_s)
         begins_s = due.begins_s
         if due.given_up_s is not None:
             missed = _moment(due.given_up_s).astimezone(schedule.timezone)
-            self._tell_once(
+            self._warn_once(
                 schedule.name, "missed", f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by too long"
             )
         if begins_s <= now_s and memory.holder is not None:
@@ -191,7 +193,7 @@ class Daemon:
             self._work(schedule, stop)
             self._told.pop((name, "run"), None)
         except Locked as error:
-            self._tell_once(name, "lock", str(error))
+            self._warn_once(name, "lock", str(error))
         except MigratorError as error:
             self._hold_off(name, str(error))
         except Exception as error:  # noqa: BLE001  APScheduler would only log it
@@ -203,12 +205,12 @@ class Daemon:
     def _hold_off(self, name: str, text: str) -> None:
         """What can't be noted stays due; it isn't tried again at once."""
         self._held_off_s[name] = self._clock() + _HELD_OFF_S
-        self._tell_once(name, "run", f"{name}: {text}")
+        self._warn_once(name, "run", f"{name}: {text}")
 
-    def _tell_once(self, name: str, trouble: str, text: str) -> None:
+    def _warn_once(self, name: str, trouble: str, text: str) -> None:
         if self._told.get((name, trouble)) != text:
             self._told[name, trouble] = text
-            self._tell(text)
+            self._warn(text)
 
     # -- the daemon's life --------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class Daemon:
                 try:
                     self.look()
                 except MigratorError as error:
-                    self._tell_once("", "folder", str(error))
+                    self._warn_once("", "folder", str(error))
         except Interrupted:
             pass
         finally:
@@ -245,14 +247,22 @@ class Daemon:
         return overview([known[name] for name in sorted(known)], self._state, self._clock(), refused)
 
 
-def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: Tell) -> Work:
+def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: Tell, warn: Tell) -> Work:
     """What the daemon does when a schedule is due."""
 
     def work(schedule: Schedule, stop: Stop) -> None:
-        def say(text: str) -> None:
-            tell(text if text.startswith(f"{schedule.name}: ") else f"{schedule.name}: {text}")
-
-        run_schedule(schedule, state=state, config=config, textfile=textfile, only_due=True, stop=stop, tell=say)
+        run = run_schedule(
+            schedule,
+            state=state,
+            config=config,
+            textfile=textfile,
+            only_due=True,
+            stop=stop,
+            tell=lambda text: tell(f"{schedule.name}: {text}"),
+            warn=lambda text: warn(f"{schedule.name}: {text}"),
+        )
+        if run is not None:
+            (tell if run.succeeded else warn)(summary(run))
 
     return work
 

@@ -40,6 +40,7 @@ def run_schedule(
     only_due: bool = False,
     stop: Stop | None = None,
     tell: Tell = lambda _: None,
+    warn: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Run | None:
     """Run a schedule once, under its lock, and keep what came of it.
@@ -49,17 +50,17 @@ def run_schedule(
     for Prometheus; `stop` belongs to this run alone.
     """
     memory = Memory(state, schedule.name)
-    context = Context(state=state, config=config, stop=stop or Stop(), tell=tell, clock=clock)
+    context = Context(state=state, config=config, stop=stop or Stop(), tell=tell, warn=warn, clock=clock)
     with memory.lock():
         try:
             return _run(schedule, memory, context, textfile, only_due=only_due)
         except MigratorError as error:  # the run can't be noted: the state folder, or what is in it
-            ping(schedule.notify, "failure", f"{schedule.name}: {error}", schedule.path.parent, tell)
+            ping(schedule.notify, "failure", f"{schedule.name}: {error}", schedule.path.parent, warn)
             raise
 
 
 def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | None, *, only_due: bool) -> Run | None:
-    tell, folder, began_s = context.tell, schedule.path.parent, context.clock()
+    warn, folder, began_s = context.warn, schedule.path.parent, context.clock()
     known = memory.read_or_begin(began_s)
     seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
     known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
@@ -68,20 +69,19 @@ def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | 
     if only_due and not is_due:
         return None
     if is_due and due.missed:
-        tell(f"{due.missed} earlier runs were missed; this one sees to them all")
+        context.tell(f"{due.missed} earlier runs were missed; this one sees to them all")
     moment_s = due.moment_s if is_due else None
     memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
-    ping(schedule.notify, "start", f"{schedule.name}: began", folder, tell)
+    ping(schedule.notify, "start", f"{schedule.name}: began", folder, warn)
     run, report = _Running(schedule, known, moment_s, began_s, context).go()
     known = known.end(run)
     memory.write(known)
-    tell(summary(run))
     if textfile is not None:
-        write_textfile(textfile, schedule, known, context.clock(), tell)
+        write_textfile(textfile, schedule, known, context.clock(), warn)
     if run.outcome != "interrupted":  # the next run goes on with it; there is nothing to say yet
         event = "success" if run.succeeded else "failure"
-        ping(schedule.notify, event, summary(run), folder, tell)
-        run_command(schedule.notify, event, _as_report(run, report), folder, tell)
+        ping(schedule.notify, event, summary(run), folder, warn)
+        run_command(schedule.notify, event, _as_report(run, report), folder, warn)
     return run
 
 
@@ -115,7 +115,7 @@ class _Running:
             return self._ended("failed", error.exit_code, str(error))
         except Exception as error:  # noqa: BLE001  the daemon and its other schedules go on
             if os.environ.get("MIGRATOR_DEBUG"):
-                self._context.tell("".join(traceback.format_exception(error)))
+                self._context.warn("".join(traceback.format_exception(error)))
             # Its text may be a foreign library's, with a login in it, and this is kept.
             return self._ended("failed", 1, f"unexpected {type(error).__name__}; MIGRATOR_DEBUG=1 shows where")
         return self._ended("complete", self._done.exit_code, "")
@@ -132,7 +132,7 @@ class _Running:
             except (Unavailable, Locked) as error:
                 if self._tries > failure.retries:
                     raise
-                self._context.tell(
+                self._context.warn(
                     f"{error}; try {self._tries + 1} of {failure.retries + 1} in {human_duration(wait_s)}"
                 )
             self._context.stop.sleep(wait_s)

@@ -54,6 +54,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None
     stop: Stop
     tell: Tell
+    warn: Tell  # of what an operator should know even where nothing else is told
     clock: Callable[[], float]
 
 
@@ -74,7 +75,7 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
         source,
         archive,
         wanted=schedule.wanted,
-        mode=_mode(schedule, known, moment_s, source, archive, context.tell),
+        mode=_mode(schedule, known, moment_s, source, archive, context.warn),
         jobs=schedule.limits.jobs,
         max_rejects=schedule.limits.max_rejects,
         max_rate=schedule.limits.max_rate,
@@ -95,12 +96,12 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
     )
 
 
-def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, archive: Store, tell: Tell) -> str:
+def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, archive: Store, warn: Tell) -> str:
     """Whether a full backup is due; else what the schedule says."""
     if schedule.mode != "auto":
         return schedule.mode
     if known.last_backup and known.last_backup.chain_damaged:
-        tell("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
+        warn("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
         return "full"
     if schedule.full_every_s is None:
         return "auto"
@@ -258,5 +259,5 @@ def _store(text: Secret, role: Role, context: Context) -> Store:
     """The store of a schedule's end. The configuration is read anew by every run: a login may have changed."""
     found, warnings = resolve(text.reveal(), role, load(context.config))
     for warning in warnings:
-        context.tell(warning)
+        context.warn(warning)
     return found

@@ -25,7 +25,7 @@ from migrator.scheduling.triggers import Cron
 from tests.documents import activation
 from tests.scheduling.daemons import parsed
 from tests.servers import request
-from tests.stores import elasticsearch_location, fill_elasticsearch
+from tests.stores import couchdb_location, elasticsearch_location, fill_couchdb, fill_elasticsearch, new_database
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "schedules"
@@ -91,6 +91,54 @@ def test_the_crontab_runs_schedules_that_are_there() -> None:
         assert words[:2] == ["/usr/local/bin/migrator", "schedule"]
         assert words[2] == "list" or words[3] in names
         assert _understood(words[1:])
+
+
+def test_the_crontab_and_the_examples_run(
+    elasticsearch_server: Server, couchdb_server: Server, index_prefix: str, tmp_path: Path
+) -> None:
+    """Each line as cron runs it, with the example schedules, on real servers; the copy is proved at the end."""
+    pattern, database = f"{index_prefix}%s", new_database(couchdb_server)
+    fill_elasticsearch(elasticsearch_server, pattern, [activation(n) for n in range(40)])
+    fill_couchdb(couchdb_server, database, [activation(n) for n in range(20, 90)])
+    folders = {
+        name: tmp_path / name.strip("/")
+        for name in (
+            "/etc/migrator",
+            "/var/lib/migrator",
+            "/var/backups/openwhisk",
+            "/var/lib/prometheus/node-exporter",
+        )
+    }
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+
+    def as_here(text: str) -> str:
+        for name, folder in folders.items():
+            text = text.replace(name, str(folder))
+        return text
+
+    (folders["/etc/migrator"] / "migrator.toml").write_text(
+        f'[stores.prod-couchdb]\nlocation = "{couchdb_location(couchdb_server, database)}"\n'
+        f'[stores.prod-elasticsearch]\nlocation = "{elasticsearch_location(elasticsearch_server, pattern)}"\n'
+    )
+    (folders["/etc/migrator"] / "schedules").mkdir()
+    for path in FILES:
+        (folders["/etc/migrator"] / "schedules" / path.name).write_text(as_here(path.read_text()))
+    lines = as_here((EXAMPLES / "cron" / "crontab").read_text()).splitlines()
+    settings = dict(re.findall(r"^(\w+)=(.*)$", "\n".join(lines), re.MULTILINE))
+    commands = [line.split(None, 6)[6] for line in lines if " /usr/local/bin/migrator " in line]
+    proof = "/usr/local/bin/migrator schedule run backends-verified-weekly --once"
+    shim = f"{_shim(tmp_path)}/migrator"
+    for command in (*commands, proof):
+        script = command.replace("/usr/local/bin/migrator", shim)
+        environ = {**settings, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        ended = subprocess.run(["/bin/sh", "-c", script], env=environ, cwd="/", capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        if "--quiet" in command:
+            assert ended.stdout + ended.stderr == "", "cron would send a mail"
+    written = folders["/var/lib/prometheus/node-exporter"].iterdir()
+    assert {path.name for path in written} == {f"migrator-{path.stem}.prom" for path in FILES}
+    assert len(list(folders["/var/backups/openwhisk"].glob("*/archive.json"))) == 2
 
 
 def test_the_units_run_commands_that_exist() -> None:
@@ -291,13 +339,18 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```sh {kind}\n(.*?)```", GUIDE, re.DOTALL)
 
 
-def _run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _shim(folder: Path) -> Path:
+    """A folder with a program `migrator` in it, as an installation has one."""
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     shim = programs / "migrator"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m migrator "$@"\n')
     shim.chmod(0o755)
-    environ = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    return programs
+
+
+def _run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": f"{_shim(folder)}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     return subprocess.run(["bash", "-euxc", script], env=environ, cwd=folder, capture_output=True, text=True)
 
 

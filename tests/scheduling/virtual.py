@@ -94,7 +94,12 @@ class World:
         self._threads = _Threads(self.settled)
         self.scheduler.add_executor(self._threads)
         self.daemon = Daemon(
-            self.folder, state=self.state, work=self._work, scheduler=self.scheduler, tell=self.told.append
+            self.folder,
+            state=self.state,
+            work=self._work,
+            scheduler=self.scheduler,
+            tell=self.told.append,
+            warn=self.told.append,
         )
         self.daemon.look()
         self.scheduler.start()
