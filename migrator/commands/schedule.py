@@ -183,8 +183,8 @@ def _serve(
     if what is not None and source is ParameterSource.COMMANDLINE:
         raise UsageError(f"{what} and --schedules {schedules} both name the folder; with --once, {what} is a schedule")
     folder = Path(what) if what is not None else schedules or default_folder()
-    if folder.is_file():
-        raise UsageError(f"{folder}: the daemon keeps to a folder; give --once to run this one now")
+    if what is not None and (folder.is_file() or (default_folder() / f"{what}.toml").is_file()):
+        raise UsageError(f"{what}: the daemon keeps to a folder; give --once to run this schedule now")
     messages = current.get()
     address = parse_address(listen) if listen else None
     daemon = Daemon(

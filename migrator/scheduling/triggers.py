@@ -94,9 +94,9 @@ class Trigger:
         self._jitter_s = jitter_s
 
     def begins(self, moment_s: float) -> float:
-        """When the run of a moment begins."""
+        """When the run of a moment begins, in whole seconds: an alarm clock that rounds must not ring too early."""
         drawn = hashlib.sha256(f"{self._name} {moment_s:.0f}".encode()).digest()
-        return moment_s + self._jitter_s * int.from_bytes(drawn[:4]) / 2**32
+        return moment_s + math.floor(self._jitter_s * int.from_bytes(drawn[:4]) / 2**32)
 
     def following(self, moment_s: float) -> float:
         """The moment after a moment."""

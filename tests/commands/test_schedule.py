@@ -151,6 +151,7 @@ def test_next_foretells_the_runs(cli: Cli) -> None:
         (("run", "--once"), 2, "name it"),
         (("run", "nobody", "--once"), 10, "there is no schedule"),
         (("run", "nobody"), 10, "there is no folder of schedules"),
+        (("run", "nightly"), 2, "give --once to run this schedule now"),
         (("run", "a", "--schedules", "b"), 2, "both name the folder"),
         (("run", "--listen", "port"), 2, "give a port"),
         (("run", "nightly", "--once", "--listen", "1"), 2, "--listen belongs to the daemon"),

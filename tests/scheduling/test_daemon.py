@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from migrator.scheduling.files import read_schedule
 from migrator.scheduling.state import Memory
 from tests.scheduling.virtual import World
 
@@ -205,6 +207,36 @@ def test_a_schedule_that_another_process_runs_is_left_to_it(world: World) -> Non
 def _fields(world: World) -> dict[str, object]:
     run = world.runs[0]
     return {name: getattr(run, name) for name in run.__struct_fields__}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_run_is_lost_or_doubled_in_a_month_of_trouble(make: Make, seed: int) -> None:
+    """Runs of any length, daemons that go and come, clocks that are set forward: every moment is seen to once."""
+    chance = random.Random(seed)
+    start = datetime(2026, 3, 20, 12, 0, 30, tzinfo=UTC)
+    world = make(start)
+    world.lasts_s = lambda _: chance.choice([0.0, 0.0, 30.0, 4 * HOUR, 30 * HOUR])
+    world.write("nightly", 'cron = "30 2 * * *"\ntimezone = "Europe/Berlin"\njitter = "20m"')
+    world.write("often", 'every = "3h"')
+    while world.now_s < start.timestamp() + 30 * DAY:
+        world.pass_time(chance.randrange(60, 3 * 86_400))
+        if not world.active:
+            world.jump(chance.choice([0.0, 10 * HOUR, 3 * DAY]))
+            if chance.random() < 0.5:
+                world.boot()
+    world.lasts_s = lambda _: 0.0
+    world.pass_time(2 * DAY)
+    assert world.overlaps == 0
+    for name in ("nightly", "often"):
+        runs = [run for run in world.runs if run.schedule == name]
+        moments = world.moments(name)
+        assert moments == sorted(set(moments))
+        trigger = read_schedule(world.folder / f"{name}.toml", (world.folder / f"{name}.toml").read_bytes()).trigger
+        moment_s = trigger.following(start.timestamp())
+        while trigger.begins(moment_s) <= world.now_s:
+            sees_to_it = [run for run in runs if run.moment_s and run.moment_s >= moment_s]
+            assert sees_to_it[0].began_s >= trigger.begins(moment_s)
+            moment_s = trigger.following(moment_s)
 
 
 def test_a_schedule_without_success_goes_stale_and_recovers(world: World) -> None:

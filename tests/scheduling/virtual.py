@@ -74,7 +74,7 @@ class World:
         self.told: list[str] = []
         self.overlaps = 0
         self.fired: Counter[str] = Counter()
-        self._active: set[str] = set()
+        self.active: set[str] = set()
         self._holds: list[tuple[float, threading.Event]] = []
         self._clock = time_machine.travel(start, tick=False)
         self._traveller = self._clock.start()
@@ -110,7 +110,7 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, alarm by alarm."""
-        end_s = self.now_s + seconds
+        end_s = round(self.now_s + seconds, 3)
         while True:
             self.daemon.look()
             wait_s = self.scheduler._process_jobs()
@@ -151,13 +151,13 @@ class World:
             self.runs.append(run)
 
     def _perform(self, schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
-        self.overlaps += schedule.name in self._active
-        self._active.add(schedule.name)
+        self.overlaps += schedule.name in self.active
+        self.active.add(schedule.name)
         lasts_s = self.lasts_s(schedule)
         if lasts_s:
             woken = threading.Event()
             self._holds.append((self.now_s + lasts_s, woken))
             self.settled.release()
             woken.wait()
-        self._active.discard(schedule.name)
+        self.active.discard(schedule.name)
         return Done(exit_code=0, report={})
