@@ -50,7 +50,15 @@ COMMANDS = {
         "migrator.commands.schedule:schedule_command",
         "Keep to schedules: back up, copy or verify when it is time, and tell when that stops working.",
     ),
+    "stats": (
+        "migrator.commands.stats:stats_command",
+        "Tell what STORE holds and how it grows, for planning its capacity.",
+    ),
     "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
+    "report": (
+        "migrator.commands.report:report_command",
+        "Write the page of JOB for a change ticket: what was carried over, and what became of it.",
+    ),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",
         "Try the rejected documents of JOB again, once their cause is gone.",

@@ -128,18 +128,24 @@ conflict_option = click.option(
 )
 
 
-_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
-_SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
+_SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def parse_size(name: str, value: str, *, example: str) -> int:
+    """The bytes of a size with its unit; `name` is the option's. Raises `UsageError`."""
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise UsageError(f"{name} {value}: give a size such as {example}")
+    return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
 
 
 def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:
     """An option whose value is a size with its unit, such as 32MiB; the argument is in bytes."""
 
     def in_bytes(_: click.Context, __: click.Parameter, value: str) -> int:
-        found = _SIZE.fullmatch(value.strip())
-        if found is None:
-            raise UsageError(f"{name} {value}: give a size such as {default}")
-        return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+        return parse_size(name, value, example=default)
 
     return click.option(name, default=default, show_default=True, callback=in_bytes, metavar="SIZE", help=help)
 

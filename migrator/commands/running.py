@@ -15,6 +15,7 @@ from migrator.commands.messages import current
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
 from migrator.engine.stopping import Stop
+from migrator.errors import UsageError
 from migrator.report import Report, render_report
 from migrator.verification import Verification, render_verification
 
@@ -75,3 +76,19 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
         click.echo(msgspec.json.encode(report.as_dict()).decode(), err=aside)
     elif not quiet:
         click.echo(render_report(report), err=aside)
+
+
+def write_page(page: str, file: Path) -> None:
+    """Write a page at once or not at all. Raises `UsageError` where that can't be."""
+    from migrator.durable import discard, open_temporary, put_in_place, write_all
+
+    try:
+        written = open_temporary(file)
+        try:
+            write_all(written, page.encode("utf-8", "replace"))
+            put_in_place(written, file)
+        except OSError:
+            discard(written)
+            raise
+    except OSError as error:
+        raise UsageError(f"{file}: the page can't be written: {error.strerror}") from error

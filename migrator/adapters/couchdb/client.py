@@ -78,12 +78,23 @@ class _Properties(msgspec.Struct, frozen=True):
     partitioned: bool = False
 
 
+class _Sizes(msgspec.Struct, frozen=True):
+    file: int | None = None  # on disk
+
+
 class Database(msgspec.Struct, frozen=True):
     """What `GET /DATABASE` says."""
 
     doc_count: int
+    sizes: _Sizes = _Sizes()
+    disk_size: int | None = None  # the same before CouchDB 2, and of PouchDB
     instance_start_time: str = "0"
     props: _Properties = _Properties()
+
+    @property
+    def size_bytes(self) -> int | None:
+        """On disk, None where the server doesn't tell."""
+        return self.disk_size if self.sizes.file is None else self.sizes.file
 
 
 class _Position(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ class Disk(msgspec.Struct, frozen=True):
 
     node: str
     free_bytes: int
+    room_bytes: int  # until the flood stage, or until it is full where the cluster doesn't look at disks
     stage: str | None = None  # of `STAGES`
     watermark: str = ""  # as it is set: `95%`, `10gb`
 
@@ -48,24 +49,25 @@ _DEFAULTS = {"flood_stage": "95%", "high": "90%", "low": "85%"}
 
 
 def disks(client: Client, settings: Mapping[str, str]) -> Iterator[Disk]:
-    """Each node's; nothing where the cluster doesn't look at them."""
-    if settings.get("cluster.routing.allocation.disk.threshold_enabled", "true") != "true":
-        return
+    """Each node's that has data; beyond no watermark where the cluster doesn't look at them."""
+    looks = settings.get("cluster.routing.allocation.disk.threshold_enabled", "true") == "true"
     found = client.ask(
         "GET",
-        "/_nodes/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total",
+        "/_nodes/data:true/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total",
         _Nodes,
         right="the cluster privilege monitor",
     )
     for node in found.nodes.values():
         space = node.fs.total
-        for stage in STAGES:
+        free_bytes = space.available_in_bytes
+        room_bytes = free_bytes - _kept(settings, "flood_stage", space.total_in_bytes)[1] if looks else free_bytes
+        for stage in STAGES if looks else ():
             watermark, kept = _kept(settings, stage, space.total_in_bytes)
-            if space.total_in_bytes and space.available_in_bytes <= kept:
-                yield Disk(node.name, space.available_in_bytes, stage, watermark)
+            if space.total_in_bytes and free_bytes <= kept:
+                yield Disk(node.name, free_bytes, room_bytes, stage, watermark)
                 break
         else:
-            yield Disk(node.name, space.available_in_bytes)
+            yield Disk(node.name, free_bytes, room_bytes)
 
 
 def _kept(settings: Mapping[str, str], stage: str, total_bytes: int) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import msgspec
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.indices import check_pattern, expressions, resolve
 from migrator.locations import Store
-from migrator.operations.detect.indices import ACTIVATION, FOREIGN, Look, checks
+from migrator.operations.detect.indices import ACTIVATION, FOREIGN, Look, checks, keyword_of
 from migrator.operations.detect.values import Place, Probe
 from migrator.records import Selection
 
@@ -116,7 +116,7 @@ def _totals(client: Client, mappings: Mapping[str, Mapping[str, Any]]) -> _Total
     """Ask all indices whose fields are mapped alike at once."""
     groups: dict[tuple[bool, str], list[str]] = {}
     for name, fields in mappings.items():
-        groups.setdefault((fields.get("start", {}).get("type") == "long", _whole(fields)), []).append(name)
+        groups.setdefault((fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")), []).append(name)
     totals = _Totals()
     for (has_start, namespace), names in groups.items():
         asked: dict[str, Any] = {
@@ -136,11 +136,3 @@ def _totals(client: Client, mappings: Mapping[str, Mapping[str, Any]]) -> _Total
                 ).aggregations
             )
     return totals
-
-
-def _whole(fields: Mapping[str, Any]) -> str:
-    """The field that holds the whole text of the namespace, empty where there is none."""
-    field = fields.get("namespace", {})
-    if field.get("type") == "keyword":
-        return "namespace"
-    return "namespace.keyword" if field.get("fields", {}).get("keyword", {}).get("type") == "keyword" else ""

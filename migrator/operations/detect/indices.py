@@ -150,6 +150,14 @@ def _fields(mapping: Mapping[str, Any], *, typed: bool) -> Mapping[str, Any]:
     return fields
 
 
+def keyword_of(fields: Mapping[str, Any], name: str) -> str:
+    """The field that holds the whole text of another one, empty where there is none."""
+    field = fields.get(name, {})
+    if field.get("type") == "keyword":
+        return name
+    return f"{name}.keyword" if field.get("fields", {}).get("keyword", {}).get("type") == "keyword" else ""
+
+
 def _blocks_of(settings: Mapping[str, Any]) -> list[str]:
     names = ("read_only_allow_delete", "read_only", "write")
     return [name for name in names if str(settings.get(f"index.blocks.{name}", "false")) == "true"]

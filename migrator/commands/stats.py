@@ -1,0 +1,132 @@
+"""`migrator stats`: what a store holds, how it grows, and when its disk is full."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    log_format_option,
+    parse_size,
+    quiet_option,
+    selection_options,
+)
+from migrator.errors import UsageError
+
+_AGE = re.compile(r"(\d{1,5})\s*d?", re.ASCII)
+
+
+def _ages(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    found = [_AGE.fullmatch(each.strip()) for each in value.split(",")]
+    ages = [int(each[1]) for each in found if each]
+    if len(ages) != len(found) or 0 in ages:
+        raise UsageError(f"--retention {value}: give days such as 7d,30d,90d")
+    return tuple(dict.fromkeys(ages))
+
+
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else parse_size("--disk-free", value, example="200GB")
+
+
+@click.command(
+    "stats",
+    epilog=examples(
+        "migrator stats prod-elasticsearch",
+        "migrator stats archive:/var/backups/openwhisk --html openwhisk.html",
+        "migrator stats couchdb://admin@db1/whisk_local_activations --disk-free 200GB --retention 14d,365d",
+        "migrator stats prod-elasticsearch --namespace 'team-*' --since 30d --json | jq .growth",
+    ),
+)
+@click.argument("store")
+@selection_options
+@click.option(
+    "--retention",
+    "ages",
+    default="7d,30d,90d",
+    show_default=True,
+    callback=_ages,
+    metavar="DAYS",
+    help="Tell what would be held that is so many days old at most.",
+)
+@click.option(
+    "--disk-free", callback=_size, metavar="SIZE", help="How much the store may still grow, such as 200GB or 1TB."
+)
+@click.option("--exact", is_flag=True, help="Read CouchDB or Elasticsearch from end to end.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts there."
+)
+@config_option
+@json_option
+@quiet_option
+@log_format_option
+def stats_command(
+    store: str,
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    ages: tuple[int, ...],
+    disk_free: int | None,
+    exact: bool,
+    html: Path | None,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+    log_format: str,
+) -> None:
+    """Tell what STORE holds and how it grows, for planning its capacity.
+
+    Activations, bytes and errors by namespace, action and day; growth, and when the disk is full at this rate; what
+    a retention would hold; how many shards are enough. Archives and files are read. Elasticsearch counts for itself,
+    and sizes come from documents that are drawn at random; a large CouchDB is sampled; --exact reads all of either.
+    The page of --html is one file that asks for nothing else, so that it can be sent.
+
+    Exit codes: 0 told; 5 or 6 the store couldn't be asked; 10 it isn't there; 12 archive damaged; 130/143 interrupted.
+    """
+    from migrator.adapters.retrying import Policy
+    from migrator.commands import running
+    from migrator.copying import Wanted
+    from migrator.operations.stats import statistics
+    from migrator.operations.stats.render import render
+
+    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
+    with running.run(quiet=quiet, log_format=log_format) as run:
+        found = statistics(
+            running.store(store, "source", config),
+            wanted.fix(now_ms=int(time.time() * 1000)),
+            exact=exact,
+            ages=ages,
+            disk_free_bytes=disk_free,
+            policy=Policy(sleep=run.stop.sleep, told=run.say),
+            stop=run.stop,
+            observe=run.observe,
+        )
+    if html is not None:
+        from migrator.operations.stats.page import page
+
+        running.write_page(page(found), html)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    elif not quiet:
+        click.echo(render(found, width=_width(), paint=_paint))
+
+
+def _width() -> int:
+    """Of the terminal; a pipe or a file gets a line that fits most."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def _paint(text: str) -> str:
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return f"\033[36m{text}\033[0m"

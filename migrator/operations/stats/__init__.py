@@ -1,0 +1,124 @@
+"""What a store holds and how it grows, for planning its capacity.
+
+A store and a selection enter, `Statistics` leave. Everything is only read: from archives and files all of it, from
+Elasticsearch by aggregation, from a large CouchDB a sample.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from migrator.adapters.retrying import Policy
+from migrator.engine.copy import Observer
+from migrator.engine.stopping import Stop
+from migrator.locations import Store
+from migrator.operations.stats.measuring import Measured, measure
+from migrator.operations.stats.outlook import (
+    date,
+    day_groups,
+    forecasts_of,
+    growth_of,
+    retention_of,
+    shards_of,
+    told_days,
+)
+from migrator.operations.stats.room import given_room
+from migrator.operations.stats.tally import DAY_MS
+from migrator.operations.stats.values import Growth, Statistics
+from migrator.records import Selection
+
+__all__ = ["Statistics", "statistics"]
+
+_NAMED = 1_000  # namespaces and actions that are told one by one
+
+
+def statistics(
+    store: Store,
+    selection: Selection,
+    *,
+    exact: bool = False,
+    ages: Sequence[int] = (),
+    disk_free_bytes: int | None = None,
+    policy: Policy = Policy(),  # noqa: B008  a frozen value
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Statistics:
+    """Look into a store and conclude.
+
+    `exact` reads all of CouchDB or Elasticsearch. `ages` are retentions in days to be told of. `disk_free_bytes` is
+    what the store can still grow by, where it can't tell itself. Raises what the adapters raise, and `Interrupted`.
+    """
+    measured = measure(store, selection, exact=exact, policy=policy, stop=stop or Stop(), observe=observe)
+    tally, now_ms = measured.tally, int(clock() * 1000)
+    size_bytes = tally.total.size_bytes
+    stored_bytes = size_bytes if measured.stored_bytes is None else measured.stored_bytes
+    stored_each_byte = stored_bytes / size_bytes if size_bytes else 1.0
+    rooms = measured.rooms if disk_free_bytes is None else given_room(disk_free_bytes)
+    growth = growth_of(tally.days, now_ms=now_ms, stored_each_byte=stored_each_byte)
+    retention = retention_of(
+        ages,
+        tally.days,
+        growth,
+        rooms,
+        now_ms=now_ms,
+        stored_bytes=round(stored_bytes),
+        stored_each_byte=stored_each_byte,
+    )
+    longest = max(retention, key=lambda each: each.days, default=None)
+    sizes = measured.indices or {name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()}
+    return Statistics(
+        location=store.location.printed,
+        product=measured.product,
+        version=measured.version,
+        method=measured.method,
+        sampled=tally.sampled,
+        now_ms=now_ms,
+        activations=round(tally.total.activations),
+        size_bytes=round(size_bytes),
+        stored_bytes=None if measured.stored_bytes is None else round(measured.stored_bytes),
+        errors=round(tally.total.errors),
+        logs_bytes=round(tally.logs_bytes),
+        results_bytes=round(tally.results_bytes),
+        unreadable=round(tally.unreadable),
+        first_ms=tally.first_ms,
+        last_ms=tally.last_ms,
+        namespaces=tally.namespaces.groups(_NAMED),
+        actions=tally.actions.groups(_NAMED),
+        days=day_groups(tally.days),
+        told_days=tuple(map(date, told_days(tally.days, now_ms=now_ms))),
+        largest=tally.largest,
+        growth=growth,
+        forecasts=forecasts_of(rooms, growth, now_ms=now_ms),
+        retention=retention,
+        shards=shards_of(sizes, longest.size_bytes / size_bytes if longest and size_bytes else 1.0),
+        shards_for_days=longest.days if longest else None,
+        notes=(*measured.notes, *_notes(measured, growth, has_room=bool(rooms), now_ms=now_ms)),
+    )
+
+
+def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms: int) -> list[str]:
+    """What must be known to read the numbers."""
+    tally, notes = measured.tally, []
+    if measured.method == "sampled":
+        notes.append(
+            f"all numbers are estimates from a sample of {tally.sampled:,} documents; --exact reads all of them"
+        )
+    elif measured.method == "aggregated":
+        notes.append(
+            f"numbers of activations are exact; bytes, shares and the largest come from {tally.sampled:,} documents that"
+            " were drawn at random and from those with the largest results; --exact reads all of them"
+        )
+    if measured.stored_bytes is None:
+        notes.append("the store doesn't tell what it takes on disk; the size of the JSON is taken for it")
+    if not has_room:
+        notes.append("the store doesn't tell how much room it has; give what is free with --disk-free, such as 200GB")
+    if tally.last_ms is not None and tally.last_ms > now_ms + DAY_MS:
+        notes.append(f"some activations start in the future, up to {date(tally.last_ms // DAY_MS)}")
+    known = told_days(tally.days, now_ms=now_ms)
+    if known and known[0] > (first := min(tally.days)):
+        notes.append(f"some activations start long before nearly all others, from {date(first)} on")
+    if growth and known[-1] < now_ms // DAY_MS - 1:
+        notes.append(f"nothing started since {date(known[-1])}; the growth is that of the time before")
+    return notes

@@ -1,0 +1,55 @@
+"""Statistics by reading: all of a store, or some of each of its slices.
+
+A `Reader` enters, a `Tally` leaves. Memory holds a page.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from migrator.adapters.base import Reader
+from migrator.engine.copy import Observer, Progress
+from migrator.engine.stopping import Stop
+from migrator.operations.stats.tally import Tally
+from migrator.records import Selection
+from migrator.report import Counts
+
+_SLICE_DOCUMENTS = 20_000
+_SAMPLED_SLICES = 100
+
+
+def read_all(reader: Reader, selection: Selection, *, stop: Stop, observe: Observer) -> tuple[Tally, tuple[str, ...]]:
+    """Read a store from end to end; also returns what its plan warns of. Raises `Interrupted` when asked to stop."""
+    tally, progress = Tally(), Progress()
+    progress.phase, progress.documents = "reading", reader.count(selection)
+    plan = reader.plan(selection, slice_documents=_SLICE_DOCUMENTS)
+    for slice in plan.slices:
+        for batch in reader.read(slice, None, selection):
+            stop.sleep(0)
+            tally.take(batch.documents)
+            tally.unreadable += len(batch.rejections)
+            seen = len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values())
+            progress.add({"": Counts(read=seen, size_bytes=batch.size_bytes)})
+            observe(progress)
+    return tally, plan.warnings
+
+
+def read_sample(reader: Reader, selection: Selection, *, documents: int, stop: Stop) -> tuple[Tally, tuple[str, ...]]:
+    """Read the first page of each slice, and let it stand for the slice; `documents` is how many the store has.
+
+    Ids end in random digits, so that the first of a key range are of any time and kind.
+    """
+    tally = Tally()
+    plan = reader.plan(selection, slice_documents=max(documents // _SAMPLED_SLICES, 1_000))
+    stood_for = 0.0
+    for slice in plan.slices:
+        stop.sleep(0)
+        for batch in islice(reader.read(slice, None, selection), 1):
+            seen = len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values())
+            weight = max((slice.documents or seen) / seen, 1) if seen else 1
+            stood_for += seen * weight
+            tally.take(batch.documents, weight=weight)
+            tally.unreadable += len(batch.rejections) * weight
+    if selection.is_all and stood_for:
+        tally.scale(documents / stood_for)  # sizes of slices are estimates, where a server knows no ranks
+    return tally, plan.warnings
