@@ -21,7 +21,7 @@ import msgspec
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
 from migrator.errors import MigratorError, UsageError
 from migrator.records import Document, Form, Rejection, Selection
-from migrator.report import Counts
+from migrator.report import Counts, total
 
 FORMAT = 1
 
@@ -45,6 +45,9 @@ CREATE TABLE runs (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, ended_s REAL, outcome TEXT, read INTEGER NOT NULL DEFAULT 0
 );
 """
+_SAMPLES = """CREATE TABLE IF NOT EXISTS samples (
+    minute INTEGER PRIMARY KEY, read INTEGER NOT NULL, size_bytes INTEGER NOT NULL
+)"""  # a job that was begun before there was this table gets it when it is opened
 _REMARK_EXAMPLES = 20
 
 
@@ -85,6 +88,24 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     deleted: int = 0
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """What was carried over in one minute."""
+
+    minute: int  # counted from 1970
+    read: int
+    size_bytes: int
+
+
+class VerificationNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification of source and target said of this job."""
+
+    began_s: float  # epoch seconds
+    agrees: bool
+    counts: Mapping[str, int]  # in all: "a", "b", "missing", "extra", "different", "refused"
+    proves: str  # in words
+    command: str  # that verifies again
+
+
 class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
     """A slice that isn't done. `begun_before` tells that an earlier run may have written beyond its position."""
 
@@ -120,6 +141,7 @@ class Checkpoint:
                     f"{path}: the job was begun by another release (checkpoint format {found}, this one has {FORMAT}); "
                     "finish it with that release, or give --restart to begin anew"
                 )
+            self._db.execute(_SAMPLES)
         except sqlite3.DatabaseError as error:
             raise MigratorError(
                 f"{path}: the checkpoint can't be used: {error}; --restart begins the job anew"
@@ -240,6 +262,22 @@ class Checkpoint:
         return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]
 
     @property
+    def samples(self) -> list[Sample]:
+        """What was carried over minute by minute; minutes without anything are absent."""
+        rows = self._rows("SELECT minute, read, size_bytes FROM samples ORDER BY minute")
+        return [Sample(*row) for row in rows]
+
+    @property
+    def verification(self) -> VerificationNote | None:
+        """The newest verification of what this job carried over."""
+        found = self._get("verification")
+        return msgspec.convert(found, VerificationNote) if found else None
+
+    def note_verification(self, note: VerificationNote) -> None:
+        with self._transaction():
+            self._set("verification", note)
+
+    @property
     def prepared(self) -> Token:
         """What the writer prepared for this job."""
         found: Token = self._get("prepared")
@@ -348,6 +386,7 @@ class Checkpoint:
         with self._transaction():
             for commit in commits:
                 self._take(commit, run)
+            self._sample(total(counts for commit in commits for counts in commit.counts.values()))
             self._db.executemany("UPDATE slices SET done = 1 WHERE number = ?", [(number,) for number in ended])
             if receipt is not None:
                 self._db.execute(
@@ -371,6 +410,13 @@ class Checkpoint:
             self._remark(kind, ids)
         if commit.deleted:
             self._set("deleted", self.deleted + commit.deleted)
+
+    def _sample(self, counts: Counts) -> None:
+        self._db.execute(
+            """INSERT INTO samples VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
+            read = read + excluded.read, size_bytes = size_bytes + excluded.size_bytes""",
+            (int(self._clock() // 60), counts.read, counts.size_bytes),
+        )
 
     def has_set_aside(self) -> bool:
         return bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))

@@ -15,7 +15,8 @@ _STYLE = """
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#a2adbb;--line:#38424f;--paper:#14181e;--card:#1d232b;
 --bar:#6aa9e6;--bad:#ff8d80;--good:#6fd398;--warn:#f0bd62}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:64rem;margin:0 auto;padding:1.25rem 1rem 3rem}
 h1{font-size:1.5rem;line-height:1.25;margin:0 0 .25rem;overflow-wrap:anywhere}
 h2{font-size:1.125rem;margin:2rem 0 .5rem}
@@ -34,6 +35,8 @@ table{border-collapse:collapse;width:100%;font-size:.9375rem;font-variant-numeri
 th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600}
 th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;overflow-wrap:anywhere;min-width:8rem}
+th:first-child,td:first-child{position:sticky;left:0;background:var(--paper)}
+th:first-child{white-space:nowrap;overflow-wrap:normal}
 td.text,th.text{text-align:left;white-space:normal;min-width:10rem}
 tr.total td{font-weight:600;border-bottom:0}
 td.share{width:30%;min-width:6rem}
@@ -48,6 +51,8 @@ svg rect.bad{fill:var(--bad)}
 .note.bad{border-color:var(--bad)}.note.good{border-color:var(--good)}.note.warn{border-color:var(--warn)}
 code{font:.875em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 footer{margin-top:2.5rem;color:var(--soft);font-size:.875rem}
+@media (max-width:40rem){table{font-size:.8125rem}th,td{padding:.3rem .35rem}.share{display:none}
+th:first-child,td:first-child{min-width:5.5rem}}
 @media print{.wide{overflow:visible}}
 """
 
@@ -83,7 +88,9 @@ def note(text: str, level: str = "") -> str:
 
 def cards(facts: Iterable[tuple[str, str]]) -> str:
     """The few numbers that count most, each with its name."""
-    inner = "".join(f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in facts)
+    inner = "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in facts
+    )
     return f'<div class="cards">{inner}</div>'
 
 
@@ -117,13 +124,14 @@ def table(
         f'<th class="text">{escape(name)}</th>' if at in texts else f"<th>{escape(name)}</th>"
         for at, name in enumerate(head)
     )
-    lines = [f"<tr>{names}{'<th></th>' if shares else ''}</tr>"]
+    tail = '<td class="share"></td>' if shares else ""
+    lines = [f"<tr>{names}{tail}</tr>"]
     for at, row in enumerate(rows):
         cells = "".join(cell(at, column, text) for column, text in enumerate(row))
         lines.append(f"<tr>{cells}{_share(shares[at]) if shares else ''}</tr>")
     if total is not None:
         cells = "".join(cell(-1, column, text) for column, text in enumerate(total))
-        lines.append(f'<tr class="total">{cells}{"<td></td>" if shares else ""}</tr>')
+        lines.append(f'<tr class="total">{cells}{tail}</tr>')
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 

@@ -116,7 +116,9 @@ def _totals(client: Client, mappings: Mapping[str, Mapping[str, Any]]) -> _Total
     """Ask all indices whose fields are mapped alike at once."""
     groups: dict[tuple[bool, str], list[str]] = {}
     for name, fields in mappings.items():
-        groups.setdefault((fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")), []).append(name)
+        groups.setdefault((fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")), []).append(
+            name
+        )
     totals = _Totals()
     for (has_start, namespace), names in groups.items():
         asked: dict[str, Any] = {

@@ -67,7 +67,7 @@ def statistics(
         stored_each_byte=stored_each_byte,
     )
     longest = max(retention, key=lambda each: each.days, default=None)
-    sizes = measured.indices or {name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()}
+    sizes: dict[str, tuple[float, int | None]] = {**measured.indices} or {name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()}
     return Statistics(
         location=store.location.printed,
         product=measured.product,
@@ -107,8 +107,8 @@ def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms:
         )
     elif measured.method == "aggregated":
         notes.append(
-            f"numbers of activations are exact; bytes, shares and the largest come from {tally.sampled:,} documents that"
-            " were drawn at random and from those with the largest results; --exact reads all of them"
+            f"numbers of activations are exact; bytes, shares and the largest come from {tally.sampled:,} documents "
+            "that were drawn at random and from those with the largest results; --exact reads all of them"
         )
     if measured.stored_bytes is None:
         notes.append("the store doesn't tell what it takes on disk; the size of the JSON is taken for it")

@@ -145,9 +145,7 @@ def aggregate(look: Look, selection: Selection, *, stop: Stop) -> Aggregated | N
         for path in index_paths(names):
             stop.sleep(0)
             body = _asked(fields, selection, len(names))
-            answer = look.client.ask(
-                "POST", f"/{path}/_search?request_cache=false", _Answer, body=body, right=_RIGHT
-            )
+            answer = look.client.ask("POST", f"/{path}/_search?request_cache=false", _Answer, body=body, right=_RIGHT)
             counted.add(answer.aggregations)
     tally = Tally()
     queries = {name: _query(fields, selection) for fields, names in groups.items() for name in names}

@@ -37,7 +37,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally
     stored_bytes: float | None  # as the store keeps what is selected
     rooms: tuple[Room, ...] = ()
-    indices: Mapping[str, tuple[float, int]] | None = None  # bytes and primary shards of each
+    indices: Mapping[str, tuple[float, int | None]] = {}  # bytes and primary shards of each
     notes: tuple[str, ...] = ()
 
 
@@ -114,7 +114,9 @@ def _elasticsearch(
         if found is None:
             with closing(RetryingReader(open_reader(store), policy)) as reader:
                 tally, _ = read_all(reader, selection, stop=stop, observe=observe)
-            shares = dict.fromkeys(look.documents, min(1, tally.total.activations / max(sum(look.documents.values()), 1)))
+            shares = dict.fromkeys(
+                look.documents, min(1, tally.total.activations / max(sum(look.documents.values()), 1))
+            )
         else:
             tally = found.tally
             shares = {name: found.by_index.get(name, 0) / max(each, 1) for name, each in look.documents.items()}

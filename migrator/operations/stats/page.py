@@ -44,8 +44,10 @@ def _parts(found: Statistics) -> Iterator[str]:
 
 def _cards(found: Statistics) -> Iterator[tuple[str, str]]:
     yield "activations", words.about(found, f"{found.activations:,}", is_bytes=False)
-    size = found.size_bytes if found.stored_bytes is None else found.stored_bytes
-    yield "of JSON" if found.stored_bytes is None else "as stored", words.about(found, human_bytes(size), is_bytes=True)
+    if found.stored_bytes is None:
+        yield "of JSON", human_bytes(found.size_bytes)
+    else:
+        yield "as stored", human_bytes(found.stored_bytes)
     if found.growth:
         yield "activations a day", f"{found.growth.activations:,.0f}"
         yield "growth a day", human_bytes(round(found.growth.stored_bytes))

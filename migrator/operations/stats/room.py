@@ -41,9 +41,7 @@ def room_of_cluster(client: Client) -> tuple[tuple[Room, ...], str | None]:
                 name=f"node {disk.node}",
                 free_bytes=disk.free_bytes,
                 room_bytes=disk.room_bytes,
-                limit="the server makes indices read-only (flood stage)"
-                if disk.room_bytes < disk.free_bytes
-                else FULL,
+                limit="the server makes indices read-only (flood stage)" if disk.room_bytes < disk.free_bytes else FULL,
             )
             for disk in disks(client, settings)
         )

@@ -21,7 +21,10 @@ def facts(found: Statistics) -> Iterator[tuple[str, str]]:
     yield "size", about(found, f"{size} of JSON{stored}", is_bytes=True)
     if found.first_ms is not None and found.last_ms is not None:
         yield "started", f"{forms.instant(found.first_ms)} to {forms.instant(found.last_ms)}"
-    yield "logs, results", f"{share(found.logs_bytes, found.size_bytes)} and {share(found.results_bytes, found.size_bytes)} of the size"
+    yield (
+        "logs, results",
+        f"{share(found.logs_bytes, found.size_bytes)} and {share(found.results_bytes, found.size_bytes)} of the size",
+    )
     yield "errors", f"{found.errors:,}, {share(found.errors, found.activations)} (status code other than 0)"
     if found.unreadable:
         yield "unreadable", f"{found.unreadable:,} that should be activations"

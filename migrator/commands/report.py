@@ -1,0 +1,52 @@
+"""`migrator report`: the page of a job for a change ticket."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from migrator.commands.options import examples, quiet_option, state_option
+
+
+@click.command(
+    "report",
+    epilog=examples(
+        "migrator report 3f9a",
+        "migrator report 3f9a --output change-4711.html",
+        "migrator report 3f9a --output - | mail -s 'migration' -a 'Content-Type: text/html' ops@example.com",
+    ),
+)
+@click.argument("job")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Where the page is written, - for standard output; by default JOB.html in this folder.",
+)
+@state_option
+@quiet_option
+def report_command(job: str, output: Path | None, state: Path | None, quiet: bool) -> None:
+    """Write the page of JOB for a change ticket: what was carried over, and what became of it.
+
+    JOB is the id of a job or its beginning. The page is one file that asks for nothing else: from where to where,
+    counts that add up, runs with their rates, what was rejected and why, warnings, and whether source and target were
+    compared. No store is asked.
+
+    Exit codes: 0 written; 10 there is no such job.
+    """
+    from migrator.commands import running
+    from migrator.engine.jobs import default_state, find_job
+    from migrator.operations.job_page import job_page, look_at
+
+    view = find_job(state or default_state(), job)
+    page = job_page(look_at(view), now_s=time.time())
+    if output == Path("-"):
+        click.echo(page, nl=False)
+        return
+    file = output or Path(f"{view.id}.html")
+    running.write_page(page, file)
+    if not quiet:
+        click.echo(str(file))
