@@ -13,7 +13,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,15 +22,16 @@ from migrator.adapters.base import Reader, Token
 from migrator.adapters.chosen import ChosenReader
 from migrator.adapters.retrying import Policy
 from migrator.copying import Wanted, checked, ids_digest, opened_reader, resolved, selection_words
+from migrator.engine.checkpoint import VerificationNote
 from migrator.engine.copy import CopyOptions, Observer, Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import UsageError
+from migrator.errors import NotFound, UsageError
 from migrator.locations import Store
 from migrator.records import Selection
-from migrator.verification import KINDS, Verification, VerifySpec, read_ids, write_ids
+from migrator.verification import KINDS, Verification, VerifySpec, proves, read_ids, write_ids
 
 _EVIDENCE = "evidence.sqlite"
 
@@ -109,7 +110,28 @@ def verify(
         )
         if output is not None:
             _write(evidence, output)
-        return found
+    if chosen is None:
+        _note_in_job(
+            state or default_state(),
+            job_id(a.location.identity, b.location.identity, msgspec.to_builtins(wanted)),
+            found,
+        )
+    return found
+
+
+def _note_in_job(state: Path, job: str, found: Verification) -> None:
+    """Let the job that copied the same know, for its report; where there is none, nothing is noted."""
+    with suppress(NotFound), closing(view_checkpoint(find_job(state, job))) as checkpoint:
+        counts = {name: getattr(found.totals, name) for name in ("a", "b", *KINDS, "refused")}
+        checkpoint.note_verification(
+            VerificationNote(
+                began_s=found.began_s,
+                agrees=found.agrees,
+                counts=counts,
+                proves=proves(found),
+                command=found.command,
+            )
+        )
 
 
 @contextmanager

@@ -67,7 +67,9 @@ def statistics(
         stored_each_byte=stored_each_byte,
     )
     longest = max(retention, key=lambda each: each.days, default=None)
-    sizes: dict[str, tuple[float, int | None]] = {**measured.indices} or {name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()}
+    sizes: dict[str, tuple[float, int | None]] = {**measured.indices} or {
+        name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()
+    }
     return Statistics(
         location=store.location.printed,
         product=measured.product,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from migrator import forms
 from migrator.operations.stats.tally import DAY_MS, Sum
-from migrator.operations.stats.values import Forecast, Growth, Group, Retention, Room, Shards
+from migrator.operations.stats.values import Forecast, Group, Growth, Retention, Room, Shards
 
 _LOOKED_BACK = 30  # days
 _WEEK = 7
