@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 import msgspec
@@ -23,6 +23,7 @@ from migrator.report import Counts, human_bytes, human_duration, shown_name
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart
+_FEWEST_COLUMNS = 3
 _MOST_REASONS = 50
 _MOST_NAMESPACES = 1_000
 
@@ -119,9 +120,9 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     ):
         yield name, f"{store.location} ({store.product} {store.version})" if store else typed
     chosen = [f"{name} {_text(value)}" for name, value in status.selection.items() if value]
-    yield "what", ", ".join(chosen) or "all activations"
+    yield "what", "; ".join(chosen) or "all activations"
     if record.options:
-        yield "options", ", ".join(f"{name} {_text(value)}" for name, value in record.options.items())
+        yield "options", "; ".join(f"{name} {_text(value)}" for name, value in record.options.items())
     if status.runs:
         yield "begun", moment(status.runs[0][1])
         last = status.runs[-1][2]
@@ -132,7 +133,12 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """A value of a selection or an option, in words."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_text(each)}" for name, each in value.items() if each is not None) or "as it is"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)
 
 
 def _accounts(status: JobStatus) -> Iterator[str]:
@@ -172,7 +178,7 @@ def _runs(record: JobRecord) -> Iterator[str]:
 
 def _rates(samples: Sequence[Sample]) -> Iterator[str]:
     """The minutes in which something was carried over; where nothing was between two runs, a gap of one column."""
-    if len(samples) < 2:
+    if len(samples) < _FEWEST_COLUMNS:
         return
     minutes: list[tuple[int, int]] = []
     for sample in samples:
@@ -186,11 +192,15 @@ def _rates(samples: Sequence[Sample]) -> Iterator[str]:
         columns.append((some[0][0], sum(read for _, read in some) / len(some)))
     most = max(read for _, read in columns)
     yield pages.column_chart(
-        f"Documents a minute, up to {most:,.0f}; pauses are drawn short",
-        [(moment(minute * 60), read, 0) for minute, read in columns],
-        [moment(samples[0].minute * 60), moment(samples[-1].minute * 60)],
-        words=[f"{moment(minute * 60)}: {read:,.0f} documents a minute" for minute, read in columns],
+        f"Documents a minute (UTC), up to {most:,.0f}; pauses are drawn short",
+        [(_minute(minute), read, 0) for minute, read in columns],
+        [_minute(samples[0].minute), _minute(samples[-1].minute)],
+        words=[f"{_minute(minute)}: {read:,.0f} documents a minute" for minute, read in columns],
     )
+
+
+def _minute(minute: int) -> str:
+    return moment(minute * 60)[:16]
 
 
 def _set_aside(title: str, reasons: Sequence[tuple[str, int]]) -> Iterator[str]:

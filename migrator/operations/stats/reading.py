@@ -37,7 +37,8 @@ def read_all(reader: Reader, selection: Selection, *, stop: Stop, observe: Obser
 def read_sample(reader: Reader, selection: Selection, *, documents: int, stop: Stop) -> tuple[Tally, tuple[str, ...]]:
     """Read the first page of each slice, and let it stand for the slice; `documents` is how many the store has.
 
-    Ids end in random digits, so that the first of a key range are of any time and kind.
+    For slices of keys in their order: of the namespaces on a page only the last goes on beyond it, and ids end in
+    random digits, so that the first are of any time and kind.
     """
     tally = Tally()
     plan = reader.plan(selection, slice_documents=max(documents // _SAMPLED_SLICES, 1_000))
@@ -45,11 +46,15 @@ def read_sample(reader: Reader, selection: Selection, *, documents: int, stop: S
     for slice in plan.slices:
         stop.sleep(0)
         for batch in islice(reader.read(slice, None, selection), 1):
-            seen = len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values())
-            weight = max((slice.documents or seen) / seen, 1) if seen else 1
-            stood_for += seen * weight
-            tally.take(batch.documents, weight=weight)
-            tally.unreadable += len(batch.rejections) * weight
+            last = batch.documents[-1].namespace if batch.documents else ""
+            going_on = [document for document in batch.documents if document.namespace == last]
+            ended = [document for document in batch.documents if document.namespace != last]
+            others = len(ended) + len(batch.rejections) + sum(batch.filtered.values())
+            weight = max(((slice.documents or 0) - others) / len(going_on), 1) if going_on else 1
+            tally.take(ended)
+            tally.take(going_on, weight=weight)
+            tally.unreadable += len(batch.rejections)
+            stood_for += others + weight * len(going_on)
     if selection.is_all and stood_for:
         tally.scale(documents / stood_for)  # sizes of slices are estimates, where a server knows no ranks
     return tally, plan.warnings
