@@ -14,6 +14,7 @@ from contextlib import closing
 import msgspec
 
 from migrator.adapters.base import Description
+from migrator.copying import Wanted, selection_words
 from migrator.engine.checkpoint import Sample, VerificationNote
 from migrator.engine.jobs import JobView, view_checkpoint
 from migrator.engine.overview import JobStatus, job_status
@@ -221,12 +222,20 @@ def _warnings(status: JobStatus) -> Iterator[str]:
         yield from (pages.note(text, "warn") for text in told)
 
 
+def _verifying(record: JobRecord) -> str:
+    """The command that verifies what the job carried over, and lets the job know."""
+    status, words = record.status, shlex.split(record.command)
+    keeps = ["--state", words[words.index("--state") + 1]] if "--state" in words else []
+    chooses = selection_words(msgspec.convert(status.selection, Wanted))
+    return shlex.join(["migrator", "verify", status.source, status.target, *chooses, *keeps])
+
+
 def _verification(record: JobRecord) -> Iterator[str]:
     yield pages.heading("Verification")
     found, status = record.verification, record.status
     if found is None:
         yield pages.note("Not verified: source and target were not compared after the copy.", "warn")
-        yield pages.code(shlex.join(["migrator", "verify", status.source, status.target]))
+        yield pages.code(_verifying(record))
         return
     verdict = "the same activations are in both" if found.agrees else "THEY DIFFER"
     yield pages.note(f"Verified, begun {moment(found.began_s)}: {verdict}.", "good" if found.agrees else "bad")

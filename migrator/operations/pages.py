@@ -11,9 +11,9 @@ from html import escape
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f5f7f9;--bar:#2f6fb0;
---bad:#b3372c;--good:#1f7a46;--warn:#8a5a00}
+--bad:#b3372c;--good:#1f7a46;--warn:#8a5a00;--shade:#0004}
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#a2adbb;--line:#38424f;--paper:#14181e;--card:#1d232b;
---bar:#6aa9e6;--bad:#ff8d80;--good:#6fd398;--warn:#f0bd62}}
+--bar:#6aa9e6;--bad:#ff8d80;--good:#6fd398;--warn:#f0bd62;--shade:#fff4}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -30,7 +30,9 @@ dd{margin:0;overflow-wrap:anywhere}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem}
 .card b{display:block;font-size:1.25rem;line-height:1.3;overflow-wrap:anywhere}
 .card span{color:var(--soft);font-size:.875rem}
-.wide{overflow-x:auto;margin:.5rem 0}
+.wide{overflow-x:auto;margin:.5rem 0;background:
+linear-gradient(to left,var(--paper) 30%,transparent) right/2.5rem 100% no-repeat local,
+linear-gradient(to left,var(--shade),transparent) right/1rem 100% no-repeat scroll}
 table{border-collapse:collapse;width:100%;font-size:.9375rem;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--soft);font-weight:600}

@@ -73,6 +73,7 @@ def test_the_page_tells_a_complete_job_with_counts_that_add_up(job: Job) -> None
     assert "guest 20 20 0 0 0 0" in text
     assert "team-a 10 10 0 0 0 0" in text
     assert "Not verified" in text
+    assert f"migrator verify {job.source} {job.target} --state {job.state}" in text
     assert "what all activations" in text
 
 

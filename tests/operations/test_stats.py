@@ -186,6 +186,19 @@ def test_aggregations_count_what_reading_counts(indices: str, selection: tuple[s
     assert (asked["first_ms"], asked["last_ms"]) == (read["first_ms"], read["last_ms"])
 
 
+def test_every_server_counts_alike(search_server: Server, index_prefix: str, memory: str, tmp_path: Path) -> None:
+    """Each version of Elasticsearch and OpenSearch counts what a copy brought there, and tells its disk."""
+    fill(memory, ALL)
+    target = elasticsearch_location(search_server, f"{index_prefix}%s")
+    copied = CliRunner().invoke(migrator, ["copy", memory, target, "--state", str(tmp_path), "--quiet"])
+    assert copied.exit_code == 0, copied.output
+    found = stats(target)
+    assert found["method"] == "aggregated"
+    assert counted(found) == recounted(ALL)
+    assert 0 < found["sampled"] <= len(ALL)
+    assert found["forecasts"][0]["room"]["free_bytes"] > 0
+
+
 def test_elasticsearch_tells_its_disks_and_shards(indices: str) -> None:
     found = stats(indices)
     assert found["forecasts"][0]["room"]["free_bytes"] > 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 
@@ -57,9 +58,18 @@ def measure(
             measured = Measured(product="", version="", method="read", tally=tally, stored_bytes=None, notes=warnings)
         if isinstance(inner, ArchiveReader):
             measured = _of_archive(inner, measured)
+        elif store.location.kind == "file" and selection.is_all:
+            measured = msgspec.structs.replace(measured, stored_bytes=_size_of_file(store.location.path))
         if store.location.kind in ("archive", "file") and "://" not in store.location.path:
             measured = msgspec.structs.replace(measured, rooms=room_of_folder(store.location.path))
         return msgspec.structs.replace(measured, product=about.product, version=about.version)
+
+
+def _size_of_file(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except OSError:  # it is a pipe
+        return None
 
 
 def _of_archive(reader: ArchiveReader, measured: Measured) -> Measured:
