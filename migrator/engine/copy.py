@@ -26,6 +26,8 @@ from migrator.report import Counts, Report, total
 
 _T = TypeVar("_T")
 
+_LEAST_SLICE_DOCUMENTS = 2_000  # a smaller one isn't worth its beginning and its end
+
 
 class CopyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a copy goes about it."""
@@ -101,7 +103,7 @@ def run_copy(
         if checkpoint.state == "new":
             planned_s = clock()
             if since is None:
-                plan = reader.plan(selection, slice_documents=options.slice_documents)
+                plan = reader.plan(selection, slice_documents=_slice_documents(reader, selection, options))
             else:
                 plan = reader.catch_up(since, selection, slice_documents=options.slice_documents)
             copy.preflight(selection, tell)
@@ -165,6 +167,14 @@ def _run_rounds(
         if copy.run_slices() < options.small_round:
             break
     return rounds
+
+
+def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions) -> int:
+    """How large the slices of the bulk are: with several for each worker, none is left alone with the last one."""
+    documents = reader.count(selection)
+    if documents is None:
+        return options.slice_documents
+    return min(options.slice_documents, max(_LEAST_SLICE_DOCUMENTS, documents // (8 * options.jobs)))
 
 
 def _refuse_replaced_target(checkpoint: Checkpoint, writer: Writer, target: Description, tell: Tell) -> None:
