@@ -23,8 +23,9 @@ lint: .venv/.installed-test  ## ruff
 types: .venv/.installed-test  ## mypy, strict
 	@$(python) -m mypy
 
-bench: .venv/.installed-test  ## Measure the speed of a copy
+bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
 	@$(python) -m tests.benchmarks.copying $(ARGS)
+	@$(python) -m tests.benchmarks.archiving
 
 clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
