@@ -7,19 +7,16 @@ documents are read or written.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
-from migrator.errors import MigratorError, UsageError
+from migrator.engine.statefile import StateFile
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.report import Counts, total
 
@@ -115,63 +112,13 @@ class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
     begun_before: bool
 
 
-class Checkpoint:
+class Checkpoint(StateFile):
     """The checkpoint of one job. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
-        """Open or create the file; None keeps it in memory (a dry run)."""
+        """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
-        self._lock = threading.RLock()
-        self.path = path
-        try:
-            self._db = sqlite3.connect(
-                str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=30
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            # NORMAL in WAL mode: a killed process loses nothing, a power cut at most the last commits, whose pages
-            # are then written again. Source: SQLite's documentation of PRAGMA synchronous.
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                with self._transaction():
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._set("format", FORMAT)
-            elif (found := self._get("format")) != FORMAT:
-                raise UsageError(
-                    f"{path}: the job was begun by another release (checkpoint format {found}, this one has {FORMAT}); "
-                    "finish it with that release, or give --restart to begin anew"
-                )
-            self._db.execute(_SAMPLES)
-        except sqlite3.DatabaseError as error:
-            raise MigratorError(
-                f"{path}: the checkpoint can't be used: {error}; --restart begins the job anew"
-            ) from error
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _get(self, name: str, default: Any = None) -> Any:
-        rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
-        return msgspec.json.decode(rows[0][0]) if rows else default
-
-    def _set(self, name: str, value: Any) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
+        super().__init__(path, schema=_SCHEMA, format=FORMAT, what="the job", added=_SAMPLES)
 
     # -- the job ------------------------------------------------------------------------------------------------
 

@@ -7,11 +7,8 @@ follows the buckets and the documents in those that differ, not the stores.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import msgspec
 
 from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.buckets import MODULUS, WHOLE, Bucket
-from migrator.errors import MigratorError, UsageError
+from migrator.engine.statefile import StateFile
 from migrator.records import Selection
 from migrator.verification import Finding, Refused
 
@@ -107,58 +104,12 @@ class BucketPair(msgspec.Struct, frozen=True, kw_only=True):
         return self.a != self.b
 
 
-class Evidence:
+class Evidence(StateFile):
     """What is known of one verification. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open or create the file; None keeps it in memory."""
-        self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(
-                str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=30
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")  # as the checkpoint's
-            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                with self._transaction():
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._set("format", FORMAT)
-            elif (found := self._get("format")) != FORMAT:
-                raise UsageError(
-                    f"{path}: the verification was begun by another release (format {found}, this one has {FORMAT}); "
-                    "finish it with that release, or give --restart to begin anew"
-                )
-        except sqlite3.DatabaseError as error:
-            raise MigratorError(
-                f"{path}: what was found so far can't be read: {error}; --restart begins anew"
-            ) from error
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _get(self, name: str, default: Any = None) -> Any:
-        rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
-        return msgspec.json.decode(rows[0][0]) if rows else default
-
-    def _set(self, name: str, value: Any) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
+        """Open or create the file; None keeps it in memory. Raises as `StateFile`."""
+        super().__init__(path, schema=_SCHEMA, format=FORMAT, what="the verification")
 
     # -- the verification ---------------------------------------------------------------------------------------
 
