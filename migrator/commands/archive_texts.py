@@ -21,7 +21,8 @@ def listing_text(listing: Listing) -> str:
     complete = sum(each.state == "complete" for each in listing.backups)
     size = human_bytes(sum(each.size_bytes for each in listing.backups))
     chains = "1 chain" if listing.chains == 1 else f"{listing.chains:,} chains"
-    lines = [f"{listing.archive}: {complete:,} complete backups in {chains}, {size}"]
+    backups = "backup" if complete == 1 else "backups"
+    lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
     if listing.backups:
         lines += ["", *_table([_COLUMNS, *map(_row, listing.backups)], right={4, 5})]
     reasons = [f"{each.backup} is {each.state}: {each.reason}" for each in listing.backups if each.reason]
