@@ -6,10 +6,10 @@ A `Store` enters, a service that sends each request once and no more leaves. Kno
 from __future__ import annotations
 
 import logging
-import ssl
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from migrator.adapters.trust import ssl_context
 from migrator.errors import UsageError
 from migrator.locations import Login, LoginKind, Store, Tls
 
@@ -86,12 +86,9 @@ def _refuse_session(response: Response, *_: object, **__: object) -> None:
 
 
 def _adapter(secure: bool, tls: Tls, connections: int) -> HTTPAdapter:
-    import urllib3
     from requests.adapters import HTTPAdapter
 
-    more: dict[str, Any] = {"ssl_context": _ssl_context(tls)} if secure else {}
-    if secure and not tls.verify:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the commands say it, once and loudly
+    more: dict[str, Any] = {"ssl_context": ssl_context(tls)} if secure else {}
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
@@ -101,16 +98,3 @@ def _adapter(secure: bool, tls: Tls, connections: int) -> HTTPAdapter:
             return super().proxy_manager_for(proxy, **options, **more)
 
     return Adapter(pool_connections=2, pool_maxsize=connections)
-
-
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.client_cert:
-            context.load_cert_chain(tls.client_cert, tls.client_key)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"a certificate file can't be read ({tls.ca_file or tls.client_cert}): {error}") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

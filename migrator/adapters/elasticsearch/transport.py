@@ -10,14 +10,14 @@ taken by all of them. Source: measured with elasticsearch 8.19 and 9.5 against s
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from migrator.adapters.trust import ssl_context
 from migrator.errors import UsageError
-from migrator.locations import Login, LoginKind, Store, Tls
+from migrator.locations import Login, LoginKind, Store
 
 if TYPE_CHECKING:
     from elastic_transport import ApiResponseMeta, BaseNode, NodeConfig, Transport
@@ -77,7 +77,7 @@ def open_transport(store: Store, *, timeout_s: float, connections: int) -> Trans
             headers=_login_headers(store.login),
             connections_per_node=connections,
             request_timeout=timeout_s,
-            ssl_context=_ssl_context(store.tls) if location.secure else None,
+            ssl_context=ssl_context(store.tls) if location.secure else None,
         )
         for host, port in location.hosts
     ]
@@ -183,20 +183,3 @@ def _login_headers(login: Login) -> dict[str, str]:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
-
-
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.client_cert:
-            context.load_cert_chain(tls.client_cert, tls.client_key)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"a certificate file can't be read ({tls.ca_file or tls.client_cert}): {error}") from error
-    if not tls.verify:
-        import urllib3
-
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        # The configuration says it once and loudly; urllib3 would with every request.
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    return context
