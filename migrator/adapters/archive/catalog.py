@@ -143,11 +143,6 @@ def delete_backup(place: Place, backup: str) -> None:
         place.delete(name)
 
 
-def where_of(place: Place, manifest: Manifest, part: str) -> str:
-    """A part as messages name it."""
-    return f"{place.printed}: {manifest.folder}{part}"
-
-
 def chain_parts(chain: Sequence[Manifest]) -> list[tuple[Manifest, int]]:
     """The parts of a chain from the oldest on: each one's manifest, and its place in the list of parts there.
 
