@@ -29,18 +29,18 @@ class Page:
     def take(self, id: str, body: bytes, *, index: str | None = None, remarks: tuple[str, ...] = ()) -> None:
         """Sort in one document by what it is; `remarks` are those that its body doesn't show."""
         found = read_document(id, body, self._form, index=index, with_path=self._with_path)
-        if remarks and isinstance(found, Document):
-            found = msgspec.structs.replace(found, remarks=(*found.remarks, *remarks))
-        if found is None:
-            self._filtered[""] += 1
-        elif isinstance(found, Rejection):
-            # What can't be understood is kept unless its namespace alone shows that it wasn't asked for.
-            if self._selection.takes_namespace(found.namespace):
-                self._rejections.append(found)
+        if isinstance(found, Document):
+            if remarks:
+                found = msgspec.structs.replace(found, remarks=(*found.remarks, *remarks))
+            if self._takes_all or self._selection.takes(found):
+                self._documents.append(found)
             else:
                 self._filtered[found.namespace] += 1
-        elif self._takes_all or self._selection.takes(found):
-            self._documents.append(found)
+        elif found is None:
+            self._filtered[""] += 1
+        # What can't be understood is kept unless its namespace alone shows that it wasn't asked for.
+        elif self._selection.takes_namespace(found.namespace):
+            self._rejections.append(found)
         else:
             self._filtered[found.namespace] += 1
 

@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrator.engine.copy import Progress
 from migrator.report import human_bytes, human_duration
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _LINE_EVERY_S = 15.0
 _PACE_OVER_S = 30.0
@@ -73,6 +74,8 @@ class _Bar:
     def _show(self, progress: Progress, tail: str) -> None:
         read = progress.counts.read
         if self._bar is None:
+            from tqdm import tqdm
+
             self._bar = tqdm(
                 total=progress.documents, initial=read, dynamic_ncols=True, file=sys.stderr, mininterval=0.2
             )

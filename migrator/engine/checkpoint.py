@@ -119,6 +119,8 @@ class Checkpoint(StateFile):
         """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
         super().__init__(path, schema=_SCHEMA, format=FORMAT, what="the job", added=_SAMPLES)
+        self.has_set_aside = bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
+        """Whether documents are set aside; asked for every batch, so that the file isn't. True may be out of date."""
 
     # -- the job ------------------------------------------------------------------------------------------------
 
@@ -243,6 +245,7 @@ class Checkpoint(StateFile):
         with self._transaction():
             for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+            self.has_set_aside = False
             for name in ("warnings", "incomplete", "deleted"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
@@ -350,7 +353,7 @@ class Checkpoint(StateFile):
             (msgspec.json.encode(commit.position).decode(), commit.slice),
         )
         self._count(commit.counts)
-        if commit.settled and self.has_set_aside():
+        if commit.settled and self.has_set_aside:
             self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
         self._keep(commit.set_aside, run)
         for kind, ids in commit.remarks.items():
@@ -364,9 +367,6 @@ class Checkpoint(StateFile):
             read = read + excluded.read, size_bytes = size_bytes + excluded.size_bytes""",
             (int(self._clock() // 60), counts.read, counts.size_bytes),
         )
-
-    def has_set_aside(self) -> bool:
-        return bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
 
     def _count(self, counts: Mapping[str, Counts]) -> None:
         self._db.executemany(
@@ -491,6 +491,7 @@ class Checkpoint(StateFile):
             self._count(moved)
 
     def _keep(self, documents: Sequence[SetAside], run: int) -> None:
+        self.has_set_aside = self.has_set_aside or bool(documents)
         self._db.executemany(
             "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [

@@ -334,7 +334,7 @@ class _Copy:
         batches = self._reader.read(open.slice, open.position, self._checkpoint.selection)
         for batch in _read_ahead(batches, ahead):
             commit = self._carry(batch, open)
-            held.add(commit, set_aside=self._checkpoint.has_set_aside())
+            held.add(commit, set_aside=self._checkpoint.has_set_aside)
             if self._writer.due():
                 self._commit(held)
             self.progress.add(commit.counts)
@@ -427,7 +427,6 @@ def _read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T
 def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[Rejection]) -> Commit:
     """Sort the documents of a batch by what became of them; raises `AssertionError` if any is unaccounted for."""
     counts: dict[str, Counts] = defaultdict(Counts)
-    sources = {document.id: document for document in batch.documents}
     for document in batch.documents:
         count = counts[document.namespace]
         count.read += 1
@@ -439,17 +438,14 @@ def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[
     for namespace, filtered in batch.filtered.items():
         counts[namespace].read += filtered
         counts[namespace].filtered += filtered
-    set_aside: list[SetAside] = []
     for document in outcome.written:
         counts[document.namespace].written += 1
     for document in outcome.present:
         counts[document.namespace].present += 1
     for document in outcome.differing:
         counts[document.namespace].differing += 1
-        set_aside.append(_set_aside("differing", document, "another version is in the target", sources))
     for rejection in chain(refused, outcome.rejected):
         counts[rejection.namespace].rejected += 1
-        set_aside.append(_set_aside("rejected", rejection, rejection.reason, sources))
     remarks: dict[str, list[str]] = defaultdict(list)
     for document in chain(outcome.written, outcome.present):
         for kind in document.remarks:
@@ -458,22 +454,30 @@ def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[
         slice=slice,
         position=batch.position,
         counts=dict(counts),
-        set_aside=set_aside,
+        set_aside=_set_aside(batch, outcome, refused),
         settled=[document.id for document in chain(outcome.written, outcome.present)],
         remarks=remarks,
         deleted=batch.deleted,
     )
 
 
-def _set_aside(kind: str, item: Document | Rejection, reason: str, sources: Mapping[str, Document]) -> SetAside:
-    """Keep the document as its source has it, whatever form it was refused in."""
-    kept = sources.get(item.id, item)
-    return SetAside(
-        kind=kind,
-        id=item.id,
-        namespace=item.namespace,
-        reason=reason,
-        body=kept.body,
-        form=kept.form,
-        index=kept.index,
-    )
+def _set_aside(batch: Batch, outcome: WriteOutcome, refused: Sequence[Rejection]) -> list[SetAside]:
+    """What isn't in the target as it should be, as the source has it, whatever form it was refused in."""
+    found: list[tuple[str, Document | Rejection, str]] = [
+        *(("differing", document, "another version is in the target") for document in outcome.differing),
+        *(("rejected", rejection, rejection.reason) for rejection in chain(refused, outcome.rejected)),
+    ]
+    sources = {document.id: document for document in batch.documents} if found else {}
+    return [
+        SetAside(
+            kind=kind,
+            id=item.id,
+            namespace=item.namespace,
+            reason=reason,
+            body=kept.body,
+            form=kept.form,
+            index=kept.index,
+        )
+        for kind, item, reason in found
+        for kept in (sources.get(item.id, item),)
+    ]

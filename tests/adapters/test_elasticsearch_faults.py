@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -55,6 +57,7 @@ class Script:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -64,6 +67,7 @@ class Script:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,))
             self._threads.append(thread)
             thread.start()
@@ -89,6 +93,9 @@ class Script:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in self._connections:  # a test that failed leaves its reader open
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -141,10 +148,17 @@ def stats(checkpoint: int = 9, uuid: str = "u1", history: str = "h1", shard: str
     return answer({"indices": {"openwhisk-guest": {"uuid": uuid, "shards": {shard: [copy]}}}})
 
 
-def page(documents: Sequence[Document], *, timed_out: bool = False, total: int = 1, successful: int = 1) -> bytes:
+def page(
+    documents: Sequence[Document],
+    *,
+    numbers: Iterable[int] | None = None,
+    timed_out: bool = False,
+    total: int = 1,
+    successful: int = 1,
+) -> bytes:
     hits = b",".join(
         b'{"_id":%s,"_source":%s,"sort":[%d]}' % (msgspec.json.encode(document.id), document.body, number)
-        for number, document in enumerate(documents)
+        for number, document in zip(numbers or count(), documents, strict=False)
     )
     head = {"took": 1, "timed_out": timed_out, "_shards": {"total": total, "successful": successful, "failed": 0}}
     return answer(json.dumps(head)[:-1].encode() + b',"hits":{"hits":[' + hits + b"]}}")
@@ -246,13 +260,39 @@ def test_positions_that_no_longer_hold(
 def test_a_page_that_grows_too_large_is_asked_for_again(script: Script) -> None:
     """The answer is given up while it arrives and fewer documents are asked for, down to one of any size."""
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=1000)
-    large = some(1, logs=["x" * 10_000])
-    script.answers += [page(some(1) + large), page(some(1) + large), page(large), stats()]
-    window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 0})
+    small, large = some(2)
+    large = msgspec.structs.replace(large, body=some(2, logs=["x" * 10_000])[1].body)
+    script.answers += [page([small, large]), page([small]), page([large], numbers=[1]), stats()]
+    window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 1})
     batches = list(reader.read(window, None, ALL))
     reader.close()
-    assert [json.loads(body)["size"] for _, _, body in script.requests[:-1]] == [100, 12, 1]
-    assert [document.body for batch in batches for document in batch.documents] == [large[0].body]
+    asked = [json.loads(body) for _, _, body in script.requests[:-1]]
+    assert [each["size"] for each in asked] == [2, 1, 1]
+    assert [document.body for batch in batches for document in batch.documents] == [small.body, large.body]
+
+
+def test_a_page_that_holds_its_whole_window_is_asked_for_in_any_order(
+    script: Script, reader: ElasticsearchReader
+) -> None:
+    """What comes in the order of the disk is complete all the same, since no more was asked for than fits."""
+    script.answers += [page(some(3), numbers=[2, 0, 1]), stats()]
+    window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 2})
+    batches = list(reader.read(window, None, ALL))
+    asked = json.loads(script.requests[0][2])
+    assert (asked["size"], asked["sort"]) == (3, [{"_doc": "asc"}])
+    assert [batch.position for batch in batches] == [2]
+    assert len(batches[0].documents) == 3
+
+
+def test_a_page_that_may_not_hold_its_window_is_asked_for_by_number(script: Script) -> None:
+    """Where numbers have gaps a page spans more of them than it may have documents; only so is its end known."""
+    reader = elasticsearch.open_reader(store_of(script.port), page_bytes=4_000_000)
+    script.answers += [page(some(20)), page(some(400, 20), numbers=range(100, 900, 2)), page(some(10, 420)), stats()]
+    window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 999})
+    assert [batch.position for batch in reader.read(window, None, ALL)] == [99, 898, 999]
+    reader.close()
+    orders = [json.loads(body)["sort"] for _, _, body in script.requests[:3]]
+    assert orders == [[{"_doc": "asc"}], [{"_seq_no": "asc"}], [{"_doc": "asc"}]]
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -356,9 +396,9 @@ def test_answers_are_counted() -> None:
     assert read_answer(fine, 2) is None
     spaced = b'{ "errors" : false, "items" : [ {"create": {"status" : 201}} ] }'
     assert read_answer(spaced, 1) == [Item(status=201)]
-    for count in (1, 3):
+    for sent in (1, 3):
         with pytest.raises(ValueError, match="tells of 2 documents"):
-            read_answer(fine, count)
+            read_answer(fine, sent)
 
 
 @pytest.mark.parametrize(

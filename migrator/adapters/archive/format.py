@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 import msgspec
@@ -107,17 +108,12 @@ def line_of(document: Document) -> bytes:
         body = body.replace(b"\n", b" ").replace(b"\r", b" ")
     if document.form is Form.COUCHDB:
         return body
-    return b"".join(
-        (
-            b'{"_index":',
-            _string(document.index or ""),
-            b',"_type":"_doc","_id":',
-            _string(document.id),
-            b',"_source":',
-            body,
-            b"}",
-        )
-    )
+    return b"".join((_line_start(document.index), _string(document.id), b',"_source":', body, b"}"))
+
+
+@lru_cache
+def _line_start(index: str | None) -> bytes:
+    return b'{"_index":%b,"_type":"_doc","_id":' % _string(index or "")
 
 
 def read_line(line: bytes, form: Form) -> tuple[str, bytes, str | None]:

@@ -256,7 +256,8 @@ class _Lane:
 
     def _forget(self) -> None:
         self._name = ""
-        self._offset = 0  # where the next frame goes; what stands behind it was never finished
+        self._offset = 0  # where the next frame goes
+        self._torn = False  # whether something stands there that isn't a frame, as after a write that failed half-way
         self._sizes: list[tuple[int, int]] = []
         self._notes: list[FrameNote] = []
         self._hashes = bytearray()
@@ -295,14 +296,17 @@ class _Lane:
             self._lines_bytes -= size
 
     def _append(self, data: bytes) -> None:
-        """Write at the end; a write that failed half-way is written over by the next."""
+        """Write behind the last frame; what else stands there is cut off first."""
         if self._spool is None:
             self._name = self._name or self._next_name()
             self._spool = self._place.spool(self._name)
         try:
-            self._spool.seek(self._offset)
+            if self._torn:
+                self._spool.seek(self._offset)
+                self._spool.truncate()
+            self._torn = True
             durable.write_all(self._spool, data)
-            self._spool.truncate()
+            self._torn = False
         except OSError as error:
             raise translated(f"{self._place.printed}: {self._name}", error) from error
 
@@ -312,6 +316,7 @@ class _Lane:
         if self._spool is None:
             return None
         self._append(make_end_of(self._sizes, self._notes, bytes(self._hashes)))
+        self._torn = True  # should storing it fail, the end is written anew
         stored = self._place.store(self._name, self._spool)
         self._spool = None
         receipt = _Receipt(

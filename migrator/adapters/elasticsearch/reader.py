@@ -236,6 +236,8 @@ class ElasticsearchReader:
         most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         while done < window.last:
             size = min(self._page_size.documents, most or self._page_size.documents)
+            if most is None and window.last - done <= size + size // 2:
+                size = window.last - done  # rather one larger page than a small one behind it
             last = min(done + max(size, int(size * spread)), window.last)
             try:
                 body = self._search(window, done, last, size, selection)
@@ -249,7 +251,8 @@ class ElasticsearchReader:
                     most = max(1, min(size, body.count(b'"_source"')) // 2)
                     continue
                 found = self._alone(window, done, last, selection, body)
-            batch = self._batch(window, found, last if len(found) < size else found[-1].sort[0], selection, body)
+            whole = len(found) < size or last - done <= size
+            batch = self._batch(window, found, last if whole else found[-1].sort[0], selection, body)
             self._page_size.saw(len(found), len(body))
             position = batch.position
             assert isinstance(position, int)
@@ -268,7 +271,9 @@ class ElasticsearchReader:
         query: dict[str, Any] = {"range": {"_seq_no": {"gt": above, "lte": last}}}
         if window.start_is_long:
             query = {"bool": {"filter": [query, _start_query(selection)]}}
-        asked = {"query": query, "sort": [{"_seq_no": "asc"}], "size": size, "track_total_hits": False, **more}
+        # Where the page holds all there can be, their order doesn't matter, and that of the disk is the cheapest.
+        order = "_doc" if 1 < last - above <= size else "_seq_no"
+        asked = {"query": query, "sort": [{order: "asc"}], "size": size, "track_total_hits": False, **more}
         answer = self._client.call(
             "POST",
             f"/{quote(window.index, safe='')}/_search?preference=_shards:{window.shard}"
