@@ -8,21 +8,27 @@
 Whole processes are timed, each pair one right after the other; prints documents a second, sizes and peak memory of
 both, and the medians of the ratios. Nothing of the migrator may take more than 150 MB.
 
-usage: python -m tests.benchmarks.archiving [--documents 100000] [--pairs 3] [--jobs 4]
+What no restore can surpass is what the server takes: PouchDB's server has one thread for everything. So beside the
+last pair requests that were made beforehand are sent by bare sockets, and both restores are told as shares of that.
+
+usage: python -m tests.benchmarks.archiving [--documents 200000] [--pairs 3] [--jobs 4]
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +45,8 @@ ELASTICDUMP = ("elasticdump", "6.125.1", "bin/elasticdump")
 COUCHBACKUP = ("@cloudant/couchbackup", "2.11.12", "bin/couchbackup.bin.js")
 COUCHRESTORE = ("@cloudant/couchbackup", "2.11.12", "bin/couchrestore.bin.js")
 MOST_MB = 150
+REQUEST_DOCUMENTS, CONNECTIONS = 500, 5  # of bare requests; couchrestore's own
+REQUESTS = "requests"
 
 
 class Taken(NamedTuple):
@@ -81,6 +89,38 @@ def fill_index(search: str, index: str, documents: int) -> None:
     request("POST", f"{search}/_refresh")
 
 
+def write_requests(path: Path, documents: int) -> None:
+    """The bodies of requests that fill a database, one a line."""
+    made = samples.everyday(documents)
+    with path.open("wb") as file:
+        while chunk := list(islice(made, REQUEST_DOCUMENTS)):
+            file.write(b'{"docs":[' + b",".join(chunk) + b"]}\n")
+
+
+def send_requests(path: Path, url: str) -> float:
+    """Post them to a database, several at once; returns the seconds it took."""
+    address = urlsplit(url)
+    began_s = time.monotonic()
+    with path.open("rb") as file, ThreadPoolExecutor(CONNECTIONS) as senders:
+        turn = threading.Lock()
+
+        def send() -> None:
+            connection = http.client.HTTPConnection(address.netloc)
+            while True:
+                with turn:
+                    body = file.readline()
+                if not body:
+                    return
+                connection.request("POST", f"{address.path}/_bulk_docs", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                assert answer.status == 201, answer.read()
+                answer.read()
+
+        for sent in [senders.submit(send) for _ in range(CONNECTIONS)]:
+            sent.result()
+    return time.monotonic() - began_s
+
+
 def count(search: str, index: str) -> int:
     request("POST", f"{search}/_refresh")
     return int(request("GET", f"{search}/{index}/_count")["count"])
@@ -98,6 +138,7 @@ class Bench:
         self.completed = completed  # the same CouchDB server, for a tool that misses something in its answers
         self.documents, self.jobs = documents, ["--jobs", str(jobs)]
         self.ratios: dict[str, list[float]] = defaultdict(list)
+        self.shares: list[tuple[float, float]] = []  # of bare requests: theirs, ours
         self.peak_mb = 0.0
         self.round = 0
 
@@ -111,8 +152,8 @@ class Bench:
 
     def compare(
         self, name: str, theirs: Callable[[], Taken], ours: Callable[[], Taken], size: Callable[[], str]
-    ) -> None:
-        """Run both, in turn as first and second."""
+    ) -> tuple[Taken, Taken]:
+        """Run both, in turn as first and second; returns what each took, theirs first."""
         taken = {}
         for who, call in (
             (("theirs", theirs), ("ours", ours)) if self.round % 2 else (("ours", ours), ("theirs", theirs))
@@ -129,6 +170,7 @@ class Bench:
         if self.round:
             self.ratios[name].append(ratio)
             self.peak_mb = max(self.peak_mb, own.peak_mb)
+        return other, own
 
     def take_round(self) -> None:
         at = self.folder / f"round-{self.round}"
@@ -188,7 +230,7 @@ class Bench:
             return taken
 
         restore = shlex.join([*npm_program(*COUCHRESTORE), "--url", self.completed, "--db", "theirs"])
-        self.compare(
+        taken = self.compare(
             "archive -> CouchDB",
             lambda: into_couchdb("theirs", lambda: run(f"gunzip < {couch_file} | {restore} --quiet")),
             lambda: into_couchdb(
@@ -196,12 +238,17 @@ class Bench:
             ),
             lambda: "",
         )
+        bare = into_couchdb("bare", lambda: Taken(send_requests(self.folder / REQUESTS, f"{self.couchdb}/bare"), 0))
+        theirs, ours = (bare.seconds / each.seconds for each in taken)
+        print(f"    bare requests {self.documents / bare.seconds:,.0f} documents/s", flush=True)
+        if self.round:
+            self.shares.append((theirs, ours))
         self.round += 1
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--documents", type=int, default=100_000)
+    options.add_argument("--documents", type=int, default=200_000)
     options.add_argument("--pairs", type=int, default=3)
     options.add_argument("--jobs", type=int, default=4)
     chosen = options.parse_args()
@@ -216,12 +263,15 @@ def main() -> None:
             print(f"loading {chosen.documents:,} documents into both servers", flush=True)
             load(couchdb.url, chosen.documents)
             fill_index(search.url, "loaded", chosen.documents)
+            write_requests(folder / REQUESTS, chosen.documents)
             bench = Bench(folder, couchdb.url, proxy, search.url, chosen.documents, chosen.jobs)
             for _ in range(chosen.pairs + 1):
                 bench.take_round()
             goals = dict(zip(bench.ratios, (5, 2, 1.2, 1.3), strict=True))
             for pair, ratios in bench.ratios.items():
                 print(f"{pair}: median ratio {statistics.median(ratios):.1f} (goal {goals[pair]})")
+            theirs, ours = (statistics.median(shares) for shares in zip(*bench.shares, strict=True))
+            print(f"    of what bare requests reach there: couchrestore {theirs:.0%}, migrator {ours:.0%}")
             print(f"peak memory of the migrator: {bench.peak_mb:.0f} MB (goal {MOST_MB} or less)")
 
 

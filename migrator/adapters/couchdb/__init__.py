@@ -19,7 +19,14 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> CouchDBReader:
     return CouchDBReader(Client(store), page_bytes=page_bytes)
 
 
-def open_writer(store: Store, *, keep_revisions: bool = False, bulk_bytes: int = 5_000_000) -> CouchDBWriter:
+BULK_BYTES = 1_000_000
+"""A larger request saves nothing: the server takes it apart before it stores the first document of it.
+
+Measured with 250 KB to 4 MB on PouchDB's server: 0.5 to 1 MB cost it 5 to 10 % less processor time than 4 MB.
+"""
+
+
+def open_writer(store: Store, *, keep_revisions: bool = False, bulk_bytes: int = BULK_BYTES) -> CouchDBWriter:
     """Open a store to write to; nothing is asked of it yet. Requests have up to `bulk_bytes`.
 
     With `keep_revisions` documents keep their `_rev`, as a replication would.
