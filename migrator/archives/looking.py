@@ -13,15 +13,15 @@ from contextlib import closing
 import msgspec
 
 from migrator import forms
-from migrator.adapters.archive.format import line_of
+from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
 from migrator.archives.stock import check_kind
 from migrator.backups import chosen_state
-from migrator.copying import Wanted, resolved
+from migrator.copying import resolved
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted
 from migrator.locations import DEFAULT_INDEX_PATTERN, Store
-from migrator.records import Document, Form, Rejection
+from migrator.records import Document, Form, Rejection, Wanted
 
 _PAGE_BYTES = 1_000_000
 
@@ -65,7 +65,7 @@ def lines_of(
                     if isinstance(found, Rejection):
                         reject(found)
                     else:
-                        yield line_of(_with_index(found))
+                        yield as_lines([_with_index(found)])[:-1]
                 if stop.asked:
                     raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from migrator.adapters.archive import ArchiveWriter
-from migrator.adapters.archive.format import line_of, make_end, make_frame, new_compressor
+from migrator.adapters.archive.format import as_lines, make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.adapters.archive.places import Folder
 from migrator.archives.checking import CheckReport, check
@@ -148,9 +148,9 @@ def test_a_part_without_its_end_is_looked_through(tmp_path: Path, made: list[Man
 
 def remade(documents: list[Document], change: Callable[[list[bytes]], None] | None = None) -> bytes:
     """A part of one frame, whose lines are changed after the index was made of the documents."""
-    frame = make_frame(documents, [line_of(document) for document in documents], new_compressor(3))
+    frame = make_frame(documents, new_compressor(3))
     if change is not None:
-        lines = [line_of(document) for document in documents]
+        lines = as_lines(documents).splitlines()
         change(lines)
         raw = b"\n".join(lines) + b"\n"
         frame = msgspec.structs.replace(frame, data=new_compressor(3).compress(raw), raw_bytes=len(raw))
@@ -161,7 +161,7 @@ DOCUMENTS = [activation(number) for number in range(8)]
 
 
 def other_line(lines: list[bytes]) -> None:
-    lines[3] = line_of(activation(99))
+    lines[3] = activation(99).body
 
 
 def no_document(lines: list[bytes]) -> None:

@@ -17,7 +17,7 @@ from itertools import islice
 import msgspec
 
 from migrator import forms
-from migrator.adapters.archive.format import line_of, make_frame, new_compressor, read_line
+from migrator.adapters.archive.format import as_lines, make_frame, new_compressor, read_line
 from migrator.adapters.archive.writer import LEVEL
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.adapters.elasticsearch.bulk import Bodies
@@ -75,7 +75,7 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
     search = converted(couchdb, Form.ELASTICSEARCH)
     assert len(search) == len(converted(search, Form.COUCHDB)) == len(bodies)
     bulks = Bodies(typed=True)
-    lines = [line_of(document) for document in couchdb]
+    lines = as_lines(couchdb).splitlines()
     compressor = new_compressor(LEVEL)
     outcome = WriteOutcome(written=tuple(search))
 
@@ -98,8 +98,8 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
         "CouchDB form to Elasticsearch form": lambda: converted(couchdb, Form.ELASTICSEARCH),
         "Elasticsearch form to CouchDB form": lambda: converted(search, Form.COUCHDB),
         "bulk bodies": write_bodies,
-        "lines of an archive": lambda: [line_of(document) for document in couchdb],
-        "compressed frames of them": lambda: make_frame(couchdb, lines, compressor),
+        "lines of an archive": lambda: as_lines(couchdb),
+        "compressed frames, lines included": lambda: make_frame(couchdb, compressor),
         "lines of an archive, read": lambda: [read_line(line, Form.COUCHDB) for line in lines],
         "accounts": lambda: _account(batch, 1, outcome, ()),
         "digest of CouchDB form": lambda: [forms.digest(document, doubles=True) for document in couchdb],

@@ -18,7 +18,7 @@ import msgspec
 
 from migrator import durable
 from migrator.adapters.archive.catalog import head_or_new
-from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, line_of, make_end_of, make_frame, new_compressor
+from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, make_end_of, make_frame, new_compressor
 from migrator.adapters.archive.manifest import (
     ARCHIVE,
     MANIFEST,
@@ -249,8 +249,7 @@ class _Lane:
         self._next_name = next_name
         self._compressor = new_compressor(level)
         self._waiting: list[Document] = []
-        self._lines: list[bytes] = []
-        self._lines_bytes = 0
+        self._waiting_bytes = 0
         self._spool: BinaryIO | None = None
         self._forget()
 
@@ -268,9 +267,7 @@ class _Lane:
         """Take documents; only memory is needed for it, so that it can't fail half-way."""
         if not (self._waiting or self._sizes):
             self._began_s = time.monotonic()
-        lines = [line_of(document) for document in documents]
-        self._lines_bytes += sum(map(len, lines))
-        self._lines += lines
+        self._waiting_bytes += sum([len(document.body) for document in documents])
         self._waiting += documents
 
     def is_due(self, part_bytes: int, part_s: float) -> bool:
@@ -279,21 +276,21 @@ class _Lane:
         return self._offset >= part_bytes or time.monotonic() - self._began_s >= part_s
 
     def drain(self, least_bytes: int) -> None:
-        """Write frames while at least so many bytes of lines wait."""
-        while self._waiting and self._lines_bytes >= least_bytes:
+        """Write frames while documents of at least so many bytes wait."""
+        while self._waiting and self._waiting_bytes >= least_bytes:
             count, size = 0, 0
-            while count < len(self._lines) and size < FRAME_BYTES:
-                size += len(self._lines[count])
+            while count < len(self._waiting) and size < FRAME_BYTES:
+                size += len(self._waiting[count].body)
                 count += 1
-            frame = make_frame(self._waiting[:count], self._lines[:count], self._compressor)
+            frame = make_frame(self._waiting[:count], self._compressor)
             self._append(frame.data)
             self._offset += len(frame.data)
             self._sizes.append((len(frame.data), frame.raw_bytes))
             self._notes.append(frame.note)
             self._hashes += frame.hashes
             self._namespaces.update([document.namespace for document in self._waiting[:count]])
-            del self._waiting[:count], self._lines[:count]
-            self._lines_bytes -= size
+            del self._waiting[:count]
+            self._waiting_bytes -= size
 
     def _append(self, data: bytes) -> None:
         """Write behind the last frame; what else stands there is cut off first."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from migrator.adapters.archive.format import line_of
+from migrator.adapters.archive.format import as_lines
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.files.compression import compressed
 from migrator.adapters.files.output import Output, Segment
@@ -60,9 +60,10 @@ class FileWriter:
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
         """Every document is written; only memory is needed for it, so that it can't fail half-way."""
         lane = self._lane()
-        lines = [line_of(document) for document in documents]
+        lines = as_lines(documents)
         with self._lock:
-            self._waiting_bytes += lane.take(lines)
+            lane.take(lines)
+            self._waiting_bytes += len(lines)
         return WriteOutcome(written=tuple(documents))
 
     def due(self) -> bool:
@@ -77,7 +78,7 @@ class FileWriter:
         lane = self._lane()
         if not lane.lines:
             return None
-        data = compressed(b"\n".join([*lane.lines, b""]), self._output.compression)
+        data = compressed(b"".join(lane.lines), self._output.compression)
         with self._lock:
             segment = self._output.append(data)
             self._waiting_bytes -= lane.size_bytes
@@ -120,11 +121,9 @@ class _Lane:
         self.size_bytes = 0
         self.began_s = 0.0
 
-    def take(self, lines: Sequence[bytes]) -> int:
-        """Add lines; returns their bytes."""
+    def take(self, lines: bytes) -> None:
+        """Add whole lines."""
         if not self.lines:
             self.began_s = time.monotonic()
-        added = sum(map(len, lines)) + len(lines)
-        self.lines += lines
-        self.size_bytes += added
-        return added
+        self.lines.append(lines)
+        self.size_bytes += len(lines)

@@ -7,7 +7,6 @@ import struct
 import pytest
 
 from migrator.adapters.archive.format import (
-    line_of,
     make_end,
     make_frame,
     new_compressor,
@@ -23,7 +22,7 @@ DOCUMENTS = [activation(number) for number in range(5)]
 
 
 def part() -> bytes:
-    frame = make_frame(DOCUMENTS, [line_of(document) for document in DOCUMENTS], new_compressor(3))
+    frame = make_frame(DOCUMENTS, new_compressor(3))
     return frame.data + make_end([frame])
 
 
