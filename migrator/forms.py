@@ -90,7 +90,7 @@ def convert(document: Document, form: Form) -> Document | Rejection:
         reason = str(error)
     except _UNREADABLE as error:
         reason = unreadable(error, document.body)
-    return Rejection(document.id, reason, document.body, document.namespace, document.form, document.index)
+    return document.rejected(reason)
 
 
 # -- CouchDB form to Elasticsearch form ---------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     def size_bytes(self) -> int:
         return len(self.body)
 
+    def rejected(self, reason: str) -> Rejection:
+        """The same as a document that can't be carried over."""
+        return Rejection(self.id, reason, self.body, self.namespace, self.form, self.index)
+
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A document that can't be carried over: why, and the document itself as far as it is known."""
@@ -268,6 +272,42 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             return fnmatch.fnmatchcase(document.name, wanted)
         path = document.path or ""
         return fnmatch.fnmatchcase(path, wanted) or fnmatch.fnmatchcase(path.partition("/")[2], wanted)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A selection as an operator types it. Times such as `7d` are fixed when a job begins."""
+
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+
+    def fix(self, *, now_ms: int) -> Selection:
+        """The selection as of now. Raises `UsageError`."""
+        selection = Selection(
+            namespaces=self.namespaces,
+            names=self.names,
+            since_ms=parse_moment(self.since, now_ms=now_ms) if self.since else None,
+            until_ms=parse_moment(self.until, now_ms=now_ms) if self.until else None,
+        )
+        if (
+            selection.since_ms is not None
+            and selection.until_ms is not None
+            and selection.since_ms >= selection.until_ms
+        ):
+            raise UsageError(f"--since {self.since} is not before --until {self.until}; nothing can lie between them")
+        return selection
+
+    @property
+    def words(self) -> list[str]:
+        """The options of a command line that select the same."""
+        words: list[str] = []
+        for option, values in (("--namespace", self.namespaces), ("--name", self.names)):
+            for value in values:
+                words += [option, value]
+        words += ["--since", self.since] if self.since else []
+        words += ["--until", self.until] if self.until else []
+        return words
 
 
 _GLOB = re.compile(r"[*?\[]")

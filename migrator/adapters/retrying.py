@@ -30,7 +30,7 @@ from migrator.adapters.base import (
     Writer,
 )
 from migrator.errors import RequestRefused, Unavailable
-from migrator.records import Document, Form, Rejection, Selection
+from migrator.records import Document, Form, Selection
 
 _T = TypeVar("_T")
 
@@ -180,18 +180,7 @@ class RetryingWriter:
             first = self.write(documents[:half], replace=replace)
             return first + self.write(documents[half:], replace=replace)
         _persist(self._policy, self._inner.describe)
-        rejections = tuple(
-            Rejection(
-                document.id,
-                str(refusal),
-                document.body,
-                namespace=document.namespace,
-                form=document.form,
-                index=document.index,
-            )
-            for document in documents
-        )
-        return WriteOutcome(rejected=rejections)
+        return WriteOutcome(rejected=tuple(document.rejected(str(refusal)) for document in documents))
 
     def describe(self) -> Description:
         return self._inner.describe()

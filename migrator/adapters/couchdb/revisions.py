@@ -18,7 +18,8 @@ import msgspec
 
 from migrator import forms
 from migrator.adapters.base import WriteOutcome
-from migrator.adapters.couchdb.writer import CouchDBWriter, Result, Tally, rejection
+from migrator.adapters.couchdb.writer import CouchDBWriter, Result
+from migrator.adapters.tally import Tally
 from migrator.errors import Unavailable
 from migrator.records import Document, unreadable
 
@@ -97,9 +98,7 @@ class RevisionKeepingWriter(CouchDBWriter):
             elif found is not None and not found.deleted and found.rev == each.rev:
                 tally.written.append(document)
             elif found is None or found.deleted:
-                tally.rejected.append(
-                    rejection(document, f"revision {each.rev} was deleted in the target, and stays so where it is kept")
-                )
+                tally.reject(document, f"revision {each.rev} was deleted in the target, and stays so where it is kept")
             else:
                 tally.differing.append(document)
 
@@ -136,10 +135,10 @@ def _keeping(document: Document, tally: Tally) -> _Keeping | None:
         source = _fields.decode(document.body)
         rev = _text.decode(source["_rev"])
     except KeyError:
-        tally.rejected.append(rejection(document, "has no revision (_rev) that could be kept"))
+        tally.reject(document, "has no revision (_rev) that could be kept")
         return None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        tally.rejected.append(rejection(document, unreadable(error, document.body)))
+        tally.reject(document, unreadable(error, document.body))
         return None
     fields: dict[str, Any] = {"_id": document.id}
     fields.update((name, source[name]) for name in _KEPT if name in source)

@@ -26,8 +26,9 @@ from migrator import forms
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
+from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
-from migrator.records import Document, Form, Rejection, read_document, unreadable
+from migrator.records import Document, Form, read_document, unreadable
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
 _IDS = 100  # asked for with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
@@ -104,38 +105,6 @@ class _Sending(NamedTuple):
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _rows = msgspec.json.Decoder(_Rows)
 _encode = msgspec.json.Encoder().encode
-
-
-class Tally:
-    """An outcome in the making."""
-
-    def __init__(self) -> None:
-        self.written: list[Document] = []
-        self.present: list[Document] = []
-        self.differing: list[Document] = []
-        self.rejected: list[Rejection] = []
-        self.deferred: list[Document] = []
-        self.condition: MigratorError | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.written or self.present or self.differing or self.deferred)
-
-    def defer(self, document: Document, condition: MigratorError) -> None:
-        """A refused right is the condition that is told: it won't pass by itself."""
-        self.deferred.append(document)
-        if self.condition is None or isinstance(condition, AccessDenied):
-            self.condition = condition
-
-    def outcome(self) -> WriteOutcome:
-        return WriteOutcome(
-            written=tuple(self.written),
-            present=tuple(self.present),
-            differing=tuple(self.differing),
-            rejected=tuple(self.rejected),
-            deferred=tuple(self.deferred),
-            condition=self.condition,
-        )
 
 
 class CouchDBWriter:
@@ -248,7 +217,7 @@ class CouchDBWriter:
         if result.error == "conflict":
             conflicts.append(document)
         elif result.error in _ABOUT_THE_DOCUMENT or (result.error == "forbidden" and self._validators):
-            tally.rejected.append(rejection(document, reason))
+            tally.reject(document, reason)
         elif result.error in ("forbidden", "unauthorized"):
             tally.defer(document, AccessDenied(f"{text}; check the rights of the user of the store"))
         else:
@@ -377,7 +346,7 @@ def _sending(document: Document, tally: Tally) -> _Sending | None:
     try:
         return _Sending(document, _body(document))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        tally.rejected.append(rejection(document, unreadable(error, document.body)))
+        tally.reject(document, unreadable(error, document.body))
         return None
 
 
@@ -390,12 +359,6 @@ def _body(document: Document, rev: str | None = None) -> bytes:
         (name, raw) for name, raw in _fields.decode(document.body).items() if name not in forms.COUCHDB_FIELDS
     )
     return _encode(fields)
-
-
-def rejection(document: Document, reason: str) -> Rejection:
-    return Rejection(
-        document.id, reason, document.body, namespace=document.namespace, form=document.form, index=document.index
-    )
 
 
 def _as_stored(document: Document, body: bytes) -> Document:

@@ -33,8 +33,9 @@ from migrator.adapters.elasticsearch.indices import (
 )
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable
-from migrator.records import Document, Form, Rejection, Selection, read_document
+from migrator.records import Document, Form, Selection, read_document
 
 _IDS = 1000  # looked for with one search
 
@@ -82,34 +83,6 @@ class _IdsFound(msgspec.Struct):
 _got_all = msgspec.json.Decoder(_GotAll)
 
 
-class _Tally:
-    """An outcome in the making."""
-
-    def __init__(self) -> None:
-        self.written: list[Document] = []
-        self.present: list[Document] = []
-        self.differing: list[Document] = []
-        self.rejected: list[Rejection] = []
-        self.deferred: list[Document] = []
-        self.condition: MigratorError | None = None
-
-    def defer(self, document: Document, condition: MigratorError) -> None:
-        """A refused right is the condition that is told: it won't pass by itself."""
-        self.deferred.append(document)
-        if self.condition is None or isinstance(condition, AccessDenied):
-            self.condition = condition
-
-    def outcome(self) -> WriteOutcome:
-        return WriteOutcome(
-            written=tuple(self.written),
-            present=tuple(self.present),
-            differing=tuple(self.differing),
-            rejected=tuple(self.rejected),
-            deferred=tuple(self.deferred),
-            condition=self.condition,
-        )
-
-
 class ElasticsearchWriter:
     """Writes activations behind an index pattern."""
 
@@ -152,14 +125,14 @@ class ElasticsearchWriter:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        tally = _Tally()
+        tally = Tally()
         addressed: list[Addressed] = []
         for document in documents:
             index, refusal = self._index_of(document.namespace)
             if refusal is None:
                 addressed.append((index, document))
             else:
-                tally.rejected.append(_rejection(document, refusal))
+                tally.reject(document, refusal)
         there = self._send("create", addressed, tally)
         newer = self._compare(there, tally, replace=replace) if there else []
         self._send("index", newer, tally)
@@ -172,7 +145,7 @@ class ElasticsearchWriter:
             known = self._indices[namespace] = index, name_refusal(index)
         return known
 
-    def _send(self, operation: str, addressed: Sequence[Addressed], tally: _Tally) -> list[Addressed]:
+    def _send(self, operation: str, addressed: Sequence[Addressed], tally: Tally) -> list[Addressed]:
         """Send bulks; returns what the server says is there already."""
         conflicts: list[Addressed] = []
         waiting = [addressed]
@@ -195,7 +168,7 @@ class ElasticsearchWriter:
                     elif item.status == 409 and operation == "create":
                         conflicts.append((index, document))
                     elif item.refuses_document:
-                        tally.rejected.append(_rejection(document, str(item.error)))
+                        tally.reject(document, str(item.error))
                     else:
                         tally.defer(document, self._condition(index, item))
         return conflicts
@@ -234,7 +207,7 @@ class ElasticsearchWriter:
             return AccessDenied(f"{text}; the login needs {_RIGHTS}")
         return Unavailable(text + what_now(cause))
 
-    def _compare(self, addressed: list[Addressed], tally: _Tally, *, replace: bool) -> list[Addressed]:
+    def _compare(self, addressed: list[Addressed], tally: Tally, *, replace: bool) -> list[Addressed]:
         """Sort documents by what is stored in their place; returns those that shall replace it."""
         newer: list[Addressed] = []
         for (index, document), there in zip(addressed, self._fetch(addressed), strict=True):
@@ -365,12 +338,6 @@ class ElasticsearchWriter:
 
 
 _RIGHTS = "the index privileges create_index, index and auto_configure"
-
-
-def _rejection(document: Document, reason: str) -> Rejection:
-    return Rejection(
-        document.id, reason, document.body, namespace=document.namespace, form=document.form, index=document.index
-    )
 
 
 def _as_stored(index: str, document: Document, source: bytes) -> Document:
