@@ -14,7 +14,10 @@ from migrator.engine.checkpoint import SetAside
 from migrator.engine.jobs import JobView, default_state, find_job, view_checkpoint
 from migrator.engine.overview import JobStatus, all_jobs, job_status
 from migrator.errors import UsageError
+from migrator.records import REMARKS
 from migrator.report import human_bytes, human_duration
+
+_SUCH_AS = 3  # ids told of each remark; --json has more
 
 
 @click.command(
@@ -113,13 +116,17 @@ def _show(status: JobStatus) -> None:
         lines.append(("deletions", f"{status.deleted:,} seen in the source, not carried over"))
     if status.caught_up_to:
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.caught_up_to))
-        known = "everything stored before" if status.state == "complete" else "the plan is of"
-        lines.append(("as of", f"{known} {moment}"))
+        complete = status.state == "complete"
+        known = f"everything stored before {moment} and not changed since" if complete else f"the plan is of {moment}"
+        lines.append(("as of", known))
     for number, began_s, ended_s, outcome, read in status.runs[-5:]:
         took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended"
         lines.append((f"run {number}", f"{read:,} documents read, {took}"))
     for reason, count in status.rejected_reasons:
         lines.append(("reason", f"{count:,} × {reason}"))
+    for kind, count in sorted(status.remarks.items()):
+        such_as = ", ".join(status.remark_examples[kind][:_SUCH_AS])
+        lines.append(("remark", f"{count:,} × {REMARKS[kind]}, such as {such_as}"))
     for warning in status.warnings:
         lines.append(("warning", warning))
     lines.append(("next", status.next))

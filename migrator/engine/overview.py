@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     differing: int
     rejected_reasons: tuple[tuple[str, int], ...]
-    remarks: Mapping[str, int]
+    remarks: Mapping[str, int]  # kinds of `records.REMARKS`
+    remark_examples: Mapping[str, Sequence[str]]  # some ids of each kind
     deleted: int
     runs: tuple[tuple[int, float, float | None, str | None, int], ...]  # number, begin, end, outcome, documents read
     caught_up_to: float | None  # epoch seconds
@@ -62,6 +63,7 @@ def job_status(job: JobView) -> JobStatus:
             differing=differing,
             rejected_reasons=tuple(checkpoint.reasons("rejected")[:10]),
             remarks=checkpoint.remarks,
+            remark_examples={kind: checkpoint.remark_examples(kind) for kind in checkpoint.remarks},
             deleted=checkpoint.deleted,
             runs=tuple(checkpoint.runs),
             caught_up_to=checkpoint.snapshot_s,
