@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrator.backups import backup, restore
-    from migrator.copying import Wanted, copy, retry_rejected
+    from migrator.copying import copy, retry_rejected
     from migrator.errors import MigratorError
+    from migrator.records import Wanted
     from migrator.report import Report
     from migrator.verification import Verification
     from migrator.verifying import verify
@@ -23,7 +24,7 @@ _HOMES = {
     "MigratorError": "migrator.errors",
     "Report": "migrator.report",
     "Verification": "migrator.verification",
-    "Wanted": "migrator.copying",
+    "Wanted": "migrator.records",
     "backup": "migrator.backups",
     "copy": "migrator.copying",
     "restore": "migrator.backups",

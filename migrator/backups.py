@@ -6,12 +6,10 @@ complete backup of the same source. Knows no command line.
 
 from __future__ import annotations
 
-import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
@@ -19,16 +17,15 @@ from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import open_place
-from migrator.adapters.retrying import Policy, RetryingWriter
-from migrator.copying import Wanted, carry, checked, copy, opened_reader, resolved, selection_words
+from migrator.adapters.retrying import RetryingWriter
+from migrator.copying import carry, copy, make_spec, opened_reader, resolved
 from migrator.engine.checkpoint import Checkpoint, JobSpec
-from migrator.engine.copy import CopyOptions, Observer, Tell
-from migrator.engine.jobs import job_id
-from migrator.engine.stopping import Stop
+from migrator.engine.copy import Tell
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.locations import Store
-from migrator.records import Form, Selection, parse_moment
+from migrator.records import Form, Selection, Wanted, parse_moment
 from migrator.report import Report
+from migrator.runs import Run, WritingKeywords
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Description, Token
@@ -51,20 +48,10 @@ def backup(
     *,
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
     mode: str = "auto",
-    jobs: int = 4,
-    max_rejects: int = 10_000,
-    max_rate: float | None = None,
     level: int = LEVEL,
     part_bytes: int = PART_BYTES,
     encrypt_to: Sequence[str] = (),
-    dry_run: bool = False,
-    restart: bool = False,
-    state: Path | None = None,
-    retry_for_s: float = 300.0,
-    stop: Stop | None = None,
-    observe: Observer = lambda _: None,
-    tell: Tell = lambda _: None,
-    clock: Callable[[], float] = time.time,
+    **keywords: Unpack[WritingKeywords],
 ) -> BackupReport:
     """Back up the activations of a store into an archive, going on where an interrupted backup ended.
 
@@ -73,7 +60,8 @@ def backup(
     file. `encrypt_to` are public keys of age to encrypt to, by default those of the store. Everything else, and what is
     raised, as for `copy`.
     """
-    store, target = resolved(source, "source", tell), resolved(archive, "target", tell)
+    run = Run(**keywords)
+    store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
     if target.location.kind != "archive":
         raise UsageError(f"{target.location.printed}: a backup goes into an archive: archive:/var/backups/openwhisk")
     if target.location.backup or target.location.at:
@@ -84,42 +72,32 @@ def backup(
         raise UsageError(f"--level {level}: give a level of Zstandard from 1 to 22")
     if part_bytes < _LEAST_PART_BYTES:
         raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
-    stop = stop or Stop()
-    selection = wanted.fix(now_ms=int(clock() * 1000))
-    options = checked(CopyOptions(jobs=jobs, max_rejects=max_rejects), max_rate, retry_for_s)
-    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    selection = wanted.fix(now_ms=run.now_ms)
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
-    writer = open_writer(target, level=level, part_bytes=part_bytes, clock=clock)
-    with opened_reader(store, policy, jobs=jobs, max_rate=max_rate) as reader, closing(writer):
+    writer = open_writer(target, level=level, part_bytes=part_bytes, clock=run.clock)
+    with opened_reader(store, run) as reader, closing(writer):
 
         def begin(checkpoint: Checkpoint) -> Token:
             """Choose what a new backup continues; one that was interrupted is gone on with as it was begun."""
             if checkpoint.state == "unfinished":
-                tell("the backup that was interrupted is gone on with, as it was begun")
+                run.tell("the backup that was interrupted is gone on with, as it was begun")
                 return None
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
             catalog = _catalog_or_none(target)
             encrypted = bool(target.encrypt_to)
-            parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, encrypted, tell)
+            parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell)
             writer.continue_from(parent.backup if parent else None)
             kind = f"incremental backup on {parent.backup}" if parent else "full backup"
-            tell(f"{kind}, encrypted" if encrypted else kind)
+            run.tell(f"{kind}, encrypted" if encrypted else kind)
             return parent.snapshot if parent else None
 
         report = carry(
             reader,
-            RetryingWriter(writer, policy),
-            _spec(store, target, wanted, mode, state),
+            RetryingWriter(writer, run.policy),
+            _spec(store, target, wanted, mode, run),
             selection,
-            options,
-            dry_run=dry_run,
-            restart=restart,
-            state=state,
-            stop=stop,
-            observe=observe,
-            tell=tell,
-            clock=clock,
+            run,
             begin=begin,
         )
         return BackupReport(report=report, backup=writer.manifest)
@@ -204,23 +182,14 @@ def _other(backup: Manifest, source: Description, form: Form, selection: Selecti
     return None
 
 
-def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, state: Path | None) -> JobSpec:
+def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, run: Run) -> JobSpec:
     selection = msgspec.to_builtins(wanted)
-    words = ["migrator", "backup", source.typed, archive.typed, *selection_words(wanted)]
+    words = ["migrator", "backup", source.typed, archive.typed, *wanted.words]
     words += ["--mode", mode] if mode != "auto" else []
     for recipient in archive.encrypt_to:
         words += ["--encrypt-to", recipient]
-    words += ["--state", str(state)] if state is not None else []
-    return JobSpec(
-        id=job_id(source.location.identity, archive.location.identity, selection),
-        source=source.typed,
-        target=archive.typed,
-        source_identity=source.location.identity,
-        target_identity=archive.location.identity,
-        selection=selection,
-        options={"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {},
-        command=shlex.join(words),
-    )
+    options: dict[str, object] = {"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {}
+    return make_spec(source, archive, selection, options, [*words, *run.state_words])
 
 
 def restore(
@@ -231,20 +200,10 @@ def restore(
     at: str | None = None,
     identity: Path | None = None,
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
-    jobs: int = 4,
     on_conflict: str = "skip",
-    max_rejects: int = 10_000,
-    max_rate: float | None = None,
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
-    dry_run: bool = False,
-    restart: bool = False,
-    state: Path | None = None,
-    retry_for_s: float = 300.0,
-    stop: Stop | None = None,
-    observe: Observer = lambda _: None,
-    tell: Tell = lambda _: None,
-    clock: Callable[[], float] = time.time,
+    **keywords: Unpack[WritingKeywords],
 ) -> Report:
     """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
 
@@ -252,7 +211,8 @@ def restore(
     keys that open encrypted backups, by default the store's. The archive may also be another tool's file. Everything
     else as for `copy`, which this is.
     """
-    source = resolved(archive, "source", tell)
+    run = Run(**keywords)
+    source = resolved(archive, "source", run.tell)
     location = source.location
     if location.kind not in ("archive", "file"):
         raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
@@ -261,23 +221,13 @@ def restore(
     if identity is not None:
         source = msgspec.structs.replace(source, identity_file=str(identity))
     return copy(
-        chosen_state(source, backup=backup, at=at, now_ms=int(clock() * 1000)),
+        chosen_state(source, backup=backup, at=at, now_ms=run.now_ms),
         target,
         wanted=wanted,
-        jobs=jobs,
         on_conflict=on_conflict,
-        max_rejects=max_rejects,
-        max_rate=max_rate,
         template=template,
         keep_revisions=keep_revisions,
-        dry_run=dry_run,
-        restart=restart,
-        state=state,
-        retry_for_s=retry_for_s,
-        stop=stop,
-        observe=observe,
-        tell=tell,
-        clock=clock,
+        **keywords,
     )
 
 

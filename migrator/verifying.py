@@ -11,26 +11,24 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Unpack
 
 import msgspec
 
 from migrator.adapters.base import Reader, Token
 from migrator.adapters.chosen import ChosenReader
-from migrator.adapters.retrying import Policy
-from migrator.copying import Wanted, checked, ids_digest, opened_reader, resolved, selection_words
+from migrator.copying import ids_digest, opened_reader, resolved
 from migrator.engine.checkpoint import VerificationNote
-from migrator.engine.copy import CopyOptions, Observer, Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
-from migrator.engine.stopping import Stop
 from migrator.engine.verify import VerifyOptions, run_verify
 from migrator.errors import NotFound, UsageError
 from migrator.locations import Store
-from migrator.records import Selection
+from migrator.records import Selection, Wanted
+from migrator.runs import Run, RunKeywords
 from migrator.verification import KINDS, Verification, VerifySpec, proves, read_ids, write_ids
 
 _EVIDENCE = "evidence.sqlite"
@@ -56,18 +54,10 @@ def verify(
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
     ids: Path | None = None,
     scope: Scope | None = None,
-    jobs: int = 4,
     sample: float | None = None,
     allow_extra: bool = False,
     output: Path | None = None,
-    max_rate: float | None = None,
-    restart: bool = False,
-    state: Path | None = None,
-    retry_for_s: float = 300.0,
-    stop: Stop | None = None,
-    observe: Observer = lambda _: None,
-    tell: Tell = lambda _: None,
-    clock: Callable[[], float] = time.time,
+    **keywords: Unpack[RunKeywords],
 ) -> Verification:
     """Compare what two stores hold, going on where an interrupted run of the same verification ended.
 
@@ -77,42 +67,40 @@ def verify(
     what differs, which `copy` takes as `ids`. Differences are no exception: look at `agrees` or `exit_code`. Raises
     what the stores raise; everything read until then stays, and the same call goes on.
     """
-    a, b = resolved(a, "source", tell), resolved(b, "target", tell)
+    run = Run(**keywords)
+    a, b = resolved(a, "source", run.tell), resolved(b, "target", run.tell)
     if a.location.identity == b.location.identity:
         raise UsageError(f"{a.location.printed}: both sides are the same store")
     if sample is not None and not 0 < sample < 1:
         raise UsageError(f"--sample {100 * sample:g}%: give a share above 0% and below 100%")
-    checked(CopyOptions(jobs=jobs), max_rate, retry_for_s)
-    stop = stop or Stop()
-    selection = scope.selection if scope else wanted.fix(now_ms=int(clock() * 1000))
+    selection = scope.selection if scope else wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
-    spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, state)
-    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, told=tell)
+    spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, run)
     with ExitStack() as opened:
         readers: dict[str, Reader] = {}
         for side, store in (("a", a), ("b", b)):
-            reader = opened.enter_context(opened_reader(store, policy, jobs=jobs, max_rate=max_rate))
+            reader = opened.enter_context(opened_reader(store, run))
             readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
             # Both ends are asked before anything is written, so that a typing error leaves no trace.
             readers[side].describe()
-        evidence = opened.enter_context(_opened_evidence(state or default_state(), spec.id, restart=restart))
+        evidence = opened.enter_context(_opened_evidence(run.folder, spec.id, restart=run.restart))
         found = run_verify(
             readers,
             evidence,
             spec,
             selection,
-            VerifyOptions(jobs=jobs, sample=sample),
+            VerifyOptions(jobs=run.jobs, sample=sample),
             since=scope.snapshot if scope else None,
-            stop=stop,
-            observe=observe,
-            tell=tell,
-            clock=clock,
+            stop=run.stop,
+            observe=run.observe,
+            tell=run.tell,
+            clock=run.clock,
         )
         if output is not None:
             _write(evidence, output)
     if chosen is None:
         _note_in_job(
-            state or default_state(),
+            run.folder,
             job_id(a.location.identity, b.location.identity, msgspec.to_builtins(wanted)),
             found,
         )
@@ -168,7 +156,7 @@ def _spec(
     scope: Scope | None,
     sample: float | None,
     allow_extra: bool,
-    state: Path | None,
+    run: Run,
 ) -> VerifySpec:
     selection = {"verify": msgspec.to_builtins(wanted), "sample": sample}
     if chosen is not None:
@@ -176,13 +164,12 @@ def _spec(
     if scope is not None:
         selection["scope"] = msgspec.to_builtins(scope.selection)
     both = [a.typed, b.typed]
-    chooses = [*selection_words(wanted), *(["--ids", str(ids)] if ids is not None else [])]
-    keeps = ["--state", str(state)] if state is not None else []
+    chooses = [*wanted.words, *(["--ids", str(ids)] if ids is not None else [])]
     words = ["migrator", "verify", *both, *chooses]
     words += ["--sample", f"{100 * sample:g}%"] if sample is not None else []
     words += ["--allow-extra"] if allow_extra else []
-    words += keeps
-    after_copy = ["migrator", "copy", *both, *chooses, "--verify", *keeps]
+    words += run.state_words
+    after_copy = ["migrator", "copy", *both, *chooses, "--verify", *run.state_words]
     return VerifySpec(
         id=job_id(a.location.identity, b.location.identity, selection),
         command=shlex.join(words if scope is None else after_copy),

@@ -16,10 +16,9 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.backups import backup, restore
-from migrator.copying import Wanted
 from migrator.engine.checkpoint import Checkpoint
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
-from migrator.records import Form
+from migrator.records import Form, Wanted
 from tests.documents import activation
 
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from migrator import forms
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.commands.main import migrator
-from migrator.copying import Wanted, copy
+from migrator.copying import copy
 from migrator.engine.jobs import lock_folder
 from migrator.errors import Locked, UsageError
-from migrator.records import Document, Form
+from migrator.records import Document, Form, Wanted
 from migrator.verification import Finding, Verification, read_ids, write_ids
 from migrator.verifying import verify
 from tests.documents import activation

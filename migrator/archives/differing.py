@@ -23,12 +23,12 @@ from migrator import forms
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
 from migrator.archives.stock import opened_contents
-from migrator.copying import Wanted, resolved
+from migrator.copying import resolved
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted
 from migrator.locations import Store
-from migrator.records import Document, Form, Rejection, Selection
+from migrator.records import Document, Form, Rejection, Selection, Wanted
 from migrator.report import Counts
 
 _SHARES = 128

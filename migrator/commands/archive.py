@@ -27,7 +27,7 @@ from migrator.errors import UsageError
 if TYPE_CHECKING:
     from migrator.archives.differing import Changed
     from migrator.locations import Store
-    from migrator.records import Rejection
+    from migrator.records import Rejection, Wanted
 
 
 @click.group(
@@ -193,10 +193,7 @@ def cat_command(
     backup: str | None,
     at: str | None,
     identity: Path | None,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     form: str | None,
     config: Path | None,
     quiet: bool,
@@ -210,7 +207,6 @@ def cat_command(
     """
     from migrator.archives.looking import lines_of
     from migrator.commands import running
-    from migrator.copying import Wanted
     from migrator.records import Form
 
     rejected = 0
@@ -225,7 +221,7 @@ def cat_command(
             _readable(archive, identity, config),
             backup=backup,
             at=at,
-            wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
+            wanted=wanted,
             form=Form(form) if form else None,
             reject=reject,
             stop=run.stop,
@@ -334,10 +330,7 @@ def diff_command(
     archive: str,
     first: str,
     second: str,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     ids: bool,
     identity: Path | None,
     config: Path | None,
@@ -352,7 +345,6 @@ def diff_command(
     """
     from migrator.archives.differing import diff
     from migrator.commands import archive_texts, running
-    from migrator.copying import Wanted
 
     def tell_id(changed: Changed) -> None:
         if as_json:
@@ -366,7 +358,7 @@ def diff_command(
             _readable(archive, identity, config),
             first,
             second,
-            wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
+            wanted=wanted,
             now_ms=int(time.time() * 1000),
             each=tell_id if ids else lambda _: None,
             stop=run.stop,

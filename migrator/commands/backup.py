@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -19,6 +20,10 @@ from migrator.commands.options import (
     size_option,
     state_option,
 )
+
+if TYPE_CHECKING:
+    from migrator.records import Wanted
+    from migrator.runs import WritingKeywords
 
 
 @click.command(
@@ -64,23 +69,14 @@ from migrator.commands.options import (
 def backup_command(
     source: str,
     archive: str,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     mode: str,
     level: int,
     part_size: int,
     encrypt_to: tuple[str, ...],
     encrypt_to_file: Path | None,
-    jobs: int,
-    max_rejects: int,
-    max_rate: float | None,
-    retry_for: float,
-    dry_run: bool,
-    restart: bool,
+    keywords: WritingKeywords,
     config: Path | None,
-    state: Path | None,
     as_json: bool,
     quiet: bool,
     log_format: str,
@@ -101,29 +97,18 @@ def backup_command(
     from migrator.adapters.archive.keys import read_recipients
     from migrator.backups import backup
     from migrator.commands import running
-    from migrator.copying import Wanted
     from migrator.report import human_bytes
 
-    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         made = backup(
             running.store(source, "source", config),
             running.store(archive, "target", config),
             wanted=wanted,
             mode=mode,
-            jobs=jobs,
-            max_rejects=max_rejects,
-            max_rate=max_rate,
             level=level,
             part_bytes=part_size,
             encrypt_to=(*encrypt_to, *(read_recipients(encrypt_to_file) if encrypt_to_file else ())),
-            dry_run=dry_run,
-            restart=restart,
-            state=state,
-            retry_for_s=retry_for,
-            stop=run.stop,
-            observe=run.observe,
-            tell=run.say,
+            **run.watched(keywords),
         )
     if as_json:
         click.echo(msgspec.json.encode({**made.report.as_dict(), "backup": made.backup}).decode())

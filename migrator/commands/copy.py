@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,10 +20,14 @@ from migrator.commands.options import (
     run_options,
     selection_options,
     state_option,
-    template_of,
     template_options,
 )
 from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.records import Wanted
+    from migrator.runs import WritingKeywords
 
 
 @click.command(
@@ -52,26 +57,14 @@ from migrator.errors import UsageError
 def copy_command(
     source: str,
     target: str,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     ids: Path | None,
-    jobs: int,
+    keywords: WritingKeywords,
     on_conflict: str,
-    max_rejects: int,
-    max_rate: float | None,
-    retry_for: float,
-    index_template: bool,
-    shards: int | None,
-    replicas: int | None,
-    field_limit: int | None,
+    template: TemplateOptions | None,
     keep_revisions: bool,
     verify: bool,
-    dry_run: bool,
-    restart: bool,
     config: Path | None,
-    state: Path | None,
     as_json: bool,
     quiet: bool,
     log_format: str,
@@ -93,48 +86,32 @@ def copy_command(
     from 5 on are resumable with the same command.
     """
     from migrator.commands import running
-    from migrator.copying import Wanted, copy
+    from migrator.copying import copy
+    from migrator.runs import reading
     from migrator.verifying import scope_of_job
     from migrator.verifying import verify as verify_stores
 
-    if verify and dry_run:
+    if verify and keywords["dry_run"]:
         raise UsageError("--verify compares what was copied, and --dry-run copies nothing; give one of them")
-    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(
             *stores,
             wanted=wanted,
             ids=ids,
-            jobs=jobs,
             on_conflict=on_conflict,
-            max_rejects=max_rejects,
-            max_rate=max_rate,
-            template=template_of(index_template, shards, replicas, field_limit),
+            template=template,
             keep_revisions=keep_revisions,
-            dry_run=dry_run,
-            restart=restart,
-            state=state,
-            retry_for_s=retry_for,
-            stop=run.stop,
-            observe=run.observe,
-            tell=run.say,
+            **run.watched(keywords),
         )
         if verify:
             verification = verify_stores(
                 *stores,
                 wanted=wanted,
                 ids=ids,
-                scope=scope_of_job(report.job, state),
-                jobs=jobs,
+                scope=scope_of_job(report.job, keywords["state"]),
                 allow_extra=True,
-                max_rate=max_rate,
-                restart=restart,
-                state=state,
-                retry_for_s=retry_for,
-                stop=run.stop,
-                observe=run.observe,
-                tell=run.say,
+                **run.watched(reading(keywords)),
             )
     running.print_report(report, as_json=as_json, quiet=quiet)
     if verify:

@@ -24,7 +24,7 @@ from migrator.errors import UsageError
 if TYPE_CHECKING:
     from migrator.locations import Store
     from migrator.operations.find import Activation, Copy
-    from migrator.records import Document
+    from migrator.records import Document, Wanted
 
 
 @click.command(
@@ -48,10 +48,7 @@ if TYPE_CHECKING:
 def find_command(
     ids: tuple[str, ...],
     stores: tuple[str, ...],
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     limit: int,
     raw: bool,
     config: Path | None,
@@ -68,18 +65,16 @@ def find_command(
 
     Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be asked; 10 found nowhere; 12 archive damaged.
     """
-    from migrator.copying import Wanted as Selecting
-    from migrator.operations.find import find, list_newest, parse_wanted
+    from migrator.operations.find import find, list_newest, parse_id
 
-    is_list = bool(namespaces or names or since or until)
+    is_list = bool(wanted.words)
     if bool(ids) is is_list:
         raise UsageError("give the ids of activations, or select some with --namespace, --name, --since or --until")
     opened = _stores(stores, config)
     if is_list:
-        selecting = Selecting(namespaces=namespaces, names=names, since=since, until=until)
-        findings = list_newest(opened, selecting.fix(now_ms=int(time.time() * 1000)), limit=limit)
+        findings = list_newest(opened, wanted.fix(now_ms=int(time.time() * 1000)), limit=limit)
     else:
-        findings = find(opened, [parse_wanted(id) for id in dict.fromkeys(ids)])
+        findings = find(opened, [parse_id(id) for id in dict.fromkeys(ids)])
     messages = current.get()
     for _, error in findings.failed:
         messages.warn(str(error))
@@ -98,8 +93,8 @@ def find_command(
                 from migrator.operations.find.wsk import as_wsk_shows
 
                 _print(msgspec.json.format(as_wsk_shows(document), indent=4))
-    for wanted in findings.missing:
-        messages.warn(f"{wanted}: found in none of {', '.join(store.typed for store in opened)}")
+    for missing in findings.missing:
+        messages.warn(f"{missing}: found in none of {', '.join(store.typed for store in opened)}")
     sys.exit(findings.exit_code)
 
 

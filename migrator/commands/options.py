@@ -10,8 +10,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -20,6 +21,7 @@ from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.records import Wanted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -151,9 +153,9 @@ def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:
 
 
 def run_options(command: F) -> F:
-    """`--jobs`, `--max-rejects`, `--max-rate`, `--retry-for`, `--dry-run`, `--restart`: how a run goes about it."""
+    """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
-        command,
+        _packing(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run"),
         click.option("--jobs", type=int, default=4, show_default=True, help="How many slices are carried at once."),
         click.option(
             "--max-rejects", type=int, default=10_000, show_default=True, help="Stop after so many rejections."
@@ -176,10 +178,37 @@ def run_options(command: F) -> F:
     )
 
 
-def template_options(command: F) -> F:
-    """`--index-template` and what belongs to it; `template_of` makes one value of them."""
+def reading_run_options(command: F) -> F:
+    """The same of a run that only reads."""
     return _with(
-        command,
+        _packing(command, "keywords", _keywords, *_RUN),
+        click.option(
+            "--jobs", type=int, default=4, show_default=True, help="How many slices are read at once, of both sides."
+        ),
+        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents a second from each side."),
+        click.option(
+            "--retry-for",
+            type=float,
+            default=300.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long an outage is waited out before the run stops, resumable.",
+        ),
+        click.option("--restart", is_flag=True, help="Forget what an interrupted run read, and begin anew."),
+    )
+
+
+_RUN = ("jobs", "max_rate", "retry_for", "restart", "state")
+
+
+def _keywords(*, retry_for: float, **options: Any) -> dict[str, Any]:
+    return {**options, "retry_for_s": retry_for}
+
+
+def template_options(command: F) -> F:
+    """`--index-template` and what belongs to it, as one argument `template`; None where none was asked for."""
+    return _with(
+        _packing(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
         click.option(
             "--index-template",
             is_flag=True,
@@ -198,8 +227,8 @@ keep_revisions_option = click.option(
 )
 
 
-def template_of(
-    index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
+def _template(
+    *, index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
 ) -> TemplateOptions | None:
     """The template that was asked for. Raises `UsageError` where only what belongs to it was given."""
     if index_template:
@@ -220,9 +249,9 @@ ids_option = click.option(
 
 
 def selection_options(command: F) -> F:
-    """`--namespace`, `--name`, `--since`, `--until`: the arguments `namespaces`, `names`, `since`, `until`."""
+    """`--namespace`, `--name`, `--since`, `--until`, as one argument `wanted`."""
     return _with(
-        command,
+        _packing(command, "wanted", _wanted, "namespaces", "names", "since", "until"),
         click.option(
             "--namespace",
             "namespaces",
@@ -251,6 +280,12 @@ def selection_options(command: F) -> F:
     )
 
 
+def _wanted(**selection: Any) -> Wanted:
+    from migrator.records import Wanted
+
+    return Wanted(**selection)
+
+
 def state_choice_options(command: F) -> F:
     """`--backup` and `--at`: which state of an archive is read."""
     return _with(
@@ -270,6 +305,17 @@ identity_option = click.option(
     metavar="FILE",
     help="The secret keys of age that open an encrypted backup; without it the file that MIGRATOR_IDENTITY names.",
 )
+
+
+def _packing(command: F, argument: str, pack: Callable[..., Any], *names: str) -> F:
+    """The command with its parameters of these names handed over as one argument."""
+
+    @wraps(command)
+    def packing(**parameters: Any) -> Any:
+        parameters[argument] = pack(**{name: parameters.pop(name) for name in names})
+        return command(**parameters)
+
+    return cast("F", packing)
 
 
 def _with(command: F, *options: Callable[[F], F]) -> F:

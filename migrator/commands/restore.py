@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,9 +21,13 @@ from migrator.commands.options import (
     selection_options,
     state_choice_options,
     state_option,
-    template_of,
     template_options,
 )
+
+if TYPE_CHECKING:
+    from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.records import Wanted
+    from migrator.runs import WritingKeywords
 
 
 @click.command(
@@ -54,24 +59,12 @@ def restore_command(
     backup: str | None,
     at: str | None,
     identity: Path | None,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
-    jobs: int,
-    max_rejects: int,
-    max_rate: float | None,
-    retry_for: float,
-    dry_run: bool,
-    restart: bool,
+    wanted: Wanted,
+    keywords: WritingKeywords,
     on_conflict: str,
-    index_template: bool,
-    shards: int | None,
-    replicas: int | None,
-    field_limit: int | None,
+    template: TemplateOptions | None,
     keep_revisions: bool,
     config: Path | None,
-    state: Path | None,
     as_json: bool,
     quiet: bool,
     log_format: str,
@@ -87,9 +80,7 @@ def restore_command(
     """
     from migrator.backups import restore
     from migrator.commands import running
-    from migrator.copying import Wanted
 
-    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         report = restore(
             running.store(archive, "source", config),
@@ -98,19 +89,10 @@ def restore_command(
             at=at,
             identity=identity,
             wanted=wanted,
-            jobs=jobs,
             on_conflict=on_conflict,
-            max_rejects=max_rejects,
-            max_rate=max_rate,
-            template=template_of(index_template, shards, replicas, field_limit),
+            template=template,
             keep_revisions=keep_revisions,
-            dry_run=dry_run,
-            restart=restart,
-            state=state,
-            retry_for_s=retry_for,
-            stop=run.stop,
-            observe=run.observe,
-            tell=run.say,
+            **run.watched(keywords),
         )
     running.print_report(report, as_json=as_json, quiet=quiet)
     sys.exit(report.exit_code)

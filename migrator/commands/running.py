@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import msgspec
@@ -22,6 +22,9 @@ from migrator.verification import Verification, render_verification
 if TYPE_CHECKING:
     from migrator.config import Role
     from migrator.locations import Store
+    from migrator.runs import RunKeywords
+
+K = TypeVar("K", bound="RunKeywords")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Run:
 
     stop: Stop
     observe: Display
+
+    def watched(self, keywords: K) -> K:
+        """The keywords of a call, with those that tell who may stop it and who looks on."""
+        watching = {**keywords, "stop": self.stop, "observe": self.observe, "tell": self.say}
+        return cast("K", watching)
 
     def say(self, text: str) -> None:
         """Tell a note without tearing the progress."""

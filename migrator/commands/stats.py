@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -22,6 +23,9 @@ from migrator.commands.options import (
     selection_options,
 )
 from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.records import Wanted
 
 _AGE = re.compile(r"(\d{1,5})\s*d?", re.ASCII)
 
@@ -71,10 +75,7 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
 @log_format_option
 def stats_command(
     store: str,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     ages: tuple[int, ...],
     disk_free: int | None,
     exact: bool,
@@ -95,11 +96,9 @@ def stats_command(
     """
     from migrator.adapters.retrying import Policy
     from migrator.commands import running
-    from migrator.copying import Wanted
     from migrator.operations.stats import statistics
     from migrator.operations.stats.render import render
 
-    wanted = Wanted(namespaces=namespaces, names=names, since=since, until=until)
     with running.run(quiet=quiet, log_format=log_format) as run:
         found = statistics(
             running.store(store, "source", config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,10 +16,15 @@ from migrator.commands.options import (
     json_option,
     log_format_option,
     quiet_option,
+    reading_run_options,
     selection_options,
     state_option,
 )
 from migrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from migrator.records import Wanted
+    from migrator.runs import RunKeywords
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
@@ -45,7 +51,7 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 @click.argument("b")
 @selection_options
 @ids_option
-@click.option("--jobs", type=int, default=4, show_default=True, help="How many slices are read at once, of both sides.")
+@reading_run_options
 @click.option(
     "--sample",
     callback=_share,
@@ -60,16 +66,6 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
     metavar="FILE",
     help="Write every difference there, one line of JSON each; `migrator copy --ids FILE` takes it.",
 )
-@click.option("--max-rate", type=float, metavar="N", help="Read at most N documents a second from each side.")
-@click.option(
-    "--retry-for",
-    type=float,
-    default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an outage is waited out before the run stops, resumable.",
-)
-@click.option("--restart", is_flag=True, help="Forget what an interrupted run read, and begin anew.")
 @config_option
 @state_option
 @json_option
@@ -78,20 +74,13 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 def verify_command(
     a: str,
     b: str,
-    namespaces: tuple[str, ...],
-    names: tuple[str, ...],
-    since: str | None,
-    until: str | None,
+    wanted: Wanted,
     ids: Path | None,
-    jobs: int,
+    keywords: RunKeywords,
     sample: float | None,
     allow_extra: bool,
     output: Path | None,
-    max_rate: float | None,
-    retry_for: float,
-    restart: bool,
     config: Path | None,
-    state: Path | None,
     as_json: bool,
     quiet: bool,
     log_format: str,
@@ -108,26 +97,18 @@ def verify_command(
     unavailable; 6 login or right refused; 12 an archive is damaged; 130/143 interrupted.
     """
     from migrator.commands import running
-    from migrator.copying import Wanted
     from migrator.verifying import verify
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         found = verify(
             running.store(a, "source", config),
             running.store(b, "target", config),
-            wanted=Wanted(namespaces=namespaces, names=names, since=since, until=until),
+            wanted=wanted,
             ids=ids,
-            jobs=jobs,
             sample=sample,
             allow_extra=allow_extra,
             output=output,
-            max_rate=max_rate,
-            restart=restart,
-            state=state,
-            retry_for_s=retry_for,
-            stop=run.stop,
-            observe=run.observe,
-            tell=run.say,
+            **run.watched(keywords),
         )
     running.print_verification(found, as_json=as_json, quiet=quiet)
     sys.exit(found.exit_code)

@@ -14,12 +14,11 @@ from contextlib import closing
 import msgspec
 
 from migrator.adapters.base import Description
-from migrator.copying import Wanted, selection_words
 from migrator.engine.checkpoint import Sample, VerificationNote
 from migrator.engine.jobs import JobView, view_checkpoint
 from migrator.engine.overview import JobStatus, job_status
 from migrator.operations import pages
-from migrator.records import LOSSES, REMARKS
+from migrator.records import LOSSES, REMARKS, Wanted
 from migrator.report import Counts, human_bytes, human_duration, shown_name
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
@@ -226,7 +225,7 @@ def _verifying(record: JobRecord) -> str:
     """The command that verifies what the job carried over, and lets the job know."""
     status, words = record.status, shlex.split(record.command)
     keeps = ["--state", words[words.index("--state") + 1]] if "--state" in words else []
-    chooses = selection_words(msgspec.convert(status.selection, Wanted))
+    chooses = msgspec.convert(status.selection, Wanted).words
     return shlex.join(["migrator", "verify", status.source, status.target, *chooses, *keeps])
 
 

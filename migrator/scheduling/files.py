@@ -17,10 +17,9 @@ import msgspec
 import platformdirs
 
 from migrator.archives.retention import Retention
-from migrator.copying import Wanted
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.locations import Secret, is_file, parse_location
-from migrator.records import parse_moment
+from migrator.records import Wanted, parse_moment
 from migrator.scheduling.triggers import Cron, Every, Trigger
 from migrator.toml_file import TomlFile, decode_secret, meant
 

@@ -21,10 +21,11 @@ from migrator.scheduling.planning import is_full_due
 if TYPE_CHECKING:
     from migrator.archives.retention import Retention
     from migrator.config import Role
-    from migrator.copying import Wanted
     from migrator.engine.stopping import Stop
     from migrator.locations import Secret, Store
+    from migrator.records import Wanted
     from migrator.report import Report
+    from migrator.runs import RunKeywords
     from migrator.scheduling.files import Check, Schedule
     from migrator.scheduling.state import State
 
@@ -76,14 +77,8 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
         archive,
         wanted=schedule.wanted,
         mode=_mode(schedule, known, moment_s, source, archive, context.warn),
-        jobs=schedule.limits.jobs,
         max_rejects=schedule.limits.max_rejects,
-        max_rate=schedule.limits.max_rate,
-        state=context.state,
-        retry_for_s=schedule.failure.retry_for,
-        stop=context.stop,
-        tell=context.tell,
-        clock=context.clock,
+        **_keywords(schedule, context),
     )
     assert made.backup is not None
     return msgspec.structs.replace(
@@ -146,15 +141,9 @@ def _copy(schedule: Schedule, context: Context) -> Done:
         _store(schedule.source, "source", context),
         _store(schedule.target, "target", context),
         wanted=schedule.wanted,
-        jobs=schedule.limits.jobs,
         on_conflict=schedule.on_conflict,
         max_rejects=schedule.limits.max_rejects,
-        max_rate=schedule.limits.max_rate,
-        state=context.state,
-        retry_for_s=schedule.failure.retry_for,
-        stop=context.stop,
-        tell=context.tell,
-        clock=context.clock,
+        **_keywords(schedule, context),
     )
     return _done(report)
 
@@ -166,14 +155,8 @@ def _verify(schedule: Schedule, context: Context) -> Done:
         _store(schedule.source, "source", context),
         _store(schedule.target, "target", context),
         wanted=schedule.wanted,
-        jobs=schedule.limits.jobs,
         allow_extra=schedule.allow_extra,
-        max_rate=schedule.limits.max_rate,
-        state=context.state,
-        retry_for_s=schedule.failure.retry_for,
-        stop=context.stop,
-        tell=context.tell,
-        clock=context.clock,
+        **_keywords(schedule, context),
     )
     totals = found.totals
     if not found.agrees:
@@ -182,6 +165,19 @@ def _verify(schedule: Schedule, context: Context) -> Done:
             f"{totals.different:,} different; see them with: {found.command}"
         )
     return Done(exit_code=found.exit_code, report=found.as_dict(), documents=found.run_read)
+
+
+def _keywords(schedule: Schedule, context: Context) -> RunKeywords:
+    """What a schedule says of every run of it, whatever it carries."""
+    return {
+        "jobs": schedule.limits.jobs,
+        "max_rate": schedule.limits.max_rate,
+        "retry_for_s": schedule.failure.retry_for,
+        "state": context.state,
+        "stop": context.stop,
+        "tell": context.tell,
+        "clock": context.clock,
+    }
 
 
 def _done(report: Report) -> Done:

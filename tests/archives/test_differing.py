@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.archives.differing import Changed, Tally, diff
-from migrator.copying import Wanted
 from migrator.errors import NotFound
-from migrator.records import Document, Form
+from migrator.records import Document, Form, Wanted
 from tests.adapters.archive.archives import add_backup
 from tests.archives.damage import make_archive
 from tests.documents import activation

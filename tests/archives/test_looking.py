@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from migrator.archives.looking import lines_of
-from migrator.copying import Wanted
 from migrator.engine.stopping import Stop
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
-from migrator.records import Form, Rejection
+from migrator.records import Form, Rejection, Wanted
 from tests.adapters.archive.archives import add_backup
 from tests.archives.damage import documents_of, flipped, make_archive, pieces, put
 from tests.documents import activation

@@ -8,20 +8,30 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from migrator.commands.options import config_option, json_option, log_format_option, selection_options, state_option
+from migrator.commands.options import (
+    config_option,
+    json_option,
+    log_format_option,
+    run_options,
+    selection_options,
+    state_option,
+)
 from migrator.errors import UsageError
+from migrator.records import Wanted
+from migrator.runs import Run, WritingKeywords, reading
 
 
 @click.command()
 @config_option
 @state_option
-@click.option("--jobs", type=int, default=4)
-@click.option("--max-rate", type=float)
+@run_options
 @selection_options
 @json_option
 @log_format_option
-def probe(state: Path | None, jobs: int, max_rate: float | None, **others: object) -> None:
-    click.echo(f"{state} {jobs} {max_rate} {others['log_format']} {others['namespaces']} {others['since']}")
+def probe(keywords: WritingKeywords, wanted: Wanted, log_format: str, **_: object) -> None:
+    told = f"{keywords['state']} {keywords['jobs']} {keywords['max_rate']} {log_format}"
+    click.echo(f"{told} {wanted.namespaces} {wanted.since}")
+    Run(**keywords)
 
 
 @click.command()
@@ -94,3 +104,26 @@ def test_selections_are_taken_as_they_are_typed() -> None:
     """Repeated namespaces add up; times keep their text, which is fixed when a job begins."""
     words = ["--config", "/dev/null", "--namespace", "guest", "--namespace", "team-*", "--since", "7d"]
     assert CliRunner().invoke(probe, words).output == "None 4 None text ('guest', 'team-*') 7d\n"
+
+
+def test_what_only_writers_take_is_left_out_for_those_who_read() -> None:
+    """`copy --verify` verifies as it copied: as many workers, as patiently, in the same folder."""
+    keywords: WritingKeywords = {"jobs": 2, "retry_for_s": 5, "max_rejects": 1, "dry_run": False, "state": None}
+    assert reading(keywords) == {"jobs": 2, "retry_for_s": 5, "state": None}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "told"),
+    [
+        ({"jobs": 0}, "--jobs 0: give a number from 1 to 64"),
+        ({"jobs": 65}, "--jobs 65"),
+        ({"max_rejects": -1}, "--max-rejects -1: give 0 or more"),
+        ({"max_rate": 0}, "--max-rate 0: give a number of documents a second above 0"),
+        ({"max_rate": float("nan")}, "--max-rate nan"),
+        ({"retry_for_s": -1}, "--retry-for -1: give 0 seconds or more"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(keywords: WritingKeywords, told: str) -> None:
+    """Before anything is opened, by whichever call."""
+    with pytest.raises(UsageError, match=told):
+        Run(**keywords)

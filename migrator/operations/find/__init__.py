@@ -15,10 +15,10 @@ import msgspec
 from migrator.errors import MigratorError
 from migrator.locations import Store
 from migrator.operations.find.agreement import differing
-from migrator.operations.find.values import Activation, Copy, Finder, Found, Wanted, parse_wanted
+from migrator.operations.find.values import Activation, Copy, Finder, Found, WantedId, parse_id
 from migrator.records import Document, Form, Selection
 
-__all__ = ["Activation", "Copy", "Findings", "Wanted", "find", "list_newest", "parse_wanted"]
+__all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What all stores came to. `failed` are the errors of those that couldn't be asked, by store."""
 
     activations: tuple[Activation, ...]
-    missing: tuple[Wanted, ...] = ()  # found in no store that answered
+    missing: tuple[WantedId, ...] = ()  # found in no store that answered
     failed: tuple[tuple[str, MigratorError], ...] = ()
 
     @property
@@ -39,7 +39,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         return max(codes, default=0)
 
 
-def find(stores: Sequence[Store], wanted: Sequence[Wanted]) -> Findings:
+def find(stores: Sequence[Store], wanted: Sequence[WantedId]) -> Findings:
     """Look each wanted activation up in all stores."""
     asked, failed = _ask(stores, lambda finder: finder.look_up(wanted))
     activations = _gathered(asked)

@@ -16,7 +16,7 @@ from migrator.adapters.archive.newest import as_numbers
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.base import Slice
 from migrator.operations.find.reading import newest_by_reading
-from migrator.operations.find.values import Found, Wanted
+from migrator.operations.find.values import Found, WantedId
 from migrator.records import Document, Selection, read_document
 
 
@@ -26,7 +26,7 @@ class ArchiveFinder:
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
 
-    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
         found: dict[str, Found] = {}
         for manifest, at in chain_parts(self._reader.chain):
             note = manifest.parts[at]

@@ -15,7 +15,7 @@ from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.errors import LimitReached
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
-from migrator.operations.find.values import Found, Wanted
+from migrator.operations.find.values import Found, WantedId
 from migrator.records import Document, Form, Selection, read_document
 
 _LOOKS = 20_000  # at keys, for the names of namespaces
@@ -42,7 +42,7 @@ class CouchDBFinder:
     def __init__(self, store: Store) -> None:
         self._client = Client(store)
 
-    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
         self._client.about()
         names: Sequence[str] = ()
         if any(each.namespace is None for each in wanted):

@@ -17,7 +17,7 @@ from migrator.adapters.elasticsearch.indices import check_pattern, expressions, 
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
-from migrator.operations.find.values import Found, Wanted
+from migrator.operations.find.values import Found, WantedId
 from migrator.records import Document, Form, Selection, read_document
 
 _COPIES = 20  # of one id, in different namespaces or indices
@@ -48,7 +48,7 @@ class ElasticsearchFinder:
         self._client = Client(store)
         self._pattern = check_pattern(store.location.index_pattern)
 
-    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
         ids = [str(each) for each in wanted if each.namespace]
         bare = [each.activation_id for each in wanted if not each.namespace]
         query = {

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from migrator.adapters.base import Reader
-from migrator.operations.find.values import Found, Wanted
+from migrator.operations.find.values import Found, WantedId
 from migrator.records import Document, Selection
 
 _SLICE_DOCUMENTS = 20_000
@@ -21,7 +21,7 @@ class ReadingFinder:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
         namespaces = {each.namespace for each in wanted}
         selection = Selection(namespaces=() if None in namespaces else tuple(filter(None, namespaces)))
         return [

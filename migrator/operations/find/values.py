@@ -17,7 +17,7 @@ Found: TypeAlias = Document | Rejection
 _ACTIVATION_ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedId(msgspec.Struct, frozen=True):
     """An activation by its id, in one namespace or in any."""
 
     activation_id: str
@@ -36,18 +36,18 @@ class Wanted(msgspec.Struct, frozen=True):
         return activation_id == self.activation_id and self.namespace in (None, namespace)
 
 
-def parse_wanted(text: str) -> Wanted:
+def parse_id(text: str) -> WantedId:
     """What an operator types: `ID`, `NAMESPACE/ID`, or as OpenWhisk spells it `/NAMESPACE/ID`. Raises `UsageError`."""
     namespace, _, activation_id = text.strip().rpartition("/")
     if not _ACTIVATION_ID.fullmatch(activation_id.lower()):
         raise UsageError(f"{text!r} is no activation id; give 32 hexadecimal digits, or NAMESPACE/ID")
-    return Wanted(activation_id.lower(), namespace.lstrip("/") or None)
+    return WantedId(activation_id.lower(), namespace.lstrip("/") or None)
 
 
 class Finder(Protocol):
     """One store to look into. Only reads."""
 
-    def look_up(self, wanted: Sequence[Wanted]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
         """All documents that are one of the wanted activations, by exact look-up."""
         ...
 

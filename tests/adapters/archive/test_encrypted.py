@@ -26,8 +26,8 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import Folder, Place
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.backups import backup, restore
-from migrator.copying import Wanted
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
+from migrator.records import Wanted
 from tests.conformance.places import PlaceConformance
 from tests.documents import activation
 from tests.s3 import S3Server

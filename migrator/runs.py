@@ -1,0 +1,92 @@
+"""How a run goes about it, and who looks on: what `copy`, `backup`, `restore` and `verify` all take.
+
+The keywords of their calls enter; one checked value leaves, which is handed on as a whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict, cast
+
+from migrator.adapters.retrying import Policy
+from migrator.engine.copy import Observer, Tell
+from migrator.engine.jobs import default_state
+from migrator.engine.stopping import Stop
+from migrator.errors import UsageError
+
+
+class RunKeywords(TypedDict, total=False):
+    """The keywords that every run takes; `Run` has what they mean and their defaults."""
+
+    jobs: int
+    max_rate: float | None
+    retry_for_s: float
+    restart: bool
+    state: Path | None
+    stop: Stop
+    observe: Observer
+    tell: Tell
+    clock: Callable[[], float]
+
+
+class WritingKeywords(RunKeywords, total=False):
+    """The keywords of a run that writes."""
+
+    max_rejects: int
+    dry_run: bool
+
+
+def reading(keywords: RunKeywords) -> RunKeywords:
+    """Those of the keywords that a run which only reads takes as well."""
+    taken = {name: value for name, value in keywords.items() if name in RunKeywords.__annotations__}
+    return cast("RunKeywords", taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a run goes about it. Raises `UsageError` for what can't be."""
+
+    jobs: int = 4  # slices that are carried at once
+    max_rate: float | None = None  # documents read a second
+    retry_for_s: float = 300.0  # how long an outage is waited out
+    restart: bool = False  # forget what an earlier run of the same left
+    state: Path | None = None  # the folder that keeps jobs; None for the platform's
+    stop: Stop = field(default_factory=Stop)  # asked to, it ends the run in good order
+    observe: Observer = lambda _: None  # is shown the progress a few times a second
+    tell: Tell = lambda _: None  # is told what an operator may want to know
+    clock: Callable[[], float] = time.time  # epoch seconds
+    max_rejects: int = 10_000  # so many rejected documents end the run
+    dry_run: bool = False  # read everything, write nothing
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= 64:
+            raise UsageError(f"--jobs {self.jobs}: give a number from 1 to 64")
+        if self.max_rejects < 0:
+            raise UsageError(f"--max-rejects {self.max_rejects}: give 0 or more")
+        if self.max_rate is not None and not self.max_rate > 0:
+            raise UsageError(f"--max-rate {self.max_rate:g}: give a number of documents a second above 0")
+        if self.retry_for_s < 0:
+            raise UsageError(f"--retry-for {self.retry_for_s:g}: give 0 seconds or more")
+
+    @property
+    def policy(self) -> Policy:
+        """How outages are waited out."""
+        return Policy(patience_s=self.retry_for_s, sleep=self.stop.sleep, told=self.tell)
+
+    @property
+    def now_ms(self) -> int:
+        """The time in epoch milliseconds."""
+        return int(self.clock() * 1000)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that keeps jobs."""
+        return self.state or default_state()
+
+    @property
+    def state_words(self) -> list[str]:
+        """The option that names the same folder, for a command line that goes on with the run."""
+        return ["--state", str(self.state)] if self.state is not None else []
