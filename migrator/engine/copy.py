@@ -20,6 +20,7 @@ from migrator import forms
 from migrator.adapters.base import Batch, Description, Reader, Token, WriteOutcome, Writer
 from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec, OpenSlice, SetAside
 from migrator.engine.stopping import Stop
+from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Interrupted, LimitReached, MigratorError
 from migrator.records import LOSSES, Document, Rejection, Selection
 from migrator.report import Counts, Report, total
@@ -291,44 +292,31 @@ class _Copy:
         round = self._checkpoint.round
         self.progress.phase = f"catching up, round {round}" if round else "copying"
         waiting = deque(self._checkpoint.open_slices(self._run))
-        failures: list[BaseException] = []
-        workers = [
-            threading.Thread(target=self._work, args=(waiting, failures), name=f"copy-{number}", daemon=True)
-            for number in range(min(self._options.jobs, len(waiting)))
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(0.2)
-                self._observe(self.progress)
-        self._observe(self.progress)
-        if failures:
-            raise failures[0]
-        if self._stop.asked:
-            raise Interrupted("interrupted", exit_code=self._stop.exit_code or 130)
+        run_workers(
+            lambda: self._work(waiting),
+            min(self._options.jobs, len(waiting)),
+            name="copy",
+            stop=self._stop,
+            look=lambda: self._observe(self.progress),
+        )
         return self.progress.run_read - before
 
-    def _work(self, waiting: deque[OpenSlice], failures: list[BaseException]) -> None:
-        """Take slices until there are none. The first failure asks the other workers to stop.
+    def _work(self, waiting: deque[OpenSlice]) -> None:
+        """Take slices until there are none.
 
         Where it ends in good order, what was handed to the writer before is committed all the same.
         """
         held = _Held()
-        try:
-            with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
-                try:
-                    while not self._stop.asked and (open := _next(waiting)):
-                        self._copy_slice(open, ahead, held)
-                except MigratorError:
-                    self._stop.ask()  # before the flush, which would wait for a server that is away
-                    with suppress(MigratorError):
-                        self._commit(held)
-                    raise
-                self._commit(held)
-        except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
-            failures.append(error)
-            self._stop.ask()
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+            try:
+                while not self._stop.asked and (open := next_of(waiting)):
+                    self._copy_slice(open, ahead, held)
+            except MigratorError:
+                self._stop.ask()  # before the flush, which would wait for a server that is away
+                with suppress(MigratorError):
+                    self._commit(held)
+                raise
+            self._commit(held)
 
     def _copy_slice(self, open: OpenSlice, ahead: ThreadPoolExecutor, held: _Held) -> None:
         batches = self._reader.read(open.slice, open.position, self._checkpoint.selection)
@@ -407,13 +395,6 @@ class _Copy:
                 f"{commit.set_aside[0].id} is in the target already and differs (--on-conflict fail); "
                 "look at it, then run again with --restart and another rule"
             )
-
-
-def _next(waiting: deque[OpenSlice]) -> OpenSlice | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
 
 
 def _read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T]:

@@ -13,7 +13,6 @@ An activation of A counts as it would stand in B: converted to B's form. Knows n
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +36,7 @@ from migrator.engine.copy import Observer, Progress, Tell
 from migrator.engine.evidence import SIDES, Added, Evidence, OpenSlice, Seen
 from migrator.engine.result import make_verification
 from migrator.engine.stopping import Stop
+from migrator.engine.workers import next_of, run_workers
 from migrator.errors import MigratorError
 from migrator.records import Document, Rejection, Selection
 from migrator.report import Counts
@@ -275,34 +275,18 @@ class _Verify:
         expected = [open.slice.documents for open in waiting]
         progress.documents = None if None in expected else progress.run_read + sum(each or 0 for each in expected)
         selection = self._evidence.selection if self._evidence.stage == "compare" else self._span()
-        failures: list[BaseException] = []
 
         def work() -> None:
-            try:
-                while not self._stop.asked:
-                    try:
-                        open = waiting.popleft()
-                    except IndexError:
-                        return
-                    self._read_slice(open, selection, take)
-            except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
-                failures.append(error)
-                self._stop.ask()
+            while not self._stop.asked and (open := next_of(waiting)):
+                self._read_slice(open, selection, take)
 
-        workers = [
-            threading.Thread(target=work, name=f"verify-{number}", daemon=True)
-            for number in range(min(self._options.jobs, len(waiting)))
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(0.2)
-                self._observe(progress)
-        self._observe(progress)
-        if failures:
-            raise failures[0]
-        self._stop.check()
+        run_workers(
+            work,
+            min(self._options.jobs, len(waiting)),
+            name="verify",
+            stop=self._stop,
+            look=lambda: self._observe(progress),
+        )
 
     def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take) -> None:
         taken = _Taken()
