@@ -107,7 +107,7 @@ def run_copy(
                 plan = reader.plan(selection, slice_documents=_slice_documents(reader, selection, options))
             else:
                 plan = reader.catch_up(since, selection, slice_documents=options.slice_documents)
-            copy.preflight(selection, tell)
+            copy.preflight(selection.exact_namespaces() or (), tell)
             mark = writer.mark()
             checkpoint.begin(plan, selection, mark, writer.prepare(), run=run, planned_s=planned_s)
             for warning in plan.warnings:
@@ -121,6 +121,8 @@ def run_copy(
             tell(f"job {spec.id} was complete; carrying over what is new since (run {run})")
             copy.expect(selection)
         rounds = _run_rounds(copy, reader, checkpoint, selection, options, run, tell, clock)
+        if dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
+            copy.preflight(sorted(name for name, counts in checkpoint.counts.items() if counts.written), tell)
         writer.finish(checkpoint.completion(reader.form))
         checkpoint.complete()
         outcome = "complete"
@@ -273,11 +275,15 @@ class _Copy:
         self._mark = checkpoint.mark
         self._rejected = 0
         self._known: set[str] = set()  # namespaces that this run has written
+        self._told: set[str] = set()  # findings of the preflight
         self.progress = Progress()
 
-    def preflight(self, selection: Selection, tell: Tell) -> None:
-        for finding in self._writer.preflight(selection.exact_namespaces() or ()):
-            tell(finding)
+    def preflight(self, namespaces: Sequence[str], tell: Tell) -> None:
+        """Tell what will go wrong with the target, each finding once."""
+        for finding in self._writer.preflight(namespaces):
+            if finding not in self._told:
+                self._told.add(finding)
+                tell(finding)
 
     def expect(self, selection: Selection) -> None:
         """Fill in what the progress needs to show a share and the time left."""

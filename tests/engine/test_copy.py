@@ -12,6 +12,7 @@ import pytest
 
 from migrator import forms
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
+from migrator.adapters.dryrun import DryRunWriter
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec
 from migrator.engine.copy import CopyOptions, run_copy
@@ -51,6 +52,7 @@ class World:
         checkpoint: Checkpoint | None = None,
         stop: Stop | None = None,
         selection: Selection = Selection(),  # noqa: B008  a frozen value
+        dry_run: bool = False,
         **options: Any,
     ) -> Report:
         checkpoint = checkpoint or Checkpoint(self.path)
@@ -64,6 +66,7 @@ class World:
                 CopyOptions(**{"jobs": 2, "slice_documents": 50, "small_round": 1, **options}),
                 stop=stop or Stop(),
                 tell=self.messages.append,
+                dry_run=dry_run,
             )
         finally:
             checkpoint.close()
@@ -100,6 +103,19 @@ def test_everything_is_carried_over_and_accounted_for(world: World) -> None:
     assert (totals.read, totals.written, totals.filtered, totals.adds_up) == (231, 230, 1, True)
     assert report.counts["guest"].written + report.counts["whisk.system"].written == 230
     assert report.exit_code == 0
+
+
+def test_a_dry_run_tells_what_will_go_wrong_with_the_namespaces_it_found(world: World) -> None:
+    """Without a selection they are known only once everything was read; each finding is told once."""
+
+    class Refusing(MemoryWriter):
+        def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+            return ["the disk is nearly full", *(f"{name} can't be" for name in namespaces)]
+
+    report = world.copy(writer=DryRunWriter(Refusing(world.target)), dry_run=True)
+    assert report.state == "dry run"
+    assert world.messages == ["the disk is nearly full", "guest can't be", "whisk.system can't be"]
+    assert world.there() == {}
 
 
 def test_copy_again_carries_over_what_is_new(world: World) -> None:
