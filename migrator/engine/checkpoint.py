@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
-from migrator.engine.statefile import StateFile
+from migrator.engine.statefile import PairFile
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.report import Counts, total
 
@@ -112,7 +112,7 @@ class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
     begun_before: bool
 
 
-class Checkpoint(StateFile):
+class Checkpoint(PairFile):
     """The checkpoint of one job. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
@@ -135,10 +135,6 @@ class Checkpoint(StateFile):
         return str(self._get("state", "new"))
 
     @property
-    def selection(self) -> Selection:
-        return msgspec.convert(self._get("selection", {}), Selection)
-
-    @property
     def snapshot(self) -> Token:
         """Where the source stood when the newest round was planned: the next one starts from here."""
         found: Token = self._get("snapshot")
@@ -157,32 +153,13 @@ class Checkpoint(StateFile):
         return found
 
     @property
-    def began_s(self) -> float:
-        """When the job began, in epoch seconds; its first run may have been interrupted since."""
-        return float(self._get("began_s", 0.0))
-
-    @property
     def round(self) -> int:
         """0 while the bulk of the source is read, then the number of the catch-up round."""
         return int(self._get("round", 0))
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._get("warnings", ()))
-
-    @property
-    def incomplete(self) -> bool:
-        return bool(self._get("incomplete", False))
-
-    @property
     def deleted(self) -> int:
         return int(self._get("deleted", 0))
-
-    @property
-    def stores(self) -> tuple[Description, Description] | None:
-        """Source and target as they described themselves in the last run."""
-        found = self._get("stores")
-        return msgspec.convert(found, tuple[Description, Description]) if found else None
 
     def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
         """Note that a run begins; returns its number, counted from 1."""

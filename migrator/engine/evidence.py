@@ -16,7 +16,7 @@ import msgspec
 
 from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.buckets import MODULUS, WHOLE, Bucket
-from migrator.engine.statefile import StateFile
+from migrator.engine.statefile import PairFile
 from migrator.records import Selection
 from migrator.verification import Finding, Refused
 
@@ -104,7 +104,7 @@ class BucketPair(msgspec.Struct, frozen=True, kw_only=True):
         return self.a != self.b
 
 
-class Evidence(StateFile):
+class Evidence(PairFile):
     """What is known of one verification. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None) -> None:
@@ -122,33 +122,10 @@ class Evidence(StateFile):
     def run(self) -> int:
         return int(self._get("run", 0))
 
-    @property
-    def selection(self) -> Selection:
-        return msgspec.convert(self._get("selection", {}), Selection)
-
-    @property
-    def began_s(self) -> float:
-        """When the verification began, in epoch seconds."""
-        return float(self._get("began_s", 0))
-
-    @property
-    def stores(self) -> tuple[Description, Description] | None:
-        found = self._get("stores")
-        return msgspec.convert(found, tuple[Description, Description]) if found else None
-
     def snapshot(self, side: str) -> Token:
         """Where a side stood when the verification began."""
         found: Token = self._get(f"snapshot {side}")
         return found
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._get("warnings", ()))
-
-    @property
-    def incomplete(self) -> bool:
-        """A plan said that it left documents out."""
-        return bool(self._get("incomplete", False))
 
     @property
     def compared(self) -> int:

@@ -1,6 +1,6 @@
 """One SQLite file in WAL mode that outlasts its process: what checkpoints and verifications are kept in.
 
-Every change is one transaction, so that a process may die between any two instructions. Knows nothing of what is kept.
+Every change is one transaction, so that a process may die between any two instructions. Knows nothing of documents.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
+from migrator.adapters.base import Description
 from migrator.errors import MigratorError, UsageError
+from migrator.records import Selection
 
 
 class StateFile:
@@ -78,3 +80,31 @@ class StateFile:
 
     def _set(self, name: str, value: Any) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
+
+
+class PairFile(StateFile):
+    """What a job and a verification both keep: two stores, what of them is meant, and what was said of it."""
+
+    @property
+    def stores(self) -> tuple[Description, Description] | None:
+        """The stores as they described themselves in the last run, the source first; None before the first."""
+        found = self._get("stores")
+        return msgspec.convert(found, tuple[Description, Description]) if found else None
+
+    @property
+    def selection(self) -> Selection:
+        return msgspec.convert(self._get("selection", {}), Selection)
+
+    @property
+    def began_s(self) -> float:
+        """When it began, in epoch seconds; its first run may have been interrupted since."""
+        return float(self._get("began_s", 0.0))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._get("warnings", ()))
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a plan said that it left documents out."""
+        return bool(self._get("incomplete", False))
