@@ -80,6 +80,10 @@ class PageSize:
     def documents(self) -> int:
         return self._documents
 
+    def of(self, left: int) -> int:
+        """How many to ask for where `left` may be left: rather one larger page than a small one behind it."""
+        return left if left <= min(self._documents + self._documents // 2, self._most) else self._documents
+
     @property
     def bound_bytes(self) -> int:
         """The size above which a page of several documents is given up while it arrives."""
@@ -90,6 +94,11 @@ class PageSize:
         if documents:
             wanted = self.aim_bytes * documents // max(size_bytes, 1)
             self._documents = max(1, min(wanted, self._documents * 4, self._most))
+
+    def limit(self, documents: int) -> None:
+        """Never again ask for more."""
+        self._most = min(self._most, documents)
+        self._documents = min(self._documents, documents)
 
     def shrink(self, asked: int) -> int:
         """The size to ask for instead of `asked`, which was too large."""

@@ -208,6 +208,17 @@ def test_document_that_cannot_be_decoded_stands_alone(place: Place, bad: bytes) 
     assert ids(documents_of(fetched).values()) == ids(documents)
 
 
+def test_an_index_that_gives_few_documents_at_once_is_read_in_small_pages(place: Place) -> None:
+    """Where `index.max_result_window` was lowered the first page is refused, and no later one."""
+    place.create("guest", settings={"number_of_shards": 1, "index.max_result_window": 30})
+    documents = some(200)
+    place.raw.put_all(documents)
+    reader = place.reader()
+    batches = read(reader, reader.plan(ALL, slice_documents=1000))
+    assert ids(documents_of(batches).values()) == ids(documents)
+    assert max(len(batch.documents) for batch in batches) == 30
+
+
 def test_fetch_looks_into_every_index_of_the_pattern(place: Place) -> None:
     """A document is found where OpenWhisk wouldn't have put it, and given for each index that holds it."""
     documents = some(3)

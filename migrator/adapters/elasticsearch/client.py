@@ -27,10 +27,12 @@ class Cause(msgspec.Struct, frozen=True):
     type: str = ""
     reason: str | None = None
     caused_by: Cause | None = None
+    root_cause: tuple[Cause, ...] = ()  # what each shard says, where the request as a whole says only "all shards"
 
     def __str__(self) -> str:
         text = f"{self.type}: {self.reason}" if self.reason else self.type
-        return f"{text} (caused by {self.caused_by})" if self.caused_by else text
+        causes = [self.caused_by] if self.caused_by else [each for each in self.root_cause if each.type != self.type]
+        return f"{text} (caused by {causes[0]})" if causes else text
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -208,6 +210,7 @@ _ADVICE = {
     "pipeline with id": "create that pipeline, or take index.default_pipeline off the index",
     "more than 1 type": "the index has documents of another type than _doc; OpenWhisk can't use it either",
     "no write index is defined": "name a write index for the alias",
+    "Result window is too large": "raise index.max_result_window of the index to 1000 or more",
     "number of documents in the": "the shard is full; the index needs more shards",
 }
 """What ends a condition, by what its text holds; the first that fits. Source: texts seen on the six servers."""

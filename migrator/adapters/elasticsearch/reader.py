@@ -13,6 +13,7 @@ each request below were measured on 6.7.2, 7.17, 8.19, 9.2 and OpenSearch 1.3 an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +41,8 @@ from migrator.errors import NotFound, Unavailable
 from migrator.records import Form, Rejection, Selection
 
 _NONE = -1  # the number before the first
+_WINDOW_LIMIT = re.compile(r"Result window is too large.* less than or equal to: \[(\d+)\]")
+"""Source: the refusal of `index.max_result_window`, the same on all versions."""
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -235,9 +238,8 @@ class ElasticsearchReader:
         spread = 1.0  # numbers for each document that is asked for: gaps and narrow selections spread them out
         most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         while done < window.last:
-            size = min(self._page_size.documents, most or self._page_size.documents)
-            if most is None and window.last - done <= size + size // 2:
-                size = window.last - done  # rather one larger page than a small one behind it
+            size = self._page_size.of(window.last - done)
+            size = size if most is None else min(size, most)
             last = min(done + max(size, int(size * spread)), window.last)
             try:
                 body = self._search(window, done, last, size, selection)
@@ -267,22 +269,31 @@ class ElasticsearchReader:
         check_identity(self._client, window.index, window.uuid, window.shard, window.history)
 
     def _search(self, window: _Window, above: int, last: int, size: int, selection: Selection, **more: Any) -> bytes:
-        """One page; raises `TooLarge` while it arrives. A single document is taken at any size."""
+        """One page; raises `TooLarge` where it grows too large, or the index gives no so many documents at once.
+
+        A single document is taken at any size.
+        """
         query: dict[str, Any] = {"range": {"_seq_no": {"gt": above, "lte": last}}}
         if window.start_is_long:
             query = {"bool": {"filter": [query, _start_query(selection)]}}
         # Where the page holds all there can be, their order doesn't matter, and that of the disk is the cheapest.
         order = "_doc" if 1 < last - above <= size else "_seq_no"
         asked = {"query": query, "sort": [{order: "asc"}], "size": size, "track_total_hits": False, **more}
-        answer = self._client.call(
-            "POST",
-            f"/{quote(window.index, safe='')}/_search?preference=_shards:{window.shard}"
-            "&allow_partial_search_results=false&request_cache=false",
-            body=msgspec.json.encode(asked),
-            accept=(404,),
-            bound_bytes=self._page_size.bound_bytes if size > 1 else None,
-            right="the index privilege read",
-        )
+        try:
+            answer = self._client.call(
+                "POST",
+                f"/{quote(window.index, safe='')}/_search?preference=_shards:{window.shard}"
+                "&allow_partial_search_results=false&request_cache=false",
+                body=msgspec.json.encode(asked),
+                accept=(404,),
+                bound_bytes=self._page_size.bound_bytes if size > 1 else None,
+                right="the index privilege read",
+            )
+        except Unavailable as error:
+            if (limit := _WINDOW_LIMIT.search(str(error))) is None or size <= int(limit[1]):
+                raise
+            self._page_size.limit(int(limit[1]))
+            raise TooLarge(str(error)) from error
         if answer.status == 404:
             raise deleted(self._client, window.index)
         return answer.body
