@@ -98,6 +98,8 @@ def read_catalog(place: Place) -> Catalog:
         try:
             data = place.read(folder_of(backup) + MANIFEST)
             manifest = read_manifest(data, where, archive=head.archive, backup=backup)
+        except NotFound:
+            continue  # it was deleted meanwhile
         except ArchiveDamaged as error:
             damaged.append((backup, str(error)))
             continue
@@ -139,6 +141,7 @@ def delete_backup(place: Place, backup: str) -> None:
     """Remove a backup; its manifest goes first, so that it never seems whole while it isn't."""
     folder = folder_of(backup)
     place.delete(folder + MANIFEST)
+    place.sweep(folder)
     for name, _ in list(place.names(folder)):
         place.delete(name)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -98,7 +99,8 @@ class Folder:
         self._path = Path(path)
 
     def exists(self) -> bool:
-        return self._path.is_dir()
+        with self._translated("."):
+            return self._path.is_dir()
 
     def read(self, name: str) -> bytes:
         with self._translated(name):
@@ -113,10 +115,11 @@ class Folder:
         return data
 
     def size(self, name: str) -> int | None:
-        try:
-            return (self._path / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._translated(name):
+            try:
+                return (self._path / name).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def unlock(self, name: str) -> None:
         """Nothing is locked."""
@@ -126,9 +129,30 @@ class Folder:
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
         with self._translated(prefix):
-            below = self._path / prefix
-            found = [each for each in below.rglob("*") if each.is_file() and not durable.is_temporary(each.name)]
-            yield from sorted((each.relative_to(self._path).as_posix(), each.stat().st_size) for each in found)
+            yield from sorted(self._below(prefix))
+
+    def _below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The files below a folder with their sizes; what other processes remove meanwhile is left out.
+
+        A folder that can't be looked into is an error: its content would seem not to be there, and an older state
+        would be taken for the newest. Only the one that a file system keeps for itself may be closed.
+        """
+        with self._translated(prefix):
+            try:
+                with os.scandir(self._path / prefix) as entries:
+                    found = list(entries)
+            except FileNotFoundError:
+                return
+            except PermissionError:
+                if prefix != "lost+found/":
+                    raise
+                return
+        for entry in found:
+            with suppress(FileNotFoundError):
+                if entry.is_dir():
+                    yield from self._below(f"{prefix}{entry.name}/")
+                elif entry.is_file() and not durable.is_temporary(entry.name):
+                    yield prefix + entry.name, entry.stat().st_size
 
     def spool(self, name: str) -> BinaryIO:
         with self._translated(name):
@@ -158,17 +182,20 @@ class Folder:
             for folder in path.parents:  # a bucket has no empty folders either
                 if folder == self._path:
                     break
-                if folder.exists():
-                    if any(folder.iterdir()):
-                        break
+                try:
                     folder.rmdir()
-            if folder.exists():
+                except FileNotFoundError:
+                    continue  # it was removed before
+                except OSError:
+                    break  # something is in it
+            with suppress(FileNotFoundError):
                 durable.sync_folder(folder)
 
     def sweep(self, prefix: str) -> None:
-        for each in (self._path / prefix).rglob(".*.partial"):
-            if durable.is_temporary(each.name):
-                each.unlink(missing_ok=True)
+        with self._translated(prefix):
+            for each in (self._path / prefix).rglob(".*.partial"):
+                if durable.is_temporary(each.name):
+                    each.unlink(missing_ok=True)
 
     def close(self) -> None:
         pass
