@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 import msgspec
@@ -37,7 +37,7 @@ from migrator.adapters.archive.manifest import (
 )
 from migrator.adapters.archive.places import Place, translated
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
-from migrator.errors import MigratorError
+from migrator.errors import ArchiveDamaged, MigratorError
 from migrator.records import Document, Form
 
 PART_BYTES = 32 << 20
@@ -132,16 +132,25 @@ class ArchiveWriter:
         return begun
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        """Drop what no receipt speaks of: those parts, or pieces of them, are written again."""
+        """Drop what no receipt speaks of: those parts, or pieces of them, are written again.
+
+        A backup that is begun anew is a full one: all of the source is read for it.
+        """
         self._begun = msgspec.convert(prepared, Begun)
+        if self._go_on(receipts):
+            return True
+        self.continue_from(None)
+        return False
+
+    def _go_on(self, receipts: Sequence[tuple[int, Token]]) -> bool:
         known = {receipt.name: receipt for _, receipt in _read_receipts(receipts)}
         folder = folder_of(self.backup)
-        if self._head() is None:
+        if self._head() is None or self._lost_parent():
             return False
-        there = {name.removeprefix(folder): size for name, size in self._place.names(folder)}
+        there = self._there()
         if not {UNFINISHED, MANIFEST} & there.keys():
             return False
-        if any(there.get(each.name) != each.size_bytes for each in known.values()):
+        if _lost(known.values(), there) is not None:
             return False
         # No name is given twice, not even that of a part which is dropped below.
         self._number = max((part_number(name) for name in there if name.startswith("part-")), default=0)
@@ -196,8 +205,16 @@ class ArchiveWriter:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, completion: Completion) -> None:
-        """Write the hashes, then the manifest: now the backup exists."""
+        """Write the hashes, then the manifest: now the backup exists.
+
+        A prune or a hand may have deleted some of it while it was written; then it doesn't come to exist.
+        """
         manifest = self._manifest(completion)
+        if (lost := self._lost_parent() or _lost(manifest.parts, self._there())) is not None:
+            raise ArchiveDamaged(
+                f"{self._place.printed}: {lost} was deleted or changed while backup {self.backup} was being written; "
+                "the same command makes the backup anew"
+            )
         data = manifest.encode()
         self._place.write(manifest.folder + SUMS, make_sums(manifest, hashlib.sha256(data).hexdigest()))
         self._place.write(manifest.folder + MANIFEST, data)
@@ -231,10 +248,27 @@ class ArchiveWriter:
             ),
         )
 
+    def _there(self) -> dict[str, int]:
+        """The sizes of what lies in the backup's folder, by name."""
+        folder = folder_of(self.backup)
+        return {name.removeprefix(folder): size for name, size in self._place.names(folder)}
+
+    def _lost_parent(self) -> str | None:
+        """The backup that this one continues, where it isn't there any more."""
+        parent = self._begun.parent
+        if parent is None or self._place.size(folder_of(parent) + MANIFEST) is not None:
+            return None
+        return f"backup {parent}"
+
     def close(self) -> None:
         for lane in self._lanes:
             lane.drop()
         self._place.close()
+
+
+def _lost(parts: Iterable[_Receipt | PartNote], there: Mapping[str, int]) -> str | None:
+    """The first part that doesn't lie there in its size."""
+    return next((each.name for each in parts if there.get(each.name) != each.size_bytes), None)
 
 
 def _read_receipts(receipts: Sequence[tuple[int, Token]]) -> list[tuple[int, _Receipt]]:
