@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,22 @@ def test_another_selection_is_another_chain(world: World) -> None:
     assert world.restore() == content(world.source)
 
 
+def test_a_restore_tells_what_else_is_in_the_archive(world: World) -> None:
+    """The newest backup may be of another selection, or of another source, than the operator thinks of."""
+    world.put(*range(9))
+    whole = world.backup()
+    some = world.backup(wanted=Wanted(namespaces=("guest",)))
+    report = restore(world.archive, "memory:target", state=world.folder / "state")
+    assert report.totals.written == some.documents < whole.documents
+    (warning,) = report.warnings
+    assert warning == (
+        f"{world.archive} also holds backups of another selection of memory:source, which aren't read; "
+        f"--backup {whole.backup} chooses the newest of them"
+    )
+    for choice in ({"backup": some.backup}, {"at": str(whole.ended_ms)}):
+        assert restore(world.archive, "memory:other", state=world.folder / "state", **choice).warnings == ()
+
+
 def test_deletions_are_counted_and_nothing_is_taken_away(world: World) -> None:
     """What was backed up stays in the chain."""
     world.put(1, 2)
@@ -263,6 +280,29 @@ def test_a_backup_that_dies_at_any_instant_is_gone_on_with(
         assert names == {"manifest.json", "SHA256SUMS", *(part.name for part in last.parts)}, f"instant {at}"
         if at % 10 == 0:
             assert there.restore(f"target-{at}") == expected
+
+
+@pytest.mark.parametrize("gone", ["parent", "both"])
+def test_an_interrupted_increment_whose_chain_is_gone_becomes_a_full_backup(
+    world: World, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """It would build on nothing; what it had begun is left to a prune, or went with its parent."""
+    instants = Instants(monkeypatch)
+    world.put(*range(100))
+    first = world.backup(jobs=1)
+    world.put(*range(100, 150))
+    instants.count, instants.die_at = 0, 20
+    with pytest.raises(DiedError):
+        world.backup(jobs=1)
+    instants.die_at = None
+    folders = world.folder / "archive" / "backups"
+    assert len(list(folders.iterdir())) == 2
+    for folder in folders.iterdir():
+        if gone == "both" or folder.name == first.backup:
+            shutil.rmtree(folder)
+    made = world.backup(jobs=1)
+    assert (made.mode, made.parent, made.documents) == ("full", None, 150)
+    assert world.restore() == content(world.source)
 
 
 @pytest.mark.parametrize("failing", range(1, 12))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from migrator.adapters.archive.catalog import delete_backup
-from migrator.adapters.archive.manifest import Manifest, id_ms
+from migrator.adapters.archive.manifest import id_ms
 from migrator.adapters.archive.places import Place
-from migrator.archives.retention import Candidate, Retention, Verdict, choose
+from migrator.archives.retention import Candidate, Retention, Verdict, ago_ms, choose
 from migrator.archives.stock import Stock, opened, read_stock
 from migrator.copying import resolved
 from migrator.locations import Store
@@ -62,7 +62,9 @@ def prune(
     retention.check()
     store = resolved(archive, "target", tell)
     now_ms = int(clock() * 1000)
-    begun_before_ms = Retention(within=unfinished_older_than).since_ms(now_ms) if unfinished_older_than else None
+    begun_before_ms = None
+    if unfinished_older_than is not None:
+        begun_before_ms = ago_ms(unfinished_older_than, now_ms=now_ms, option="unfinished-older-than")
     with opened(store) as place:
         stock = read_stock(place)
         verdicts = _verdicts(stock, retention, now_ms=now_ms, begun_before_ms=begun_before_ms)
@@ -100,7 +102,7 @@ def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_m
             backup=each.backup,
             ended_ms=each.manifest.ended_ms,
             parent=each.manifest.parent,
-            line=line_of(each.manifest),
+            line=each.manifest.line,
             good=each.state == "complete",
             continued=each.backup in continued,
         )
@@ -114,17 +116,6 @@ def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_m
             reason = (each.reason or each.state) if kept else f"{each.state}, and begun too long ago"
             verdicts[each.backup] = Verdict(backup=each.backup, keep=kept, reasons=(reason,))
     return verdicts
-
-
-def line_of(manifest: Manifest) -> str:
-    """What tells a line of backups from another: the source's location and what is selected of it.
-
-    Times of a selection count only by being there: `--since 7d` means another time every night. A store that was
-    replaced at the same location goes on with its line, so that the backups of the old one don't stay for ever.
-    """
-    selection = manifest.selection
-    parts = [manifest.source.location, sorted(selection.namespaces), sorted(selection.names)]
-    return msgspec.json.encode([*parts, selection.since_ms is not None, selection.until_ms is not None]).decode()
 
 
 def _delete(place: Place, stock: Stock, dropped: Collection[str], tell: Tell) -> None:

@@ -46,11 +46,14 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
     def since_ms(self, now_ms: int) -> int | None:
         """The moment from which on `within` keeps all; None without it. Raises `UsageError`."""
-        if self.within is None:
-            return None
-        if not _AGE.fullmatch(self.within.strip()):
-            raise UsageError(f"keep-within {self.within}: give an age such as 30d, 12w or 36h")
-        return parse_moment(self.within, now_ms=now_ms)
+        return None if self.within is None else ago_ms(self.within, now_ms=now_ms, option="keep-within")
+
+
+def ago_ms(age: str, *, now_ms: int, option: str) -> int:
+    """The moment an age such as `30d` ago. Raises `UsageError`, which names the option, where it is none."""
+    if not _AGE.fullmatch(age.strip()):
+        raise UsageError(f"{option} {age}: give an age such as 30d, 12w or 36h")
+    return parse_moment(age, now_ms=now_ms)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,6 @@ from migrator.archives.findings import Missing
 from migrator.archives.inventory import archive_of, sums_of
 from migrator.archives.part_check import document_of
 from migrator.archives.part_salvage import save_part
-from migrator.archives.pruning import line_of
 from migrator.archives.scanning import WholeFrame, scan
 from migrator.archives.stock import opened, opened_contents
 from migrator.copying import resolved
@@ -257,7 +256,7 @@ class _Salvage:
                 notes.append(f"backup {remains.backup}: its manifest is lost; it was saved as a full one")
                 return None, None
             like = children[0] if children else older[-1]
-        before = [saved for saved in self._saved.values() if saved.form is form and line_of(saved) == line_of(like)]
+        before = [saved for saved in self._saved.values() if saved.form is form and saved.line == like.line]
         parent = before[-1].backup if before else None
         lost = "its manifest is lost" if manifest is None else f"backup {manifest.parent}, which it continues, is lost"
         became = f"saved as continuing {parent}" if parent else "saved as a full one"

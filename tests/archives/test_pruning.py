@@ -173,6 +173,8 @@ def test_where_nothing_can_be_pruned(tmp_path: Path) -> None:
         prune(f"archive:{tmp_path}/none", LAST)
     with pytest.raises(UsageError, match="no rule"):
         prune(f"archive:{tmp_path}", Retention())
+    with pytest.raises(UsageError, match="unfinished-older-than soon: give an age"):
+        prune(f"archive:{tmp_path}", LAST, unfinished_older_than="soon")
     with pytest.raises(UsageError, match="isn't an archive"):
         prune("memory:store", LAST)
     assert list(tmp_path.iterdir()) == []

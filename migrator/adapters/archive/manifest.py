@@ -103,6 +103,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return sum(part.raw_bytes for part in self.parts)
 
     @property
+    def line(self) -> str:
+        """What tells a line of backups from another: the source's location and what is selected of it.
+
+        Times of a selection count only by being there: `--since 7d` means another time every night. A store that was
+        replaced at the same location goes on with its line, so that the backups of the old one don't stay for ever.
+        """
+        selection = self.selection
+        parts = [self.source.location, sorted(selection.namespaces), sorted(selection.names)]
+        return msgspec.json.encode([*parts, selection.since_ms is not None, selection.until_ms is not None]).decode()
+
+    @property
     def folder(self) -> str:
         return folder_of(self.backup)
 

@@ -105,8 +105,23 @@ class ArchiveReader:
             for part in manifest.parts
             if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
         )
-        warnings = tuple(reason for _, reason in self._catalog.damaged)
+        warnings = (*(reason for _, reason in self._catalog.damaged), *self._other_lines())
         return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=warnings)
+
+    def _other_lines(self) -> Iterator[str]:
+        """A sentence for each other source or selection of which there are backups, unless a backup was named."""
+        if self._backup is not None:
+            return
+        last = self._chosen.last
+        known = [each for each in self._catalog.backups if self._at_ms is None or each.ended_ms <= self._at_ms]
+        newest = {each.line: each for each in sorted(known, key=lambda each: each.ended_ms)}
+        for line, other in sorted(newest.items()):
+            if line != last.line:
+                what = "another selection of " if other.source.location == last.source.location else ""
+                yield (
+                    f"{self._place.printed} also holds backups of {what}{other.source.location}, which aren't read; "
+                    f"--backup {other.backup} chooses the newest of them"
+                )
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         raise NotImplementedError("a backup doesn't change; `abilities` says so")
