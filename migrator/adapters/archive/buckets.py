@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 from migrator import durable
 from migrator.adapters.archive.places import Stored, stored_as, translated
@@ -47,6 +48,7 @@ _SENTENCE = re.compile(r"<Message>([^<]+)</Message>")
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _LOGIN_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})  # which S3 tells with status 400
 _SETTING_CODES = frozenset({"AuthorizationHeaderMalformed", "InvalidBucketName", "PermanentRedirect"})
+_HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _METADATA = re.compile(r"/latest/(api/token|meta-data)|/metadata/identity|computeMetadata|metadata\.google")
 
 
@@ -66,6 +68,9 @@ class Bucket:
                 f"{url}: buckets need the extra: pip install 'openwhisk-activation-migrator[s3]'"
             ) from None
         self._obstore = obstore
+        for variable in _ENDPOINTS[self._scheme]:
+            if not _is_endpoint(environ.get(variable) or "https://default"):
+                raise UsageError(f"{url}: {variable} holds no URL; write http://HOST:PORT or https://HOST:PORT")
         try:
             self._store = _open_store(self._scheme, bucket, prefix, environ)
         except (obstore.exceptions.BaseError, ValueError) as error:
@@ -204,6 +209,16 @@ def _open_store(scheme: str, bucket: str, prefix: str, environ: Mapping[str, str
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]
     store: ObjectStore = kind(bucket, prefix=prefix or None, config=config, retry_config={"max_retries": 0})
     return store
+
+
+def _is_endpoint(text: str) -> bool:
+    """Whether a text is the URL of a host. obstore doesn't refuse one that isn't: it panics at the first request."""
+    try:
+        parts = urlsplit(text)
+        host_is_one = parts.port != 0 and _HOST.fullmatch(parts.hostname or "")
+    except ValueError:
+        return False
+    return text.startswith(("http://", "https://")) and text.isprintable() and " " not in text and bool(host_is_one)
 
 
 def _first(error: Exception) -> str:

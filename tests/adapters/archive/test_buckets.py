@@ -265,6 +265,16 @@ def test_a_wrong_environment_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -
     one_line(caught.value)
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["minio:9000", "minio", "http://", " http://minio", "http://a:99999", "http://[::1"]
+)
+def test_an_endpoint_that_is_no_url_is_a_usage_error(endpoint: str) -> None:
+    """The variable is named; at the first request obstore would panic."""
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL holds no URL; write http://HOST:PORT") as caught:
+        Bucket("s3://bucket", {"AWS_ENDPOINT_URL": endpoint})
+    one_line(caught.value)
+
+
 class _Failing:
     """A store that answers one request after another by a word: `1` well, `5` with 503, `x` not at all."""
 
