@@ -34,7 +34,7 @@ def _row(each: Listed) -> Sequence[str]:
         f"{'  ' if each.depth else ''}{each.backup}",
         each.mode or "-",
         each.state,
-        instant(each.ended_ms // 1000 * 1000) if each.ended_ms is not None else "-",
+        instant(-(each.ended_ms // -1000) * 1000) if each.ended_ms is not None else "-",  # so that --at it finds it
         f"{each.documents:,}" if each.documents is not None else "-",
         human_bytes(each.size_bytes),
         span_of(each.first_ms, each.last_ms),

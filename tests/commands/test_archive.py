@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.commands.main import migrator
 from migrator.records import Form
-from tests.adapters.archive.archives import add_backup
+from tests.adapters.archive.archives import CLOCK, add_backup
 from tests.archives.damage import documents_of, flipped, make_archive, pieces, put
 from tests.documents import activation
 
@@ -57,6 +58,17 @@ def test_the_list_is_a_table_and_json(archive: str, made: list[Manifest]) -> Non
     assert "2023-11-14T22:13:20Z to 2023-11-14T22:13:31Z  memory:source" in lines[3]
     told = json.loads(run("list", archive, "--json").stdout)
     assert [each["backup"] for each in told["backups"]] == [each.backup for each in made]
+
+
+def test_the_time_that_the_list_shows_chooses_its_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown in seconds, and the backup had ended when that second was over."""
+    monkeypatch.setattr(CLOCK, "now_s", CLOCK.now_s + 0.4)
+    made = [add_backup(tmp_path, Form.COUCHDB, [[activation(number)]]) for number in range(2)]
+    monkeypatch.setattr(CLOCK, "now_s", CLOCK.now_s - 0.4)
+    assert all(each.ended_ms % 1000 for each in made)
+    for number, row in enumerate(run("list", f"archive:{tmp_path}").stdout.splitlines()[3:]):
+        ended = next(cell for cell in row.split() if re.fullmatch(r"\d{4}-\S+Z", cell))
+        assert activation(number).id in run("cat", f"archive:{tmp_path}", "--at", ended).stdout
 
 
 def test_the_check_of_a_whole_archive(archive: str) -> None:
