@@ -189,8 +189,10 @@ def _spec(
     options: dict[str, object] = {"on-conflict": on_conflict}
     if template is not None:
         options["index-template"] = msgspec.to_builtins(template)
-    words = ["migrator", "copy", source.typed, target.typed, *wanted.words]
+    verb = "restore" if source.location.kind == "archive" and ids is None else "copy"
+    words = ["migrator", verb, source.typed, target.typed, *wanted.words]
     words += ["--ids", str(ids)] if ids is not None else []
+    words += ["--identity", source.identity_file] if verb == "restore" and source.identity_file is not None else []
     words += ["--on-conflict", on_conflict] if on_conflict != "skip" else []
     words += _template_words(template) if template is not None else []
     return make_spec(source, target, selection, options, [*words, *run.state_words])
