@@ -52,6 +52,12 @@ class World:
         return read_catalog(Folder(str(self.folder / "archive"))).backups
 
 
+def moments(begin_s: int) -> Callable[[], float]:
+    """A clock that shows a second more at each look."""
+    seconds = iter(range(begin_s, begin_s + 1_000))
+    return lambda: float(next(seconds))
+
+
 def content(store: MemoryStore) -> dict[str, bytes]:
     return {id: entry.body for id, entry in store.entries.items() if entry.body is not None}
 
@@ -177,6 +183,53 @@ def test_a_link_that_lost_a_part_is_not_continued(world: World) -> None:
         world.restore()
     assert world.backup().mode == "full"
     assert any("is missing" in each for each in world.said)
+
+
+def test_an_older_state_is_never_taken_for_the_newest(world: World) -> None:
+    """A manifest that can't be read may be the newest: then the backup before it must be asked for."""
+    states = []
+    for number in range(3):
+        world.put(number)
+        made = world.backup(clock=moments(1_800_000_000 + 1000 * number))
+        states.append((made, content(world.source)))
+    newest = world.folder / "archive" / states[2][0].folder / "manifest.json"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-20])
+    for choice in ({}, {"at": "2030-01-01"}):
+        with pytest.raises(
+            ArchiveDamaged, match=f"--backup {states[1][0].backup} reads the newest backup that is whole"
+        ):
+            world.restore("refused", **choice)
+    assert world.restore("chosen", backup=states[1][0].backup) == states[1][1]
+    assert world.restore("then", at=str(states[1][0].ended_ms)) == states[1][1]
+    newest.write_bytes(whole)
+    older = world.folder / "archive" / states[1][0].folder / "manifest.json"
+    older.write_bytes(b"{")
+    with pytest.raises(ArchiveDamaged, match=f"continues {states[1][0].backup}"):
+        world.restore("refused")
+
+
+def test_an_archive_of_damaged_manifests_is_damaged(world: World) -> None:
+    """Not empty."""
+    world.put(1)
+    made = world.backup()
+    (world.folder / "archive" / made.folder / "manifest.json").write_bytes(b"{")
+    with pytest.raises(ArchiveDamaged, match=r"manifest.json: it can't be read"):
+        world.restore()
+
+
+def test_the_command_that_goes_on_with_a_restore_is_that_command(world: World, tmp_path: Path) -> None:
+    """With the key that it needs."""
+    world.put(1)
+    made = world.backup()
+    part = world.folder / "archive" / made.folder / made.parts[0].name
+    part.write_bytes(part.read_bytes()[:100] + bytes([part.read_bytes()[100] ^ 1]) + part.read_bytes()[101:])
+    key = tmp_path / "key.txt"
+    with pytest.raises(ArchiveDamaged):
+        world.restore(identity=key)
+    assert world.said[-1].endswith(
+        f"go on with: migrator restore {world.archive} memory:target --identity {key} --state {world.folder / 'state'}"
+    )
 
 
 def test_selections_of_a_restore_leave_out_the_rest(world: World) -> None:

@@ -50,7 +50,9 @@ class Catalog(msgspec.Struct, frozen=True):
         return max(found, key=lambda each: (each.ended_ms, each.backup))
 
     def newest(self, where: str) -> Manifest:
-        """The newest complete backup. Raises `NotFound`."""
+        """The newest complete backup. Raises `NotFound`, and `ArchiveDamaged` where none can be read."""
+        if self.damaged and not self.backups:
+            raise ArchiveDamaged(f"{self.damaged[-1][1]}; `migrator archive check --repair` saves what is whole")
         if not self.backups:
             raise NotFound(f"{where}: it holds no complete backup{'' if not self.unfinished else ' yet'}")
         return max(self.backups, key=lambda each: (each.ended_ms, each.backup))

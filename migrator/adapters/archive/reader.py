@@ -17,7 +17,7 @@ import msgspec
 
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
-from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.manifest import Manifest, id_ms
 from migrator.adapters.archive.newest import Newest, as_numbers
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
@@ -65,11 +65,22 @@ class ArchiveReader:
             last = self._catalog.as_of(self._at_ms, where)
         else:
             last = self._catalog.newest(where)
+        if self._backup is None:
+            self._refuse_older(last)
         chain = self._catalog.chain(last, where)
         parts = chain_parts(chain)
         return _Chosen(
             chain, {(manifest.backup, manifest.parts[at].name): order for order, (manifest, at) in enumerate(parts)}
         )
+
+    def _refuse_older(self, last: Manifest) -> None:
+        """Raise where a backup that can't be read began after the newest that can: an older state must be asked for."""
+        for backup, reason in self._catalog.damaged:
+            if id_ms(backup) >= id_ms(last.backup) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
+                raise ArchiveDamaged(
+                    f"{reason}; so the newest state can't be told. --backup {last.backup} reads the newest backup that "
+                    "is whole, and `migrator archive check --repair` saves what is left of this one"
+                )
 
     @property
     def form(self) -> Form:
