@@ -95,6 +95,15 @@ class WriteOutcome(msgspec.Struct, frozen=True, kw_only=True):
             condition=other.condition or self.condition,
         )
 
+    @property
+    def remarked(self) -> dict[str, list[str]]:
+        """The ids of what is in the target, by the kind of the remarks that were made on them."""
+        ids: dict[str, list[str]] = {}
+        for document in (*self.written, *self.present):
+            for kind in document.remarks:
+                ids.setdefault(kind, []).append(document.id)
+        return ids
+
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """What a writer is told at the end of a job; an archive makes its manifest of it."""

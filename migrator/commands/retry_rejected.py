@@ -41,10 +41,12 @@ def retry_rejected_command(
     """Try the rejected documents of JOB again, once their cause is gone.
 
     They are taken from the copies that the job kept; the source isn't asked. What goes over leaves the list, what is
-    refused again stays with its newest reason. Exit codes: 0 all went over; 3 some didn't; others as for copy.
+    refused again stays with its newest reason. Exit codes: 0 all went over; 3 some didn't, or not as a whole;
+    others as for copy.
     """
     from migrator.commands import running
     from migrator.copying import retry_rejected
+    from migrator.records import REMARKS
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say)
@@ -55,4 +57,6 @@ def retry_rejected_command(
             f"tried {outcome.tried:,}: written {outcome.written:,}, present {outcome.present:,}, "
             f"differing {outcome.differing:,}, rejected again {outcome.rejected:,}"
         )
-    sys.exit(3 if outcome.rejected or outcome.differing else 0)
+        for kind, documents in sorted(outcome.remarks.items()):
+            click.echo(f"{documents:,} × {REMARKS.get(kind, kind)}")
+    sys.exit(outcome.exit_code)

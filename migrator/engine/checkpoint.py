@@ -449,9 +449,10 @@ class Checkpoint(PairFile):
         moved: Mapping[str, Counts],
         kept: Sequence[SetAside],
         refused: Sequence[Rejection],
+        remarks: Mapping[str, Sequence[str]],
         run: int,
     ) -> None:
-        """Rejected documents `ids` were tried again: `moved` changes the accounts.
+        """Rejected documents `ids` were tried again: `moved` changes the accounts, `remarks` are ids by kind.
 
         Those `refused` stay with their newest reason, those `kept` are set aside as something else, the rest leaves.
         """
@@ -466,6 +467,8 @@ class Checkpoint(PairFile):
             )
             self._keep(kept, run)
             self._count(moved)
+            for kind, remarked in remarks.items():
+                self._remark(kind, remarked)
 
     def _keep(self, documents: Sequence[SetAside], run: int) -> None:
         self.has_set_aside = self.has_set_aside or bool(documents)

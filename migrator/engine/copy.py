@@ -433,17 +433,13 @@ def _account(batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[
         counts[document.namespace].differing += 1
     for rejection in chain(refused, outcome.rejected):
         counts[rejection.namespace].rejected += 1
-    remarks: dict[str, list[str]] = defaultdict(list)
-    for document in chain(outcome.written, outcome.present):
-        for kind in document.remarks:
-            remarks[kind].append(document.id)
     return Commit(
         slice=slice,
         position=batch.position,
         counts=dict(counts),
         set_aside=_set_aside(batch, outcome, refused),
         settled=[document.id for document in chain(outcome.written, outcome.present)],
-        remarks=remarks,
+        remarks=outcome.remarked,
         deleted=batch.deleted,
     )
 

@@ -6,8 +6,8 @@ stays with its newest reason.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -16,11 +16,12 @@ from migrator.adapters.base import WriteOutcome, Writer
 from migrator.engine.checkpoint import Checkpoint, SetAside
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted
-from migrator.records import Document, Rejection, read_document
+from migrator.records import LOSSES, Document, Rejection, read_document
 from migrator.report import Counts
 
 _CHUNK_DOCUMENTS = 500
 _CHUNK_BYTES = 4_000_000
+_BECOMES = ("written", "present", "differing", "rejected")
 
 
 class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,33 +32,36 @@ class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
     present: int
     differing: int
     rejected: int
+    remarks: Mapping[str, int] = {}  # kinds of `records.REMARKS`, of what went over
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where some documents didn't go over, or not as a whole."""
+        return 3 if self.rejected or self.differing or LOSSES & self.remarks.keys() else 0
 
 
 def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: Stop) -> RetryOutcome:
     """Try every rejected document of a job again; each chunk is committed before the next."""
-    total, tried = WriteOutcome(), 0
+    became: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
     for chunk in _chunks(checkpoint.set_aside("rejected")):
         if stop.asked:
             raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
         outcome = _write(writer, chunk)
         writer.flush()
-        tried += len(chunk)
+        remarked = outcome.remarked
         checkpoint.settle(
             [each.id for each in chunk],
             moved=_moved(outcome),
             kept=_still_differing(outcome, chunk),
             refused=outcome.rejected,
+            remarks=remarked,
             run=run,
         )
-        total += outcome
+        became.update({name: len(getattr(outcome, name)) for name in _BECOMES}, tried=len(chunk))
+        remarks.update({kind: len(ids) for kind, ids in remarked.items()})
     writer.finish(checkpoint.completion())
-    return RetryOutcome(
-        tried=tried,
-        written=len(total.written),
-        present=len(total.present),
-        differing=len(total.differing),
-        rejected=len(total.rejected),
-    )
+    return RetryOutcome(**{name: became[name] for name in ("tried", *_BECOMES)}, remarks=remarks)
 
 
 def _chunks(kept: Iterable[SetAside]) -> Iterator[list[SetAside]]:

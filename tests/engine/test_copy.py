@@ -394,6 +394,26 @@ def test_retry_keeps_what_is_refused_again(world: World) -> None:
     checkpoint.close()
 
 
+def test_retry_tells_what_it_left_behind(world: World) -> None:
+    """A document that goes over only in a retry has its attachments counted as in a copy."""
+    document = activation(5000)
+    world.source.put(document.id, document.body.replace(b"{", b'{"_attachments":{"a":{"stub":true}},', 1))
+
+    class Refusing(MemoryWriter):
+        def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+            bad = [each for each in documents if each.id == document.id]
+            rest = super().write([each for each in documents if each.id != document.id], replace=replace)
+            return rest + WriteOutcome(rejected=tuple(each.rejected("mapping conflict") for each in bad))
+
+    assert not world.copy(writer=Refusing(world.target)).remarks
+    checkpoint = Checkpoint(world.path)
+    outcome = retry_set_aside(MemoryWriter(world.target), checkpoint, run=2, stop=Stop())
+    assert (outcome.written, outcome.remarks, outcome.exit_code) == (1, {"attachments": 1}, 3)
+    assert checkpoint.remark_examples("attachments") == [document.id]
+    checkpoint.close()
+    assert world.copy().exit_code == 3
+
+
 @pytest.mark.parametrize("jobs", [1, 3, 8])
 def test_any_number_of_workers_gives_the_same(world: World, jobs: int) -> None:
     """The result doesn't depend on how many slices are carried at once."""
