@@ -21,7 +21,7 @@ import msgspec
 import platformdirs
 
 from migrator.engine.checkpoint import Checkpoint, JobSpec
-from migrator.errors import Locked, NotFound, UsageError
+from migrator.errors import AccessDenied, Locked, NotFound, UsageError
 
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
@@ -123,19 +123,22 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_jobs(state: Path) -> Iterator[JobView]:
-    """The jobs of a state folder, in the order of their ids."""
+    """The jobs of a state folder, in the order of their ids. Raises `AccessDenied` where it can't be read."""
     folder = state / "jobs"
-    if not folder.is_dir():
-        return
-    for job in sorted(folder.iterdir()):
-        if (job / _CHECKPOINT).exists():
-            yield JobView(id=job.name, folder=job, running=lock_holder(job))
+    try:
+        if not folder.is_dir():
+            return
+        jobs = [job for job in sorted(folder.iterdir()) if (job / _CHECKPOINT).exists()]
+    except OSError as error:
+        raise AccessDenied(f"{error.filename}: the state folder can't be read: {error.strerror}") from error
+    for job in jobs:
+        yield JobView(id=job.name, folder=job, running=lock_holder(job))
 
 
 def lock_holder(folder: Path) -> str | None:
     """Who holds the lock of a folder, None where nobody does."""
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,10 @@ import msgspec
 import pytest
 
 from migrator.adapters.base import Description, Plan, Slice
-from migrator.engine.checkpoint import FORMAT, Checkpoint, Commit, JobSpec
-from migrator.engine.jobs import find_job, job_id, list_jobs, open_job
+from migrator.engine.checkpoint import FORMAT, Checkpoint, Commit, JobSpec, SetAside
+from migrator.engine.jobs import find_job, job_id, list_jobs, open_job, view_checkpoint
 from migrator.engine.overview import job_status
-from migrator.errors import Locked, MigratorError, NotFound, UsageError
+from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.records import Selection
 from migrator.report import Counts
 
@@ -124,6 +128,69 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x" * 5000)
     with pytest.raises(MigratorError, match=r"can't be used.*--restart"):
         open_job(tmp_path, spec())
+
+
+def test_full_disk_under_the_state_folder_is_resumable(tmp_path: Path) -> None:
+    """It isn't damage: what was committed stays, and the same command goes on once there is room."""
+    begin(tmp_path)
+    checkpoint = Checkpoint(tmp_path / "jobs" / "0123456789ab" / "job.sqlite")
+    checkpoint._db.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
+    bad = SetAside(kind="rejected", id="guest/1", namespace="guest", reason="x", body=os.urandom(100_000))
+    counts = {"guest": Counts(read=1, rejected=1)}
+    with pytest.raises(Unavailable, match=r"full; make room, then the same command again"):
+        checkpoint.commit([Commit(slice=1, position="x", counts=counts, set_aside=[bad])], run=1)
+    assert checkpoint.counts == {}
+    checkpoint._db.execute("PRAGMA max_page_count = 10000")
+    checkpoint.commit([Commit(slice=1, position="x", counts=counts, set_aside=[bad])], run=1)
+    assert checkpoint.counts == counts
+    checkpoint.close()
+
+
+@contextmanager
+def without_rights(state: Path, *, folder: int, file: int) -> Iterator[None]:
+    """Be somebody who isn't root, to whom a state folder gives no more than this."""
+    for path in (*state.rglob("*"), state):
+        path.chmod(folder if path.is_dir() else file)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+        state.chmod(0o755)
+        for path in state.iterdir():
+            path.chmod(0o755)
+
+
+@pytest.fixture
+def shared_state() -> Iterator[Path]:
+    """A state folder with a job in it, where any user can come; pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        state = Path(folder, "state")
+        begin(state)
+        Path(folder).chmod(0o755)
+        yield state
+        for path in Path(folder).rglob("*"):
+            path.chmod(0o755)
+
+
+def test_job_of_another_user_can_be_looked_at(shared_state: Path) -> None:
+    """Who may only read the state folder sees the status, and isn't told to begin anew."""
+    with without_rights(shared_state, folder=0o555, file=0o444):
+        job = find_job(shared_state, "0123")
+        assert job_status(job).next == "go on with: migrator copy a b"
+        with closing(view_checkpoint(job)) as checkpoint, pytest.raises(AccessDenied, match="check the rights"):
+            checkpoint.end_run(1, "complete", read=0)
+
+
+def test_state_folder_that_cannot_be_read_is_refused(shared_state: Path) -> None:
+    """Its owner mends that; it is no fault of the program."""
+    with (
+        without_rights(shared_state, folder=0o000, file=0o000),
+        pytest.raises(AccessDenied, match="can't be read: Permission denied"),
+    ):
+        list(list_jobs(shared_state))
 
 
 def test_batch_that_does_not_add_up_is_never_committed(tmp_path: Path) -> None:
