@@ -71,6 +71,23 @@ def test_the_time_that_the_list_shows_chooses_its_backup(tmp_path: Path, monkeyp
         assert activation(number).id in run("cat", f"archive:{tmp_path}", "--at", ended).stdout
 
 
+def test_documents_that_find_no_room_are_told(archive: str) -> None:
+    """`archive cat > FILE` on a full disk: one line, and no exit code 0."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123  no file
+        ended = subprocess.run(
+            [sys.executable, "-m", "migrator", "archive", "cat", archive, "--quiet"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=120,
+            text=True,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "migrator: standard output can't be written: No space left on device; give the command again for all of it\n"
+    )
+
+
 def test_the_check_of_a_whole_archive(archive: str) -> None:
     result = run("check", archive)
     assert (result.exit_code, result.stderr) == (0, "")
