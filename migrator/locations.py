@@ -222,6 +222,11 @@ def parse_location(text: str) -> ParsedLocation:
         return _parse_path("file", text)
     found = _SCHEME.match(text)
     if found is None:
+        if text.startswith(("/", "./", "../", "~")):
+            raise UsageError(
+                f"a path alone doesn't say what lies there; write {_PATH_SHAPES['archive']} for an archive, "
+                f"{_PATH_SHAPES['file']} for a file"
+            )
         raise UsageError(
             f"a location begins with its kind, and the name of a store has no such signs; write {_shapes()}"
         )

@@ -115,6 +115,8 @@ def test_logins_are_read_as_they_are_typed(text: str, user: str | None, password
         ("couchdb:h/d", "two slashes"),
         ("db1/acts", "begins with its kind"),
         ("", "begins with its kind"),
+        ("/var/backups/openwhisk", "write archive:/var/backups/openwhisk for an archive, file:acts"),
+        ("./backups", "for an archive"),
         ("couchdb://h", "no database is named"),
         ("couchdb://h//", "no database is named"),
         ("couchdb:///d", "no host is named"),
