@@ -5,6 +5,7 @@ Counts, digests and findings enter, a table, JSON or a file of ids leaves.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -303,8 +304,8 @@ def read_ids(path: Path) -> list[str]:
     number = 0
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):  # noqa: B007  told where a line is refused
-                text = raw.strip()
+            for number, raw in enumerate(file, 1):
+                text = (raw.removeprefix(BOM_UTF8) if number == 1 else raw).strip()
                 if text.startswith(b"{"):
                     line = _line.decode(text)
                     if line.kind != "extra":

@@ -9,6 +9,7 @@ command line.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,8 @@ def verify(
     selection = scope.selection if scope else wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
     spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, run)
+    if output is not None:
+        _check_writable(output)  # before hours of reading
     with ExitStack() as opened:
         readers: dict[str, Reader] = {}
         for side, store in (("a", a), ("b", b)):
@@ -136,13 +139,29 @@ def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidenc
         os.close(lock)
 
 
+def _check_writable(output: Path) -> None:
+    with _writing(output) as unfinished:
+        if output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        unfinished.open("wb").close()
+        unfinished.unlink()
+
+
 def _write(evidence: Evidence, output: Path) -> None:
     """Write the file of ids at once or not at all."""
-    unfinished = output.with_name(f"{output.name}.unfinished")
-    try:
+    with _writing(output) as unfinished:
         with unfinished.open("wb") as file:
             write_ids(evidence.findings(*KINDS), file)
         unfinished.replace(output)
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[Path]:
+    """The name under which a file of ids is written until it is whole. Raises `UsageError` where that can't be."""
+    if not output.name:
+        raise UsageError(f"{output}: the file of ids can't be written: it is a folder")
+    try:
+        yield output.with_name(f"{output.name}.unfinished")
     except OSError as error:
         raise UsageError(f"{output}: the file of ids can't be written: {error.strerror}") from error
 
@@ -174,6 +193,6 @@ def _spec(
         id=job_id(a.location.identity, b.location.identity, selection),
         command=shlex.join(words if scope is None else after_copy),
         listing=shlex.join([*words, "--output"]),
-        mend=shlex.join(["migrator", "copy", *both, "--ids"]) if b.location.kind != "archive" else "",
+        mend=shlex.join(["migrator", "copy", *both, *run.state_words, "--ids"]) if b.location.kind != "archive" else "",
         allow_extra=allow_extra,
     )

@@ -130,11 +130,29 @@ def test_files_of_ids(tmp_path: Path) -> None:
         write_ids(findings, out)
         out.write(b"guest/d\n\n  guest/plain  \n")
     assert read_ids(file) == [odd, "guest/d", "guest/plain"]
+    file.write_bytes(b"\xef\xbb\xbfguest/a\r\nguest/b\r\n")  # as editors of Windows save it
+    assert read_ids(file) == ["guest/a", "guest/b"]
     file.write_bytes(b'guest/a\n{"kind":"missing"}\n')
     with pytest.raises(UsageError, match="line 2 is no id"):
         read_ids(file)
     with pytest.raises(UsageError, match="can't be read"):
         read_ids(tmp_path / "none")
+
+
+@pytest.mark.parametrize("output", ["none/ids", "", "folder"])
+def test_a_file_of_ids_that_cannot_be_written_is_refused_first(world: World, tmp_path: Path, output: str) -> None:
+    """Not after hours of reading, whose result would be lost."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="the file of ids can't be written"):
+        world.verify(output=tmp_path / output)
+    assert not world.state.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_copy_that_mends_finds_the_same_state_folder(world: World) -> None:
+    """Its command line goes on where the verification's was."""
+    world.plant()
+    assert world.verify().mend == f"migrator copy memory:a memory:b --state {world.state} --ids"
 
 
 # -- after a copy -----------------------------------------------------------------------------------------------
