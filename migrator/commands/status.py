@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, state_option
 from migrator.engine.checkpoint import SetAside
-from migrator.engine.jobs import JobView, default_state, find_job, view_checkpoint
-from migrator.engine.overview import JobStatus, all_jobs, job_status
-from migrator.errors import UsageError
+from migrator.engine.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
+from migrator.engine.overview import JobStatus, job_status
+from migrator.errors import MigratorError, UsageError
 from migrator.records import REMARKS
 from migrator.report import human_bytes, human_duration
 
@@ -61,9 +62,15 @@ def status_command(job: str | None, rejected: bool, differing: bool, state: Path
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    found = False
-    for status in all_jobs(folder):
+    found, code = False, 0
+    for job in list_jobs(folder):
         found = True
+        try:
+            status = job_status(job)
+        except MigratorError as error:  # one job that can't be looked at hides no other
+            current.get().warn(str(error))
+            code = error.exit_code
+            continue
         if as_json:
             click.echo(msgspec.json.encode(status).decode())
             continue
@@ -76,6 +83,8 @@ def _list(folder: Path, as_json: bool) -> None:
         click.echo(f"              next: {status.next}")
     if not found and not as_json:
         click.echo(f"no jobs in {folder}")
+    if code:
+        sys.exit(code)
 
 
 def _state(status: JobStatus) -> str:

@@ -81,3 +81,16 @@ def test_rejected_documents_come_with_their_reason_and_what_to_do(world: World) 
     assert "rejected 1\n" in world.status().output
     (exported,) = map(json.loads, world.status(job, "--rejected").output.splitlines())
     assert (exported["id"], exported["document"]["name"]) == ("guest/odd", "x")
+
+
+def test_a_job_that_cannot_be_looked_at_hides_no_other(world: World) -> None:
+    """The others are listed all the same; the exit code tells that one is missing."""
+    job = world.copy()
+    for damaged in ("000000000000", "ffffffffffff"):
+        folder = world.state / "jobs" / damaged
+        folder.mkdir()
+        (folder / "job.sqlite").write_bytes(b"x" * 5000)
+    listed = world.status()
+    assert job in listed.output
+    assert listed.output.count("can't be used: file is not a database; --restart begins anew") == 2
+    assert listed.exit_code == 1
