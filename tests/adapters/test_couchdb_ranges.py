@@ -91,6 +91,14 @@ def test_ranks_give_ranges_of_even_size() -> None:
     assert len(ranges) <= 2 * 23
 
 
+def test_ids_that_are_not_random_give_no_more_ranges_than_documents() -> None:
+    """Numbers with zeros before them stand so densely that their namespace seems to have billions."""
+    database = Ids([f"guest/{number:032x}" for number in range(2000)], ranked=False)
+    ranges = cut(spans(ALL), database, slice_documents=500)
+    assert len(ranges) <= 6
+    assert_tiles_everything(ranges)
+
+
 def test_density_gives_ranges_of_about_even_size() -> None:
     """Without ranks the first ids of a namespace tell its size well enough."""
     database = Ids(some({"guest": 20_000, "a": 10, "b": 3000, "z": 40}), ranked=False)

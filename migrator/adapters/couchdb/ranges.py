@@ -83,7 +83,7 @@ def cut(parts: Sequence[Range], looking: Looking, *, slice_documents: int) -> li
             # PouchDB leaves out ids above U+FFFF where no end is given.
             below = Range(part.low, TOP)
             cut.append(Range(TOP, None))
-        cut += _by_hopping(below, looks, slice_documents)
+        cut += _by_hopping(below, looks, end.total, slice_documents)
     return sorted(cut, key=lambda piece: piece.low)
 
 
@@ -179,7 +179,7 @@ def _middle_character(under: int, over: int) -> str:
 # -- without ranks ------------------------------------------------------------------------------------------------
 
 
-def _by_hopping(part: Range, looks: _Looks, slice_documents: int) -> list[Range]:
+def _by_hopping(part: Range, looks: _Looks, total: int, slice_documents: int) -> list[Range]:
     bounds: list[tuple[str, int | None]] = []  # where a piece begins and how many documents it has
     low = part.low
     while low is not None and looks.left > 0:
@@ -193,6 +193,7 @@ def _by_hopping(part: Range, looks: _Looks, slice_documents: int) -> list[Range]
             low = ids[0] + "\0"
             continue
         documents = len(inside) if len(inside) < _SAMPLE else _estimate(inside, len(namespace))
+        documents = max(len(inside), min(documents, total))  # ids that aren't random seem to stand far too densely
         pieces = -(-documents // slice_documents)
         bounds += [(cut or low, documents // pieces) for cut in ("", *_hex_cuts(namespace, pieces))]
         following = after_all(namespace)
