@@ -284,6 +284,16 @@ def test_a_page_that_holds_its_whole_window_is_asked_for_in_any_order(
     assert len(batches[0].documents) == 3
 
 
+def test_a_window_without_gaps_is_read_in_any_order_page_by_page(script: Script) -> None:
+    """A full page that ends where its numbers end shows no gap, and the next needn't be sorted either."""
+    reader = elasticsearch.open_reader(store_of(script.port), page_bytes=4_000_000)
+    script.answers += [page(some(100)), page(some(400, 100), numbers=range(100, 500)), page(some(500, 500)), stats()]
+    window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 999})
+    assert [batch.position for batch in reader.read(window, None, ALL)] == [99, 499, 999]
+    reader.close()
+    assert [json.loads(body)["sort"] for _, _, body in script.requests[:3]] == [[{"_doc": "asc"}]] * 3
+
+
 def test_a_page_that_may_not_hold_its_window_is_asked_for_by_number(script: Script) -> None:
     """Where numbers have gaps a page spans more of them than it may have documents; only so is its end known."""
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=4_000_000)

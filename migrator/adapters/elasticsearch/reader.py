@@ -259,7 +259,8 @@ class ElasticsearchReader:
             position = batch.position
             assert isinstance(position, int)
             if len(found) == size:
-                spread = max(1.0, (position - done) / size * 1.1)
+                gaps = (position - done) / size
+                spread = gaps * 1.1 if gaps > 1 else 1.0
             elif 2 * len(found) < size:
                 spread *= 4 if not found else 2
             if most is not None:
