@@ -68,7 +68,7 @@ class Run:
             raise UsageError(f"--max-rejects {self.max_rejects}: give 0 or more")
         if self.max_rate is not None and not self.max_rate > 0:
             raise UsageError(f"--max-rate {self.max_rate:g}: give a number of documents a second above 0")
-        if self.retry_for_s < 0:
+        if not self.retry_for_s >= 0:
             raise UsageError(f"--retry-for {self.retry_for_s:g}: give 0 seconds or more")
 
     @property

@@ -121,6 +121,7 @@ def test_what_only_writers_take_is_left_out_for_those_who_read() -> None:
         ({"max_rate": 0}, "--max-rate 0: give a number of documents a second above 0"),
         ({"max_rate": float("nan")}, "--max-rate nan"),
         ({"retry_for_s": -1}, "--retry-for -1: give 0 seconds or more"),
+        ({"retry_for_s": float("nan")}, "--retry-for nan: give 0 seconds or more"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(keywords: WritingKeywords, told: str) -> None:
