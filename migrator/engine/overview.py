@@ -85,7 +85,10 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int)
             f"mend the cause, then: migrator retry-rejected {job.id}"
         )
     if differing:
-        return f"look at what differs: migrator status {job.id} --differing"
+        return (
+            f"look at what differs: migrator status {job.id} --differing > FILE; "
+            f"to replace what the target has: {command} --ids FILE --on-conflict overwrite"
+        )
     return f"nothing; to carry over what is new since: {command}"
 
 
