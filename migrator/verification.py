@@ -225,13 +225,18 @@ _COLUMNS = ("missing", "extra", "different", "meanwhile", "refused")
 def _render_namespaces(found: Verification) -> str:
     rows = sorted(found.namespaces.items())
     # Those with findings are shown however many there are before them.
-    rows.sort(key=lambda row: not any(getattr(row[1], kind) for kind in KINDS))
+    rows.sort(key=lambda row: not any(getattr(row[1], kind) for kind in _differences(found)))
     shown, left = rows[:_NAMESPACES_SHOWN], rows[_NAMESPACES_SHOWN:]
     lines = [["namespace", "in A", "in B", *_COLUMNS, "digest"]]
     lines += [[shown_name(name) or "(none)", *_cells(result), _digest(result)] for name, result in shown]
     if left:
         lines.append([f"({len(left)} more)", *[""] * (len(_COLUMNS) + 3)])
     return in_columns(lines, ["total", *_cells(found.totals), ""])
+
+
+def _differences(found: Verification) -> list[str]:
+    """The kinds of findings that are differences here."""
+    return [kind for kind in KINDS if kind != "extra" or not found.allow_extra]
 
 
 def _cells(result: NamespaceResult) -> list[str]:
@@ -244,7 +249,7 @@ def _digest(result: NamespaceResult) -> str:
 
 
 def _render_hours(found: Verification) -> Iterator[str]:
-    with_findings = [each for each in found.hours if each.missing or each.extra or each.different]
+    with_findings = [each for each in found.hours if any(getattr(each, kind) for kind in _differences(found))]
     lines = [["namespace and hour that differ", "in A", "in B", *KINDS]]
     for each in with_findings[:_HOURS_SHOWN]:
         counts = [f"{getattr(each, name):,}" for name in ("a", "b", *KINDS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from migrator.copying import copy
 from migrator.engine.jobs import lock_folder
 from migrator.errors import Locked, UsageError
 from migrator.records import Document, Form, Wanted
-from migrator.verification import Finding, Verification, read_ids, write_ids
+from migrator.verification import Finding, Verification, read_ids, render_verification, write_ids
 from migrator.verifying import verify
 from tests.documents import activation
 
@@ -173,6 +174,32 @@ def test_copy_verifies_what_it_copied(world: World) -> None:
     assert report["message_type"] == "report"
     assert [each["id"] for each in verification["examples"]] == [activation(6).id]
     assert verification["command"] == f"migrator copy memory:a memory:b --verify --state {world.state}"
+
+
+def test_what_is_no_difference_hides_none(world: World) -> None:
+    """Where the target may hold more, the hours that are told are those that lack something."""
+    for number in range(40):
+        world.put(activation(1000 + number, "a", start=number * 3_600_000), world.b)
+    missing = activation(3, "guest")
+    world.put(missing, world.a)
+    world.b.put(missing.id, None)
+    shown = render_verification(world.verify(allow_extra=True))
+    told = shown.partition("namespace and hour that differ")[2].partition("missing: ")[0].splitlines()
+    assert [line.split()[0] for line in told if "T" in line and "Z" in line] == ["guest"]
+
+
+def test_what_differs_is_replaced_as_the_status_says(world: World, tmp_path: Path) -> None:
+    """Overwriting given to a complete copy reaches only what is new; the export names the others."""
+    world.put(activation(6, logs=["changed"]), world.b)
+    ended = world.run("copy", "memory:a", "memory:b", "--json")
+    assert ended.exit_code == 3
+    job = json.loads(ended.stdout.splitlines()[-1])["job"]
+    said = json.loads(world.run("status", job, "--json").stdout)["next"]
+    file = tmp_path / "differing.ndjson"
+    file.write_text(world.run("status", job, "--differing").stdout)
+    words = shlex.split(said.partition("has: migrator ")[2].replace("FILE", str(file)))
+    assert CliRunner().invoke(migrator, words).exit_code == 0
+    assert world.verify().agrees
 
 
 def test_copy_verifies_by_the_selection_of_its_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -351,10 +351,11 @@ class Evidence(PairFile):
         return {(namespace, kind): count for namespace, kind, count in rows}
 
     def finding_hours(self, most: int) -> list[tuple[str, int, dict[str, int]]]:
-        """The buckets with findings: namespace, hour, and how many of which kind."""
+        """The buckets with findings: namespace, hour, how many of which kind. Those with extra ones only come last."""
         rows = self._rows(
             "SELECT namespace, hour, sum(kind = 'missing'), sum(kind = 'extra'), sum(kind = 'different') FROM findings "
-            "WHERE kind <> 'meanwhile' GROUP BY namespace, hour ORDER BY namespace, hour LIMIT ?",
+            "WHERE kind <> 'meanwhile' GROUP BY namespace, hour "
+            "ORDER BY sum(kind <> 'extra') = 0, namespace, hour LIMIT ?",
             most,
         )
         return [
