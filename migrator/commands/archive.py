@@ -22,7 +22,7 @@ from migrator.commands.options import (
     selection_options,
     state_choice_options,
 )
-from migrator.errors import MigratorError, UsageError
+from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.archives.differing import Changed
@@ -227,25 +227,10 @@ def cat_command(
             stop=run.stop,
             tell=run.say,
         ):
-            _print(line)
-        _print(None)
-    sys.exit(3 if rejected else 0)
-
-
-def _print(line: bytes | None) -> None:
-    """Print a line; None prints what waits."""
-    try:
-        if line is None:
-            sys.stdout.buffer.flush()
-        else:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.write(b"\n")
-    except BrokenPipeError:
-        raise  # whoever reads has enough
-    except OSError as error:
-        raise MigratorError(
-            f"standard output can't be written: {error.strerror or error}; give the command again for all of it"
-        ) from error
+        sys.stdout.buffer.flush()
+    sys.exit(3 if rejected else 0)
 
 
 # -- prune --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Commands are imported when they are called; the help of the group imports none o
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ import click
 
 from migrator.commands.messages import Messages, current, without_logins, without_words
 from migrator.commands.options import examples
-from migrator.errors import Interrupted, MigratorError
+from migrator.errors import Interrupted, MigratorError, Unavailable
 
 COMMANDS = {
     "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET, resumably."),
@@ -72,6 +73,9 @@ COMMANDS = {
 """Each command's module and attribute, and its short help, the first sentence of its own."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called, and turns whatever goes wrong into a line and a code."""
 
@@ -113,9 +117,14 @@ class Commands(click.Group):
             _end("interrupted", Interrupted("").exit_code)
         except MigratorError as error:
             _end(without_words(str(error), words), error.exit_code, error)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                _end_unexpectedly(error, words)
+            # What goes into a file of ours is told with its name; this is `> FILE`.
+            text = f"the output can't be written: {error.strerror}; make room, then the same command again"
+            _end(text, Unavailable("").exit_code, error)
         except Exception as error:  # noqa: BLE001  the last place where it can become one line
-            text = without_logins(without_words(f"unexpected {type(error).__name__}: {error}", words))
-            _end(f"{text}; MIGRATOR_DEBUG=1 shows where", 1, error)
+            _end_unexpectedly(error, words)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -124,6 +133,11 @@ def _messages(words: Sequence[str]) -> Messages:
     asked = os.environ.get("MIGRATOR_LOG_FORMAT") == "json" or "--log-format=json" in words
     asked = asked or ("--log-format", "json") in pairwise(words)
     return replace(Messages(), as_json=asked)
+
+
+def _end_unexpectedly(error: Exception, words: Sequence[str]) -> NoReturn:
+    text = without_logins(without_words(f"unexpected {type(error).__name__}: {error}", words))
+    _end(f"{text}; MIGRATOR_DEBUG=1 shows where", 1, error)
 
 
 def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoReturn:

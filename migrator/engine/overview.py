@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from migrator.engine.jobs import JobView, list_jobs, view_checkpoint
+from migrator.engine.jobs import JobView, view_checkpoint
 from migrator.report import Counts, total
 
 
@@ -90,9 +89,3 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int)
             f"to replace what the target has: {command} --ids FILE --on-conflict overwrite"
         )
     return f"nothing; to carry over what is new since: {command}"
-
-
-def all_jobs(state: Path) -> Iterator[JobStatus]:
-    """The status of every job in a state folder."""
-    for job in list_jobs(state):
-        yield job_status(job)

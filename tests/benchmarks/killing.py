@@ -23,7 +23,8 @@ from pathlib import Path
 from migrator.adapters.opening import open_reader
 from migrator.copying import page_bytes
 from migrator.demo import servers
-from migrator.engine.overview import all_jobs
+from migrator.engine.jobs import list_jobs
+from migrator.engine.overview import job_status
 from migrator.locations import parse_location
 from migrator.records import Selection
 from migrator.report import Counts
@@ -52,7 +53,10 @@ def indexed(search: str) -> int:
 
 def noted(state: Path, target: str) -> Counts:
     """What the checkpoint of the job that fills `target` says, of all its runs together."""
-    return next((job.totals for job in all_jobs(state) if f"/?index-pattern={target}-" in job.target), Counts())
+    return next(
+        (job.totals for job in map(job_status, list_jobs(state)) if f"/?index-pattern={target}-" in job.target),
+        Counts(),
+    )
 
 
 def main() -> int:

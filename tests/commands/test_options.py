@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from migrator.commands.main import migrator
 from migrator.commands.options import (
     config_option,
     json_option,
@@ -128,3 +129,13 @@ def test_a_run_that_cannot_be_is_refused(keywords: WritingKeywords, told: str) -
     """Before anything is opened, by whichever call."""
     with pytest.raises(UsageError, match=told):
         Run(**keywords)
+
+
+@pytest.mark.parametrize("options", [["--shards", "0"], ["--replicas", "-1"], ["--field-limit", "0"]])
+def test_a_template_that_cannot_be_is_refused(options: list[str], tmp_path: Path) -> None:
+    """Before a job begins that could never go on."""
+    words = ["copy", "couchdb://127.0.0.1:1/a", "elasticsearch://127.0.0.1:1", "--state", str(tmp_path / "state")]
+    ended = CliRunner().invoke(migrator, [*words, "--index-template", *options])
+    assert ended.exit_code == 2
+    assert f"{' '.join(options)}: give " in ended.stderr
+    assert not (tmp_path / "state").exists()

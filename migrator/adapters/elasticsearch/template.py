@@ -56,11 +56,17 @@ MAPPING: dict[str, Any] = {
 
 
 class TemplateOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template sets besides the mapping; None leaves it to the server."""
+    """What the template sets besides the mapping; None leaves it to the server. Raises `UsageError`."""
 
     shards: int | None = None
     replicas: int | None = None
     field_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("shards", 1), ("replicas", 0), ("field_limit", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"--{name.replace('_', '-')} {value}: give {least} or more")
 
 
 def template_name(pattern: str) -> str:
