@@ -6,6 +6,7 @@ read = written + present + differing + rejected + filtered.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -69,6 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     run_read: int  # documents read by this run alone
     duration_s: float  # of this run
     warnings: tuple[str, ...] = ()
+    command: str = ""  # that takes the job up again
 
     @property
     def totals(self) -> Counts:
@@ -92,9 +94,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def in_state_of(command: str) -> str:
+    """The option of a command line that names its state folder, to be put behind another one; empty where none is."""
+    words = shlex.split(command)
+    return f" --state {shlex.quote(words[words.index('--state') + 1])}" if "--state" in words else ""
+
+
 def render_report(report: Report) -> str:
     """The report for a person: the accounts, and below them what the numbers alone don't say."""
-    totals = report.totals
+    totals, keeps = report.totals, in_state_of(report.command)
     rate = report.run_read / report.duration_s if report.duration_s else 0
     lines = [
         "dry run: nothing was written; a copy would have this outcome"
@@ -126,12 +134,12 @@ def render_report(report: Report) -> str:
     if report.rejected:
         lines.append(
             f"{report.rejected:,} rejected documents are kept with their reasons: migrator status {report.job} "
-            f"--rejected; once the cause is gone: migrator retry-rejected {report.job}"
+            f"--rejected{keeps}; once the cause is gone: migrator retry-rejected {report.job}{keeps}"
         )
     if report.differing:
         lines.append(
             f"{report.differing:,} documents are in the target in another version, which stays: "
-            f"migrator status {report.job} --differing"
+            f"migrator status {report.job} --differing{keeps}"
         )
     return "\n".join(lines)
 

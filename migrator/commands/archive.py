@@ -172,7 +172,7 @@ def check_command(
 @archive_command.command(
     "cat",
     epilog=examples(
-        "migrator archive cat archive:/var/backups/openwhisk --namespace guest --since 7d | jq .activationId",
+        "migrator archive cat archive:/var/backups/openwhisk --since 7d --form couchdb | jq .activationId",
         "migrator archive cat archive:/var/backups/openwhisk --at 2026-11-01 --form elasticsearch > november.ndjson",
     ),
 )

@@ -128,7 +128,7 @@ def run_copy(
         outcome = "complete"
     except MigratorError as error:
         outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
-        if not dry_run:
+        if not dry_run and checkpoint.state != "new":
             tell(f"job {spec.id} is unfinished; go on with: {spec.command}")
         raise
     finally:
@@ -229,6 +229,7 @@ def make_report(
         run_read=run_read,
         duration_s=duration_s,
         warnings=checkpoint.warnings,
+        command=spec.command,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from migrator.engine.jobs import JobView, view_checkpoint
-from migrator.report import Counts, total
+from migrator.report import Counts, in_state_of, total
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,14 +78,15 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int)
         return "wait for it; look again with the same command"
     if state != "complete":
         return f"go on with: {command}"
+    keeps = in_state_of(command)
     if rejected:
         return (
-            f"look at what was rejected: migrator status {job.id} --rejected; "
-            f"mend the cause, then: migrator retry-rejected {job.id}"
+            f"look at what was rejected: migrator status {job.id} --rejected{keeps}; "
+            f"mend the cause, then: migrator retry-rejected {job.id}{keeps}"
         )
     if differing:
         return (
-            f"look at what differs: migrator status {job.id} --differing > FILE; "
+            f"look at what differs: migrator status {job.id} --differing{keeps} > FILE; "
             f"to replace what the target has: {command} --ids FILE --on-conflict overwrite"
         )
     return f"nothing; to carry over what is new since: {command}"

@@ -19,7 +19,7 @@ from migrator.engine.jobs import JobView, view_checkpoint
 from migrator.engine.overview import JobStatus, job_status
 from migrator.operations import pages
 from migrator.records import LOSSES, REMARKS, Wanted
-from migrator.report import Counts, human_bytes, human_duration, shown_name
+from migrator.report import Counts, human_bytes, human_duration, in_state_of, shown_name
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart
@@ -223,10 +223,10 @@ def _warnings(status: JobStatus) -> Iterator[str]:
 
 def _verifying(record: JobRecord) -> str:
     """The command that verifies what the job carried over, and lets the job know."""
-    status, words = record.status, shlex.split(record.command)
-    keeps = ["--state", words[words.index("--state") + 1]] if "--state" in words else []
+    status = record.status
     chooses = msgspec.convert(status.selection, Wanted).words
-    return shlex.join(["migrator", "verify", status.source, status.target, *chooses, *keeps])
+    command = shlex.join(["migrator", "verify", status.source, status.target, *chooses])
+    return command + in_state_of(record.command)
 
 
 def _verification(record: JobRecord) -> Iterator[str]:

@@ -77,7 +77,7 @@ def test_rejected_documents_come_with_their_reason_and_what_to_do(world: World) 
     assert ("rejected", "1") in lines
     (reason,) = [text for name, text in lines if name == "reason"]
     assert reason.startswith("1 × start is missing")
-    assert dict(lines)["next"].endswith(f"migrator retry-rejected {job}")
+    assert dict(lines)["next"].endswith(f"migrator retry-rejected {job} --state {world.state}")
     assert "rejected 1\n" in world.status().output
     (exported,) = map(json.loads, world.status(job, "--rejected").output.splitlines())
     assert (exported["id"], exported["document"]["name"]) == ("guest/odd", "x")
