@@ -152,6 +152,11 @@ def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:
     return click.option(name, default=default, show_default=True, callback=in_bytes, metavar="SIZE", help=help)
 
 
+def retry_for_option(help: str) -> Callable[[F], F]:
+    """`--retry-for`, in seconds."""
+    return click.option("--retry-for", type=float, default=300.0, show_default=True, metavar="SECONDS", help=help)
+
+
 def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
@@ -163,14 +168,7 @@ def run_options(command: F) -> F:
         click.option(
             "--max-rate", type=float, metavar="N", help="Read at most N documents a second, to spare the source."
         ),
-        click.option(
-            "--retry-for",
-            type=float,
-            default=300.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long an outage or a full disk is waited out before the run stops, resumable.",
-        ),
+        retry_for_option("How long an outage or a full disk is waited out before the run stops, resumable."),
         click.option(
             "--dry-run", "-n", is_flag=True, help="Read everything and tell what would be written; write nothing."
         ),
@@ -186,14 +184,7 @@ def reading_run_options(command: F) -> F:
             "--jobs", type=int, default=4, show_default=True, help="How many slices are read at once, of both sides."
         ),
         click.option("--max-rate", type=float, metavar="N", help="Read at most N documents a second from each side."),
-        click.option(
-            "--retry-for",
-            type=float,
-            default=300.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long an outage is waited out before the run stops, resumable.",
-        ),
+        retry_for_option("How long an outage is waited out before the run stops, resumable."),
         click.option("--restart", is_flag=True, help="Forget what an interrupted run read, and begin anew."),
     )
 

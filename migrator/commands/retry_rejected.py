@@ -14,6 +14,7 @@ from migrator.commands.options import (
     json_option,
     log_format_option,
     quiet_option,
+    retry_for_option,
     state_option,
 )
 
@@ -23,7 +24,7 @@ from migrator.commands.options import (
     epilog=examples("migrator retry-rejected 3f9a", "migrator status 3f9a --rejected | jq -r .reason | sort | uniq -c"),
 )
 @click.argument("job")
-@click.option("--retry-for", type=float, default=300.0, show_default=True, metavar="SECONDS", help="As for copy.")
+@retry_for_option("As for copy.")
 @config_option
 @state_option
 @json_option
