@@ -26,6 +26,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 
     catches_up: bool = False  # reader: `catch_up` gives what was stored or changed since a snapshot
     rereads_newer: bool = False  # reader: a slice read again may hold a newer version of a document it gave before
+    receipts: bool = False  # writer: every flush of written documents gives a receipt; without it none was durable
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 
@@ -164,6 +165,21 @@ class Reader(Protocol):
         """
         ...
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        """As `plan`, but by another way of reading where the store has one.
+
+        A fault of the way that a copy read by must not hide from the verification of that copy.
+        """
+        ...
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        """How many documents the server itself counts for a selection, of those stored up to a snapshot.
+
+        Asked in a way that doesn't read pages of documents, and exact: reading the selection gives at least so many
+        documents, rejections and filtered ones. None where the server can't tell that.
+        """
+        ...
+
     def count(self, selection: Selection) -> int | None:
         """How many documents there are, for the progress shown; None where that can't be told cheaply."""
         ...
@@ -224,6 +240,10 @@ class Writer(Protocol):
         Where another version is already there it stays (*differing*), or with `replace` gives way (*written*);
         where the same is there already it is *present*. The outcome holds every document.
         """
+        ...
+
+    def census(self) -> int | None:
+        """How many documents the server itself counts in the target; None where it can't tell or keeps no count."""
         ...
 
     def due(self) -> bool:

@@ -47,6 +47,12 @@ class ChosenReader:
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         raise NotImplementedError("what was chosen is read once; `abilities` says so")
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002  part of the contract
         return len(self._ids)
 

@@ -53,6 +53,9 @@ class DryRunWriter:
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
         return self._inner.stored(documents)
 
+    def census(self) -> int | None:
+        return None
+
     def due(self) -> bool:
         return True
 

@@ -158,6 +158,12 @@ class MemoryReader:
         changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)
         return Plan(slices=(changes,), snapshot=now)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:
         return len(self._store.entries) if selection.is_all else None
 
@@ -219,6 +225,9 @@ class MemoryWriter:
                 self._store.put(document.id, document.body)
                 written.append(document)
         return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
+
+    def census(self) -> int | None:
+        return sum(entry.body is not None for entry in self._store.entries.values())
 
     def due(self) -> bool:
         return True

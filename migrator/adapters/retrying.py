@@ -128,6 +128,14 @@ class RetryingReader:
             self._policy, lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
         )
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return _persist(
+            self._policy, lambda: self._inner.plan_verification(selection, slice_documents=slice_documents)
+        )
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        return _persist(self._policy, lambda: self._inner.census(selection, snapshot))
+
     def count(self, selection: Selection) -> int | None:
         return _persist(self._policy, lambda: self._inner.count(selection))
 
@@ -202,6 +210,9 @@ class RetryingWriter:
 
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
         return _persist(self._policy, lambda: self._inner.stored(documents))
+
+    def census(self) -> int | None:
+        return _persist(self._policy, self._inner.census)
 
     def due(self) -> bool:
         return self._inner.due()

@@ -62,6 +62,12 @@ class ThrottledReader:
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self._inner.plan_verification(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        return self._inner.census(selection, snapshot)
+
     def count(self, selection: Selection) -> int | None:
         return self._inner.count(selection)
 

@@ -186,7 +186,8 @@ class _Verify:
     def begin_pass(self, stage: str, selection: Selection, *, since: Token = None) -> None:
         """Go on to a stage that reads both sides; the first plans are where the sides stood at the beginning."""
         plans = {
-            side: self._readers[side].plan(selection, slice_documents=self._options.slice_documents) for side in SIDES
+            side: self._readers[side].plan_verification(selection, slice_documents=self._options.slice_documents)
+            for side in SIDES
         }
         snapshots = {side: plan.snapshot for side, plan in plans.items()}
         if since is not None:

@@ -107,6 +107,12 @@ class MadeReader:
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         raise NotImplementedError
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        return None
+
     def count(self, selection: Selection) -> int | None:
         return self._documents
 

@@ -137,6 +137,12 @@ class ArchiveReader:
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         raise NotImplementedError("a backup doesn't change; `abilities` says so")
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:
         """What the parts and frames that may hold something selected have, superseded versions included."""
         return sum(

@@ -73,7 +73,7 @@ class ArchiveWriter:
     """Writes one backup of an archive, a full one unless it continues another."""
 
     form: Form | None = None
-    abilities = Abilities()
+    abilities = Abilities(receipts=True)
 
     def __init__(
         self,
@@ -170,6 +170,9 @@ class ArchiveWriter:
         lane.drain(FRAME_BYTES)
         lane.take(documents)
         return WriteOutcome(written=tuple(documents))
+
+    def census(self) -> int | None:
+        return None
 
     def due(self) -> bool:
         return self._lane().is_due(self._part_bytes, self._part_s)

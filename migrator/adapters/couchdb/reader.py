@@ -129,6 +129,12 @@ class CouchDBReader:
         )
         return Plan(slices=(changes,), snapshot=now)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:
             return None

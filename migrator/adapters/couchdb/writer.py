@@ -313,6 +313,9 @@ class CouchDBWriter:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
+    def census(self) -> int | None:
+        return None
+
     def due(self) -> bool:
         return True
 

@@ -379,6 +379,12 @@ class ElasticsearchReader:
         sources = [fetch_source(self._client, place.index, place.id, type=place.type) for place in places]
         return sources, sum(len(source or b"") for source in sources)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:
         if selection.names or (selection.namespaces and "%s" not in self._pattern):
             return None

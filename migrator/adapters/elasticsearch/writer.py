@@ -322,6 +322,9 @@ class ElasticsearchWriter:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
+    def census(self) -> int | None:
+        return None
+
     def due(self) -> bool:
         return True
 

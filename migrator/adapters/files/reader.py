@@ -88,6 +88,12 @@ class FileReader:
             return Plan(slices=(), snapshot=snapshot)
         return self.plan(selection, slice_documents=slice_documents)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self.plan(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
+        return None
+
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002  only reading all of it would tell
         return None
 
