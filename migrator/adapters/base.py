@@ -46,6 +46,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     spec: dict[str, Any]
     documents: int | None = None  # an estimate of how many it holds, None where it isn't known
     replaces: bool = False  # what it gives replaces older versions in the target (catch-up)
+    whole: bool = False  # read in one go: no position inside can be resumed from (verification only)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +147,8 @@ class Reader(Protocol):
         """Yield the batches of a slice that come after a position (None: from its beginning), in position order.
 
         An iterator that ends has read its slice to the end; anything else is an exception. A batch without documents
-        but with a new position is allowed. A document that can't be decoded is a rejection in its batch.
+        but with a new position is allowed. A document that can't be decoded is a rejection in its batch. After an
+        exception in a `whole` slice, what was given of it doesn't count: it is read again from its beginning.
         """
         ...
 

@@ -106,21 +106,27 @@ class RetryingReader:
         return _persist(self._policy, lambda: self._inner.plan(selection, slice_documents=slice_documents))
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        return self._go_on(after, lambda position: self._inner.read(slice, position, selection))
+        return self._go_on(after, lambda position: self._inner.read(slice, position, selection), whole=slice.whole)
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         return self._go_on(after, lambda position: self._inner.fetch(ids, position, selection))
 
-    def _go_on(self, after: Token, batches: Callable[[Token], Iterator[Batch]]) -> Iterator[Batch]:
-        patience, position = _Patience(self._policy), after
+    def _go_on(
+        self, after: Token, batches: Callable[[Token], Iterator[Batch]], *, whole: bool = False
+    ) -> Iterator[Batch]:
+        """Outlast outages; one in the middle of a `whole` slice is the caller's, who must drop what it took of it."""
+        patience, position, began = _Patience(self._policy), after, False
         while True:
             try:
                 for batch in batches(position):
                     patience.success()
+                    began = True
                     yield batch
                     position = batch.position
                 return
             except Unavailable as condition:
+                if whole and began:
+                    raise
                 patience.pause(condition)
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
@@ -129,9 +135,7 @@ class RetryingReader:
         )
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return _persist(
-            self._policy, lambda: self._inner.plan_verification(selection, slice_documents=slice_documents)
-        )
+        return _persist(self._policy, lambda: self._inner.plan_verification(selection, slice_documents=slice_documents))
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return _persist(self._policy, lambda: self._inner.census(selection, snapshot))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from migrator.adapters.base import Description, Reader, Token
+from migrator.adapters.base import Batch, Description, Reader, Token
 from migrator.engine.buckets import (
     HOUR_MS,
     WHOLE,
@@ -37,7 +37,7 @@ from migrator.engine.evidence import SIDES, Added, Evidence, OpenSlice, Seen
 from migrator.engine.result import make_verification
 from migrator.engine.stopping import Stop
 from migrator.engine.workers import next_of, run_workers
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, Unavailable
 from migrator.records import Document, Rejection, Selection
 from migrator.report import Counts
 from migrator.verification import Refused, Verification, VerifySpec
@@ -49,6 +49,7 @@ PHASES = {
     "confirm": "looking again at what differs",
 }
 _COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
+_WHOLE_TRIES = 5  # at a slice that can only be read in one go; each outlasts an outage of the server
 _MUCH = 100_000  # documents in hours that differ: worth another pass that narrows them down
 _MANY = 1_000  # documents in an hour that differs, on average: such a pass helps
 
@@ -290,16 +291,41 @@ class _Verify:
         )
 
     def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take) -> None:
+        if not open.slice.whole:
+            self._read_from(open, selection, take)
+            return
+        for left in reversed(range(_WHOLE_TRIES)):
+            try:
+                self._read_whole(open, selection, take)
+                return
+            except Unavailable:
+                if not left:
+                    raise
+                self._stop.check()
+
+    def _read_whole(self, open: OpenSlice, selection: Selection, take: _Take) -> None:
+        """Read a slice in which nothing can be resumed: what was taken of it counts once it was read to its end."""
+        taken = _Taken()
+        for batch in self._readers[open.side].read(open.slice, None, selection):
+            self._take_batch(open, batch, take, taken)
+            if self._stop.asked:
+                return
+        self._evidence.commit(taken.added(open, None, done=True))
+
+    def _take_batch(self, open: OpenSlice, batch: Batch, take: _Take, taken: _Taken) -> None:
+        for document in batch.documents:
+            take(open.side, document, taken)
+        taken.refused += (refused(open.side, rejection) for rejection in batch.rejections)
+        count = len(batch.documents) + len(batch.rejections)
+        taken.documents += count
+        self._progress.add({"": Counts(read=count, size_bytes=batch.size_bytes)})
+
+    def _read_from(self, open: OpenSlice, selection: Selection, take: _Take) -> None:
         taken = _Taken()
         position = open.position
         for batch in self._readers[open.side].read(open.slice, open.position, selection):
-            for document in batch.documents:
-                take(open.side, document, taken)
-            taken.refused += (refused(open.side, rejection) for rejection in batch.rejections)
+            self._take_batch(open, batch, take, taken)
             position = batch.position
-            count = len(batch.documents) + len(batch.rejections)
-            taken.documents += count
-            self._progress.add({"": Counts(read=count, size_bytes=batch.size_bytes)})
             if taken.documents >= _COMMIT_DOCUMENTS or self._stop.asked:
                 self._evidence.commit(taken.added(open, position, done=False))
                 taken = _Taken()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import msgspec
 import pytest
 
 from migrator import forms
-from migrator.adapters.base import Batch, Reader, Slice, Token
+from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore
+from migrator.adapters.retrying import Policy, RetryingReader
 from migrator.engine import verify as engine
 from migrator.engine.evidence import Added, Evidence
 from migrator.engine.stopping import Stop
@@ -463,6 +465,46 @@ def test_whatever_ends_a_worker_ends_the_run(world: World, error: Exception) -> 
     found = world.verify()
     assert found.agrees
     assert found.run_read < 1400
+
+
+class InOneGo(MemoryReader):
+    """Its slices can't be resumed; the first readings of each break off in the middle."""
+
+    def __init__(self, store: MemoryStore, *, breaks: int) -> None:
+        super().__init__(store, page_documents=20)
+        self._breaks = breaks
+        self._broke: Counter[str] = Counter()
+
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        plan = super().plan(selection, slice_documents=slice_documents)
+        slices = tuple(msgspec.structs.replace(slice, whole=True) for slice in plan.slices)
+        return msgspec.structs.replace(plan, slices=slices)
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        assert after is None or not slice.whole
+        for number, batch in enumerate(super().read(slice, after, selection)):
+            if number == 3 and slice.whole and self._broke[slice.key] < self._breaks:
+                self._broke[slice.key] += 1
+                raise Unavailable("the scroll was lost")
+            yield batch
+
+
+def test_a_slice_read_in_one_go_is_taken_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage inside it begins again, and what was read of it before doesn't count twice."""
+    monkeypatch.setattr(engine, "_COMMIT_DOCUMENTS", 20)
+    planted = plant(world)
+    policy = Policy(sleep=lambda _: None)
+    found = world.verify(
+        a=RetryingReader(InOneGo(world.a, breaks=2), policy), b=RetryingReader(InOneGo(world.b, breaks=1), policy)
+    )
+    assert {id: each.kind for id, each in world.found().items()} == planted
+    assert (found.totals.a, found.totals.b) == (700, 700)
+
+
+def test_a_slice_that_never_ends_ends_the_run(world: World) -> None:
+    """A limit, instead of reading the same for ever."""
+    with pytest.raises(Unavailable, match="the scroll was lost"):
+        world.verify(a=RetryingReader(InOneGo(world.a, breaks=10**9), Policy(sleep=lambda _: None)))
 
 
 def test_a_complete_verification_begins_anew(world: World) -> None:
