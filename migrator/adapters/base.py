@@ -26,7 +26,10 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 
     catches_up: bool = False  # reader: `catch_up` gives what was stored or changed since a snapshot
     rereads_newer: bool = False  # reader: a slice read again may hold a newer version of a document it gave before
-    receipts: bool = False  # writer: every flush of written documents gives a receipt; without it none was durable
+    # writer: every flush of written documents gives a receipt; without it none was durable. A receipt that is an object
+    # tells in `documents` how many they were.
+    receipts: bool = False
+    unique_ids: bool = False  # reader: an id never stands for two documents at once
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 
@@ -37,6 +40,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     product: str  # "CouchDB", "Elasticsearch", "OpenSearch", "memory"
     version: str
     identity: Token = None
+    # Grows by one or more with every document that is stored; a smaller one than before means another store. For
+    # stores whose identity doesn't change when they are replaced; None where the identity does.
+    progress: int | None = None
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,7 +74,7 @@ def _describe(store: MemoryStore) -> Description:
 
 
 class MemoryReader:
-    abilities = Abilities(catches_up=True, rereads_newer=True)
+    abilities = Abilities(catches_up=True, rereads_newer=True, unique_ids=True)
 
     def __init__(self, store: MemoryStore, *, page_documents: int = 100) -> None:
         self._store = store
@@ -161,8 +161,11 @@ class MemoryReader:
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self.plan(selection, slice_documents=slice_documents)
 
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
-        return None
+    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  what isn't selected is filtered
+        assert isinstance(snapshot, int)
+        with self._store.lock:
+            entries = list(self._store.entries.values())
+        return sum(entry.body is not None and entry.sequence <= snapshot for entry in entries)
 
     def count(self, selection: Selection) -> int | None:
         return len(self._store.entries) if selection.is_all else None
@@ -227,7 +230,8 @@ class MemoryWriter:
         return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
 
     def census(self) -> int | None:
-        return sum(entry.body is not None for entry in self._store.entries.values())
+        with self._store.lock:
+            return sum(entry.body is not None for entry in self._store.entries.values())
 
     def due(self) -> bool:
         return True

@@ -228,14 +228,16 @@ class ArchiveWriter:
         head = self._head()
         if head is None or completion.form is None:
             raise MigratorError(f"{self._place.printed}: the archive is gone; begin anew with --restart")
-        snapshot_s = completion.snapshot_s
+        source, snapshot_s = completion.source, completion.snapshot_s
         return Manifest(
             archive=head.archive,
             backup=self.backup,
             mode="incremental" if self._begun.parent else "full",
             parent=self._begun.parent,
             form=completion.form,
-            source=SourceNote(**msgspec.structs.asdict(completion.source)),
+            source=SourceNote(
+                location=source.location, product=source.product, version=source.version, identity=source.identity
+            ),
             selection=completion.selection,
             began_ms=int(completion.began_s * 1000),
             ended_ms=int(self._clock() * 1000),

@@ -91,7 +91,7 @@ class CouchDBReader:
     """Reads the activations of a database."""
 
     form = Form.COUCHDB
-    abilities = Abilities(catches_up=True, rereads_newer=True, doubles=True)
+    abilities = Abilities(catches_up=True, rereads_newer=True, doubles=True, unique_ids=True)
 
     def __init__(self, client: Client, *, page_bytes: int) -> None:
         self._client = client
