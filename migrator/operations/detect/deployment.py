@@ -61,6 +61,7 @@ def read_deployment(environment: Environment) -> Deployment:
             f"activations are written to {_NAMES[kind]}, but {environment.origin} doesn't say where that is",
             f"name it: migrator detect … {_SHAPES[kind]}",
         )
+    _absent(reading)
     _spelling(reading)
     backend = Backend(
         kind=kind,
@@ -209,6 +210,17 @@ def _store(reading: _Reading, text: str, prefix: str) -> Store | None:
     if user and password:
         login = Login(kind=LoginKind.BASIC, user=user, secret=Secret(password))
     return Store(location=location, login=login)
+
+
+def _absent(reading: _Reading) -> None:
+    """What isn't set here may be set there."""
+    for each in reading.environment.absent:
+        reading.find(
+            "value-elsewhere",
+            "warning",
+            f"{reading.environment.origin} takes variables from {each}, which isn't in what was given",
+            "give the objects together (kubectl get … -o yaml), or name the store with its login",
+        )
 
 
 def _spelling(reading: _Reading) -> None:

@@ -6,19 +6,18 @@ stores of activations. Values may be secrets: an `Environment` shows none of the
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from migrator.errors import AccessDenied, NotFound, UsageError
+from migrator.operations.detect.kubernetes import read_containers
 
 _OURS = re.compile(r"config_whisk_(spi|couchdb|activation_?store)_|whisk_activation_store", re.IGNORECASE)
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
@@ -30,6 +29,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
     origin: str  # "the env file openwhisk.env", "container controller of StatefulSet owdev-controller (in x.yaml)"
     variables: Mapping[str, str]
     unresolved: Mapping[str, str] = {}  # name: where its value would be
+    absent: tuple[str, ...] = ()  # ConfigMaps and Secrets with more variables, which weren't given
 
     def __repr__(self) -> str:
         return f"Environment({self.origin!r}, {sorted(self.variables)})"
@@ -102,96 +102,16 @@ def from_kubernetes(path: Path) -> list[Environment]:
 
     ConfigMaps and Secrets are looked up in the same file. Raises `UsageError`.
     """
-    objects = list(_objects(_yaml(path)))
-    stock = {
-        kind: {_name(each): _texts(each) for each in objects if each.get("kind") == kind}
-        for kind in ("ConfigMap", "Secret")
-    }
-    environments: list[Environment] = []
-    for each in objects:
-        for container in _containers(each):
-            variables, unresolved = _resolved(container, stock)
-            environments.append(
-                Environment(
-                    origin=f"container {container.get('name', '?')} of {each.get('kind')} {_name(each)} "
-                    f"(in {_shown(path)})",
-                    variables=_relevant(variables),
-                    unresolved=_relevant(unresolved),
-                )
-            )
+    environments = [
+        Environment(
+            origin=f"{each.name} (in {_shown(path)})",
+            variables=_relevant(each.variables),
+            unresolved=_relevant(each.unresolved),
+            absent=each.absent,
+        )
+        for each in read_containers(_yaml(path))
+    ]
     return _talking(environments, path)
-
-
-def _objects(documents: list[Any]) -> Iterator[dict[str, Any]]:
-    for each in documents:
-        if isinstance(each, dict):
-            if isinstance(each.get("items"), list):
-                yield from _objects(each["items"])
-            else:
-                yield each
-
-
-def _name(each: Mapping[str, Any]) -> str:
-    metadata = each.get("metadata")
-    return str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
-
-
-def _texts(each: Mapping[str, Any]) -> dict[str, str]:
-    """The entries of a ConfigMap or a Secret."""
-    found = {key: str(value) for key, value in (each.get("data") or {}).items()}
-    if each.get("kind") == "Secret":
-        for key, value in found.items():
-            try:
-                found[key] = base64.b64decode(value, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                raise UsageError(f"Secret {_name(each)}: {key} is not the base64 of a text") from None
-        found |= {key: str(value) for key, value in (each.get("stringData") or {}).items()}
-    return found
-
-
-def _containers(value: Any) -> Iterator[dict[str, Any]]:
-    """Containers, however deep in an object the pod stands."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "containers" and isinstance(inner, list):
-                yield from (each for each in inner if isinstance(each, dict))
-            else:
-                yield from _containers(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _containers(inner)
-
-
-def _resolved(
-    container: Mapping[str, Any], stock: Mapping[str, Mapping[str, Mapping[str, str]]]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables of a container, and where the values of others would be."""
-    variables: dict[str, str] = {}
-    unresolved: dict[str, str] = {}
-    for source in container.get("envFrom") or ():
-        for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-            name = str((source.get(key) or {}).get("name"))
-            if name in stock[kind]:
-                prefix = source.get("prefix") or ""
-                variables |= {f"{prefix}{entry}": text for entry, text in stock[kind][name].items()}
-    for entry in container.get("env") or ():
-        name, value = str(entry.get("name")), entry.get("value")
-        reference = entry.get("valueFrom") or {}
-        if value is not None or not reference:
-            variables[name] = "" if value is None else str(value)
-            continue
-        for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-            wanted = reference.get(key)
-            if wanted:
-                text = stock[kind].get(wanted.get("name"), {}).get(wanted.get("key"))
-                if text is None:
-                    unresolved[name] = f"key {wanted.get('key')} of {kind} {wanted.get('name')}"
-                else:
-                    variables[name] = text
-                break
-        else:
-            unresolved[name] = f"a {next(iter(reference))}"
-    return variables, unresolved
 
 
 # -- Helm ---------------------------------------------------------------------------------------------------------
