@@ -24,6 +24,7 @@ class Request(NamedTuple):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    target: str = ""  # path and query as they were sent
 
     @property
     def json(self) -> Any:
@@ -89,7 +90,7 @@ def serve(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[Scri
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-            request = Request(self.command, unquote(parts.path), query, dict(self.headers), body)
+            request = Request(self.command, unquote(parts.path), query, dict(self.headers), body, self.path)
             served.requests.append(request)
             try:
                 sent = script(request)

@@ -1,0 +1,369 @@
+"""The laboratory: stores that are filled once, operations between them with a proxy before one side, and the judgement.
+
+What is judged is what is in the target past the proxy, held against what is in the source, never what the migrator says
+of itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from migrator.demo import samples
+from tests.faults import proxy
+from tests.faults.alterations import BY_NAME
+from tests.faults.couchdb import ScriptedCouchDB
+from tests.faults.kinds import couchdb_kind, search_kind
+from tests.faults.operations import Operation, Outcome, Runner
+from tests.faults.places import ArchivePlace, Bodies, Contents, CouchDBPlace, Place, SearchPlace
+from tests.faults.proxy import Proxy, Rule
+from tests.scripted import serve
+from tests.servers import request
+
+NAMESPACES = ("guest", "whisk.system", "team-a")
+_DOCUMENTS = 240
+_NEW = 70  # stored after the first backup
+_THERE = 60  # in a target beforehand
+
+
+class Direction(NamedTuple):
+    """An operation from one kind of store to another, and before which of them the proxy stands."""
+
+    operation: str
+    source: str
+    target: str = ""
+    faulty: str = "source"
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        ends = f"{self.source}-{self.target}" if self.target else self.source
+        verb = "" if self.operation == "copy" else f"{self.operation}-"
+        return f"{verb}{ends}{f'-{self.note}' if self.note else ''}/{self.faulty}"
+
+    @property
+    def before(self) -> str:
+        """The kind of store that the proxy stands before."""
+        return self.source if self.faulty == "source" else self.target
+
+
+DIRECTIONS = (
+    Direction("copy", "couchdb", "es"),
+    Direction("copy", "couchdb", "es", "target"),
+    Direction("copy", "es", "couchdb"),
+    Direction("copy", "es", "couchdb", "target"),
+    Direction("copy", "scripted", "es"),
+    Direction("copy", "es", "scripted", "target"),
+    Direction("backup", "couchdb", "archive"),
+    Direction("backup", "scripted", "archive"),
+    Direction("backup", "es", "archive"),
+    Direction("backup", "couchdb", "archive", note="second"),
+    Direction("backup", "scripted", "archive", note="second"),
+    Direction("backup", "es", "archive", note="second"),
+    Direction("restore", "archive", "es", "target"),
+    Direction("restore", "archive", "couchdb", "target"),
+    Direction("restore", "archive", "scripted", "target"),
+    Direction("backup", "scripted", "archive", note="odd"),
+    Direction("verify", "couchdb", "es", note="more"),
+    Direction("verify", "scripted", "es", note="more"),
+    Direction("verify", "es", "couchdb", note="more"),
+    Direction("verify", "couchdb", "es", "target", note="less"),
+    Direction("verify", "es", "couchdb", "target", note="less"),
+    Direction("verify", "es", "scripted", "target", note="less"),
+    Direction("find", "couchdb"),
+    Direction("find", "scripted"),
+    Direction("find", "es"),
+    Direction("find", "es", note="bare"),
+    Direction("find", "scripted", note="bare"),
+)
+BY_DIRECTION = {each.name: each for each in DIRECTIONS}
+
+
+class Case(NamedTuple):
+    """`times` is `always`, `once-N` (the Nth request of the kind, or the next that fits) or `once-last`."""
+
+    direction: Direction
+    kind: str
+    alteration: str
+    times: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.direction.name}/{self.kind}/{self.alteration}/{self.times}"
+
+
+def parse_case(id: str) -> Case:
+    """Raises `ValueError`."""
+    try:
+        ends, faulty, kind, alteration, times = id.split("/")
+        case = Case(BY_DIRECTION[f"{ends}/{faulty}"], kind, BY_NAME[alteration].name, times)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{id}: there is no such case: {error}") from error
+    return case
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """What a case came to; the counts are of documents, after a run that said that all was well."""
+
+    case: str
+    applied: int = 0
+    exit_code: int | None = None
+    missing: int = 0
+    altered: int = 0
+    doubled: int = 0
+    wrong_same: bool = False  # a verification that passed over the planted difference
+    wrong_none: bool = False  # a search for what is there that found nothing
+    hung: bool = False
+    unexpected: bool = False
+    stopped: bool = False  # neither complete nor as without the fault: nothing was claimed
+    seconds: float = 0.0
+    text: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        lost = self.missing or self.altered or self.doubled
+        return bool(lost or self.wrong_same or self.wrong_none or self.hung or self.unexpected)
+
+
+@dataclass
+class Known:
+    """How a direction goes without a fault: its outcome, what is in the target, and how many requests of each kind."""
+
+    outcome: Outcome
+    contents: Contents
+    kinds: dict[str, int]
+
+
+@dataclass
+class Stores:
+    """What is filled once: the ports of the servers, and their stores by kind and purpose."""
+
+    folder: Path
+    ports: dict[str, int]
+    bodies: Bodies
+    hidden: str
+    planted: str
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)
+
+    def new(self, kind: str) -> Place:
+        """A fresh, empty store."""
+        name = f"faults-target-{uuid.uuid4().hex[:12]}"
+        if kind == "es":
+            return SearchPlace(self.ports["es"], name)
+        if kind == "archive":
+            return ArchivePlace(self.folder / name)
+        return CouchDBPlace(self.ports[kind], name)
+
+
+@contextlib.contextmanager
+def opened(folder: Path, couchdb: int, search: int) -> Iterator[Stores]:
+    """Fill the stores, with a scripted CouchDB beside the two servers on these ports."""
+    first = _everyday(_DOCUMENTS, seed=1)
+    new = _everyday(_NEW, seed=2)
+    script = ScriptedCouchDB()
+    with serve(script) as scripted, Runner() as runner, _shards(f"http://127.0.0.1:{search}"):
+        ports = {"couchdb": couchdb, "es": search, "scripted": scripted.port}
+        ids = sorted(id for id in first if id.startswith("guest/"))
+        # The planted difference is the last by its id, and stored last.
+        planted = {max(first): first[max(first)]}
+        less = {id: body for id, body in first.items() if id not in planted}
+        stores = Stores(folder, ports, first, hidden=ids[len(ids) // 2], planted=max(first))
+        for kind, port in ports.items():
+            make = partial(SearchPlace if kind == "es" else CouchDBPlace, port)
+            for purpose, bodies in (("all", less | planted), ("less", less), ("new", less | planted)):
+                stores.places[kind, purpose] = place = make(f"faults-{purpose}")
+                place.put(bodies)
+            archive = ArchivePlace(folder / f"{kind}-beginning")
+            stores.places[kind, "beginning"] = archive
+            _expect_complete(runner, folder, stores.places[kind, "new"].location(), archive)
+            stores.places[kind, "new"].put(new)
+        stores.places["scripted", "odd"] = odd = CouchDBPlace(scripted.port, "faults-odd")
+        odd.put(less)
+        script.put("faults-odd", f"guest/{'8' * 32}", _nested(first[ids[0]]))
+        stores.places["archive", "all"] = whole = ArchivePlace(folder / "archive-all")
+        _expect_complete(runner, folder, stores.places["couchdb", "all"].location(), whole)
+        try:
+            yield stores
+        finally:
+            for place in stores.places.values():
+                place.remove()
+
+
+@contextlib.contextmanager
+def _shards(search: str) -> Iterator[None]:
+    """Sources of two shards, targets of one, which are quicker to make; none with replicas."""
+    for name, shards in (("faults", 2), ("faults-target", 1)):
+        settings = {"number_of_shards": shards, "number_of_replicas": 0}
+        template = {"index_patterns": [f"{name}-*"], "order": len(name), "settings": settings}
+        request("PUT", f"{search}/_template/{name}", template)
+    yield
+    for name in ("faults", "faults-target"):
+        request("DELETE", f"{search}/_template/{name}")
+
+
+def _expect_complete(runner: Runner, folder: Path, source: str, archive: Place) -> None:
+    state = folder / uuid.uuid4().hex
+    outcome = runner.run(Operation(name="backup", source=source, target=archive.location(), folder=str(state)))
+    assert outcome.exit_code == 0, outcome
+
+
+def _everyday(count: int, *, seed: int) -> dict[str, bytes]:
+    bodies = samples.everyday(count, seed=seed, namespaces=NAMESPACES)
+    return {msgspec.json.decode(body)["_id"]: body for body in bodies}
+
+
+def _nested(body: bytes) -> bytes:
+    """The inside of a document that is nested so deeply that it is fetched alone."""
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    deep = b'"deep":' + b"[" * 1_200 + b"]" * 1_200
+    kept = {name: raw for name, raw in fields.items() if name != "_id"}
+    return msgspec.json.encode(kept)[1:-1] + b"," + deep
+
+
+class Lane:
+    """Where one case runs at a time: its own proxies, and its own process that forks."""
+
+    def __init__(self, stores: Stores, known: dict[str, Known]) -> None:
+        self._stores = stores
+        self._known = known
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self) -> Lane:
+        kinds = {"couchdb": couchdb_kind, "scripted": couchdb_kind, "es": search_kind}
+        self._proxies: dict[str, Proxy] = {
+            kind: self._opened.enter_context(proxy.running(port, kinds[kind]))
+            for kind, port in self._stores.ports.items()
+        }
+        self._runner = self._opened.enter_context(Runner())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def known(self, direction: Direction) -> Known:
+        """How the direction goes without a fault; asserts that it goes right."""
+        if direction.name not in self._known:
+            with self._ready(direction) as (operation, target):
+                door = self._proxies[direction.before]
+                door.set(None)
+                outcome = self._runner.run(operation)
+                found = Known(outcome, target.contents() if target else {}, dict(door.seen))
+                self._known[direction.name] = found
+                _assert_right(direction, found, self._stores)
+        return self._known[direction.name]
+
+    def run(self, case: Case) -> Verdict:
+        """Run a case and judge it."""
+        known = self.known(case.direction)
+        requests = known.kinds.get(case.kind, 1)
+        first = 1 if case.times == "always" else requests if case.times == "once-last" else int(case.times[5:])
+        hidden = self._stores.planted if case.direction.operation == "verify" else self._stores.hidden
+        rule = Rule(case.kind, BY_NAME[case.alteration], first, once=case.times != "always", hidden=hidden)
+        door = self._proxies[case.direction.before]
+        with self._ready(case.direction) as (operation, target):
+            door.set(rule)
+            outcome = self._runner.run(operation)
+            door.set(None)
+            verdict = Verdict(case=case.id, applied=rule.applied, exit_code=outcome.exit_code, seconds=outcome.seconds)
+            verdict.text = outcome.text or "; ".join(outcome.told)
+            verdict.hung = outcome.exit_code is None
+            verdict.unexpected = outcome.exit_code == 1
+            _judge(verdict, case.direction, outcome, known, target, self._stores)
+            if outcome.exit_code == 5 and target is not None and not verdict.is_wrong:
+                self._go_on(verdict, case, operation, known, target)
+        return verdict
+
+    def _go_on(self, verdict: Verdict, case: Case, operation: Operation, known: Known, target: Place) -> None:
+        """What was interrupted is complete after the same command without the fault."""
+        outcome = self._runner.run(operation)
+        if outcome.exit_code in (0, known.outcome.exit_code):
+            _judge(verdict, case.direction, outcome, known, target, self._stores)
+        verdict.stopped = True
+        verdict.hung = outcome.exit_code is None
+        verdict.unexpected = outcome.exit_code == 1
+        verdict.text += f" | and then: {outcome.exit_code} {outcome.text or '; '.join(outcome.told)}"
+
+    @contextlib.contextmanager
+    def _ready(self, direction: Direction) -> Iterator[tuple[Operation, Place | None]]:
+        """An operation with a fresh target; it is removed afterwards."""
+        stores, folder = self._stores, self._stores.folder / f"case-{uuid.uuid4().hex[:12]}"
+        purposes = {"second": "new", "odd": "odd", "less": "less"}
+        purpose = purposes.get(direction.note, "all") if direction.operation != "verify" else "all"
+        target: Place | None = None
+        if direction.operation == "verify":
+            # A has one more, or B has.
+            source = stores.places[direction.source, "all" if direction.note == "more" else "less"]
+            other = stores.places[direction.target, "less" if direction.note == "more" else "all"]
+        else:
+            source = stores.places[direction.source, purpose]
+            if direction.note == "second":
+                beginning = stores.places[direction.source, "beginning"]
+                assert isinstance(beginning, ArchivePlace)
+                target = ArchivePlace(folder / "archive", beginning=beginning.folder)
+            elif direction.target:
+                target = stores.new(direction.target)
+                if direction.faulty == "target" and not isinstance(target, ArchivePlace):
+                    target.put(dict(list(stores.bodies.items())[:_THERE]))
+            other = target
+        port = self._proxies[direction.before].port
+        operation = Operation(
+            name=direction.operation,
+            source=source.location(port if direction.faulty == "source" else None),
+            target=other.location(port if direction.faulty == "target" else None) if other else "",
+            folder=str(folder),
+            ids=(stores.hidden.partition("/")[2] if direction.note == "bare" else stores.hidden,),
+        )
+        try:
+            yield operation, target
+        finally:
+            if target is not None:
+                target.remove()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _assert_right(direction: Direction, known: Known, stores: Stores) -> None:
+    code, contents = known.outcome.exit_code, known.contents
+    if direction.operation == "verify":
+        assert code == 4, known.outcome
+    elif direction.operation == "find":
+        assert code == 0, known.outcome
+        assert known.outcome.found == [stores.hidden], known.outcome
+    else:
+        expected = _DOCUMENTS + (_NEW if direction.note == "second" else 0)
+        assert code == (3 if direction.note == "odd" else 0), known.outcome
+        assert len(contents) == expected - (direction.note == "odd"), (len(contents), known.outcome)
+        assert all(len(found) == 1 for found in contents.values())
+
+
+def _judge(
+    verdict: Verdict, direction: Direction, outcome: Outcome, known: Known, target: Place | None, stores: Stores
+) -> None:
+    verdict.stopped = outcome.exit_code != known.outcome.exit_code
+    if direction.operation == "verify":
+        verdict.wrong_same = outcome.exit_code == 0
+        return
+    if direction.operation == "find":
+        verdict.wrong_none = outcome.exit_code == 10 or (outcome.exit_code == 0 and stores.hidden not in outcome.found)
+        verdict.doubled = max(0, len(outcome.found) - 1)
+        return
+    # Complete, or complete with as much set aside as without the fault.
+    as_ever = outcome.exit_code == known.outcome.exit_code and outcome.rejected == known.outcome.rejected
+    short = outcome.exit_code == known.outcome.exit_code != 0 and outcome.rejected < known.outcome.rejected
+    if short:
+        verdict.missing += known.outcome.rejected - outcome.rejected
+    if target is None or not (outcome.exit_code == 0 or as_ever or short):
+        return
+    contents = target.contents()
+    verdict.missing += len(known.contents.keys() - contents.keys())
+    verdict.altered += sum(
+        id in known.contents and fields[0] != known.contents[id][0] for id, fields in contents.items()
+    ) + len(contents.keys() - known.contents.keys())
+    verdict.doubled += sum(len(fields) > 1 for fields in contents.values())

@@ -1,0 +1,206 @@
+"""Runs the migrator's operations one at a time, each in a process of its own that is ended when it takes too long.
+
+`python -m tests.faults.operations` reads one operation a line and forks for each: everything is imported once, and what
+one leaves behind (threads, connections, memory) is gone before the next.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+LIMIT_S = 30.0
+_ANSWER_S = 3.0  # how long the clients wait for an answer
+_PAGE_BYTES = 24_000  # some twenty everyday activations, so that a few hundred are many pages
+_FIRST = 15  # documents of the first page
+
+
+class Operation(msgspec.Struct, kw_only=True):
+    """What to run: `name` is copy, backup, restore, verify or find; `folder` takes its state and its outcome."""
+
+    name: str
+    source: str
+    target: str = ""
+    folder: str
+    ids: tuple[str, ...] = ()
+    limit_s: float = LIMIT_S
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What became of it. `exit_code` is None where it had to be ended, and `text` then tells where it stood."""
+
+    exit_code: int | None
+    text: str = ""
+    told: list[str] = []
+    rejected: int = 0
+    read: int = 0
+    found: list[str] = []
+    seconds: float = 0.0
+
+
+class Runner:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "MIGRATOR_CONFIG": os.devnull},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+    def run(self, operation: Operation) -> Outcome:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(msgspec.json.encode(operation) + b"\n")
+        self._process.stdin.flush()
+        return msgspec.json.decode(self._process.stdout.readline(), type=Outcome)
+
+
+# -- the process that forks ---------------------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    _import_all()
+    _shorten()
+    for line in sys.stdin.buffer:
+        operation = msgspec.json.decode(line, type=Operation)
+        outcome = _watch(operation)
+        sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _import_all() -> None:
+    import elastic_transport
+    import ibmcloudant.cloudant_v1
+    import urllib3
+
+    import migrator.backups
+    import migrator.operations.find.couchdb
+    import migrator.operations.find.elasticsearch
+    import migrator.verifying
+
+    _ = (elastic_transport, ibmcloudant, urllib3, migrator)
+
+
+def _shorten() -> None:
+    """Small pages and short waits, so that a case takes seconds; raises where the names aren't there any more."""
+    from migrator import copying
+    from migrator.adapters.couchdb.client import Client as CouchDBClient
+    from migrator.adapters.elasticsearch.client import Client as SearchClient
+    from migrator.adapters.pages import PageSize
+
+    _replace_default(PageSize, "first", _FIRST)
+    _replace_default(SearchClient, "timeout_s", _ANSWER_S)
+    _replace_default(CouchDBClient, "answer_s", _ANSWER_S)
+    assert callable(copying.page_bytes)
+    copying.page_bytes = lambda jobs: _PAGE_BYTES
+
+
+def _replace_default(kind: type, name: str, value: float) -> None:
+    defaults: dict[str, Any] = kind.__init__.__kwdefaults__  # type: ignore[misc]
+    assert name in defaults
+    defaults[name] = value
+
+
+def _watch(operation: Operation) -> Outcome:
+    """Run it in a child, and end the child after the limit."""
+    folder = Path(operation.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    result, stacks = folder / "outcome.json", folder / "stacks"
+    result.unlink(missing_ok=True)
+    began_s = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _be_child(operation, result, stacks)
+    asked = False
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        if not asked and time.monotonic() > began_s + operation.limit_s:
+            asked = True
+            os.kill(child, signal.SIGUSR1)  # where does every thread stand?
+            time.sleep(0.5)
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    if not result.exists():
+        text = stacks.read_text(errors="replace") if stacks.exists() else ""
+        return Outcome(exit_code=None, text=text, seconds=time.monotonic() - began_s)
+    outcome = msgspec.json.decode(result.read_bytes(), type=Outcome)
+    outcome.seconds = time.monotonic() - began_s
+    return outcome
+
+
+def _be_child(operation: Operation, result: Path, stacks: Path) -> None:
+    try:
+        with stacks.open("w") as file:
+            faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+            outcome = _perform(operation)
+        whole = result.with_name("outcome.unfinished")
+        whole.write_bytes(msgspec.json.encode(outcome))
+        whole.replace(result)
+    finally:
+        os._exit(0)  # whatever threads are left
+
+
+def _perform(operation: Operation) -> Outcome:
+    from migrator.errors import MigratorError
+
+    told: list[str] = []
+    try:
+        outcome = _call(operation, told)
+    except MigratorError as error:
+        outcome = Outcome(exit_code=error.exit_code, text=str(error))
+    except BaseException:  # noqa: BLE001  it is what is looked for
+        outcome = Outcome(exit_code=1, text=traceback.format_exc())
+    outcome.told = told
+    return outcome
+
+
+def _call(operation: Operation, told: list[str]) -> Outcome:
+    from migrator.backups import backup
+    from migrator.copying import copy, resolved
+    from migrator.operations.find import find, parse_id
+    from migrator.verifying import verify
+
+    keywords: dict[str, Any] = {
+        "state": Path(operation.folder) / "state",
+        "jobs": 1,  # so that requests come in the same order each time
+        "retry_for_s": 1.0,
+        "tell": told.append,
+    }
+    if operation.name == "find":
+        found = find([resolved(operation.source, "source", told.append)], [parse_id(id) for id in operation.ids])
+        failed = "; ".join(str(error) for _, error in found.failed)
+        ids = [each.id for each in found.activations for _ in each.copies]
+        return Outcome(exit_code=found.exit_code, text=failed, found=ids)
+    if operation.name == "verify":
+        compared = verify(operation.source, operation.target, **keywords)
+        return Outcome(exit_code=compared.exit_code, read=compared.totals.a + compared.totals.b)
+    if operation.name == "backup":
+        report = backup(operation.source, operation.target, **keywords).report
+    else:
+        report = copy(operation.source, operation.target, **keywords)
+    return Outcome(exit_code=report.exit_code, rejected=report.rejected, read=report.totals.read)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,71 @@
+"""Some of the cases of `python -m tests.faults.answers`, which runs hundreds: no altered answer loses a document."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrator.demo.servers import Server
+from tests.faults.answers import table
+from tests.faults.laboratory import DIRECTIONS, Known, Lane, Verdict, opened, parse_case
+
+CASES = (
+    "backup-couchdb-archive/source/_all_docs-page/half/once-1",
+    "backup-couchdb-archive/source/_all_docs-page/cut/once-1",
+    "backup-scripted-archive/source/_all_docs-page/503/once-1",
+    "backup-scripted-archive/source/_all_docs-page/html/always",
+    "backup-scripted-archive/source/_all_docs-page/gzip/always",
+    "backup-scripted-archive/source/_changes-now/null/always",
+    "backup-es-archive/source/_search-page/failed-shard/always",
+    "backup-es-archive/source/_search-page/timed-out/once-1",
+    "backup-es-archive/source/_refresh/failed-shard/always",
+    "backup-es-archive/source/_search-page/closed/once-1",
+    "backup-es-archive-second/source/_search-page/429/once-1",
+    "couchdb-es/source/_all_docs-page/array/always",
+    "couchdb-es/target/_bulk/half/once-1",
+    "couchdb-es/target/_bulk/503-stored/once-1",
+    "couchdb-es/target/_mget/short-end/always",
+    "es-couchdb/source/_search-page/refused/once-1",
+    "es-couchdb/target/_bulk_docs/short-end/once-1",
+    "es-couchdb/target/_bulk_docs/closed/once-1",
+    "es-scripted/target/_all_docs-keys/reordered/always",
+    "verify-couchdb-es-more/source/_all_docs-page/cut/once-1",
+    "verify-es-couchdb-less/target/_all_docs-page/null/always",
+)
+
+
+@pytest.fixture(scope="module")
+def lane(open_folder: Path, couchdb_server: Server, elasticsearch_server: Server) -> Iterator[Lane]:
+    folder = open_folder / "faults"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MIGRATOR_CONFIG", os.devnull)
+        known: dict[str, Known] = {}
+        with opened(folder, couchdb_server.port, elasticsearch_server.port) as stores, Lane(stores, known) as lane:
+            yield lane
+
+
+@pytest.mark.parametrize("id", CASES)
+def test_an_altered_answer_costs_no_document(lane: Lane, id: str) -> None:
+    verdict = lane.run(parse_case(id))
+    assert verdict.applied
+    assert not verdict.is_wrong, verdict
+
+
+def test_the_id_of_a_case_is_enough_to_run_it() -> None:
+    for direction in DIRECTIONS:
+        id = f"{direction.name}/root/html/always"
+        assert parse_case(id).id == id
+    with pytest.raises(ValueError, match="no such case"):
+        parse_case("couchdb-es/source/root/unheard-of/always")
+
+
+def test_the_table_counts_cases_in_which_something_was_altered() -> None:
+    wrong = Verdict(case="couchdb-es/source/root/html/always", applied=3, exit_code=0, missing=7)
+    untouched = Verdict(case="couchdb-es/source/root/cut/always", exit_code=0)
+    head, row, _ = table([wrong, untouched]).splitlines()
+    counts = dict(zip(head.split(), row.split()[1:], strict=True))
+    assert (counts["cases"], counts["missing"], counts["unaltered"]) == ("1", "1", "1")
