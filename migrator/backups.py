@@ -22,6 +22,7 @@ from migrator.copying import carry, copy, make_spec, opened_reader, resolved
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import Tell
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.forms import instant
 from migrator.locations import Store
 from migrator.records import Form, Selection, Wanted, parse_moment
 from migrator.report import Report
@@ -85,6 +86,8 @@ def backup(
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
             catalog = _catalog_or_none(target)
+            if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
+                run.tell(told)
             encrypted = bool(target.encrypt_to)
             parent = _parent(catalog, mode, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell)
             writer.continue_from(parent.backup if parent else None)
@@ -112,6 +115,18 @@ def _catalog_or_none(archive: Store) -> Catalog | None:
             return None
 
 
+def _clock_behind(catalog: Catalog, now_ms: int) -> str | None:
+    """A sentence where the clock stands before the end of a backup that is there; order doesn't depend on it."""
+    latest = max(catalog.backups, key=lambda each: each.ended_ms, default=None)
+    if latest is None or latest.ended_ms <= now_ms:
+        return None
+    return (
+        f"the clock says {instant(now_ms)}, and backup {latest.backup} ended at {instant(latest.ended_ms)}, which is "
+        "later: one of the two is wrong; set the clock. Backups keep their order all the same, but --at, "
+        "--keep-within and --keep-daily go by these times"
+    )
+
+
 def _parent(
     catalog: Catalog | None,
     mode: str,
@@ -135,7 +150,7 @@ def _parent(
     if not catches_up:
         reason = f"what is new in {source.location} can't be told"
     elif catalog is not None:
-        for each in sorted(catalog.backups, key=lambda each: each.ended_ms, reverse=True):
+        for each in reversed(catalog.backups):
             other = _other(each, source, form, selection)
             if other is None and encrypted != bool(each.encryption):
                 other = "isn't encrypted" if encrypted else "is encrypted"
@@ -162,7 +177,7 @@ def _refuse_open(catalog: Catalog, source: Description) -> None:
         if each.source.location == source.location
         or (source.identity is not None and each.source.identity == source.identity)
     ]
-    newest = max(same, key=lambda each: each.ended_ms, default=None)
+    newest = same[-1] if same else None
     if newest is not None and newest.encryption:
         raise UsageError(
             f"backup {newest.backup} of this source is encrypted; give --encrypt-to again, "

@@ -24,6 +24,7 @@ from migrator.adapters.archive.manifest import (
     make_sums,
     read_head,
     read_manifest,
+    uneven_counts,
 )
 from migrator.adapters.archive.places import Place
 from migrator.archives.findings import Finding
@@ -123,6 +124,8 @@ def _check_backup(place: Place, backup: str, sizes: Mapping[str, int], archive: 
         inventory.findings.append(Finding(piece=folder + MANIFEST, what=what))
         return
     inventory.manifests.append(manifest)
+    if (uneven := uneven_counts(manifest)) is not None:
+        inventory.findings.append(Finding(piece=folder + MANIFEST, what=uneven))
     if sums is None:
         inventory.findings.append(Finding(piece=folder + SUMS, what="it is missing"))
     elif sums != sums_of(manifest, data):

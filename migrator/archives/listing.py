@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from migrator.adapters.archive.order import contradiction
 from migrator.archives.stock import Stock, Stocked, opened, read_stock
 from migrator.copying import resolved
 from migrator.locations import Store
@@ -52,6 +53,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     archive: str
     id: str
     chains: int
+    notes: tuple[str, ...]  # what should be known of it as a whole
     backups: tuple[Listed, ...]
 
 
@@ -60,10 +62,13 @@ def list_archive(archive: Store | str, *, tell: Tell = lambda _: None) -> Listin
     with opened(resolved(archive, "source", tell)) as place:
         stock = read_stock(place)
     listed = [_listed(each, _links(each, stock)) for each in stock.backups]
-    listed.sort(key=lambda each: (each.chain, each.backup))
+    first = {each.backup: number for number, each in enumerate(stock.backups)}
+    listed.sort(key=lambda each: (first[each.chain], first[each.backup]))
+    told = contradiction([each.manifest for each in stock.backups if each.manifest is not None])
     return Listing(
         archive=stock.printed,
         id=stock.head.archive,
+        notes=(told,) if told else (),
         chains=len({each.chain for each in listed if each.mode}),
         backups=tuple(listed),
     )

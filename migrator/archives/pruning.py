@@ -50,14 +50,16 @@ def prune(
     *,
     dry_run: bool = False,
     unfinished_older_than: str | None = None,
+    keep: Collection[str] = (),
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> PruneReport:
     """Delete what a retention doesn't keep; with `dry_run` only say what would be deleted.
 
     `unfinished_older_than` is an age such as `7d`: unfinished backups that were begun longer ago, and what
-    interrupted deletions left, go too. Without it they stay, with what they build on. Raises `UsageError` for a
-    retention that keeps nothing or can't be, else what the archive's place raises.
+    interrupted deletions left, go too. Without it they stay, with what they build on. `keep` are ids of backups that
+    stay in any case. Raises `UsageError` for a retention that keeps nothing or can't be, else what the archive's place
+    raises.
     """
     retention.check()
     store = resolved(archive, "target", tell)
@@ -67,7 +69,7 @@ def prune(
         begun_before_ms = ago_ms(unfinished_older_than, now_ms=now_ms, option="unfinished-older-than")
     with opened(store) as place:
         stock = read_stock(place)
-        verdicts = _verdicts(stock, retention, now_ms=now_ms, begun_before_ms=begun_before_ms)
+        verdicts = _verdicts(stock, retention, keep, now_ms=now_ms, begun_before_ms=begun_before_ms)
         report = PruneReport(
             archive=place.printed,
             dry_run=dry_run,
@@ -87,7 +89,9 @@ def prune(
     return report
 
 
-def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_ms: int | None) -> Mapping[str, Verdict]:
+def _verdicts(
+    stock: Stock, retention: Retention, keep: Collection[str], *, now_ms: int, begun_before_ms: int | None
+) -> Mapping[str, Verdict]:
     """A verdict on every backup, whole or not."""
     gone = {
         each.backup
@@ -101,17 +105,32 @@ def _verdicts(stock: Stock, retention: Retention, *, now_ms: int, begun_before_m
         Candidate(
             backup=each.backup,
             ended_ms=each.manifest.ended_ms,
+            place=place,
+            just_made=each.backup in keep,
             parent=each.manifest.parent,
             line=each.manifest.line,
             good=each.state == "complete",
             continued=each.backup in continued,
         )
-        for each in stock.backups
+        for place, each in enumerate(stock.backups)
         if each.manifest is not None
+    ]
+    # A damaged one counts for no rule, and keeps what it seems to build on: it may be saved with it.
+    candidates += [
+        Candidate(
+            backup=each.backup,
+            ended_ms=id_ms(each.backup),
+            place=place,
+            parent=each.parent,
+            good=False,
+            just_made=each.backup in keep,
+        )
+        for place, each in enumerate(stock.backups)
+        if each.state == "damaged"
     ]
     verdicts = {each.backup: each for each in choose(candidates, retention, now_ms=now_ms)}
     for each in stock.backups:
-        if each.manifest is None:
+        if each.backup not in verdicts:
             kept = each.backup not in gone
             reason = (each.reason or each.state) if kept else f"{each.state}, and begun too long ago"
             verdicts[each.backup] = Verdict(backup=each.backup, keep=kept, reasons=(reason,))

@@ -1,7 +1,8 @@
 """Which backups of an archive are kept, and which may go. Pure: reads no archive and deletes nothing.
 
-What is known of the backups, a `Retention` and the time enter, a verdict on each backup leaves. Never given up: the
-newest good backup of each line, what a kept backup needs, what an unfinished backup continues, what is damaged (it
+What is known of the backups, a `Retention` and the time enter, a verdict on each backup leaves. Which is newer is told
+by their places, never by a clock: one that was wrong for a day must not cost a backup. Never given up: the newest good
+backup of each line, what a kept backup needs, what an unfinished backup continues, what is damaged (it
 may be worth salvaging), and whatever no rule speaks of because there is none.
 """
 
@@ -60,11 +61,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a backup."""
 
     backup: str
-    ended_ms: int
+    ended_ms: int  # by the clock of the machine that made it
+    place: int = 0  # in the order of the archive: a higher one is newer
     parent: str | None = None
     line: str = ""  # backups of another source or selection are another line, and each line has its own rules
     good: bool = True  # it and all that it builds on are whole; only these count for a rule
     continued: bool = False  # a backup that isn't finished yet builds on it
+    just_made: bool = False  # by the run that prunes
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,13 +85,15 @@ def choose(backups: Sequence[Candidate], retention: Retention, *, now_ms: int) -
     for line in dict.fromkeys(each.line for each in backups):
         good = sorted(
             (each for each in backups if each.line == line and each.good),
-            key=lambda each: (each.ended_ms, each.backup),
+            key=lambda each: (each.place, each.ended_ms, each.backup),
             reverse=True,
         )
         _apply(good, retention, now_ms, reasons)
     for each in backups:
         if not each.good:
             reasons[each.backup].append("it isn't whole; `migrator archive check --repair` saves what can be saved")
+        if each.just_made:
+            reasons[each.backup].append("this run made it")
         if each.continued:
             reasons[each.backup].append("an unfinished backup builds on it")
     _keep_chains(backups, reasons)
@@ -118,8 +123,11 @@ def _apply(good: Sequence[Candidate], retention: Retention, now_ms: int, reasons
             reasons[kept.backup].append(f"{name} {label}")
     since_ms = retention.since_ms(now_ms)
     if since_ms is not None:
-        for each in good:
-            if each.ended_ms >= since_ms:
+        is_within = False
+        for each in reversed(good):
+            # What is newer than one that is young enough is so too, whatever its clock said.
+            is_within = is_within or since_ms <= each.ended_ms <= now_ms
+            if is_within or each.ended_ms >= since_ms:
                 reasons[each.backup].append(f"within {retention.within}")
 
 

@@ -28,6 +28,7 @@ from migrator.adapters.archive.manifest import (
     is_part_name,
     read_manifest,
 )
+from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Completion, Description, Token
 from migrator.archives.findings import Missing
@@ -141,6 +142,7 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
         if piece and is_backup_id(backup):
             folders.setdefault(backup, {})[piece] = size
     remains: list[_Remains] = []
+    manifests: list[Manifest] = []
     notes: list[str] = []
     for backup, sizes in sorted(folders.items()):
         if MANIFEST not in sizes and UNFINISHED in sizes:
@@ -153,9 +155,17 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
             manifest = read_manifest(data, "", archive=archive, backup=backup)
             if SUMS not in sizes or place.read(folder_of(backup) + SUMS) != sums_of(manifest, data):
                 notes.append(f"backup {backup}: nothing proves what its manifest says; its times may be wrong")
+            manifests.append(manifest)
         parts = {name: size for name, size in sizes.items() if is_part_name(name)}
         remains.append(_Remains(backup=backup, manifest=manifest, parts=parts))
-    return remains, notes
+    # What continues another comes after it, also where the clock was wrong; without a manifest the id is all there is.
+    order = {manifest.backup: number for number, manifest in enumerate(in_order(manifests), 1)}
+    before = 0
+    places: dict[str, tuple[int, int]] = {}
+    for each in remains:
+        before = max(before, order.get(each.backup, 0))
+        places[each.backup] = (order.get(each.backup, before), each.backup not in order)
+    return sorted(remains, key=lambda each: (places[each.backup], each.backup)), notes
 
 
 class _Salvage:

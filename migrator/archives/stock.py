@@ -24,7 +24,7 @@ STATES = {
     "unfinished": "it is being written, or was interrupted; the command that began it goes on with it",
     "incomplete": "a part is missing or cut",
     "broken": "what it builds on isn't whole",
-    "damaged": "its manifest can't be read",
+    "damaged": "its manifest can't be read, or isn't what SHA256SUMS says",
     "remains": "it has no manifest: that was lost, or a deletion was interrupted",
 }
 """What can be said of a backup without reading its parts."""
@@ -37,17 +37,18 @@ class Stocked(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # one of `STATES`
     manifest: Manifest | None = None  # None where it can't be read, or isn't there yet
     begun: Begun | None = None  # of an unfinished one
+    seems_to_continue: str | None = None  # of a damaged one: the parent that stands in its manifest
     reason: str | None = None  # why it isn't complete
     size_bytes: int = 0  # of all that lies in its folder
 
     @property
     def parent(self) -> str | None:
         known = self.manifest or self.begun
-        return known.parent if known else None
+        return known.parent if known else self.seems_to_continue
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
-    """An archive, the oldest backup first."""
+    """An archive, the oldest backup first, by the chain; one without a manifest stands where its id would have it."""
 
     printed: str
     head: ArchiveHead
@@ -81,10 +82,16 @@ def read_stock(place: Place) -> Stock:
     sizes: Counter[str] = Counter()
     for name, size in place.names(BACKUPS):
         sizes[name.removeprefix(BACKUPS).partition("/")[0]] += size
-    damaged, incomplete = dict(catalog.damaged), dict(catalog.incomplete)
+    unproven, incomplete = dict(catalog.unproven), dict(catalog.incomplete)
     found = [
-        Stocked(backup=backup, state="damaged", reason=reason, size_bytes=sizes[backup])
-        for backup, reason in damaged.items()
+        Stocked(
+            backup=backup,
+            state="damaged",
+            reason=reason,
+            seems_to_continue=unproven[backup].parent,
+            size_bytes=sizes[backup],
+        )
+        for backup, reason in catalog.damaged
     ]
     for manifest in catalog.backups:
         state, reason = "complete", None
@@ -102,7 +109,18 @@ def read_stock(place: Place) -> Stock:
             )
         )
     found += [_unfinished(place, backup, sizes[backup]) for backup in catalog.unfinished]
-    return Stock(printed=place.printed, head=catalog.head, backups=tuple(sorted(found, key=lambda each: each.backup)))
+    return Stock(printed=place.printed, head=catalog.head, backups=tuple(_in_order(catalog, found)))
+
+
+def _in_order(catalog: Catalog, found: list[Stocked]) -> list[Stocked]:
+    order = {manifest.backup: number for number, manifest in enumerate(catalog.backups, 1)}
+
+    def key(each: Stocked) -> tuple[int, str]:
+        if each.backup in order:
+            return order[each.backup], ""
+        return max((number for backup, number in order.items() if backup < each.backup), default=0), each.backup
+
+    return sorted(found, key=key)
 
 
 def _broken(catalog: Catalog, manifest: Manifest, where: str) -> str | None:

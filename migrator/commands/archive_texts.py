@@ -26,6 +26,7 @@ def listing_text(listing: Listing) -> str:
     if listing.backups:
         lines += ["", *_table([_COLUMNS, *map(_row, listing.backups)], right={4, 5})]
     reasons = [f"{each.backup} is {each.state}: {each.reason}" for each in listing.backups if each.reason]
+    reasons += listing.notes
     return "\n".join([*lines, "", *reasons] if reasons else lines)
 
 

@@ -152,7 +152,8 @@ class _Running:
     def _prune(self) -> None:
         """Let go of what retention doesn't keep; never after a backup that wasn't verified by this run."""
         if self._schedule.retention is not None and self._verified:
-            self._deleted = prune_backups(self._schedule, self._schedule.retention, self._context)
+            made = self._done.backup if self._done is not None else ""
+            self._deleted = prune_backups(self._schedule, self._schedule.retention, made, self._context)
 
     def _ended(self, outcome: str, exit_code: int, message: str) -> tuple[Run, Mapping[str, Any]]:
         done = self._done or Done(exit_code=exit_code, report={})

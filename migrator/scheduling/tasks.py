@@ -76,7 +76,7 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
         source,
         archive,
         wanted=schedule.wanted,
-        mode=_mode(schedule, known, moment_s, source, archive, context.warn),
+        mode=_mode(schedule, known, moment_s, source, archive, context),
         max_rejects=schedule.limits.max_rejects,
         **_keywords(schedule, context),
     )
@@ -91,21 +91,24 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
     )
 
 
-def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, archive: Store, warn: Tell) -> str:
+def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, archive: Store, context: Context) -> str:
     """Whether a full backup is due; else what the schedule says."""
     if schedule.mode != "auto":
         return schedule.mode
     if known.last_backup and known.last_backup.chain_damaged:
-        warn("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
+        context.warn("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
         return "full"
     if schedule.full_every_s is None:
         return "auto"
-    last_full_s = _last_full(source, archive, schedule.wanted)
+    last_full_s = _last_full(source, archive, schedule.wanted, max(moment_s, context.clock()))
     return "full" if is_full_due(schedule.trigger, moment_s, last_full_s, schedule.full_every_s) else "auto"
 
 
-def _last_full(source: Store, archive: Store, wanted: Wanted) -> float | None:
-    """When the newest full backup of the same began; the archive is asked, so that every machine knows."""
+def _last_full(source: Store, archive: Store, wanted: Wanted, now_s: float) -> float | None:
+    """When the newest full backup of the same began; the archive is asked, so that every machine knows.
+
+    One that began later than now was made while a clock was ahead, and would put off the next one for as long.
+    """
     from migrator.adapters.archive.catalog import read_catalog
     from migrator.adapters.archive.places import open_place
 
@@ -115,7 +118,7 @@ def _last_full(source: Store, archive: Store, wanted: Wanted) -> float | None:
         except NotFound:
             return None
     same = (source.location.identity, wanted.namespaces, wanted.names)
-    full = [each for each in backups if each.mode == "full"]
+    full = [each for each in backups if each.mode == "full" and each.began_ms <= now_s * 1000]
     return max(
         (
             each.began_ms / 1000
@@ -239,12 +242,12 @@ def _chain(archive: Store, backup: str) -> tuple[str, ...]:
     return tuple(each.folder for each in chain)
 
 
-def prune_backups(schedule: Schedule, retention: Retention, context: Context) -> tuple[str, ...]:
-    """Delete what retention doesn't keep; the ids of what went."""
+def prune_backups(schedule: Schedule, retention: Retention, made: str, context: Context) -> tuple[str, ...]:
+    """Delete what retention doesn't keep, never the backup `made` by this run; the ids of what went."""
     from migrator.archives.pruning import prune
 
     archive = _store(schedule.target, "target", context)
-    report = prune(archive, retention, tell=context.tell, clock=context.clock)
+    report = prune(archive, retention, keep=(made,), tell=context.tell, clock=context.clock)
     return tuple(each.backup for each in report.deleted)
 
 

@@ -33,7 +33,23 @@ def backups(archive: Path) -> dict[str, dict[str, Any]]:
 
 
 def newest(found: dict[str, dict[str, Any]]) -> str:
-    return max(found, key=lambda backup: (found[backup]["ended_ms"], backup))
+    """By numbers and links; of backups without a number the clocks tell."""
+
+    def rank(backup: str) -> tuple[int, bool, int, int, str]:
+        links = chain(found, backup)
+        number = 0
+        for link in links:
+            if link["number"] is not None:
+                number = max(number + 1, link["number"])
+                continue
+            for other in found.values():
+                after = other["number"] is not None and other["ended_ms"] < link["ended_ms"]
+                if after and link["backup"] not in other["clock_ahead"]:
+                    number = max(number, other["number"])
+        ended = max(link["ended_ms"] for link in links)
+        return number, links[-1]["number"] is None, ended, len(links), backup
+
+    return max(found, key=rank)
 
 
 def chain(found: dict[str, dict[str, Any]], backup: str) -> list[dict[str, Any]]:

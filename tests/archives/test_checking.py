@@ -21,7 +21,17 @@ from migrator.engine.stopping import Stop
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.records import Document, Form
 from tests.adapters.archive.archives import add_backup
-from tests.archives.damage import exit_code, flipped, frame_contents, index_of, make_archive, pieces, put
+from tests.archives.damage import (
+    all_documents,
+    documents_of,
+    exit_code,
+    flipped,
+    frame_contents,
+    index_of,
+    make_archive,
+    pieces,
+    put,
+)
 from tests.documents import activation
 
 
@@ -220,6 +230,15 @@ def test_a_manifest_that_does_not_match_its_part_is_found(
     assert any(said in line for line in found(tmp_path))
 
 
+def test_counts_that_are_not_those_of_the_parts_are_found(tmp_path: Path) -> None:
+    """As of a backup that an earlier release completed without the receipt of a part."""
+    counts = {"guest": {"read": 300, "written": 300}}
+    manifest = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS])
+    write_manifest(tmp_path, msgspec.structs.replace(manifest, counts=counts))
+    said = f"{manifest.folder}manifest.json: its parts hold {len(DOCUMENTS)} documents of namespace guest, and 300 were"
+    assert any(line.startswith(said) for line in found(tmp_path, quick=True))
+
+
 @pytest.mark.parametrize("forged", ["../../archive.json", "part-000001.ndjson.zst/../x", "/etc/passwd", ""])
 def test_a_forged_path_is_refused(tmp_path: Path, made: list[Manifest], forged: str) -> None:
     """And nothing outside of the backup's folder is looked at."""
@@ -301,6 +320,30 @@ def test_a_check_can_be_stopped(tmp_path: Path, made: list[Manifest]) -> None:
     with pytest.raises(Interrupted) as interrupted:
         check(f"archive:{tmp_path}", stop=stop)
     assert interrupted.value.exit_code == 143
+
+
+def test_no_flipped_bit_of_a_manifest_changes_what_is_restored(tmp_path: Path) -> None:
+    """Nor one of its hash: either the state is the right one, or the restore is refused."""
+    manifests = make_archive(tmp_path, 6)
+    right = documents_of(tmp_path)
+    for manifest in manifests:
+        for name in (f"{manifest.folder}manifest.json", f"{manifest.folder}SHA256SUMS"):
+            data = (tmp_path / name).read_bytes()
+            for bit in range(0, len(data) * 8, 7):  # 7 is no divisor of 8: each bit of a byte has its turn
+                put(tmp_path, {name: flipped(data, bit)})
+                try:
+                    assert documents_of(tmp_path) == right, f"bit {bit} of {name}"
+                except ArchiveDamaged:
+                    assert name.endswith("manifest.json") or bit // 8 <= data.index(b"\n")
+            put(tmp_path, {name: data})
+
+
+def test_a_lost_manifest_hash_is_damage(tmp_path: Path, made: list[Manifest]) -> None:
+    """Of the newest backup, so that the older state isn't taken for the newest; a backup that is named is read."""
+    (tmp_path / f"{made[1].folder}SHA256SUMS").unlink()
+    with pytest.raises(ArchiveDamaged, match=r"nothing proves it, since SHA256SUMS beside it is missing"):
+        documents_of(tmp_path)
+    assert all_documents(tmp_path, made[0].backup)
 
 
 def test_damage_is_never_restored(tmp_path: Path, made: list[Manifest]) -> None:

@@ -162,9 +162,9 @@ def parsed(metrics: str) -> dict[tuple[str, ...], float]:
 
 
 def backups_of(archive: str) -> Sequence[Any]:
-    """The backups of an archive, the oldest first: two of one second have ids in any order."""
+    """The backups of an archive, the oldest first."""
     from migrator.adapters.archive.catalog import read_catalog
     from migrator.adapters.archive.places import open_place
 
     place = open_place(archive.removeprefix("archive:"))
-    return sorted(read_catalog(place).backups, key=lambda each: each.began_ms)
+    return read_catalog(place).backups

@@ -100,6 +100,23 @@ def test_retention_runs_after_the_verification_and_lets_go_of_old_chains(world: 
     assert [each.backup for each in backups_of(world.archive)] == [second.backup]
 
 
+@pytest.mark.parametrize("ahead_s", [3 * 3600.0, 5 * 365 * 86_400.0])
+def test_a_clock_that_was_ahead_costs_no_backup(world: World, ahead_s: float) -> None:
+    """Not the new ones, which a clock set right says are older; nor does it put off the next full one."""
+    made: list[str] = []
+    for hour in range(5):
+        world.put(100 + hour)
+        world.now_s = 1_800_000_000.0 + hour * 3600 + (ahead_s if hour == 1 else 0)
+        with time_machine.travel(world.now_s):
+            run = world.run(KEPT, 'full_every = "2h"')
+        made.append(run.backup)
+        assert run.backup not in run.deleted
+        assert backups_of(world.archive)[-1].backup == run.backup
+    assert any(told.startswith("the clock says") for told in world.told)
+    assert backups_of(world.archive)[-1].backup == made[-1]
+    assert backups_of(world.archive)[0].mode == "full"
+
+
 def test_retention_never_runs_after_a_backup_that_was_not_verified(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

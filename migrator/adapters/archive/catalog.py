@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
 
@@ -14,25 +16,39 @@ from migrator.adapters.archive.manifest import (
     ARCHIVE,
     BACKUPS,
     MANIFEST,
+    SUMS,
     ArchiveHead,
     Manifest,
     folder_of,
+    id_ms,
     is_backup_id,
+    prove_manifest,
     read_head,
     read_manifest,
 )
+from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
-from migrator.errors import ArchiveDamaged, NotFound
+from migrator.errors import ArchiveDamaged, NotFound, UsageError
+
+_READERS = 8  # of manifests, which in a bucket each take a round trip or two
+
+
+class Unproven(msgspec.Struct, frozen=True):
+    """What stands in a manifest that can't be believed; a reason to be careful, never to do something."""
+
+    number: int | None = None
+    parent: str | None = None
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """An archive as its manifests tell it, the oldest backup first."""
+    """An archive as its manifests tell it, the oldest backup first: by the chain, not by the clock (`order`)."""
 
     head: ArchiveHead
     backups: tuple[Manifest, ...]
     unfinished: tuple[str, ...] = ()  # ids of folders without a manifest: running, or interrupted
     damaged: tuple[tuple[str, str], ...] = ()  # ids of backups whose manifest can't be read, and why
     incomplete: tuple[tuple[str, str], ...] = ()  # ids of backups of which a part is missing or cut, and which
+    unproven: tuple[tuple[str, Unproven], ...] = ()  # ids of damaged backups, and what their manifests seem to say
 
     def find(self, backup: str, where: str) -> Manifest:
         """The backup whose id begins with a text. Raises `NotFound`."""
@@ -43,11 +59,11 @@ class Catalog(msgspec.Struct, frozen=True):
         return found[0]
 
     def as_of(self, moment_ms: int, where: str) -> Manifest:
-        """The newest backup that was complete at a moment. Raises `NotFound`."""
+        """The newest backup that was complete at a moment, by the clocks that made them. Raises `NotFound`."""
         found = [each for each in self.backups if each.ended_ms <= moment_ms]
         if not found:
             raise NotFound(f"{where}: no backup was complete by then; `migrator archive list` shows them")
-        return max(found, key=lambda each: (each.ended_ms, each.backup))
+        return found[-1]
 
     def newest(self, where: str) -> Manifest:
         """The newest complete backup. Raises `NotFound`, and `ArchiveDamaged` where none can be read."""
@@ -55,7 +71,19 @@ class Catalog(msgspec.Struct, frozen=True):
             raise ArchiveDamaged(f"{self.damaged[-1][1]}; `migrator archive check --repair` saves what is whole")
         if not self.backups:
             raise NotFound(f"{where}: it holds no complete backup{'' if not self.unfinished else ' yet'}")
-        return max(self.backups, key=lambda each: (each.ended_ms, each.backup))
+        return self.backups[-1]
+
+    def may_be_newer(self, damaged: str, than: Manifest) -> bool:
+        """Whether a backup whose manifest can't be read may be newer than one that can.
+
+        It isn't where a backup that is no newer continues it, or where `than` names it as there before.
+        """
+        if damaged in than.clock_ahead:
+            return False
+        if any(each.parent == damaged for each in self.backups[: self.backups.index(than) + 1]):
+            return False
+        number = dict(self.unproven).get(damaged, Unproven()).number or 0
+        return id_ms(damaged) >= id_ms(than.backup) or number > (than.number or number)
 
     def chain(self, backup: Manifest, where: str) -> tuple[Manifest, ...]:
         """A backup with all that it needs, the full one first. Raises `ArchiveDamaged` where a piece is missing."""
@@ -89,30 +117,68 @@ def read_catalog(place: Place) -> Catalog:
     except NotFound:
         raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing") from None
     head = read_head(data, f"{place.printed}: {ARCHIVE}")
-    backups: list[Manifest] = []
-    damaged: list[tuple[str, str]] = []
-    incomplete: list[tuple[str, str]] = []
     folders = _folders(place)
-    for backup, sizes in sorted(folders.items()):
-        if MANIFEST not in sizes:
-            continue
-        where = f"{place.printed}: {folder_of(backup)}{MANIFEST}"
-        try:
-            data = place.read(folder_of(backup) + MANIFEST)
-            manifest = read_manifest(data, where, archive=head.archive, backup=backup)
-        except NotFound:
-            continue  # it was deleted meanwhile
-        except ArchiveDamaged as error:
-            damaged.append((backup, str(error)))
-            continue
-        backups.append(manifest)
+    named = sorted(backup for backup, sizes in folders.items() if MANIFEST in sizes)
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="catalog") as pool:
+        found = dict(zip(named, pool.map(lambda each: _read_backup(place, each, head), named), strict=True))
+    backups = in_order([each for each in found.values() if isinstance(each, Manifest)])
+    damaged = [(backup, each) for backup, each in found.items() if isinstance(each, _Damaged)]
+    incomplete: list[tuple[str, str]] = []
+    for manifest in backups:
+        sizes = folders[manifest.backup]
         wrong = [part for part in manifest.parts if sizes.get(part.name) != part.size_bytes]
         if wrong:
             has = sizes.get(wrong[0].name)
             what = "is missing" if has is None else f"has {has:,} bytes instead of {wrong[0].size_bytes:,}"
-            incomplete.append((backup, f"{manifest.folder}{wrong[0].name} {what}"))
-    unfinished = sorted(backup for backup, sizes in folders.items() if MANIFEST not in sizes)
-    return Catalog(head, tuple(backups), tuple(unfinished), tuple(damaged), tuple(incomplete))
+            incomplete.append((manifest.backup, f"{manifest.folder}{wrong[0].name} {what}"))
+    return Catalog(
+        head,
+        tuple(backups),
+        unfinished=tuple(sorted(backup for backup, sizes in folders.items() if MANIFEST not in sizes)),
+        damaged=tuple((backup, each.reason) for backup, each in damaged),
+        incomplete=tuple(incomplete),
+        unproven=tuple((backup, each.says) for backup, each in damaged),
+    )
+
+
+class _Damaged(msgspec.Struct, frozen=True):
+    """Why a manifest can't be believed, and what seems to stand in it."""
+
+    reason: str
+    says: Unproven
+
+
+def _read_backup(place: Place, backup: str, head: ArchiveHead) -> Manifest | _Damaged | None:
+    """The manifest of a backup; None where it was deleted meanwhile."""
+    folder = folder_of(backup)
+    where = f"{place.printed}: {folder}{MANIFEST}"
+    data = b""
+    try:
+        data = place.read(folder + MANIFEST)
+        try:
+            sums = place.read(folder + SUMS)
+        except NotFound:
+            if place.size(folder + MANIFEST) is None:
+                return None
+            raise ArchiveDamaged(f"{where}: nothing proves it, since {SUMS} beside it is missing") from None
+        try:
+            prove_manifest(data, sums, where)
+        except ArchiveDamaged:
+            with suppress(UsageError):  # what is wrong with it tells more than its hash
+                read_manifest(data, where, archive=head.archive, backup=backup)
+            raise
+        return read_manifest(data, where, archive=head.archive, backup=backup)
+    except NotFound:
+        return None
+    except ArchiveDamaged as error:
+        return _Damaged(str(error), _says(data))
+
+
+def _says(data: bytes) -> Unproven:
+    try:
+        return msgspec.json.decode(data, type=Unproven)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return Unproven()
 
 
 def _folders(place: Place) -> dict[str, dict[str, int]]:

@@ -6,10 +6,12 @@ its manifest does. Reads no file.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
 from calendar import timegm
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ _BACKUP_ID = re.compile(
     r"([12]\d{3})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3])([0-5]\d)([0-5]\d)Z-[0-9a-f]{6}", re.ASCII
 )
 _PART_NAME = re.compile(r"part-\d{6}\.ndjson\.zst(\.age)?")
+_MOST_BACKUPS = 1 << 53
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -88,6 +91,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, Mapping[str, int]]  # the accounts by namespace; "" holds what has none
     deleted: int = 0  # deletions seen in the source; nothing is taken from earlier backups for them
     warnings: Sequence[str] = ()
+    number: int | None = None  # one more than the highest in the archive before; earlier releases wrote none
+    clock_ahead: Sequence[str] = ()  # backups that were there before, although by their clocks they ended later
     parts: Sequence[PartNote]
 
     @property
@@ -184,7 +189,15 @@ def read_manifest(data: bytes, where: str, *, archive: str, backup: str) -> Mani
             raise ArchiveDamaged(f"{where}: the namespaces of {part.name} don't add up")
     if len(set(names)) != len(names):
         raise ArchiveDamaged(f"{where}: a part is listed twice")
+    if manifest.number is not None and not 0 < manifest.number <= _MOST_BACKUPS:
+        raise ArchiveDamaged(f"{where}: number {manifest.number} can't be")
     return manifest
+
+
+def prove_manifest(data: bytes, sums: bytes, where: str) -> None:
+    """Raise `ArchiveDamaged` where the bytes of a manifest aren't those of which `SHA256SUMS` has the hash."""
+    if not sums.startswith(f"{hashlib.sha256(data).hexdigest()}  {MANIFEST}\n".encode()):
+        raise ArchiveDamaged(f"{where}: its SHA-256 isn't that of {SUMS}: one of the two was changed")
 
 
 def _read(data: bytes, type: Any, where: str) -> Any:
@@ -206,6 +219,19 @@ def _read(data: bytes, type: Any, where: str) -> Any:
         return msgspec.json.decode(data, type=type)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
+
+
+def uneven_counts(manifest: Manifest) -> str | None:
+    """The first namespace of which the parts hold another number of documents than were written, as a sentence."""
+    held: Counter[str] = Counter()
+    for part in manifest.parts:
+        held.update(part.namespaces)
+    written = {name: counts.get("written", 0) for name, counts in manifest.counts.items()}
+    for name in sorted(held.keys() | written.keys()):
+        if held[name] != written.get(name, 0):
+            told = f"of namespace {name}" if name else "without a namespace"
+            return f"its parts hold {held[name]:,} documents {told}, and {written.get(name, 0):,} were written"
+    return None
 
 
 def make_sums(manifest: Manifest, manifest_sha256: str) -> bytes:

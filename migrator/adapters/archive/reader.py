@@ -19,6 +19,7 @@ from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest, id_ms
 from migrator.adapters.archive.newest import Newest, as_numbers
+from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
@@ -74,9 +75,9 @@ class ArchiveReader:
         )
 
     def _refuse_older(self, last: Manifest) -> None:
-        """Raise where a backup that can't be read began after the newest that can: an older state must be asked for."""
+        """Raise where one that can't be read may be newer than the last that can: an older state must be asked for."""
         for backup, reason in self._catalog.damaged:
-            if id_ms(backup) >= id_ms(last.backup) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
+            if self._catalog.may_be_newer(backup, last) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
                 raise ArchiveDamaged(
                     f"{reason}; so the newest state can't be told. --backup {last.backup} reads the newest backup that "
                     "is whole, and `migrator archive check --repair` saves what is left of this one"
@@ -116,8 +117,10 @@ class ArchiveReader:
             for part in manifest.parts
             if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
         )
-        warnings = (*(reason for _, reason in self._catalog.damaged), *self._other_lines())
-        return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=warnings)
+        warnings = [*(reason for _, reason in self._catalog.damaged), *self._other_lines()]
+        if self._backup is None and (told := contradiction(self._catalog.backups)):
+            warnings.append(f"{self._place.printed}: {told}")
+        return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=tuple(warnings))
 
     def _other_lines(self) -> Iterator[str]:
         """A sentence for each other source or selection of which there are backups, unless a backup was named."""
@@ -125,7 +128,7 @@ class ArchiveReader:
             return
         last = self._chosen.last
         known = [each for each in self._catalog.backups if self._at_ms is None or each.ended_ms <= self._at_ms]
-        newest = {each.line: each for each in sorted(known, key=lambda each: each.ended_ms)}
+        newest = {each.line: each for each in known}
         for line, other in sorted(newest.items()):
             if line != last.line:
                 what = "another selection of " if other.source.location == last.source.location else ""

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from migrator import durable
-from migrator.adapters.archive.catalog import head_or_new
+from migrator.adapters.archive.catalog import head_or_new, read_catalog
 from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, make_end_of, make_frame, new_compressor
 from migrator.adapters.archive.manifest import (
     ARCHIVE,
@@ -34,7 +34,9 @@ from migrator.adapters.archive.manifest import (
     part_name,
     part_number,
     read_head,
+    uneven_counts,
 )
+from migrator.adapters.archive.order import ended_later, next_number
 from migrator.adapters.archive.places import Place, translated
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.errors import ArchiveDamaged, MigratorError
@@ -92,6 +94,7 @@ class ArchiveWriter:
         self._part_s = part_s
         self._clock = clock
         self._lock = threading.Lock()
+        self._next = ""  # the id of a backup of which the beginning hasn't succeeded yet
         self._number = 0  # of the newest part
         self._lanes: list[_Lane] = []
         self._mine = threading.local()
@@ -124,12 +127,15 @@ class ArchiveWriter:
         return ()
 
     def prepare(self) -> Token:
-        """Begin a new backup, in a new archive where there is none."""
+        """Begin a new backup, in a new archive where there is none. After an exception it can be called again."""
         head_or_new(self._place)
-        self._begun = msgspec.structs.replace(self._begun, backup=new_backup_id(self._clock()))
-        self._place.write(folder_of(self.backup) + UNFINISHED, msgspec.json.encode(self._begun))
-        begun: Token = msgspec.to_builtins(self._begun)
-        return begun
+        # What a request that failed may have written all the same is written again, under the same id.
+        self._next = self._next or new_backup_id(self._clock())
+        begun = msgspec.structs.replace(self._begun, backup=self._next)
+        self._place.write(folder_of(begun.backup) + UNFINISHED, msgspec.json.encode(begun))
+        self._begun, self._next = begun, ""
+        token: Token = msgspec.to_builtins(begun)
+        return token
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
         """Drop what no receipt speaks of: those parts, or pieces of them, are written again.
@@ -208,11 +214,17 @@ class ArchiveWriter:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, completion: Completion) -> None:
-        """Write the hashes, then the manifest: now the backup exists.
+        """Write the hashes, then the manifest: now the backup exists. After `Unavailable` it can be called again.
 
-        A prune or a hand may have deleted some of it while it was written; then it doesn't come to exist.
+        A prune or a hand may have deleted some of it while it was written; then it doesn't come to exist. Nor does it
+        where its parts don't hold what the accounts say.
         """
         manifest = self._manifest(completion)
+        if (uneven := uneven_counts(manifest)) is not None:
+            raise ArchiveDamaged(
+                f"{self._place.printed}: backup {self.backup} can't be completed: {uneven}; "
+                "give the same command with --restart to make it anew"
+            )
         if (lost := self._lost_parent() or _lost(manifest.parts, self._there())) is not None:
             raise ArchiveDamaged(
                 f"{self._place.printed}: {lost} was deleted or changed while backup {self.backup} was being written; "
@@ -229,6 +241,10 @@ class ArchiveWriter:
         if head is None or completion.form is None:
             raise MigratorError(f"{self._place.printed}: the archive is gone; begin anew with --restart")
         source, snapshot_s = completion.source, completion.snapshot_s
+        catalog = read_catalog(self._place)
+        # One of the same id is this one, as an attempt wrote it whose answer was lost.
+        others = [each for each in catalog.backups if each.backup != self.backup]
+        ended_ms = int(self._clock() * 1000)
         return Manifest(
             archive=head.archive,
             backup=self.backup,
@@ -240,13 +256,17 @@ class ArchiveWriter:
             ),
             selection=completion.selection,
             began_ms=int(completion.began_s * 1000),
-            ended_ms=int(self._clock() * 1000),
+            ended_ms=ended_ms,
             snapshot_ms=int(snapshot_s * 1000) if snapshot_s is not None else None,
             snapshot=completion.snapshot,
             encryption=self._begun.encryption,
             counts=completion.counts,
             deleted=completion.deleted,
             warnings=completion.warnings,
+            number=next_number(others),
+            clock_ahead=ended_later(
+                ended_ms, [each.backup for each in others] + [backup for backup, _ in catalog.damaged], others
+            ),
             parts=sorted(
                 (receipt.note(round) for round, receipt in _read_receipts(completion.receipts)),
                 key=lambda part: part.name,

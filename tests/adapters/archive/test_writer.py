@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
 from migrator.adapters.archive.places import Folder
-from migrator.errors import ArchiveDamaged
+from migrator.errors import ArchiveDamaged, Unavailable
 from migrator.records import Form
-from tests.adapters.archive.archives import CLOCK, add_backup, completion
+from tests.adapters.archive.archives import CLOCK, add_backup, completion, read_archive
 from tests.documents import activation
 
 
@@ -66,3 +67,70 @@ def test_a_backup_that_is_deleted_while_the_catalog_is_read_is_left_out(tmp_path
             return super().read(name)
 
     assert [each.backup for each in read_catalog(PrunedMeanwhile(str(tmp_path))).backups] == [stays.backup]
+
+
+# -- a commit without its receipt ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [0, 2])
+def test_a_backup_whose_parts_do_not_hold_what_was_written_is_not_completed(tmp_path: Path, written: int) -> None:
+    """As where a part was closed and its receipt lost; an older backup stays the newest."""
+    earlier = add_backup(tmp_path, Form.COUCHDB, [[activation(0)]])
+    writer, receipt = begun(tmp_path)
+    counts = {"guest": {"read": written, "written": written}}
+    with pytest.raises(ArchiveDamaged, match=f"its parts hold 1 documents of namespace guest, and {written} were"):
+        writer.finish(completion(Form.COUCHDB, [(0, receipt)], counts=counts))
+    with pytest.raises(ArchiveDamaged, match="its parts hold 0 documents of namespace guest, and 1 were written"):
+        writer.finish(completion(Form.COUCHDB, [], counts={"guest": {"read": 1, "written": 1}}))
+    catalog = read_catalog(Folder(str(tmp_path)))
+    assert [each.backup for each in catalog.backups] == [earlier.backup]
+    assert catalog.unfinished == (writer.backup,)
+
+
+# -- requests that fail -------------------------------------------------------------------------------------------
+
+
+class Failing(Folder):
+    """A folder whose small pieces are refused at some of the attempts, half of those after they were written."""
+
+    def __init__(self, path: str, script: str) -> None:
+        super().__init__(path)
+        self._script = iter(script)
+
+    def write(self, name: str, data: bytes) -> None:
+        step = next(self._script, "w")
+        if step in "wa":
+            super().write(name, data)
+        if step != "w":
+            raise Unavailable(f"{name}: 503 SlowDown")
+
+
+@pytest.mark.parametrize("script", ["E", "a", "wE", "wa", "EEaa", "aEaEa"])
+def test_beginning_a_backup_can_be_tried_again(tmp_path: Path, script: str) -> None:
+    """`E` refuses a request, `a` refuses after it arrived: one archive, one backup, in the end."""
+    writer = ArchiveWriter(Failing(str(tmp_path / "new"), script), clock=CLOCK)
+    for _ in range(len(script) + 1):
+        with suppress(Unavailable):
+            writer.prepare()
+            break
+    writer.write([activation(1)], replace=False)
+    writer.finish(completion(Form.COUCHDB, [(0, writer.flush())]))
+    catalog = read_catalog(Folder(str(tmp_path / "new")))
+    assert [each.backup for each in catalog.backups] == [writer.backup]
+    assert catalog.unfinished == ()
+
+
+@pytest.mark.parametrize("script", ["wwE", "wwa", "wwwE", "wwwa", "wwaEa"])
+def test_completing_a_backup_can_be_tried_again(tmp_path: Path, script: str) -> None:
+    """Whatever arrived of an attempt, the backup is one, and readable."""
+    writer = ArchiveWriter(Failing(str(tmp_path / "new"), script), clock=CLOCK)
+    writer.prepare()
+    writer.write([activation(1)], replace=False)
+    done = completion(Form.COUCHDB, [(0, writer.flush())])
+    for _ in range(len(script) + 1):
+        with suppress(Unavailable):
+            writer.finish(done)
+            break
+    (made,) = read_catalog(Folder(str(tmp_path / "new"))).backups
+    assert (made.backup, made.number) == (writer.backup, 1)
+    assert [each.id for each in read_archive(tmp_path / "new")] == [activation(1).id]
