@@ -17,6 +17,7 @@ from migrator.adapters import elasticsearch
 from migrator.adapters.base import Slice
 from migrator.adapters.elasticsearch.bulk import Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause
+from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.indices import check_pattern, check_writable, may_hold, name_refusal
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
@@ -126,13 +127,19 @@ def reader(script: Script) -> Iterator[ElasticsearchReader]:
 
 @pytest.fixture
 def writer(script: Script) -> Iterator[ElasticsearchWriter]:
-    script.answers.append(answer(ROOT))
+    script.answers += [answer(ROOT), *THERE]
     writer = elasticsearch.open_writer(store_of(script.port))
     yield writer
     writer.close()
 
 
 SETTINGS = {"openwhisk-guest": {"settings": {"index": {"uuid": "u1", "number_of_shards": "1"}}}}
+THERE = [
+    answer({"openwhisk-guest": {"aliases": {}, "settings": {"index": {"uuid": "u1"}}}}),
+    answer({"_shards": {"failed": 0}}),
+    answer({"count": 0, "_shards": {"failed": 0}}),
+]
+"""What a writer hears of an ordinary index before the first bulk."""
 WINDOW = Slice(
     key="openwhisk-guest[0]",
     spec={"index": "openwhisk-guest", "uuid": "u1", "history": "h1", "shard": 0, "above": -1, "last": 9},
@@ -164,11 +171,22 @@ def page(
     return answer(json.dumps(head)[:-1].encode() + b',"hits":{"hits":[' + hits + b"]}}")
 
 
-def bulk(*items: dict[str, Any]) -> bytes:
-    errors = any(item["status"] >= 300 for item in items)
-    return answer({"errors": errors, "items": [{"create": item} for item in items]})
+def bulk(*items: dict[str, Any]) -> Callable[[bytes], bytes]:
+    """An answer that says this of the documents of a bulk, in their order."""
+
+    def of(body: bytes) -> bytes:
+        sent = [json.loads(line) for line in body.splitlines()[::2]]
+        told = [
+            {operation: {"_index": action["_index"], "_id": action["_id"], **item}}
+            for action, item in zip(sent, items, strict=False)
+            for operation, action in action.items()
+        ]
+        return answer({"errors": any(item["status"] >= 300 for item in items), "items": told})
+
+    return of
 
 
+GUEST = {"_index": "openwhisk-guest", "_id": some(1)[0].id}
 DONE: dict[str, Any] = {"status": 201}
 BUSY: dict[str, Any] = {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "queue full"}}
 
@@ -340,7 +358,7 @@ def test_too_large_bulk_is_split_and_remembered(script: Script, writer: Elastics
 
     def small_server(body: bytes) -> bytes:
         count = body.count(b"\n") // 2
-        return bulk(*[DONE] * count) if count <= 2 else answer(b"", "413 Request Entity Too Large")
+        return bulk(*[DONE] * count)(body) if count <= 2 else answer(b"", "413 Request Entity Too Large")
 
     script.answers += [small_server] * 20
     outcome = writer.write(documents, replace=False)
@@ -374,7 +392,11 @@ def test_a_document_that_is_too_large_alone(script: Script, writer: Elasticsearc
     ],
 )
 def test_a_bulk_that_is_not_accounted_for(
-    script: Script, writer: ElasticsearchWriter, given: bytes, kind: type[MigratorError], told: str
+    script: Script,
+    writer: ElasticsearchWriter,
+    given: bytes | Callable[[bytes], bytes],
+    kind: type[MigratorError],
+    told: str,
 ) -> None:
     """An answer that doesn't tell of every document is an exception, of the kind that says what happens next."""
     script.answers.append(given)
@@ -394,21 +416,24 @@ def test_the_server_says_when_to_come_again(script: Script, writer: Elasticsearc
 def test_document_that_goes_between_two_requests_is_written_later(script: Script, writer: ElasticsearchWriter) -> None:
     """There at the bulk, gone at the look: neither present nor lost."""
     conflict = {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
-    script.answers += [bulk(conflict), answer({"docs": [{"_id": "x", "found": False}]})]
+    script.answers += [bulk(conflict), answer({"docs": [GUEST | {"found": False}]})]
     outcome = writer.write(some(1), replace=False)
     assert len(outcome.deferred) == 1
     assert isinstance(outcome.condition, Unavailable)
 
 
 def test_answers_are_counted() -> None:
-    """Without errors the items are counted, however the answer is spelt; an item too few or too many is noticed."""
-    fine = b'{"errors":false,"items":[{"create":{"status":201}},{"index":{"status":200}}]}'
-    assert read_answer(fine, 2) is None
-    spaced = b'{ "errors" : false, "items" : [ {"create": {"status" : 201}} ] }'
-    assert read_answer(spaced, 1) == [Item(status=201)]
-    for sent in (1, 3):
+    """However the answer is spelt, an item too few or too many is noticed."""
+    sent = [(Address("i"), document) for document in some(2)]
+    first, second = ({"_index": "i", "_id": document.id, "status": 201} for _, document in sent)
+    items = [{"create": first}, {"create": second}]
+    fine = json.dumps({"errors": False, "items": items}, separators=(",", ":")).encode()
+    assert read_answer(fine, "create", sent) is None
+    spaced = json.dumps({"errors": False, "items": items}).encode()
+    assert read_answer(spaced, "create", sent) == [msgspec.convert(each, Item) for each in (first, second)]
+    for wrong in (sent[:1], [*sent, sent[0]]):
         with pytest.raises(ValueError, match="tells of 2 documents"):
-            read_answer(fine, sent)
+            read_answer(fine, "create", wrong)
 
 
 @pytest.mark.parametrize(

@@ -412,27 +412,6 @@ def test_no_more_shards_rejects_nothing(place: Place) -> None:
     assert len(writer.write(some(5), replace=False).written) == 5
 
 
-def test_missing_pipeline_rejects_nothing(place: Place) -> None:
-    """A default pipeline that isn't there is the server's fault although it is told as an illegal argument."""
-    place.create("guest", settings={"index.default_pipeline": "nowhere"})
-    assert "create that pipeline" in nothing_rejected(place.writer().write(some(5), replace=False), 5)
-
-
-def test_alias_without_write_index_rejects_nothing(place: Place) -> None:
-    """An alias for two indices can't be written to: a condition, however the version tells it."""
-    for name in ("v1", "v2"):
-        place.create(name)
-    actions = [{"add": {"index": place.raw.index(name), "alias": place.raw.index("guest")}} for name in ("v1", "v2")]
-    request("POST", f"{place.url}/_aliases", {"actions": actions})
-    try:
-        condition: object = place.writer().write(some(5), replace=False).condition
-    except Unavailable as unavailable:  # 6.7 refuses the whole request
-        condition = unavailable
-    assert isinstance(condition, Unavailable)
-    assert not isinstance(condition, RequestRefused)
-    assert "name a write index" in str(condition)
-
-
 # -- before writing -------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Cause
-from migrator.records import Document
+from migrator.adapters.elasticsearch.destinations import Address
+from migrator.adapters.elasticsearch.lookup import Addressed
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
 _ABOUT_DOCUMENTS = frozenset(
@@ -33,6 +34,7 @@ _ABOUT_THE_SERVER = (
     "no write index is defined",  # an alias for several indices
     "Rejecting mapping update to",  # the index has a type other than _doc
     "number of documents in the",  # a shard is full
+    "op_type of create are allowed in data streams",
     "Failed to parse mapping",  # a template by which the index can't be created; documents are told with a small f
 )
 """Reasons of the kinds above that would refuse every document alike."""
@@ -43,6 +45,12 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     status: int
     error: Cause | None = None
+    index: str = msgspec.field(name="_index", default="")
+    id: str = msgspec.field(name="_id", default="")
+
+    def stored(self, operation: str) -> bool:
+        """Whether the document was stored. A `create` that answers 200 was dropped by a pipeline."""
+        return self.status == 201 or (self.status == 200 and operation == "index")
 
     @property
     def refuses_document(self) -> bool:
@@ -61,42 +69,75 @@ class _Answer(msgspec.Struct):
 _answer = msgspec.json.Decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
-ANSWER_PATHS = "filter_path=errors,items.*.status,items.*.error"
-"""Of an answer only what `read_answer` looks at: a seventh of the bytes."""
+ANSWER_PATHS = "filter_path=errors,items.*._index,items.*._id,items.*.status,items.*.error"
+"""Of an answer only what `read_answer` looks at: a third of the bytes."""
 
 
-def read_answer(body: bytes, count: int) -> list[Item] | None:
-    """What became of each of `count` documents, in their order; None where all were done.
+def read_answer(body: bytes, operation: str, sent: Sequence[Addressed]) -> list[Item | None] | None:
+    """What became of each document that was sent, in their order; None where all were stored.
 
-    Raises `ValueError` where the answer doesn't account for every document, which leaves all of them unknown.
+    An item belongs to the document whose index and id it names, wherever in the answer it stands. A document that no
+    item names, or several do, has None: what became of it isn't known. Raises `ValueError` where the answer can't be
+    read or has another number of items, which leaves all of them unknown.
     """
-    # Without errors the answer is nothing but one status for each item: counting them is as sure as decoding them.
-    if body.startswith(b'{"errors":false,') and body.count(b'"status":20') == count:
+    # The answer to a bulk without errors is known to the byte, as servers spell it: comparing is as sure as decoding.
+    if body == _all_stored(operation, sent):
         return None
     try:
         answer = _answer.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"the answer can't be read: {error}") from error
-    items = [next(iter(item.values())) for item in answer.items if len(item) == 1]
-    if len(items) != count:
-        raise ValueError(f"the answer tells of {len(items)} documents where {count} were sent")
-    return items
+    items = [item.get(operation) if len(item) == 1 else None for item in answer.items]
+    if len(items) != len(sent):
+        raise ValueError(f"the answer tells of {len(items)} documents where {len(sent)} were sent")
+    named: dict[tuple[str, str], Item | None] = {}
+    for item in items:
+        if item is not None:
+            key = item.index, item.id
+            named[key] = None if key in named else item
+    return [
+        item if item is not None and _names(item, each) else named.get((each[0].index, each[1].id))
+        for item, each in zip(items, sent, strict=True)
+    ]
+
+
+def _names(item: Item, sent: Addressed) -> bool:
+    address, document = sent
+    return item.id == document.id and item.index == address.index
+
+
+def _all_stored(operation: str, sent: Sequence[Addressed]) -> bytes:
+    """The answer that says that every document was stored as a new one (or replaced one that was there)."""
+    status = b"201" if operation == "create" else b"200"
+    heads: dict[str, bytes] = {}
+    pieces: list[bytes] = []
+    for address, document in sent:
+        head = heads.get(address.index)
+        if head is None:
+            head = b',{"%s":{"_index":%s,"_id":' % (operation.encode(), _encode(address.index))
+            heads[address.index] = head
+        pieces += (head, _encode(document.id), b',"status":%s}}' % status)
+    return b'{"errors":false,"items":[' + b"".join(pieces)[1:] + b"]}"
 
 
 class Bodies:
-    """Makes bulk bodies for one server; remembers the first half of the action line of every index."""
+    """Makes bulk bodies for one server; remembers the first half of the action line of every address.
+
+    Without `names_indices` action lines name no index: the path does.
+    """
 
     def __init__(self, *, typed: bool) -> None:
         self._type = b'"_type":"_doc",' if typed else b""
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[tuple[str, Address], bytes] = {}
+        self.names_indices = True
 
     def split(
-        self, operation: str, addressed: Sequence[tuple[str, Document]], bulk_bytes: int
-    ) -> Iterator[tuple[Sequence[tuple[str, Document]], bytes]]:
+        self, operation: str, addressed: Sequence[Addressed], bulk_bytes: int
+    ) -> Iterator[tuple[Sequence[Addressed], bytes]]:
         """Runs of documents with the body of each, of up to `bulk_bytes` or of a single larger document."""
         pieces: list[bytes] = []
         size = first = 0
-        for at, (index, document) in enumerate(addressed):
+        for at, (address, document) in enumerate(addressed):
             body = document.body
             if b"\n" in body:
                 # A pretty-printed document. No line end can stand inside a JSON string, so only white space changes.
@@ -104,17 +145,24 @@ class Bodies:
             if size and size + len(body) > bulk_bytes:
                 yield addressed[first:at], b"".join(pieces)
                 pieces, size, first = [], 0, at
-            pieces += (self._head(operation, index), _encode(document.id), b"}}\n", body, b"\n")
+            pieces += (self._head(operation, address), _encode(document.id), b"}}\n", body, b"\n")
             size += len(body) + 100
         if pieces:
             yield addressed[first:], b"".join(pieces)
 
-    def _head(self, operation: str, index: str) -> bytes:
-        head = self._heads.get((operation, index))
+    def _head(self, operation: str, address: Address) -> bytes:
+        head = self._heads.get((operation, address))
         if head is None:
-            head = b'{"%s":{"_index":%s,%s"_id":' % (operation.encode(), _encode(index), self._type)
-            self._heads[operation, index] = head
+            index = b'"_index":%s,' % _encode(address.index) if self.names_indices else b""
+            routing = b'"routing":%s,' % _encode(address.routing) if address.routing is not None else b""
+            head = b'{"%s":{%s%s%s"_id":' % (operation.encode(), index, self._type, routing)
+            if address.routing is None:  # routings may be as many as documents
+                self._heads[operation, address] = head
         return head
+
+    def name_no_indices(self) -> None:
+        self.names_indices = False
+        self._heads.clear()
 
 
 class Flow:

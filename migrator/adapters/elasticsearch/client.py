@@ -193,6 +193,7 @@ def what_now(cause: Cause) -> str:
     return ""
 
 
+_FORM = "the server doesn't take requests of this form: is a proxy altering them, or is it of another version?"
 _ADVICE = {
     "read-only / allow delete": (
         "free disk space below the flood-stage watermark, then PUT /INDEX/_settings "
@@ -211,6 +212,9 @@ _ADVICE = {
     "more than 1 type": "the index has documents of another type than _doc; OpenWhisk can't use it either",
     "no write index is defined": "name a write index for the alias",
     "Result window is too large": "raise index.max_result_window of the index to 1000 or more",
+    "unknown parameter [": _FORM,
+    "unrecognized parameter": _FORM,
+    "Malformed action/metadata line": _FORM,
     "number of documents in the": "the shard is full; the index needs more shards",
 }
 """What ends a condition, by what its text holds; the first that fits. Source: texts seen on the six servers."""

@@ -106,10 +106,13 @@ def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> 
     return [bytes(got.source) if got.found else None for got in docs], len(answer.body)
 
 
-def fetch_source(client: Client, index: str, id: str, *, type: str = "_doc") -> bytes | None:
+def fetch_source(
+    client: Client, index: str, id: str, *, type: str = "_doc", routing: str | None = None
+) -> bytes | None:
     """The bytes of one document as they were stored, by themselves; None where it isn't there."""
     index, id = quote(index, safe=""), quote(id, safe="")
     typed = client.server().is_typed
     path = f"/{index}/{quote(type, safe='')}/{id}/_source" if typed else f"/{index}/_source/{id}"
+    path += "" if routing is None else f"?routing={quote(routing, safe='')}"
     answer = client.call("GET", path, accept=(404,), right="the index privilege read")
     return answer.body if answer.status == 200 else None

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.destinations import Found, destinations, look
 from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import (
     Index,
@@ -23,7 +24,7 @@ from migrator.adapters.elasticsearch.indices import (
     shard_states,
 )
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
-from migrator.errors import AccessDenied
+from migrator.errors import AccessDenied, UsageError
 from migrator.records import Selection
 
 
@@ -61,6 +62,7 @@ def findings(
         if (refusal := name_refusal(name))
     ]
     wanted = tuple(sorted({name for name in names.values() if name_refusal(name) is None}))
+    found += _destinations(client, pattern, wanted)
     there, missing = resolve(client, wanted or expressions(pattern, Selection()))
     if "%s" not in pattern and not there:
         missing = (pattern,)
@@ -75,6 +77,40 @@ def findings(
         except AccessDenied as denied:
             found.append(f"not looked at: {denied}")
     return tuple(found)
+
+
+def _destinations(client: Client, pattern: str, wanted: Sequence[str]) -> Iterator[str]:
+    """What stands behind the names, and what keeps documents from being stored there as they are sent.
+
+    Raises `UsageError` where an index that is known to be written to has such an obstacle.
+    """
+    known = wanted or (() if "%s" in pattern else (pattern,))
+    names = known or _names(pattern, look(client, expressions(pattern, Selection())))
+    for destination in destinations(client, names).values():
+        if destination.obstacle is not None:
+            if known:
+                raise UsageError(f"{client.location}: {destination.obstacle}")
+            yield f"{destination.obstacle}; nothing can be stored there until then"
+            continue
+        if len(destination.uuids) > 1:
+            yield (
+                f"alias {destination.name} stands for {len(destination.uuids)} indices: what is in any of them is "
+                f"left where it is, what is new is stored in {destination.address.index}"
+            )
+        if destination.routed:
+            yield (
+                f"{destination.name} holds {destination.routed} documents with custom routing, which OpenWhisk doesn't "
+                "use; they are looked for in every shard, so that none is stored a second time"
+            )
+
+
+def _names(pattern: str, found: Mapping[str, Found]) -> list[str]:
+    """The names of the pattern that stand for something: indices, aliases and data streams."""
+    head, _, tail = pattern.partition("%s")
+    names = {*found, *(name for each in found.values() for name in (*each.aliases, each.data_stream or ""))}
+    return sorted(
+        name for name in names if len(name) > len(head + tail) and name.startswith(head) and name.endswith(tail)
+    )
 
 
 def _template_stands(target: _Target) -> Iterator[str]:

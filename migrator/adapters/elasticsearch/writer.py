@@ -11,9 +11,8 @@ About the document, or about the server? Only an item's 400 of a kind that speak
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from urllib.parse import quote
 
 import msgspec
 
@@ -21,8 +20,8 @@ from migrator import forms
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
-from migrator.adapters.elasticsearch.client import Cause, Client, what_now
-from migrator.adapters.elasticsearch.fetching import fetch_source
+from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
 from migrator.adapters.elasticsearch.indices import (
     expressions,
     index_name,
@@ -31,15 +30,11 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
+from migrator.adapters.elasticsearch.lookup import Addressed, Lookup, by_index, names_index
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
-from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable
-from migrator.records import Document, Form, Selection, read_document
-
-_IDS = 1000  # looked for with one search
-
-Addressed = tuple[str, Document]  # the index and the document
+from migrator.records import Document, Form, Selection
 
 
 class _IndexMark(msgspec.Struct, frozen=True):
@@ -51,36 +46,15 @@ class _Mark(msgspec.Struct, frozen=True):
     indices: dict[str, _IndexMark]
 
 
-class _Got(msgspec.Struct, gc=False):
-    found: bool = False
-    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
-    error: Cause | None = None
-
-
-class _GotAll(msgspec.Struct):
-    docs: list[_Got]
-
-
-class _Id(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-
-
-class _Ids(msgspec.Struct):
-    hits: list[_Id]
-
-
 class _ShardCounts(msgspec.Struct):
     total: int
     successful: int
+    failed: int
 
 
-class _IdsFound(msgspec.Struct):
-    timed_out: bool
-    hits: _Ids
+class _Counted(msgspec.Struct):
+    count: int
     shards: _ShardCounts = msgspec.field(name="_shards")
-
-
-_got_all = msgspec.json.Decoder(_GotAll)
 
 
 class ElasticsearchWriter:
@@ -96,19 +70,24 @@ class ElasticsearchWriter:
         self._pattern = pattern
         self._template = template
         self._flow = Flow(bulk_bytes=bulk_bytes, bulks=bulks)
-        self._indices: dict[str, tuple[str, str | None]] = {}  # namespace: index, and why it can't be
+        self._destinations = Destinations(client, pattern)
+        self._lookup = Lookup(client)
+        self._described: set[str] = set()  # indices whose identity was given
 
     def describe(self) -> Description:
         server = self._client.server()
         indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
+        identities = {name: index.uuid for name, index in indices.items()}
+        # The first time, an index is the one that was written to, which a caller holds against what is there the next
+        # time: one that was deleted and created again in between is noticed like one that is replaced later.
+        written = self._destinations.identities(identities)
+        identities |= {name: written[name] for name in written.keys() & identities.keys() - self._described}
+        self._described |= identities.keys()
         return Description(
             location=self._client.location,
             product=server.product,
             version=server.version,
-            identity={
-                "cluster": server.cluster_uuid,
-                "indices": {name: index.uuid for name, index in indices.items()},
-            },
+            identity={"cluster": server.cluster_uuid, "indices": identities},
         )
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
@@ -126,34 +105,72 @@ class ElasticsearchWriter:
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         tally = Tally()
-        addressed: list[Addressed] = []
-        for document in documents:
-            index, refusal = self._index_of(document.namespace)
-            if refusal is None:
-                addressed.append((index, document))
-            else:
-                tally.reject(document, refusal)
-        there = self._send("create", addressed, tally)
+        found = self._destinations.of(document.namespace for document in documents)
+        taken = self._placed(documents, found, tally)
+        new, there = self._apart(taken, found)
+        there += self._send("create", new, tally)
         newer = self._compare(there, tally, replace=replace) if there else []
-        self._send("index", newer, tally)
+        self._settle(self._send("index", newer, tally), tally)
+        self._look_at_new(found, taken)
         return tally.outcome()
 
-    def _index_of(self, namespace: str) -> tuple[str, str | None]:
-        known = self._indices.get(namespace)
-        if known is None:
-            index = index_name(self._pattern, namespace)
-            known = self._indices[namespace] = index, name_refusal(index)
-        return known
+    def _placed(self, documents: Sequence[Document], found: Mapping[str, Destination], tally: Tally) -> list[Addressed]:
+        """Where each document goes; those that can go nowhere are rejected, or put off."""
+        placed: list[Addressed] = []
+        for document in documents:
+            destination = found[document.namespace]
+            if destination.rejection is not None:
+                tally.reject(document, destination.rejection)
+            elif destination.obstacle is not None:
+                tally.defer(document, Unavailable(f"{self._client.location}: {destination.obstacle}"))
+            else:
+                placed.append((destination.address, document))
+        return placed
+
+    def _apart(
+        self, placed: list[Addressed], found: Mapping[str, Destination]
+    ) -> tuple[list[Addressed], list[Addressed]]:
+        """What may be new, and what stands already where `create` wouldn't notice it."""
+        if not any(destination.beside for destination in found.values()):
+            return placed, []
+        aside: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for _, document in placed:
+            if beside := found[document.namespace].beside:
+                aside[beside].append(document.id)
+        places = {id: each for beside, ids in aside.items() for id, each in self._lookup.locate(beside, ids).items()}
+        new: list[Addressed] = []
+        there: list[Addressed] = []
+        for address, document in placed:
+            stands = places.get(document.id) if found[document.namespace].beside else None
+            if stands:
+                # Of several, that in which OpenWhisk's own would stand, else the newest by its name.
+                best = max(stands, key=lambda each: (each.index == address.index, each.index))
+                there.append((best, document))
+            else:
+                new.append((address, document))
+        return new, there
+
+    def _look_at_new(self, found: Mapping[str, Destination], placed: Sequence[Addressed]) -> None:
+        """Look at the indices that this write created: templates made them, and nothing is known of them yet."""
+        written = {document.namespace for _, document in placed}
+        created = {name for name in written if not found[name].uuids}
+        for destination in self._destinations.of(created).values():
+            if destination.obstacle is not None:
+                raise Unavailable(f"{self._client.location}: {destination.obstacle}")
 
     def _send(self, operation: str, addressed: Sequence[Addressed], tally: Tally) -> list[Addressed]:
-        """Send bulks; returns what the server says is there already."""
-        conflicts: list[Addressed] = []
-        waiting = [addressed]
+        """Send bulks; returns what must be looked up: what is there already, and what the answers don't tell of."""
+        unsettled: list[Addressed] = []
+        waiting = self._requests(addressed)
         while waiting:
             for part, body in self._bodies.split(operation, waiting.pop(), self._flow.bulk_bytes):
                 try:
-                    items = self._bulk(body, len(part))
+                    items = self._bulk(operation, body, part)
                 except RequestRefused as refusal:
+                    if self._bodies.names_indices and names_index(refusal):
+                        self._bodies.name_no_indices()
+                        waiting += self._requests(part)
+                        continue
                     if refusal.status != 413 or len(part) == 1:
                         raise
                     self._flow.too_large(len(body))
@@ -162,30 +179,37 @@ class ElasticsearchWriter:
                 if items is None:
                     tally.written += [document for _, document in part]
                     continue
-                for (index, document), item in zip(part, items, strict=True):
-                    if 200 <= item.status < 300:
+                for (address, document), item in zip(part, items, strict=True):
+                    if item is not None and item.stored(operation):
                         tally.written.append(document)
-                    elif item.status == 409 and operation == "create":
-                        conflicts.append((index, document))
+                    elif item is None or item.status < 300 or (item.status == 409 and operation == "create"):
+                        unsettled.append((address, document))
                     elif item.refuses_document:
                         tally.reject(document, str(item.error))
                     else:
-                        tally.defer(document, self._condition(index, item))
-        return conflicts
+                        tally.defer(document, self._condition(address.index, item))
+        return unsettled
 
-    def _bulk(self, body: bytes, count: int) -> list[Item] | None:
-        """Send one bulk of `count` documents; None where all were stored."""
+    def _requests(self, addressed: Sequence[Addressed]) -> list[Sequence[Addressed]]:
+        """What may go into one request: all of it, unless requests are for one index each."""
+        if self._bodies.names_indices:
+            return [addressed]
+        return [[addressed[at] for at in positions] for positions in by_index(addressed).values()]
+
+    def _bulk(self, operation: str, body: bytes, sent: Sequence[Addressed]) -> list[Item | None] | None:
+        """Send one bulk; None where all documents were stored."""
+        path = "/_bulk" if self._bodies.names_indices else f"/{index_paths([sent[0][0].index])[0]}/_bulk"
         with self._flow.turn() as falls:
             try:
                 answer = self._client.call(
                     "POST",
-                    f"/_bulk?{ANSWER_PATHS}",
+                    f"{path}?{ANSWER_PATHS}",
                     body=body,
                     ndjson=True,
                     holds_documents=True,
                     right=_RIGHTS,
                 )
-                items = read_answer(answer.body, count)
+                items = read_answer(answer.body, operation, sent)
             except RequestRefused:
                 raise
             except Unavailable:
@@ -193,7 +217,7 @@ class ElasticsearchWriter:
                 raise
             except ValueError as error:
                 raise self._client.garbled("/_bulk", error) from error
-            if items is not None and any(item.status in (429, 503) for item in items):
+            if items is not None and any(item is not None and item.status in (429, 503) for item in items):
                 self._flow.pushed_back(falls)
             else:
                 self._flow.went_through()
@@ -210,17 +234,30 @@ class ElasticsearchWriter:
     def _compare(self, addressed: list[Addressed], tally: Tally, *, replace: bool) -> list[Addressed]:
         """Sort documents by what is stored in their place; returns those that shall replace it."""
         newer: list[Addressed] = []
-        for (index, document), there in zip(addressed, self._fetch(addressed), strict=True):
+        for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
             if there is None:
-                gone = f"{self._client.location}: {document.id} was in index {index} and is gone; it is written again"
-                tally.defer(document, Unavailable(gone))
+                self._defer_unsettled(address, document, tally)
             elif forms.same(document, there, doubles=False):
                 tally.present.append(document)
             elif replace:
-                newer.append((index, document))
+                newer.append((address, document))
             else:
                 tally.differing.append(document)
         return newer
+
+    def _settle(self, addressed: list[Addressed], tally: Tally) -> None:
+        """Look at documents that were to replace others, and of which the answer didn't tell."""
+        for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
+            if there is not None and forms.same(document, there, doubles=False):
+                tally.written.append(document)
+            else:
+                self._defer_unsettled(address, document, tally)
+
+    def _defer_unsettled(self, address: Address, document: Document, tally: Tally) -> None:
+        self._destinations.forget(document.namespace)
+        reason = f"{document.id} isn't in index {address.index} as it was sent: it was deleted, or an answer to a bulk"
+        reason += " was altered on its way; it is written again"
+        tally.defer(document, Unavailable(f"{self._client.location}: {reason}"))
 
     @cached_property
     def _bodies(self) -> Bodies:
@@ -229,48 +266,16 @@ class ElasticsearchWriter:
     # -- what is there ------------------------------------------------------------------------------------------
 
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
-        addressed = [
-            (index, document)
+        found = self._destinations.of(document.namespace for document in documents)
+        placed = [
+            (found[document.namespace].address, document)
             for document in documents
-            for index, refusal in [self._index_of(document.namespace)]
-            if refusal is None
+            if found[document.namespace].uuids and found[document.namespace].rejection is None
         ]
-        found = zip(addressed, self._fetch(addressed), strict=True)
-        return {document.id: there for (_, document), there in found if there is not None}
-
-    def _fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
-        """What is stored under the ids, in their order. Reads what isn't refreshed yet as well."""
-        if not addressed:
-            return []
-        typed = {"_type": "_doc"} if self._client.server().is_typed else {}
-        wanted = [{"_index": index, **typed, "_id": document.id} for index, document in addressed]
-        # What is there may be larger than what shall come; the answer is bounded all the same.
-        bound_bytes = 4 * sum(document.size_bytes for _, document in addressed) + 1_000_000
-        try:
-            answer = self._client.call(
-                "POST",
-                "/_mget",
-                body=msgspec.json.encode({"docs": wanted}),
-                bound_bytes=bound_bytes if len(addressed) > 1 else None,
-                right="the index privilege read",
-            )
-            found = _got_all.decode(answer.body).docs
-        except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            # One of them can't be decoded, or they are too many: as with pages, ask for half.
-            if len(addressed) > 1:
-                half = len(addressed) // 2
-                return self._fetch(addressed[:half]) + self._fetch(addressed[half:])
-            ((index, document),) = addressed
-            source = fetch_source(self._client, index, document.id)
-            return [None if source is None else _as_stored(index, document, source)]
-        if len(found) != len(addressed):
-            raise self._client.garbled("/_mget", f"{len(found)} documents where {len(addressed)} were asked for")
-        return [self._stored(index, document, got) for (index, document), got in zip(addressed, found, strict=True)]
-
-    def _stored(self, index: str, document: Document, got: _Got) -> Document | None:
-        if got.error is not None and got.error.type != "index_not_found_exception":
-            raise self._condition(index, Item(status=503, error=got.error))
-        return _as_stored(index, document, bytes(got.source)) if got.found else None
+        new, there = self._apart(placed, found)
+        addressed = [*new, *there]
+        stored = zip(addressed, self._lookup.fetch(addressed), strict=True)
+        return {document.id: each for (_, document), each in stored if each is not None}
 
     def mark(self) -> Token:
         indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
@@ -289,14 +294,19 @@ class ElasticsearchWriter:
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
         before = msgspec.convert(mark, _Mark, strict=False).indices
-        by_index: dict[str, list[str]] = defaultdict(list)
+        by_name: dict[str, list[str]] = defaultdict(list)
         for document in documents:
-            index, refusal = self._index_of(document.namespace)
-            if refusal is None:
-                by_index[index].append(document.id)
+            name = index_name(self._pattern, document.namespace)
+            if name_refusal(name) is None:
+                by_name[name].append(document.id)
         found: set[str] = set()
-        for wanted, ids in by_index.items():
-            for name, (uuid, shards) in shard_states(self._client, resolve(self._client, [wanted])[0]).items():
+        for wanted, ids in by_name.items():
+            indices = resolve(self._client, [wanted])[0]
+            states = shard_states(self._client, indices)
+            for name, index in indices.items():
+                uuid, shards = states.get(name, ("", {}))
+                if uuid != index.uuid or len(shards) != index.shards:
+                    raise Unavailable(f"{self._client.location}: not every shard of index {name} is up")
                 refresh(self._client, [name])
                 known = before.get(name)
                 for number, shard in shards.items():
@@ -305,25 +315,27 @@ class ElasticsearchWriter:
                         # A shard that wasn't up at the mark: what is in it may have been there, so it is left alone.
                         above = known.shards.get(number)
                     if above is not None and above < shard.max_seq_no:
-                        found.update(self._stored_above(name, number, above, ids))
+                        query = {"range": {"_seq_no": {"gt": above}}}
+                        path, names = index_paths([name])[0], frozenset({name})
+                        hits = self._lookup.search(path, ids, names, query=query, shard=number)
+                        found.update(hit.id for hit in hits)
         return frozenset(found)
-
-    def _stored_above(self, index: str, shard: int, above: int, ids: Sequence[str]) -> Iterator[str]:
-        """Those of the ids that a shard holds with a higher sequence number."""
-        path = f"/{quote(index, safe='')}/_search?preference=_shards:{shard}&allow_partial_search_results=false"
-        for first in range(0, len(ids), _IDS):
-            some = ids[first : first + _IDS]
-            query = {"bool": {"filter": [{"ids": {"values": some}}, {"range": {"_seq_no": {"gt": above}}}]}}
-            body = {"query": query, "size": len(some), "_source": False, "sort": ["_doc"]}
-            found = self._client.ask("POST", path, _IdsFound, body=body, right="the index privilege read")
-            if found.timed_out or not found.shards.total == found.shards.successful == 1:
-                raise Unavailable(f"{self._client.location}: a search of {index}[{shard}] is incomplete")
-            yield from (hit.id for hit in found.hits.hits)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def census(self) -> int | None:
-        return None
+        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
+        states = shard_states(self._client, indices)
+        if any(len(states.get(name, ("", {}))[1]) != index.shards for name, index in indices.items()):
+            return None  # one is closed, or a shard of it isn't up
+        refresh(self._client, indices)
+        return sum(self._count(path) for path in index_paths(indices))
+
+    def _count(self, path: str) -> int:
+        counted = self._client.ask("GET", f"/{path}/_count", _Counted, right="the index privilege read")
+        if counted.shards.failed or counted.shards.total != counted.shards.successful:
+            raise Unavailable(f"{self._client.location}: {counted.shards.failed} shards of {path} weren't counted")
+        return counted.count
 
     def due(self) -> bool:
         return True
@@ -341,9 +353,3 @@ class ElasticsearchWriter:
 
 
 _RIGHTS = "the index privileges create_index, index and auto_configure"
-
-
-def _as_stored(index: str, document: Document, source: bytes) -> Document:
-    """What is stored in the place of a document, whatever it is."""
-    read = read_document(document.id, source, Form.ELASTICSEARCH, index=index)
-    return read if isinstance(read, Document) else msgspec.structs.replace(document, body=source, index=index)

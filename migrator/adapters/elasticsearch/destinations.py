@@ -1,0 +1,256 @@
+"""What stands behind the name of a namespace's index in a target, and whether documents keep their content there.
+
+Names enter, a `Destination` for each leaves. A name may be an index, an alias for one or for several of which one is
+written to, or nothing yet. Only looks, apart from a `_refresh`, without which a search doesn't see what is stored.
+
+Source: seen on 6.7.2 and 8.19. `GET /NAME` names the concrete indices behind an alias or a data stream. A document
+with custom routing lies in another shard than its id says: neither `create` nor `_mget` by id alone sees it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.indices import index_name, name_refusal
+from migrator.errors import Unavailable
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a document is sent or stands: a concrete index, and the routing that it was stored with, if any."""
+
+    index: str
+    routing: str | None = None
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """Where the documents of a namespace go.
+
+    `beside` are indices in which documents may stand that `create` wouldn't notice: those behind an alias for
+    several, and one that holds documents with custom routing.
+    """
+
+    name: str
+    address: Address
+    uuids: Mapping[str, str] = {}  # of the concrete indices; empty while none is there
+    beside: tuple[str, ...] = ()
+    routed: int = 0  # documents with custom routing
+    rejection: str | None = None  # why no server takes an index of this name
+    obstacle: str | None = None  # why nothing can be stored there as it is set up, and how to end that
+
+
+class _Alias(msgspec.Struct, frozen=True):
+    is_write_index: bool | None = None
+    index_routing: str | None = None
+
+
+class _Source(msgspec.Struct, frozen=True):
+    mode: str | None = None
+
+
+class _MappingSettings(msgspec.Struct, frozen=True):
+    source: _Source = _Source()
+
+
+class _IndexSettings(msgspec.Struct, frozen=True):
+    uuid: str
+    default_pipeline: str = "_none"
+    final_pipeline: str = "_none"
+    mapping: _MappingSettings = _MappingSettings()
+    mode: str = "standard"
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    index: _IndexSettings
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A concrete index as `GET /NAME` describes it."""
+
+    settings: _Settings
+    aliases: dict[str, _Alias] = {}
+    mappings: dict[str, Any] = {}  # of 6.x below the document type
+    data_stream: str | None = None
+
+
+class _ShardCounts(msgspec.Struct):
+    failed: int
+
+
+class _Refreshed(msgspec.Struct):
+    shards: _ShardCounts = msgspec.field(name="_shards")
+
+
+class _Counted(msgspec.Struct):
+    count: int
+    shards: _ShardCounts = msgspec.field(name="_shards")
+
+
+_SETTINGS = ("uuid", "default_pipeline", "final_pipeline", "mapping.source.mode", "mode")
+_PATHS = "ignore_unavailable=true&filter_path=*.aliases,*.data_stream," + ",".join(
+    [*(f"*.settings.index.{name}" for name in _SETTINGS), "*.mappings.*._routing,*.mappings.*._source"]
+)
+_UNTYPED = ",*.mappings._routing,*.mappings._source"
+
+
+class Destinations:
+    """The destinations of a pattern by namespace, each looked at when it is first needed.
+
+    Looked at every time are those that aren't there yet, and those with an obstacle, which may have been removed. Used
+    by several threads at once; two may look at the same name, and find the same.
+    """
+
+    def __init__(self, client: Client, pattern: str) -> None:
+        self._client = client
+        self._pattern = pattern
+        self._known: dict[str, Destination] = {}  # by namespace
+
+    def of(self, namespaces: Iterable[str]) -> dict[str, Destination]:
+        """The destination of each namespace."""
+        wanted = set(namespaces)
+        found = {namespace: each for namespace in wanted if (each := self._known.get(namespace)) is not None}
+        names = {namespace: index_name(self._pattern, namespace) for namespace in wanted - found.keys()}
+        looked_at = destinations(self._client, sorted(set(names.values()))) if names else {}
+        for namespace, name in names.items():
+            found[namespace] = looked_at[name]
+            if looked_at[name].uuids and looked_at[name].obstacle is None:
+                self._known[namespace] = looked_at[name]
+        return found
+
+    def forget(self, namespace: str) -> None:
+        """Look at it anew the next time: an answer spoke of another index, or of other documents."""
+        self._known.pop(namespace, None)
+
+    def identities(self, now: Mapping[str, str]) -> dict[str, str]:
+        """The uuids of the indices that documents go to, as of when they were first looked at.
+
+        Those that aren't what they are `now` are forgotten.
+        """
+        uuids: dict[str, str] = {}
+        for namespace, destination in tuple(self._known.items()):
+            uuids.update(destination.uuids)
+            if any(now.get(name, uuid) != uuid for name, uuid in destination.uuids.items()):
+                self.forget(namespace)
+        return uuids
+
+
+def destinations(client: Client, names: Sequence[str]) -> dict[str, Destination]:
+    """What stands behind each of these names; a request or two for all of them."""
+    allowed = [name for name in names if name_refusal(name) is None]
+    found = look(client, allowed)
+    routed = _routed(client, found)
+    return {name: _destination(name, found, routed) for name in names}
+
+
+def look(client: Client, expressions: Sequence[str]) -> dict[str, Found]:
+    """The concrete indices behind names, aliases, data streams and wildcards; what isn't there is left out."""
+    found: dict[str, Found] = {}
+    paths = _PATHS if client.server().is_typed else _PATHS + _UNTYPED
+    for path in index_paths(expressions):
+        answer = client.call("GET", f"/{path}?{paths}", accept=(404,), right="the index privilege view_index_metadata")
+        if answer.status == 200:
+            found |= client.understand(answer, dict[str, Found], f"/{path}")
+    return found
+
+
+def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
+    """How many documents with custom routing stand in each index, where there are any."""
+    if not (names := sorted(found)):
+        return {}
+    for path in index_paths(names):
+        where = f"/{path}/_refresh"
+        answer = client.call("POST", f"{where}?ignore_unavailable=true", right="the index privilege maintenance")
+        if client.understand(answer, _Refreshed, where).shards.failed:
+            raise Unavailable(f"{client.location}: shards of {path} could not be refreshed")
+    total = sum(_count_routed(client, path) for path in index_paths(names))
+    counts = {name: _count_routed(client, index_paths([name])[0]) for name in names} if total else {}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _count_routed(client: Client, path: str) -> int:
+    where = f"/{path}/_count?ignore_unavailable=true"
+    body = {"query": {"exists": {"field": "_routing"}}}
+    counted = client.ask("POST", where, _Counted, body=body, right="the index privilege read")
+    if counted.shards.failed:
+        raise Unavailable(f"{client.location}: {counted.shards.failed} shards of {path} could not be counted")
+    return counted.count
+
+
+def _destination(name: str, found: Mapping[str, Found], routed: Mapping[str, int]) -> Destination:
+    if rejection := name_refusal(name):
+        return Destination(name, Address(name), rejection=rejection)
+    behind = behind_name(name, found)
+    uuids = {index: each.settings.index.uuid for index, each in behind.items()}
+    target, obstacle = _write_index(name, behind)
+    obstacle = obstacle or next(obstacles(behind), None)
+    count = sum(routed.get(index, 0) for index in behind)
+    beside = tuple(sorted(behind)) if len(behind) > 1 or count else ()
+    return Destination(name, Address(target), uuids=uuids, beside=beside, routed=count, obstacle=obstacle)
+
+
+def behind_name(name: str, found: Mapping[str, Found]) -> dict[str, Found]:
+    """The concrete indices that a name stands for."""
+    if name in found:
+        return {name: found[name]}
+    return {index: each for index, each in found.items() if name in each.aliases or each.data_stream == name}
+
+
+def _write_index(name: str, behind: Mapping[str, Found]) -> tuple[str, str | None]:
+    """The index that takes what is written to a name, and what is in the way of that."""
+    if not behind or name in behind:
+        return name, None
+    if any(each.data_stream == name for each in behind.values()):
+        return name, (
+            f"{name} is a data stream, which refuses the `index` operations that OpenWhisk sends; "
+            "let it be an index, or an alias for one"
+        )
+    aliases = {index: each.aliases[name] for index, each in behind.items()}
+    if any(alias.index_routing for alias in aliases.values()):
+        return name, f"alias {name} adds a routing to every document; remove index_routing from the alias"
+    chosen = [index for index, alias in aliases.items() if alias.is_write_index]
+    if not chosen and len(aliases) == 1:
+        chosen = [index for index, alias in aliases.items() if alias.is_write_index is None]
+    if len(chosen) != 1:
+        return name, f"alias {name} stands for {', '.join(sorted(aliases))} and has no write index; set is_write_index"
+    return chosen[0], None
+
+
+def obstacles(behind: Mapping[str, Found]) -> Iterator[str]:
+    """Why documents wouldn't be stored in these indices, or not as they are sent; one sentence each."""
+    for name, each in behind.items():
+        settings = each.settings.index
+        if _part(each, "_routing").get("required"):
+            yield f"index {name} requires a routing for every document (_routing.required), and OpenWhisk sends none"
+        source = _part(each, "_source")
+        cut = [f"_source.{part}" for part in ("includes", "excludes") if source.get(part)]
+        if source.get("enabled") is False:
+            cut.append("_source.enabled: false")
+        mode = source.get("mode") or settings.mapping.source.mode
+        if mode is None and settings.mode != "standard":
+            mode = f"of index.mode {settings.mode}"
+        if mode is not None and str(mode).lower() != "stored":
+            cut.append(f"_source mode {mode}")
+        if cut:
+            yield (
+                f"index {name} doesn't keep documents as they are sent ({', '.join(cut)}): parts would be lost; "
+                "create it with another mapping"
+            )
+        for setting in ("default_pipeline", "final_pipeline"):
+            pipeline = getattr(settings, setting)
+            if pipeline != "_none":
+                yield (
+                    f"index {name} passes every document through the ingest pipeline {pipeline}, which may alter it; "
+                    f'for the time of the copy PUT /{name}/_settings {{"index.{setting}": "_none"}}'
+                )
+
+
+def _part(found: Found, name: str) -> dict[str, Any]:
+    """A part of a mapping, which on 6.x stands below the document type."""
+    for mapping in (found.mappings, *found.mappings.values()):
+        part = mapping.get(name) if isinstance(mapping, dict) else None
+        if isinstance(part, dict):
+            return part
+    return {}

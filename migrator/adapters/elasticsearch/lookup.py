@@ -1,0 +1,230 @@
+"""What a target holds under the ids of documents that are to be written.
+
+Documents with their addresses enter, what is stored there leaves. Every answer is held against what was asked for:
+one that tells of other documents, or not of all, is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.destinations import Address
+from migrator.adapters.elasticsearch.fetching import fetch_source
+from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.errors import RequestRefused, Unavailable
+from migrator.records import Document, Form, read_document
+
+Addressed: TypeAlias = tuple[Address, Document]
+
+MOST_HITS = 10_000  # of one search, by default of every server
+_IDS = 1000  # looked for with one search
+_BY_INDEX = "explicit index in"  # in the refusal where rest.action.multi.allow_explicit_index is false
+
+
+class _Got(msgspec.Struct, gc=False):
+    index: str = msgspec.field(name="_index", default="")
+    id: str = msgspec.field(name="_id", default="")
+    found: bool | None = None
+    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
+    error: Cause | None = None
+
+
+class _GotAll(msgspec.Struct):
+    docs: list[_Got]
+
+
+class _Hit(msgspec.Struct, gc=False):
+    index: str = msgspec.field(name="_index")
+    id: str = msgspec.field(name="_id")
+    routing: str | None = msgspec.field(name="_routing", default=None)
+
+
+class _Total(msgspec.Struct):
+    value: int
+
+
+class _Hits(msgspec.Struct):
+    total: int | _Total  # an object from 7 on
+    hits: list[_Hit]
+
+
+class _ShardCounts(msgspec.Struct):
+    total: int
+    successful: int
+
+
+class _Search(msgspec.Struct):
+    timed_out: bool
+    hits: _Hits
+    shards: _ShardCounts = msgspec.field(name="_shards")
+
+
+_got_all = msgspec.json.Decoder(_GotAll)
+
+
+def names_index(error: Exception) -> bool:
+    """Whether a server refused a request for naming indices in its body, as they may be set up."""
+    return _BY_INDEX in str(error)
+
+
+def by_index(addressed: Sequence[Addressed]) -> dict[str, list[int]]:
+    """Where in a sequence the documents of each index stand."""
+    positions: dict[str, list[int]] = {}
+    for at, (address, _) in enumerate(addressed):
+        positions.setdefault(address.index, []).append(at)
+    return positions
+
+
+class Lookup:
+    """Looks documents up in a target; remembers how large requests may be and what form they must have."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._most_ids = MOST_HITS
+        self._names_indices = True
+
+    # -- by address ---------------------------------------------------------------------------------------------
+
+    def fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
+        """What is stored at the addresses, in their order. Reads what isn't refreshed yet as well."""
+        found: list[Document | None] = []
+        first = 0
+        while first < len(addressed):
+            part = addressed[first : first + self._most_ids]
+            found += self._fetch(part) if self._names_indices else self._fetch_by_index(part)
+            first += len(part)
+        return found
+
+    def _fetch_by_index(self, addressed: Sequence[Addressed]) -> list[Document | None]:
+        found: list[Document | None] = [None] * len(addressed)
+        for positions in by_index(addressed).values():
+            for at, stored in zip(positions, self._fetch([addressed[at] for at in positions]), strict=True):
+                found[at] = stored
+        return found
+
+    def _fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
+        path, wanted = self._request(addressed)
+        # What is there may be larger than what shall come; the answer is bounded all the same.
+        bound_bytes = 4 * sum(document.size_bytes for _, document in addressed) + 1_000_000
+        try:
+            answer = self._client.call(
+                "POST",
+                path,
+                body=msgspec.json.encode({"docs": wanted}),
+                bound_bytes=bound_bytes if len(addressed) > 1 else None,
+                holds_documents=True,
+                right="the index privilege read",
+            )
+            found = _got_all.decode(answer.body).docs
+        except RequestRefused as refusal:
+            if refusal.status == 413:
+                return self._apart(addressed, remember=True)
+            if self._names_indices and names_index(refusal):
+                self._names_indices = False
+                return self._fetch_by_index(addressed)
+            # Nothing but ids was sent, so no document is at fault.
+            raise Unavailable(str(refusal)) from refusal
+        except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return self._apart(addressed)
+        if len(found) != len(addressed):
+            raise self._client.garbled(path, f"{len(found)} documents where {len(addressed)} were asked for")
+        return [self._stored(path, each, got) for each, got in zip(addressed, found, strict=True)]
+
+    def _request(self, addressed: Sequence[Addressed]) -> tuple[str, list[dict[str, str]]]:
+        typed = {"_type": "_doc"} if self._client.server().is_typed else {}
+        wanted: list[dict[str, str]] = []
+        for address, document in addressed:
+            named = {"_index": address.index} if self._names_indices else {}
+            routed = {"routing": address.routing} if address.routing is not None else {}
+            wanted.append({**named, **typed, "_id": document.id, **routed})
+        path = "/_mget" if self._names_indices else f"/{index_paths([addressed[0][0].index])[0]}/_mget"
+        return path, wanted
+
+    def _apart(self, addressed: Sequence[Addressed], *, remember: bool = False) -> list[Document | None]:
+        """Ask for half: one of them can't be decoded, or they or their ids are too many for one request."""
+        if len(addressed) > 1:
+            half = len(addressed) // 2
+            if remember:
+                self._most_ids = min(self._most_ids, half)
+            return self._fetch(addressed[:half]) + self._fetch(addressed[half:])
+        ((address, document),) = addressed
+        source = fetch_source(self._client, address.index, document.id, routing=address.routing)
+        return [None if source is None else _as_stored(address.index, document, source)]
+
+    def _stored(self, path: str, addressed: Addressed, got: _Got) -> Document | None:
+        address, document = addressed
+        if got.index != address.index or got.id != document.id:
+            raise self._client.garbled(path, f"{got.index}/{got.id} where {address.index}/{document.id} was asked for")
+        if got.error is not None:
+            if got.error.type == "index_not_found_exception":
+                return None
+            raise Unavailable(f"{self._client.location}: index {address.index}: {got.error}{what_now(got.error)}")
+        if got.found is None:
+            raise self._client.garbled(path, f"it doesn't tell whether {document.id} is there")
+        return _as_stored(address.index, document, bytes(got.source)) if got.found else None
+
+    # -- by search ----------------------------------------------------------------------------------------------
+
+    def locate(self, indices: Sequence[str], ids: Sequence[str]) -> dict[str, list[Address]]:
+        """Where the documents of these ids stand, among indices that were refreshed, whatever their routing."""
+        places: dict[str, list[Address]] = {}
+        for path in index_paths(indices):
+            for hit in self.search(path, ids, frozenset(indices)):
+                places.setdefault(hit.id, []).append(Address(hit.index, hit.routing))
+        return places
+
+    def search(
+        self, path: str, ids: Sequence[str], indices: frozenset[str], *, query: Any = None, shard: int | None = None
+    ) -> Iterator[_Hit]:
+        """The hits of a search for ids, of a further query and of a single shard if any are given."""
+        first = 0
+        while first < len(ids):
+            some = ids[first : first + min(self._most_ids, _IDS)]
+            try:
+                yield from self._search(path, some, indices, query, shard)
+            except RequestRefused as refusal:
+                if refusal.status != 413 or len(some) == 1:
+                    raise Unavailable(str(refusal)) from refusal
+                self._most_ids = max(1, len(some) // 2)
+                continue
+            first += len(some)
+
+    def _search(
+        self, path: str, ids: Sequence[str], indices: frozenset[str], query: Any, shard: int | None
+    ) -> list[_Hit]:
+        wanted = [{"ids": {"values": list(ids)}}, *([query] if query else [])]
+        body = {
+            "query": {"bool": {"filter": wanted}},
+            "size": MOST_HITS if shard is None else len(ids),
+            "_source": False,
+            "sort": ["_doc"],
+            "track_total_hits": True,
+        }
+        where = f"/{path}/_search?allow_partial_search_results=false&request_cache=false"
+        where += "" if shard is None else f"&preference=_shards:{shard}"
+        answer = self._client.call(
+            "POST",
+            where,
+            body=msgspec.json.encode(body),
+            holds_documents=True,
+            right="the index privilege read",
+        )
+        found = self._client.understand(answer, _Search, where)
+        hits, counts = found.hits.hits, found.shards
+        if found.timed_out or not 0 < counts.total == counts.successful or (shard is not None and counts.total != 1):
+            raise Unavailable(f"{self._client.location}: a search for ids in {path} is incomplete")
+        total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
+        asked = frozenset(ids)
+        if total != len(hits) or any(hit.id not in asked or hit.index not in indices for hit in hits):
+            raise self._client.garbled(where, f"{len(hits)} hits of {total} for {len(ids)} ids")
+        return hits
+
+
+def _as_stored(index: str, document: Document, source: bytes) -> Document:
+    """What is stored in the place of a document, whatever it is."""
+    read = read_document(document.id, source, Form.ELASTICSEARCH, index=index)
+    return read if isinstance(read, Document) else msgspec.structs.replace(document, body=source, index=index)
