@@ -61,18 +61,18 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     state: str | None = None
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
-    max_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    max_rejects: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    retry_for: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_rate: Annotated[float, msgspec.Meta(ge=0.001, le=1_000_000_000)] | None = None
+    max_rejects: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None = None
+    retry_for: Annotated[float, msgspec.Meta(ge=0, le=3650 * 86_400)] | None = None
     log_format: Literal["text", "json"] | None = None
 
 
 _VALUES = {
     "state": "a path",
     "jobs": "a whole number from 1 to 64",
-    "max_rate": "a number of documents a second above 0",
-    "max_rejects": "a whole number, 0 or more",
-    "retry_for": "a number of seconds, 0 or more",
+    "max_rate": "a number of documents a second from 0.001 to 1,000,000,000",
+    "max_rejects": "a whole number from 0 to 1,000,000,000",
+    "retry_for": "a number of seconds from 0 to 315,360,000",
     "log_format": "text or json",
     "login": f"one of {', '.join(LoginKind)}",
 }

@@ -325,9 +325,9 @@ def parse_moment(text: str, *, now_ms: int) -> int:
     if match := _AGO.fullmatch(text):
         try:
             return now_ms - timedelta(**{_AGO_UNITS[match[2]]: int(match[1])}) // timedelta(milliseconds=1)
-        except OverflowError:
+        except (OverflowError, ValueError):
             pass
-    elif re.fullmatch(r"-?\d+", text, re.ASCII):
+    elif re.fullmatch(r"-?\d{1,14}", text, re.ASCII):
         return int(text) * (1000 if len(text.lstrip("-")) <= 11 else 1)
     else:
         try:

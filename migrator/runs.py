@@ -17,6 +17,13 @@ from migrator.engine.jobs import default_state
 from migrator.engine.stopping import Stop
 from migrator.errors import UsageError
 
+LEAST_RATE = 0.001
+MOST_RATE = 1_000_000_000
+"""Documents a second: what `--max-rate` may be."""
+MOST_REJECTS = 1_000_000_000
+LONGEST_RETRY_S = 3650 * 86_400
+"""Beyond them a pause is longer, or a number larger, than timers and checkpoints can hold."""
+
 
 class RunKeywords(TypedDict, total=False):
     """The keywords that every run takes; `Run` has what they mean and their defaults."""
@@ -64,12 +71,14 @@ class Run:
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= 64:
             raise UsageError(f"--jobs {self.jobs}: give a number from 1 to 64")
-        if self.max_rejects < 0:
-            raise UsageError(f"--max-rejects {self.max_rejects}: give 0 or more")
-        if self.max_rate is not None and not self.max_rate > 0:
-            raise UsageError(f"--max-rate {self.max_rate:g}: give a number of documents a second above 0")
-        if not self.retry_for_s >= 0:
-            raise UsageError(f"--retry-for {self.retry_for_s:g}: give 0 seconds or more")
+        if not 0 <= self.max_rejects <= MOST_REJECTS:
+            raise UsageError(f"--max-rejects {self.max_rejects}: give a number from 0 to {MOST_REJECTS:,}")
+        if self.max_rate is not None and not LEAST_RATE <= self.max_rate <= MOST_RATE:
+            raise UsageError(
+                f"--max-rate {self.max_rate:g}: give a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}"
+            )
+        if not 0 <= self.retry_for_s <= LONGEST_RETRY_S:
+            raise UsageError(f"--retry-for {self.retry_for_s:g}: give seconds from 0 to {LONGEST_RETRY_S:,}")
 
     @property
     def policy(self) -> Policy:

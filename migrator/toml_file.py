@@ -53,6 +53,8 @@ class TomlFile:
             raise UsageError(f"{path}: {what} is not UTF-8 text") from None
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path}: not TOML: {error}") from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, brackets in brackets
+            raise UsageError(f"{path}: {what} holds a number that is too long, or too many brackets") from None
 
     def table(self, name: str) -> Mapping[str, Any]:
         """A table of the first level, empty where there is none."""

@@ -87,7 +87,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         ("[defaults]\nmax-rate = 4", ":2: defaults.max-rate: unknown; did you mean max_rate?"),
         ("defaults.jobs = 0", ":1: defaults.jobs: give a whole number from 1 to 64"),
         ("[defaults]\njobs = 65", ":2: defaults.jobs: give a whole number from 1 to 64"),
-        ("[defaults]\nmax_rate = 'x'", ":2: defaults.max_rate: give a number of documents a second above 0"),
+        ("[defaults]\nmax_rate = 'x'", ":2: defaults.max_rate: give a number of documents a second from 0.001 to"),
         ("[defaults]\nlog_format = 'xml'", ":2: defaults.log_format: give text or json"),
         ("[stores.prod]\nuser = 'a'", ":1: stores.prod: Object missing required field `location`"),
         (

@@ -18,6 +18,7 @@ from migrator.errors import UsageError
 from migrator.records import parse_moment
 
 _AGE = re.compile(r"\d+\s*(s|m|h|d|w)", re.ASCII)
+_MOST = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,8 +39,8 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise `UsageError` for what can't be, and where nothing at all would be kept by a rule."""
         for name in ("last", "daily", "weekly", "monthly", "yearly"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"keep-{name} {getattr(self, name)}: give 0 or more")
+            if not 0 <= getattr(self, name) <= _MOST:
+                raise UsageError(f"keep-{name} {getattr(self, name)}: give a number from 0 to {_MOST:,}")
         if self.within is not None:
             self.since_ms(0)
         elif not (self.last or self.daily or self.weekly or self.monthly or self.yearly):

@@ -326,6 +326,8 @@ def _problems(schedule: Schedule, config: Path | None, connect: bool) -> Sequenc
             _check_end(schedule, role, store, connect)
         except MigratorError as error:
             problems.append((f"{schedule.path}: {role}: {error}", error.exit_code))
+        except Exception as error:  # noqa: BLE001  the other schedules are checked
+            problems.append((f"{schedule.path}: {role}: unexpected {type(error).__name__}; please report this", 1))
     return problems
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted, Locked, MigratorError
-from migrator.scheduling.files import Broken, Schedule, find_files
+from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.running import run_schedule, summary
@@ -48,7 +49,10 @@ class Alarm(BaseTrigger):  # type: ignore[misc]  # the library has no types
         self._trigger = trigger
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # noqa: ARG002  APScheduler's signature
-        return _moment(self._trigger.begins(self._trigger.next(now.timestamp())))
+        try:
+            return _moment(self._trigger.begins(self._trigger.next(now.timestamp())))
+        except Exception:  # noqa: BLE001  it would end APScheduler's thread, and with it every schedule
+            return now + timedelta(seconds=_HELD_OFF_S)
 
 
 def make_scheduler(parallel: int) -> BaseScheduler:
@@ -102,15 +106,23 @@ class Daemon:
                 self._seen.clear()
                 self._told.clear()
             found = {each.name: each for each in find_files(self._folder)}
-            for name in [name for name in self._seen if name not in found]:
+            for name in sorted({*self._seen, *self._schedules, *self._refused} - {*found}):
                 self._drop(name)
             for name, each in found.items():
                 if isinstance(each, Broken):
+                    self._seen.pop(name, None)  # mended, it is read again though its bytes are those of before
                     self._refuse(each)
                 elif self._seen.get(name) != each.data:
-                    self._seen[name] = each.data
-                    self._take(each.read())
+                    self._read(each)
             self.settle()
+
+    def _read(self, found: Found) -> None:
+        """Take up a file; what can't be, for whatever reason, is told and tried again with the next look."""
+        try:
+            self._take(found.read())
+            self._seen[found.name] = found.data
+        except Exception as error:  # noqa: BLE001  the other schedules go on
+            self._refuse(Broken(name=found.name, path=found.path, reason=f"{found.name}: {_reason(error)}"))
 
     def _take(self, found: Schedule | Broken) -> None:
         if isinstance(found, Broken):
@@ -140,7 +152,7 @@ class Daemon:
         self._warn_once(broken.name, "file", f"{broken.reason}{runs_on}")
 
     def _drop(self, name: str) -> None:
-        del self._seen[name]
+        self._seen.pop(name, None)
         self._refused.pop(name, None)
         if self._schedules.pop(name, None):
             self._scheduler.remove_job(name)
@@ -153,10 +165,16 @@ class Daemon:
         with self._lock:
             for name, schedule in self._schedules.items():
                 if name not in self._running:
-                    try:
+                    with self._alone(name, "run"):
                         self._set_alarm(schedule)
-                    except MigratorError as error:
-                        self._warn_once(name, "run", f"{name}: {error}")
+
+    @contextmanager
+    def _alone(self, name: str, trouble: str) -> Iterator[None]:
+        """Whatever goes wrong inside stays with this schedule: it is told, and the others go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  the other schedules go on
+            self._warn_once(name, trouble, f"{name}: {_reason(error)}")
 
     def _set_alarm(self, schedule: Schedule) -> None:
         memory, now_s = Memory(self._state, schedule.name), self._clock()
@@ -194,10 +212,8 @@ class Daemon:
             self._told.pop((name, "run"), None)
         except Locked as error:
             self._warn_once(name, "lock", str(error))
-        except MigratorError as error:
-            self._hold_off(name, str(error))
         except Exception as error:  # noqa: BLE001  APScheduler would only log it
-            self._hold_off(name, f"unexpected {type(error).__name__}; please report this")
+            self._hold_off(name, _reason(error))
         finally:
             with self._lock:
                 del self._running[name]
@@ -224,8 +240,8 @@ class Daemon:
                 self._ticked_s = time.monotonic()
                 try:
                     self.look()
-                except MigratorError as error:
-                    self._warn_once("", "folder", str(error))
+                except Exception as error:  # noqa: BLE001  runs go on, and the next look may go well
+                    self._warn_once("", "folder", _reason(error))
         except Interrupted:
             pass
         finally:
@@ -265,6 +281,10 @@ def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: T
             (tell if run.succeeded else warn)(summary(run))
 
     return work
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}; please report this"
 
 
 def _moment(moment_s: float) -> datetime:

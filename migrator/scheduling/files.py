@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,26 +21,36 @@ from migrator.archives.retention import Retention
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.locations import Secret, is_file, parse_location
 from migrator.records import Wanted, parse_moment
+from migrator.runs import LEAST_RATE, MOST_RATE, MOST_REJECTS
+from migrator.scheduling.address import address_problem
 from migrator.scheduling.triggers import Cron, Every, Trigger
 from migrator.toml_file import TomlFile, decode_secret, meant
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _STORE_NAME = _NAME
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)", re.ASCII)
+_DURATION = re.compile(r"(\d{1,12})\s*(s|m|h|d|w)", re.ASCII)
+_LONGEST_D = 3650
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SAMPLE = re.compile(r"sample\s+(\d+(?:\.\d+)?)\s*%", re.ASCII)
-_EVERY_RUNS = re.compile(r"every (\d+) runs", re.ASCII)
+_EVERY_RUNS = re.compile(r"every (\d{1,6}) runs", re.ASCII)
+_FILE_BYTES = 1_000_000
 
 
 class Duration(float):
-    """Seconds, written as `90s`, `15m`, `6h`, `7d`, `2w`."""
+    """Seconds, written as `90s`, `15m`, `6h`, `7d`, `2w`.
+
+    The bound keeps every moment that is reckoned with them inside of what dates and timers can hold.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises `ValueError`."""
         if not (found := _DURATION.fullmatch(text.strip())):
             raise ValueError("not a duration")
-        return cls(int(found[1]) * _UNITS_S[found[2]])
+        seconds = int(found[1]) * _UNITS_S[found[2]]
+        if seconds > _LONGEST_D * _UNITS_S["d"]:
+            raise ValueError("too long")
+        return cls(seconds)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -98,16 +109,16 @@ class _Verification(msgspec.Struct, frozen=True, kw_only=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a run may take."""
 
-    max_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None  # documents a second
+    max_rate: Annotated[float, msgspec.Meta(ge=LEAST_RATE, le=MOST_RATE)] | None = None  # documents a second
     max_duration: Duration | None = None
-    max_rejects: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    max_rejects: Annotated[int, msgspec.Meta(ge=0, le=MOST_REJECTS)] = 10_000
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """What is done when a server or a lock is in the way."""
 
-    retries: Annotated[int, msgspec.Meta(ge=0)] = 3
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
     wait: Duration = Duration(60)  # before the first retry, doubled before each other one
     longest_wait: Duration = Duration(1800)
     retry_for: Duration = Duration(300)  # how long a request is tried again before the run gives up
@@ -136,16 +147,16 @@ _TABLES: Mapping[str, type[Any]] = {
     "notify": Notify,
 }
 
-_A_DURATION = "a duration such as 90s, 15m, 6h, 7d or 2w"
+_A_DURATION = f"a duration such as 90s, 15m, 6h, 7d or 2w, up to {_LONGEST_D}d"
 _VALUES = {
     "task": "backup, copy or verify",
     "mode": "auto, full or incremental",
     "on_conflict": "skip, overwrite or fail",
-    "max_rate": "a number of documents a second above 0",
-    "max_rejects": "a whole number, 0 or more",
+    "max_rate": f"a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}",
+    "max_rejects": f"a whole number from 0 to {MOST_REJECTS:,}",
     "jobs": "a whole number from 1 to 64",
     "allow_extra": "true or false",
-    "retries": "a whole number, 0 or more",
+    "retries": "a whole number from 0 to 10,000",
     "namespaces": 'a list of names: ["guest"]',
     "names": 'a list of names: ["hello"]',
     "command": 'a list of words: ["/usr/local/bin/notify", "backup"]',
@@ -348,8 +359,8 @@ def _check_notify(file: TomlFile, notify: Notify) -> None:
         raise file.refusal(["notify", given[1]], f"{' and '.join(given)} are given; leave one of them in")
     for key in ("ping", "start", "success", "failure"):
         url: Secret | None = getattr(notify, key)
-        if url is not None and not re.match(r"https?://[^/\s]", url.reveal()):
-            raise file.refusal(["notify", key], "give an address that begins with https:// or http://")
+        if url is not None and (problem := address_problem(url.reveal())):
+            raise file.refusal(["notify", key], f"it {problem}")
     if notify.command and not notify.command[0]:
         raise file.refusal(["notify", "command"], "the command is empty")
 
@@ -371,7 +382,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule file as it lies there."""
+    """A schedule file as it lies there; what is wrong with one of them never keeps the others from being read."""
 
     path: Path
     data: bytes
@@ -385,6 +396,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
             return read_schedule(self.path, self.data)
         except MigratorError as error:
             return Broken(name=self.name, path=self.path, reason=str(error))
+        except Exception as error:  # noqa: BLE001  the other schedules go on
+            reason = f"{self.path}: reading the schedule failed: unexpected {type(error).__name__}; please report this"
+            return Broken(name=self.name, path=self.path, reason=reason)
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -412,13 +426,25 @@ def find_files(folder: Path) -> Sequence[Found | Broken]:
         if path.name == "migrator.toml":
             continue  # stores and defaults may lie beside the schedules
         try:
-            found.append(Found(path=path, data=path.read_bytes()))
+            found.append(Found(path=path, data=_data(path)))
         except FileNotFoundError:
             continue  # it went between the two looks
         except OSError as error:
             reason = f"{path}: the schedule can't be read: {error.strerror}"
             found.append(Broken(name=path.name.removesuffix(".toml"), path=path, reason=reason))
+        except UsageError as error:
+            found.append(Broken(name=path.name.removesuffix(".toml"), path=path, reason=str(error)))
     return found
+
+
+def _data(path: Path) -> bytes:
+    """The bytes of a file. Raises `OSError`, and `UsageError` for what would never end, such as a named pipe."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise UsageError(f"{path}: the schedule is no regular file; move it out of the folder")
+    if info.st_size > _FILE_BYTES:
+        raise UsageError(f"{path}: the schedule is larger than {_FILE_BYTES:,} bytes; move it out of the folder")
+    return path.read_bytes()
 
 
 def read_folder(folder: Path) -> Sequence[Schedule | Broken]:
@@ -432,7 +458,7 @@ def find_schedule(name: str, folder: Path) -> Schedule:
     if path.suffix != ".toml":
         path = folder / f"{name}.toml"
     try:
-        data = path.read_bytes()
+        data = _data(path)
     except OSError as error:
         there = ", ".join(each.name for each in find_files(folder)) if folder.is_dir() else ""
         raise NotFound(

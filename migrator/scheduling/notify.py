@@ -8,9 +8,10 @@ Source: https://healthchecks.io/docs/http_api/ (`/start`, `/fail`, a body of tex
 
 from __future__ import annotations
 
+import http.client
 import os
-import re
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -24,12 +25,14 @@ import msgspec
 from migrator import logins
 from migrator.errors import UsageError
 from migrator.locations import Secret
+from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
 
 Tell = Callable[[str], None]
 
 _SUFFIXES = {"start": "/start", "success": "", "failure": "/fail"}
-_PING_S = 10.0
+_PING_S = 10.0  # for each wait for the server
+_TRY_S = 15.0  # for all of them together
 _PINGS = 3
 _PAUSE_S = 1.0
 _COMMAND_S = 60.0
@@ -38,56 +41,87 @@ _COMMAND_S = 60.0
 def ping(notify: Notify, event: str, text: str, folder: Path, tell: Tell) -> None:
     """Tell the address of an event ("start", "success", "failure"), if there is one.
 
-    `folder` is where relative paths of the schedule begin.
+    `folder` is where relative paths of the schedule begin. Whatever the address answers, or whether it answers, is
+    one line to `tell` and no more; it takes a minute at most.
     """
     try:
         url = _address(notify, event, folder)
+        if url is not None and (reason := _post_patiently(url, text)):
+            tell(f"the {event} couldn't be told to {address_host(url.reveal())}: {reason}; check [notify]")
     except UsageError as error:
         tell(f"the {event} couldn't be told: {error}")
-        return
-    if url is None:
-        return
-    for left in reversed(range(_PINGS)):
-        reason = _post(url, text)
-        if reason is None:
-            return
-        if left:
-            time.sleep(_PAUSE_S)
-    host = urllib.parse.urlsplit(url.reveal()).hostname
-    tell(f"the {event} couldn't be told to {host}: {reason}; check the address in [notify]")
+    except Exception as error:  # noqa: BLE001  a notification never decides over a run
+        tell(f"the {event} couldn't be told: unexpected {type(error).__name__}; check [notify]")
 
 
 def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
     own: Secret | None = getattr(notify, event)
+    base = notify.ping
+    if own is None and notify.ping_env:
+        base, _ = logins.from_environment("notify.ping_env", notify.ping_env, os.environ).fetch()
+    if own is None and notify.ping_file:
+        base, _ = logins.from_file("notify.ping_file", folder / Path(notify.ping_file).expanduser()).fetch()
+    found = own or base
+    if found is None:
+        return None
+    if problem := address_problem(found.reveal()):
+        raise UsageError(f"the address {problem}")
     if own is not None:
         return own
-    base = notify.ping
-    if notify.ping_env:
-        base, _ = logins.from_environment("notify.ping_env", notify.ping_env, os.environ).fetch()
-    if notify.ping_file:
-        base, _ = logins.from_file("notify.ping_file", folder / Path(notify.ping_file).expanduser()).fetch()
-    if base is None:
-        return None
-    if not re.match(r"https?://[^/\s]", base.reveal()):
-        raise UsageError("the address doesn't begin with https:// or http://")
-    parts = urllib.parse.urlsplit(base.reveal())
+    parts = urllib.parse.urlsplit(found.reveal())
     return Secret(parts._replace(path=parts.path.rstrip("/") + _SUFFIXES[event]).geturl())
 
 
+def _post_patiently(url: Secret, text: str) -> str | None:
+    """Why no try went through, None where one did."""
+    reason: str | None = None
+    for left in reversed(range(_PINGS)):
+        reason = _post_in_time(url, text)
+        if reason is None:
+            return None
+        if left:
+            time.sleep(_PAUSE_S)
+    return reason
+
+
+def _post_in_time(url: Secret, text: str) -> str | None:
+    """One try. Timeouts of sockets begin anew with every byte, so that a whole answer could take for ever."""
+    reasons: list[str | None] = []
+    thread = threading.Thread(target=lambda: reasons.append(_post(url, text)), name="ping", daemon=True)
+    thread.start()
+    thread.join(_TRY_S)
+    return reasons[0] if reasons else f"no answer within {_TRY_S:g} s"
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would become a GET, and could carry the address to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _post(url: Secret, text: str) -> str | None:
-    """Why it failed, None where it went through."""
-    request = urllib.request.Request(  # noqa: S310  `_address` and the schedule's check let http and https through
-        url.reveal(), text.encode()[:10_000], {"Content-Type": "text/plain; charset=utf-8"}, method="POST"
-    )
+    """Why it failed, None where it went through. Of the answer the status alone is read."""
     try:
-        with urllib.request.urlopen(request, timeout=_PING_S):  # noqa: S310  as above
+        request = urllib.request.Request(  # noqa: S310  `address_problem` lets http and https through
+            url.reveal(),
+            text.encode(errors="replace")[:10_000],
+            {"Content-Type": "text/plain; charset=utf-8"},
+            method="POST",
+        )
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=_PING_S):
             return None
     except urllib.error.HTTPError as error:
         with error:
-            return f"it answered {error.code}"
+            elsewhere = ", a redirect, which isn't followed" if 300 <= error.code < 400 else ""
+            return f"it answered {error.code}{elsewhere}"
     except urllib.error.URLError as error:
-        return str(error.reason)
-    except (OSError, ValueError) as error:
+        return str(error.reason) if isinstance(error.reason, OSError) else type(error.reason).__name__
+    except http.client.RemoteDisconnected:
+        return "it closed the connection without an answer"
+    except http.client.HTTPException as error:
+        return f"its answer isn't HTTP ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001  their texts may repeat the address
         return type(error).__name__
 
 
@@ -98,9 +132,9 @@ def run_command(notify: Notify, event: str, report: Mapping[str, Any], folder: P
     """
     if not notify.command or event not in notify.command_on:
         return
-    environ = {**os.environ, "MIGRATOR_SCHEDULE": str(report["schedule"]), "MIGRATOR_EVENT": event}
     program = notify.command[0]
     try:
+        environ = {**os.environ, "MIGRATOR_SCHEDULE": str(report["schedule"]), "MIGRATOR_EVENT": event}
         ended = subprocess.run(  # noqa: S603  the words are the operator's own
             notify.command,
             input=msgspec.json.encode(report),
@@ -115,6 +149,8 @@ def run_command(notify: Notify, event: str, report: Mapping[str, Any], folder: P
         tell(f"the {event} command {program} was ended: it took longer than {_COMMAND_S:.0f} s")
     except OSError as error:
         tell(f"the {event} command {program} couldn't be started: {error.strerror}")
+    except Exception as error:  # noqa: BLE001  a notification never decides over a run
+        tell(f"the {event} command {program} couldn't be run: unexpected {type(error).__name__}; check [notify]")
     else:
         if ended.returncode:
             tell(f"the {event} command {program} ended with exit code {ended.returncode}; run it by hand to see why")

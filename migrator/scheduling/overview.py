@@ -108,4 +108,6 @@ def _look(schedule: Schedule | Broken, state: Path, now_s: float) -> ScheduleSta
             return status_of(schedule, memory.read_or_begin(now_s), now_s, holder=memory.holder)
         except MigratorError as error:
             reason = str(error)
+        except Exception as error:  # noqa: BLE001  the other schedules are shown
+            reason = f"{schedule.path}: unexpected {type(error).__name__}; please report this"
     return ScheduleStatus(schedule=schedule.name, file=str(schedule.path), state="broken", trouble=reason, broken=True)

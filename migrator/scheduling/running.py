@@ -54,8 +54,9 @@ def run_schedule(
     with memory.lock():
         try:
             return _run(schedule, memory, context, textfile, only_due=only_due)
-        except MigratorError as error:  # the run can't be noted: the state folder, or what is in it
-            ping(schedule.notify, "failure", f"{schedule.name}: {error}", schedule.path.parent, warn)
+        except Exception as error:  # the run can't be noted: the state folder, or what is in it
+            reason = str(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}"
+            ping(schedule.notify, "failure", f"{schedule.name}: {reason}", schedule.path.parent, warn)
             raise
 
 

@@ -25,3 +25,5 @@ def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float,
         path.chmod(0o644)  # the exporter is another user
     except OSError as error:
         tell(f"{path}: the metrics can't be written: {error.strerror}; check the folder of --textfile")
+    except Exception as error:  # noqa: BLE001  metrics never decide over a run
+        tell(f"{path}: the metrics can't be written: unexpected {type(error).__name__}; please report this")

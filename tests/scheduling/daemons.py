@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -126,8 +127,8 @@ class Process:
 
 
 @contextmanager
-def hearing() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server that is told: its address, and what it heard, as path and text."""
+def hearing(context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A server that is told: its address, and what it heard, as path and text; with `context` over TLS."""
     heard: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -139,7 +140,13 @@ def hearing() -> Iterator[tuple[str, list[tuple[str, str]]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that breaks off is part of the test."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
