@@ -71,6 +71,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float  # of this run
     warnings: tuple[str, ...] = ()
     command: str = ""  # that takes the job up again
+    unread: int = 0  # documents that the source counts and that weren't read
+    unstored: int = 0  # documents that were carried over and that the target doesn't count
 
     @property
     def totals(self) -> Counts:
@@ -78,8 +80,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where some documents were rejected, differ or were left behind."""
-        return 3 if self.rejected or self.differing or self.left_behind else 0
+        """0, or 3 where some documents were rejected, differ, were left behind or are missing."""
+        missing = self.unread or self.unstored
+        return 3 if self.rejected or self.differing or self.left_behind or missing else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values: the schema of `--json`, version 1."""

@@ -27,6 +27,11 @@ class _Head(msgspec.Struct):
     id: str = msgspec.field(name="_id")
 
 
+def _plain(request: Request) -> bytes:
+    """The body of a request, which the SDK compresses."""
+    return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
+
+
 class ScriptedCouchDB:
     """The script, with its documents by id."""
 
@@ -49,8 +54,7 @@ class ScriptedCouchDB:
             if operation == "_changes":
                 return answer({"results": [], "last_seq": self._sequence, "pending": 0})
             if operation == "_bulk_docs":
-                zipped = request.headers.get("content-encoding") == "gzip"  # as the SDK sends it
-                return self._store(gzip.decompress(request.body) if zipped else request.body)
+                return self._store(_plain(request))
             assert operation == "_all_docs", request
             return self._list(request)
 
@@ -72,7 +76,7 @@ class ScriptedCouchDB:
     def _list(self, request: Request) -> bytes:
         ids = sorted(self.documents, key=str.encode)
         if request.method == "POST":
-            found: Iterable[str] = [id for id in request.json["keys"] if id in self.documents]
+            found: Iterable[str] = [id for id in json.loads(_plain(request))["keys"] if id in self.documents]
             offset = 0
         else:
             low, high = (json.loads(request.query.get(name, "null")) for name in ("startkey", "endkey"))

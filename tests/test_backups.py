@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from migrator.adapters.archive import places
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import Folder
-from migrator.adapters.memory import MemoryStore, _stores, memory_store
+from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.backups import backup, restore
+from migrator.engine import census
 from migrator.engine.checkpoint import Checkpoint
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.records import Form, Wanted
@@ -382,3 +384,26 @@ def test_a_full_disk_is_waited_out(world: World, monkeypatch: pytest.MonkeyPatch
         made = world.backup(jobs=1, part_bytes=64 * 1024)
     assert made.documents == 260
     assert world.restore() == content(world.source)
+
+
+def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the source counts and didn't give isn't newer than the snapshot, so that no increment would bring it."""
+    world.put(*range(30))
+    read = MemoryReader.read
+    with monkeypatch.context() as lossy:
+
+        def without_one(*arguments: Any) -> Iterator[Any]:
+            for batch in read(*arguments):
+                yield msgspec.structs.replace(batch, documents=batch.documents[1:])
+
+        lossy.setattr(MemoryReader, "read", without_one)
+        lossy.setattr(census, "_PAUSE_S", 0.0)
+        made = backup("memory:source", world.archive, state=world.folder / "state", tell=world.said.append)
+    assert (made.report.unread, made.report.exit_code) == (1, 3)
+    assert made.backup is not None
+    assert any("1 are missing" in warning for warning in made.backup.warnings)
+    with pytest.raises(UsageError, match="lacks documents"):
+        world.backup(mode="incremental")
+    assert world.backup().mode == "full"
+    assert len(world.restore()) == 30
+    assert world.backup().mode == "incremental"

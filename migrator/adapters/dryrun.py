@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from migrator import forms
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome, Writer
 from migrator.records import Document, Form
@@ -15,7 +17,7 @@ class DryRunWriter:
     def __init__(self, inner: Writer) -> None:
         self._inner = inner
         self.form: Form | None = inner.form
-        self.abilities: Abilities = inner.abilities
+        self.abilities: Abilities = msgspec.structs.replace(inner.abilities, receipts=False)
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         there = self._inner.stored(documents)

@@ -17,6 +17,7 @@ import msgspec
 
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
 from migrator.engine.statefile import PairFile
+from migrator.errors import Unavailable
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.report import Counts, total
 
@@ -83,6 +84,24 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     settled: Collection[str] = ()  # ids that are in the target now and leave the set aside
     remarks: Mapping[str, Sequence[str]] = {}  # ids by kind
     deleted: int = 0
+    created: int = 0  # of the written ones, those that surely weren't in the target in any version
+
+    @property
+    def written(self) -> int:
+        return sum(counts.written for counts in self.counts.values())
+
+
+class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
+    """How many documents are missing by a store's own count; what was told of them stands among the warnings."""
+
+    unread: int = 0  # that the source counts and that weren't read
+    unstored: int = 0  # that were carried over and that the target doesn't count
+
+    def __bool__(self) -> bool:
+        return bool(self.unread or self.unstored)
+
+    def __add__(self, other: Shortfall) -> Shortfall:
+        return Shortfall(unread=self.unread + other.unread, unstored=self.unstored + other.unstored)
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -161,6 +180,33 @@ class Checkpoint(PairFile):
     def deleted(self) -> int:
         return int(self._get("deleted", 0))
 
+    @property
+    def full(self) -> bool:
+        """Whether the job's first plan was of everything selected; False where an earlier release made it."""
+        return bool(self._get("full", False))
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether everything planned was carried over once; what came since, catch-up brought."""
+        return bool(self._get("was_complete", False))
+
+    @property
+    def created(self) -> int:
+        """Documents that this job stored and that weren't in the target before in any version."""
+        return int(self._get("created", 0))
+
+    @property
+    def shortfall(self) -> Shortfall:
+        """What is missing by the stores' own counts; the job is to be begun anew."""
+        return msgspec.convert(self._get("shortfall", {}), Shortfall)
+
+    def note_shortfall(self, shortfall: Shortfall, warning: str) -> None:
+        """Keep that documents are missing, until the job begins anew."""
+        with self._transaction():
+            self._set("shortfall", shortfall)
+            self._set("incomplete", True)
+            self._set("warnings", list(dict.fromkeys([*self.warnings, warning])))
+
     def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
         """Note that a run begins; returns its number, counted from 1."""
         with self._transaction():
@@ -169,10 +215,9 @@ class Checkpoint(PairFile):
             self._db.execute("INSERT INTO runs (began_s) VALUES (?)", (self._clock(),))
             return int(self._db.execute("SELECT max(number) FROM runs").fetchone()[0])
 
-    def note_target(self, target: Description) -> None:
-        """Keep how the target describes itself now, so that a later run notices when it was replaced."""
+    def note_stores(self, source: Description, target: Description) -> None:
+        """Keep how the stores describe themselves now, so that it is noticed when they are replaced."""
         with self._transaction():
-            source = self.stores[0] if self.stores else target
             self._set("stores", (source, target))
 
     def end_run(self, run: int, outcome: str, *, read: int) -> None:
@@ -216,16 +261,28 @@ class Checkpoint(PairFile):
         return [(int(round), msgspec.json.decode(receipt)) for round, receipt in rows]
 
     def begin(
-        self, plan: Plan, selection: Selection, mark: Token, prepared: Token, *, run: int, planned_s: float
+        self,
+        plan: Plan,
+        selection: Selection,
+        mark: Token,
+        prepared: Token,
+        *,
+        run: int,
+        planned_s: float,
+        full: bool = False,
     ) -> None:
-        """Take the plan of a new job; everything that an earlier one left is dropped."""
+        """Take the plan of a new job; everything that an earlier one left is dropped.
+
+        `full` tells that the plan is of everything selected, not of what is new since a snapshot.
+        """
         with self._transaction():
             for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             self.has_set_aside = False
-            for name in ("warnings", "incomplete", "deleted"):
+            for name in ("warnings", "incomplete", "deleted", "created", "shortfall", "was_complete"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
+            self._set("full", full)
             self._set("mark", mark)
             self._set("prepared", prepared)
             self._set("began_s", self._clock())
@@ -265,6 +322,7 @@ class Checkpoint(PairFile):
             if self._db.execute("SELECT 1 FROM slices WHERE NOT done").fetchone():
                 raise AssertionError("a job with open slices isn't complete")
             self._set("state", "complete")
+            self._set("was_complete", True)
 
     def completion(self, form: Form | None = None) -> Completion:
         """What the writer is told at the end."""
@@ -304,12 +362,23 @@ class Checkpoint(PairFile):
         return int(left), int(all)
 
     def commit(
-        self, commits: Sequence[Commit], *, run: int, ended: Collection[int] = (), receipt: Token = None
+        self,
+        commits: Sequence[Commit],
+        *,
+        run: int,
+        ended: Collection[int] = (),
+        receipt: Token = None,
+        receipts: bool = False,
+        target: Description | None = None,
     ) -> None:
         """Note that everything up to the positions of some batches is durable in the target, with the accounts of it.
 
         `ended` are the numbers of slices that were read to their ends, `receipt` is the writer's for these batches.
+        With `receipts` the writer gives one for all that it made durable: documents without it, or another number of
+        them, are refused (`Unavailable`), and nothing is noted. `target` is how the target describes itself now.
         """
+        if receipts:
+            _refuse_unproven(sum(commit.written for commit in commits), receipt)
         with self._transaction():
             for commit in commits:
                 self._take(commit, run)
@@ -320,6 +389,16 @@ class Checkpoint(PairFile):
                     "INSERT INTO receipts (round, receipt) VALUES (?, ?)",
                     (self.round, msgspec.json.encode(receipt).decode()),
                 )
+            if target is not None:
+                self._set("stores", (self.stores[0] if self.stores else target, target))
+
+    def unproven(self) -> str | None:
+        """How the receipts contradict the accounts, None where they don't; of a writer that gives receipts."""
+        proven = [documents_in(receipt) for _, receipt in self.receipts]
+        written = total(self.counts.values()).written
+        if None in proven or (documents := sum(filter(None, proven))) == written:
+            return None
+        return f"{written:,} documents were counted as written, and the parts that are known hold {documents:,}"
 
     def _take(self, commit: Commit, run: int) -> None:
         for counts in commit.counts.values():
@@ -337,6 +416,8 @@ class Checkpoint(PairFile):
             self._remark(kind, ids)
         if commit.deleted:
             self._set("deleted", self.deleted + commit.deleted)
+        if commit.created:
+            self._set("created", self.created + commit.created)
 
     def _sample(self, counts: Counts) -> None:
         self._db.execute(
@@ -487,4 +568,20 @@ class Checkpoint(PairFile):
                 )
                 for each in documents
             ],
+        )
+
+
+def documents_in(receipt: Token) -> int | None:
+    """How many documents a receipt speaks of, None where it doesn't tell."""
+    documents = receipt.get("documents") if isinstance(receipt, dict) else None
+    return documents if isinstance(documents, int) else None
+
+
+def _refuse_unproven(written: int, receipt: Token) -> None:
+    """Raise where documents that are counted as written aren't those of the receipt."""
+    proven = 0 if receipt is None else documents_in(receipt)
+    if proven is not None and proven != written:
+        raise Unavailable(
+            f"{written:,} documents were handed to the target, and its receipt is for {proven:,}; nothing of it counts "
+            "as written, and the same command writes it again"
         )

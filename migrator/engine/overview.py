@@ -34,6 +34,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     caught_up_to: float | None  # epoch seconds
     warnings: tuple[str, ...]
     next: str  # what to do, in one sentence
+    unread: int = 0  # documents that the source counts and that weren't read
+    unstored: int = 0  # documents that were carried over and that the target doesn't count
 
 
 def job_status(job: JobView) -> JobStatus:
@@ -67,17 +69,21 @@ def job_status(job: JobView) -> JobStatus:
             runs=tuple(checkpoint.runs),
             caught_up_to=checkpoint.snapshot_s,
             warnings=checkpoint.warnings,
-            next=_next(job, state, command, rejected, differing),
+            next=_next(job, state, command, rejected, differing, missing=bool(checkpoint.shortfall)),
+            unread=checkpoint.shortfall.unread,
+            unstored=checkpoint.shortfall.unstored,
         )
     finally:
         checkpoint.close()
 
 
-def _next(job: JobView, state: str, command: str, rejected: int, differing: int) -> str:
+def _next(job: JobView, state: str, command: str, rejected: int, differing: int, *, missing: bool) -> str:
     if state == "running":
         return "wait for it; look again with the same command"
     if state != "complete":
         return f"go on with: {command}"
+    if missing:
+        return f"documents are missing; read everything again with: {command}"
     keeps = in_state_of(command)
     if rejected:
         return (

@@ -15,7 +15,7 @@ from migrator import forms
 from migrator.adapters.base import WriteOutcome, Writer
 from migrator.engine.checkpoint import Checkpoint, SetAside
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted
+from migrator.errors import Interrupted, UsageError
 from migrator.records import LOSSES, Document, Rejection, read_document
 from migrator.report import Counts
 
@@ -41,7 +41,14 @@ class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: Stop) -> RetryOutcome:
-    """Try every rejected document of a job again; each chunk is committed before the next."""
+    """Try every rejected document of a job again; each chunk is committed before the next.
+
+    Raises `UsageError` where the target is a whole that was finished: it takes nothing more.
+    """
+    if writer.abilities.receipts:
+        raise UsageError(
+            "the target is complete and takes no more documents; mend the cause, then copy again with --restart"
+        )
     became: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     for chunk in _chunks(checkpoint.set_aside("rejected")):

@@ -12,13 +12,25 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        self.exit_code: int | None = None  # None: another worker failed
+        self._by_someone = False  # not only by a worker that failed
+        self.exit_code: int | None = None  # None: it wasn't a signal
 
     def ask(self, exit_code: int | None = None) -> None:
         """Ask once or more; the first exit code stays."""
         if self.exit_code is None:
             self.exit_code = exit_code
+        self._by_someone = True
         self._asked.set()
+
+    def fail(self) -> None:
+        """Ask because a worker failed: the others end, and the run may begin anew."""
+        self._asked.set()
+
+    def renew(self) -> None:
+        """Take back what only failed workers asked for."""
+        self._asked.clear()
+        if self._by_someone:  # also by a signal that came in between
+            self._asked.set()
 
     @property
     def asked(self) -> bool:

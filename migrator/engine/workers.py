@@ -35,7 +35,7 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
             work()
         except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
             failures.append(error)
-            stop.ask()
+            stop.fail()
 
     workers = [threading.Thread(target=guarded, name=f"{name}-{number}", daemon=True) for number in range(count)]
     for worker in workers:

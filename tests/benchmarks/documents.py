@@ -24,7 +24,7 @@ from migrator.adapters.elasticsearch.bulk import Bodies
 from migrator.adapters.elasticsearch.indices import index_name
 from migrator.adapters.pages import Page
 from migrator.demo import samples
-from migrator.engine.copy import _account
+from migrator.engine.accounts import account
 from migrator.records import Document, Form, Selection, read_document
 
 
@@ -88,7 +88,7 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
         search = converted(list(batch.documents), Form.ELASTICSEARCH)
         addressed = [(index_name("openwhisk-%s", document.namespace), document) for document in search]
         list(bulks.split("create", addressed, 5_000_000))
-        return _account(batch, 1, WriteOutcome(written=tuple(search)), ())
+        return account(batch, 1, WriteOutcome(written=tuple(search)), ())
 
     return {
         "plain decoding": lambda: [msgspec.json.decode(body) for body in bodies],
@@ -101,7 +101,7 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
         "lines of an archive": lambda: as_lines(couchdb),
         "compressed frames, lines included": lambda: make_frame(couchdb, compressor),
         "lines of an archive, read": lambda: [read_line(line, Form.COUCHDB) for line in lines],
-        "accounts": lambda: _account(batch, 1, outcome, ()),
+        "accounts": lambda: account(batch, 1, outcome, ()),
         "digest of CouchDB form": lambda: [forms.digest(document, doubles=True) for document in couchdb],
         "digest of Elasticsearch form": lambda: [forms.digest(document, doubles=True) for document in search],
         "from page to bulk and accounts": whole_path,

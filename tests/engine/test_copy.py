@@ -10,83 +10,17 @@ from typing import Any
 
 import pytest
 
-from migrator import forms
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
 from migrator.adapters.dryrun import DryRunWriter
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec
+from migrator.engine.checkpoint import Checkpoint, Commit
 from migrator.engine.copy import CopyOptions, run_copy
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted, LimitReached, Unavailable
 from migrator.records import Document, Form, Rejection, Selection
-from migrator.report import Report
 from tests.documents import activation
-
-SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
-
-
-class CutError(Exception):
-    """The process died here."""
-
-
-class World:
-    """A source, a target and a checkpoint file, and how to run a copy between them."""
-
-    def __init__(self, folder: Path, count: int = 230) -> None:
-        self.source = MemoryStore("a", Form.COUCHDB)
-        self.target = MemoryStore("b", Form.ELASTICSEARCH)
-        self.path = folder / "job.sqlite"
-        self.messages: list[str] = []
-        for number in range(count):
-            self.put(activation(number, "guest" if number % 3 else "whisk.system"))
-
-    def put(self, document: Document) -> None:
-        self.source.put(document.id, document.body)
-
-    def copy(
-        self,
-        *,
-        reader: Any = None,
-        writer: Any = None,
-        checkpoint: Checkpoint | None = None,
-        stop: Stop | None = None,
-        selection: Selection = Selection(),  # noqa: B008  a frozen value
-        dry_run: bool = False,
-        **options: Any,
-    ) -> Report:
-        checkpoint = checkpoint or Checkpoint(self.path)
-        try:
-            return run_copy(
-                reader or MemoryReader(self.source, page_documents=10),
-                writer or MemoryWriter(self.target),
-                checkpoint,
-                SPEC,
-                selection,
-                CopyOptions(**{"jobs": 2, "slice_documents": 50, "small_round": 1, **options}),
-                stop=stop or Stop(),
-                tell=self.messages.append,
-                dry_run=dry_run,
-            )
-        finally:
-            checkpoint.close()
-
-    def expected(self) -> dict[str, bytes]:
-        result = {}
-        for id, entry in self.source.entries.items():
-            if entry.body is not None and b"activationId" in entry.body:
-                converted = forms.convert(_document(id, entry.body), Form.ELASTICSEARCH)
-                assert isinstance(converted, Document)
-                result[id] = converted.body
-        return result
-
-    def there(self) -> dict[str, bytes | None]:
-        return {id: entry.body for id, entry in self.target.entries.items()}
-
-
-def _document(id: str, body: bytes) -> Document:
-    content = json.loads(body)
-    return Document(id, Form.COUCHDB, body, content["namespace"], content["name"], content["start"])
+from tests.engine.worlds import SPEC, CutError, World
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ _WAITING_BYTES = 16 << 20  # of lines, of all threads
 class FileWriter:
     """Writes a new file."""
 
-    abilities = Abilities()
+    abilities = Abilities(receipts=True)
 
     def __init__(self, output: Output, *, form: Form | None, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.form = form

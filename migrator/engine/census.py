@@ -1,0 +1,80 @@
+"""What was carried over, held against what the stores themselves count.
+
+The accounts of a job and two stores enter; a `Shortfall` with its sentence leaves where documents are missing. Every
+bound is a lower one: documents that were read twice, stored meanwhile or were in the target before only add to what is
+counted, so that nothing is called missing that isn't. Knows nothing of slices.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from migrator.adapters.base import Reader, Writer
+from migrator.engine.checkpoint import Checkpoint, Shortfall
+from migrator.errors import AccessDenied
+from migrator.report import total
+
+_LOOKS = 3
+_PAUSE_S = 1.0
+
+Found = tuple[Shortfall, str]
+
+
+def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | None:
+    """Hold what a job read since its first plan, which was a full one, against the source's own count."""
+    read = total(checkpoint.counts.values()).read
+
+    def missing() -> int:
+        return (_counted(reader, checkpoint) or 0) - read
+
+    if (short := _for_good(missing)) <= 0:
+        return None
+    return Shortfall(unread=short), (
+        f"{location} counts {read + short:,} selected documents and {read:,} were read: {short:,} are missing; "
+        "the same command reads everything again"
+    )
+
+
+def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
+    """Hold what a job carried over in its bulk and the rounds after it against the target's own count."""
+    if (least := _least(reader, checkpoint)) <= 0:
+        return None
+
+    def missing() -> int:
+        there = writer.census()
+        return 0 if there is None else least - there
+
+    if (short := _for_good(missing)) <= 0:
+        return None
+    return Shortfall(unstored=short), (
+        f"{location} counts {least - short:,} documents where at least {least:,} were stored: {short:,} are missing; "
+        "the same command copies everything again"
+    )
+
+
+def _least(reader: Reader, checkpoint: Checkpoint) -> int:
+    """How many documents a target holds at least."""
+    least = checkpoint.created
+    if reader.abilities.unique_ids and (counted := _counted(reader, checkpoint)) is not None:
+        totals = total(checkpoint.counts.values())
+        least = max(least, counted - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
+    return least
+
+
+def _counted(reader: Reader, checkpoint: Checkpoint) -> int | None:
+    try:
+        return reader.census(checkpoint.selection, checkpoint.snapshot)
+    except AccessDenied:  # a login that may read documents and no statistics
+        return None
+
+
+def _for_good(missing: Callable[[], int], *, sleep: Callable[[float], None] = time.sleep) -> int:
+    """How many are missing, believed only when several looks agree: one replica may lag behind the others."""
+    short = missing()
+    for _ in range(_LOOKS - 1):
+        if short <= 0:
+            return 0
+        sleep(_PAUSE_S)
+        short = min(short, missing())
+    return short

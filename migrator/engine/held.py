@@ -1,0 +1,76 @@
+"""What one worker handed to the writer and the checkpoint doesn't know yet.
+
+Commits enter one by one; they leave together with the receipt of the flush that made them durable. A flush and its
+commit are one thing: a receipt is kept until the checkpoint has it, however often that is tried.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from migrator.adapters.base import Token
+from migrator.engine.checkpoint import Commit
+from migrator.records import Document
+
+_SAMPLES = 8  # documents of a namespace that is new to a worker
+
+
+class Flushed(msgspec.Struct, frozen=True, kw_only=True):
+    """Commits whose documents are durable in the target, and the receipt for them."""
+
+    commits: Sequence[Commit]
+    ended: Sequence[int]  # the numbers of slices that were read to their ends
+    receipt: Token
+    samples: Sequence[Document]
+
+    @property
+    def written(self) -> int:
+        return sum(commit.written for commit in self.commits)
+
+
+class Held:
+    """Commits in the order of their batches; those that were flushed come first."""
+
+    def __init__(self) -> None:
+        self.flushed: Flushed | None = None
+        self._commits: list[Commit] = []
+        self._ended: list[int] = []
+        self._proven: set[str] = set()  # namespaces whose documents were in the target when they were committed
+        self._samples: dict[str, list[Document]] = defaultdict(list)
+
+    def add(self, commit: Commit, *, set_aside: bool) -> None:
+        """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
+        if commit.settled and not (set_aside or any(earlier.set_aside for earlier in self._commits)):
+            # A part of an archive is held for many batches, and the ids would be most of what is held.
+            commit = msgspec.structs.replace(commit, settled=())
+        self._commits.append(commit)
+
+    def sample(self, documents: Iterable[Document]) -> None:
+        """Keep some of the documents that are in the target now, of the namespaces that are new to this worker."""
+        for document in documents:
+            if document.namespace not in self._proven and len(self._samples[document.namespace]) < _SAMPLES:
+                self._samples[document.namespace].append(document)
+
+    def end(self, slice: int) -> None:
+        """A slice was read to its end."""
+        self._ended.append(slice)
+
+    @property
+    def waits_for_flush(self) -> bool:
+        return self.flushed is None and bool(self._commits or self._ended)
+
+    def flush(self, receipt: Token) -> Flushed:
+        """What was held is durable."""
+        samples = [document for some in self._samples.values() for document in some]
+        self.flushed = Flushed(commits=self._commits, ended=self._ended, receipt=receipt, samples=samples)
+        self._commits, self._ended = [], []
+        return self.flushed
+
+    def committed(self) -> None:
+        """What was flushed is in the checkpoint."""
+        self.flushed = None
+        self._proven |= self._samples.keys()
+        self._samples.clear()

@@ -1,0 +1,169 @@
+"""Whether a store is still the one that was read or written before: what it says of itself, held against itself.
+
+Descriptions enter, at every commit of a run and between its runs. A store that was deleted and created again is an
+error of its own kind, since everything is then copied again. Knows nothing of slices and accounts.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from migrator.adapters.base import Description, Token, Writer
+from migrator.errors import AccessDenied, MigratorError
+from migrator.records import Document
+
+_LOOKS = 5
+_FIRST_PAUSE_S = 0.2
+
+
+class ReplacedError(MigratorError):
+    """A store was deleted or created again while it was in use. The message says which one and how that shows."""
+
+
+def still_there(before: Token, now: Token) -> bool:
+    """Whether everything that an identity named is still the same; what came in addition doesn't matter."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(name in now and still_there(value, now[name]) for name, value in before.items())
+    return before == now
+
+
+def changed(before: Description, now: Description, *, least: int | None = None) -> str | None:
+    """How it shows that a store isn't the one it was, None where nothing does.
+
+    `least` is how far its progress must have come, by default as far as it was.
+    """
+    lost = _lost(before.identity, now.identity)
+    if lost is not None:
+        return lost
+    least = before.progress if least is None else least
+    if least is not None and now.progress is not None and now.progress < least:
+        return f"it counts {now.progress:,} changes where {least:,} were made"
+    return None
+
+
+def _lost(before: Token, now: Token, name: str = "") -> str | None:
+    """The first part of an identity that isn't there any more, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for part, value in before.items():
+            if part not in now:
+                return f"{part} is gone"
+            if (found := _lost(value, now[part], part)) is not None:
+                return found
+        return None
+    return None if before == now else f"{name or 'it'} was created again"
+
+
+def changed_for_good(
+    before: Description,
+    now: Description,
+    look: Callable[[], Description],
+    *,
+    least: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str | None:
+    """As `changed`, believed only when several looks agree: one replica of a cluster may lag behind the others."""
+    how = changed(before, now, least=least)
+    for number in range(_LOOKS - 1):
+        if how is None:
+            return None
+        sleep(_FIRST_PAUSE_S * 2**number)
+        how = changed(before, look(), least=least)
+    return how
+
+
+def _merged(noted: Token, now: Token) -> Token:
+    """What both identities name, of which neither contradicts the other."""
+    if isinstance(noted, dict) and isinstance(now, dict):
+        return {**now, **{name: _merged(value, now[name]) if name in now else value for name, value in noted.items()}}
+    return noted
+
+
+class TargetGuard:
+    """Holds the target against what it was, with every commit of every worker.
+
+    What an identity names before the first write of a commit and after its last one holds that commit. An index that a
+    worker made may have been deleted before anyone looked, so some of the first documents of each namespace are looked
+    for once, after the look that noted their index.
+    """
+
+    def __init__(
+        self, writer: Writer, description: Description, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._writer = writer
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._begun = 0  # looks that were begun
+        self._latest = description
+        self._noted = description
+        self._first = description.progress
+        self._written = 0
+
+    @property
+    def noted(self) -> Description:
+        """What the target was found to be so far."""
+        return self._noted
+
+    def wrote(self, documents: int) -> None:
+        """So many documents are durable in the target, none of which was there as it is now."""
+        with self._lock:
+            self._written += documents
+
+    def check(self, samples: Sequence[Document] = ()) -> Description | None:
+        """Raise `ReplacedError` unless what was written so far is in the store that is there now.
+
+        `samples` are some of the documents of the namespaces that are new to the worker. Returns what is to be noted
+        with the commit, None where that stands already.
+        """
+        with self._lock:
+            noted, least = self._noted, None if self._first is None else self._first + self._written
+        now = self._look()
+        if how := changed_for_good(noted, now, self._writer.describe, least=least, sleep=self._sleep):
+            raise ReplacedError(f"{noted.location} was deleted or created again: {how}")
+        if samples:
+            self._find(samples)
+        return self._note(now)
+
+    def _look(self) -> Description:
+        """A description that was asked for after this call began; several workers share one."""
+        begun = self._begun
+        with self._looking:
+            if self._begun <= begun:
+                self._begun += 1
+                number = self._begun
+                try:
+                    self._latest = self._writer.describe()
+                except BaseException:
+                    self._begun = number - 1  # whoever waits for it looks for himself
+                    raise
+            return self._latest
+
+    def _find(self, samples: Sequence[Document]) -> None:
+        """Look for documents that were written before the newest look."""
+        lost: Sequence[str] = ()
+        for number in range(_LOOKS):
+            if number:
+                self._sleep(_FIRST_PAUSE_S * 2 ** (number - 1))
+            try:
+                there = self._writer.stored(samples)
+            except AccessDenied:  # a login that may only write
+                return
+            lost = [document.id for document in samples if document.id not in there]
+            if not lost:
+                return
+        raise ReplacedError(f"{self._noted.location} was deleted or created again: {lost[0]} was written and is gone")
+
+    def _note(self, now: Description) -> Description | None:
+        with self._lock:
+            noted = self._noted
+            # Another worker may have looked later than this one did, and noted more; both can be true only together.
+            both = _merged(noted.identity, now.identity)
+            if not still_there(now.identity, both):
+                raise ReplacedError(f"{noted.location} was deleted or created again: it was two stores at two moments")
+            progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
+            self._noted = msgspec.structs.replace(now, identity=both, progress=progress)
+            return self._noted if self._noted != noted else None
