@@ -26,7 +26,7 @@ _HTML = b"<html><head><title>%s</title></head><body><center><h1>%s</h1></center>
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and how it goes out: `whole`, `cut` after half of it, `closed` without a byte, `trickle`."""
+    """An answer, and how it goes out: `whole`, `cut` after half of it, `cut-12k`, `closed`, `trickle`."""
 
     status: int
     body: bytes
@@ -70,6 +70,10 @@ class Exchange:
             self._reply = self._send(self.asked)
         return self._reply
 
+    def send_aside(self, asked: Asked) -> Reply:
+        """Send the server a request of our own."""
+        return self._send(asked)
+
     def send_instead(self, asked: Asked) -> Reply:
         self._reply = self._send(asked)
         return self._reply
@@ -83,7 +87,7 @@ class Alteration(NamedTuple):
     alter: Alter
     kinds: Collection[str] | None = EVERY  # None: any
     always_only: bool = False
-    harmless: bool = False  # the run has to go through as if nothing were
+    harmless: bool = False  # the run must go through as if nothing were
 
     def fits(self, kind: str) -> bool:
         return self.kinds is None or kind in self.kinds
@@ -328,6 +332,34 @@ def _unstored(*, told: bool) -> Alter:
     return alter
 
 
+def _replace_target(exchange: Exchange) -> Reply | None:
+    """Delete where a bulk goes to just before it arrives, as somebody else might, and make it anew."""
+    asked = exchange.asked
+    if exchange.kind == "_bulk":
+        address = next(iter(json.loads(asked.plain.splitlines()[0]).values()))
+        index = address.get("_index") or asked.path.split("/")[1]
+        exchange.send_aside(Asked("DELETE", f"/{quote(index, safe='')}", {}, b""))
+        return exchange.reply
+    database = "/" + asked.path.split("/")[1]
+    exchange.send_aside(Asked("DELETE", database, {}, b""))
+    exchange.send_aside(Asked("PUT", database, {}, b""))
+    return exchange.reply
+
+
+# -- limits -------------------------------------------------------------------------------------------------------
+
+
+def _limit_request(exchange: Exchange) -> Reply | None:
+    """A proxy that takes no request larger than a few documents, or than a few ids."""
+    most = 4_000 if exchange.kind in BULKS else 600
+    return Reply(413, _HTML % (b"413", b"413")) if len(exchange.asked.body) > most else None
+
+
+def _limit_answer(exchange: Exchange) -> Reply | None:
+    """A link that breaks every connection after some bytes."""
+    return replace(exchange.reply, sending="cut-12k") if len(exchange.reply.body) > 12_000 else None
+
+
 # -- whole answers ------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +451,9 @@ ALTERATIONS: tuple[Alteration, ...] = (
     Alteration("pending-none", _changes(empty=False, moved=True, pending=0), ("_changes-page",)),
     Alteration("unstored-told", _unstored(told=True), BULKS),
     Alteration("unstored", _unstored(told=False), BULKS),
+    Alteration("target-replaced", _replace_target, BULKS),
+    Alteration("413-large", _limit_request, ROWS, always_only=True, harmless=True),
+    Alteration("cut-12k", _limit_answer, ROWS, always_only=True, harmless=True),
     Alteration("cut", _sent("cut")),
     Alteration("half", _half),
     Alteration("closed", _sent("closed")),

@@ -121,6 +121,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     doubled: int = 0
     wrong_same: bool = False  # a verification that passed over the planted difference
     wrong_none: bool = False  # a search for what is there that found nothing
+    stuck: bool = False  # what is no more than a limit or a peculiarity of a proxy kept it from its end
     hung: bool = False
     unexpected: bool = False
     stopped: bool = False  # neither complete nor as without the fault: nothing was claimed
@@ -130,7 +131,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     @property
     def is_wrong(self) -> bool:
         lost = self.missing or self.altered or self.doubled
-        return bool(lost or self.wrong_same or self.wrong_none or self.hung or self.unexpected)
+        return bool(lost or self.wrong_same or self.wrong_none or self.stuck or self.hung or self.unexpected)
 
 
 @dataclass
@@ -270,6 +271,8 @@ class Lane:
         door = self._proxies[case.direction.before]
         with self._ready(case.direction) as (operation, target):
             door.set(rule)
+            if BY_NAME[case.alteration].harmless:
+                operation.retry_for_s = 8.0  # pages are made smaller step by step
             outcome = self._runner.run(operation)
             door.set(None)
             verdict = Verdict(case=case.id, applied=rule.applied, exit_code=outcome.exit_code, seconds=outcome.seconds)
@@ -277,6 +280,7 @@ class Lane:
             verdict.hung = outcome.exit_code is None
             verdict.unexpected = outcome.exit_code == 1
             _judge(verdict, case.direction, outcome, known, target, self._stores)
+            verdict.stuck = verdict.stopped and BY_NAME[case.alteration].harmless and not verdict.unexpected
             if outcome.exit_code == 5 and target is not None and not verdict.is_wrong:
                 self._go_on(verdict, case, operation, known, target)
         return verdict

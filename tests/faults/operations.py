@@ -33,6 +33,7 @@ class Operation(msgspec.Struct, kw_only=True):
     target: str = ""
     folder: str
     ids: tuple[str, ...] = ()
+    retry_for_s: float = 1.0
     limit_s: float = LIMIT_S
 
 
@@ -184,7 +185,7 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
     keywords: dict[str, Any] = {
         "state": Path(operation.folder) / "state",
         "jobs": 1,  # so that requests come in the same order each time
-        "retry_for_s": 1.0,
+        "retry_for_s": operation.retry_for_s,
         "tell": told.append,
     }
     if operation.name == "find":

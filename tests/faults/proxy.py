@@ -123,8 +123,8 @@ def running(upstream: int, kind_of: Callable[[Asked], str]) -> Iterator[Proxy]:
             if self.command == "HEAD" or reply.status == 204:
                 self.wfile.write(head.replace(b"content-length: 0\r\n", b""))
                 return
-            if reply.sending == "cut":
-                self.wfile.write(head + reply.body[: len(reply.body) // 2])
+            if reply.sending.startswith("cut"):
+                self.wfile.write(head + reply.body[: 12_000 if reply.sending == "cut-12k" else len(reply.body) // 2])
                 self.close_connection = True
                 return
             if reply.sending == "trickle":
