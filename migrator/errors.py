@@ -38,6 +38,13 @@ class Unavailable(MigratorError):
         self.retry_after_s = retry_after_s
 
 
+class Incomplete(Unavailable):
+    """An answer arrived that leaves something out: a shard failed, time ran out, fewer came than the server counts.
+
+    What it does hold may be shown; that something isn't there can't be concluded from it.
+    """
+
+
 class RequestRefused(Unavailable):
     """The server refused a whole request (400, 413, 500) and may mean a single document in it.
 

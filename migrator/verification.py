@@ -48,7 +48,10 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamespaceResult(msgspec.Struct, kw_only=True):
-    """The accounts of one namespace, or of all together."""
+    """The accounts of one namespace, or of all together.
+
+    What isn't judged (stored or deleted meanwhile, or not to be compared) is in neither the counts nor the digests.
+    """
 
     a: int = 0  # documents
     b: int = 0
@@ -62,7 +65,7 @@ class NamespaceResult(msgspec.Struct, kw_only=True):
 
 
 class HourResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A bucket that differed when it was first read: documents and digests of both sides, and what was found in it."""
+    """A bucket that differs: documents and digests of both sides, and what was found in it."""
 
     namespace: str
     hour: str  # its beginning: 2026-11-24T15:00:00Z
@@ -102,12 +105,15 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     sample: float | None
     namespaces: Mapping[str, NamespaceResult]
     buckets: int  # hours of namespaces
-    differing_buckets: int  # when they were first read
+    differing_buckets: int
     hours: tuple[HourResult, ...]  # up to `HOURS_TOLD`
     examples: tuple[Finding, ...]  # up to `EXAMPLES`
     refused_examples: tuple[Refused, ...]
     compared: int  # documents of A that were compared by content
+    unexplained_hours: int  # in which the sides were read differently, and no id tells why
+    unexplained: tuple[HourResult, ...]  # up to `HOURS_TOLD`
     restated: int  # agree once B is written in A's form, which can't hold what differs
+    copies: int  # stand in several places of A, all alike; each was counted once
     remarks: Mapping[str, Mapping[str, int]]  # by side, kinds of `records.REMARKS`
     began_s: float
     run_read: int
@@ -125,12 +131,17 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def agrees(self) -> bool:
+        return not (self.found_different or self.unexplained_hours)
+
+    @property
+    def found_different(self) -> bool:
+        """Whether a document was found in which the sides differ."""
         totals = self.totals
-        return not (totals.missing or totals.different or (totals.extra and not self.allow_extra))
+        return bool(totals.missing or totals.different or (totals.extra and not self.allow_extra))
 
     @property
     def exit_code(self) -> int:
-        """0, 4 where the sides differ, or 3 where they agree but some documents couldn't be compared."""
+        """0, 4 where the sides differ or that can't be told, 3 where they agree but some can't be compared."""
         if not self.agrees:
             return 4
         return 3 if self.totals.refused or self.incomplete else 0
@@ -155,16 +166,16 @@ def render_verification(found: Verification) -> str:
     """The result for a person: the accounts, what differs, what that proves, and what now."""
     totals = found.totals
     lines = [
-        f"verification {found.verification}, run {found.run}: "
-        + ("the same activations are in both" if found.agrees else "THEY DIFFER"),
+        f"verification {found.verification}, run {found.run}: {_verdict(found)}",
         f"A: {found.a.location} ({found.a.product} {found.a.version})",
         f"B: {found.b.location} ({found.b.product} {found.b.version})",
         "",
         _render_namespaces(found),
         "",
     ]
-    if not found.agrees:
+    if found.found_different:
         lines += [*_render_hours(found), *_render_examples(found)]
+    lines += _render_unexplained(found)
     lines.append(proves(found))
     lines += _losses(found)
     if totals.meanwhile:
@@ -182,6 +193,36 @@ def render_verification(found: Verification) -> str:
     if found.mend and totals.different:
         lines.append("what differs in B stays unless --on-conflict overwrite is added; what is only in B always stays")
     return "\n".join(lines)
+
+
+def _verdict(found: Verification) -> str:
+    return verdict(agrees=found.agrees, differs=found.found_different, extra=found.totals.extra)
+
+
+def verdict(*, agrees: bool, differs: bool, extra: int) -> str:
+    """What was found, in words; `extra` are those that are only in B."""
+    if differs:
+        return "THEY DIFFER"
+    if not agrees:
+        return "IT CAN'T BE TOLD whether they are the same"
+    return "all of A is in B, and more" if extra else "the same activations are in both"
+
+
+def _render_unexplained(found: Verification) -> Iterator[str]:
+    if not found.unexplained_hours:
+        return
+    lines = [["namespace and hour read differently", "in A", "in B", "digest"]]
+    for each in found.unexplained[:_HOURS_SHOWN]:
+        digests = f"{each.a_digest[:8]} {'=' if each.a_digest == each.b_digest else '≠'} {each.b_digest[:8]}"
+        lines.append([f"{shown_name(each.namespace)} {each.hour}", f"{each.a:,}", f"{each.b:,}", digests])
+    yield in_columns(lines, None)
+    if found.unexplained_hours > _HOURS_SHOWN:
+        yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json tells up to {HOURS_TOLD:,})"
+    yield (
+        "in these hours reading a store gave something else than asking it for the ids: a server, a proxy or a cache "
+        "doesn't answer reliably, or documents change all the time; see to that, then verify again"
+    )
+    yield ""
 
 
 def proves(found: Verification) -> str:
@@ -214,6 +255,8 @@ def _losses(found: Verification) -> Iterator[str]:
         )
     if found.restated:
         yield f"{found.restated:,} documents agree but for what Elasticsearch's form can't hold"
+    if found.copies:
+        yield f"{found.copies:,} documents stand in several places of A, all alike, and each was counted once"
     for side, remarks in found.remarks.items():
         for kind, documents in sorted(remarks.items()):
             yield f"{side.upper()}: {documents:,} × {REMARKS.get(kind, kind)}"

@@ -13,8 +13,10 @@ import msgspec
 
 from migrator import forms
 from migrator.adapters.base import Batch, Reader
-from migrator.engine.evidence import SIDES, Evidence, Suspect
+from migrator.engine.evidence import SIDES, Evidence
+from migrator.engine.listed import Suspect
 from migrator.engine.stopping import Stop
+from migrator.errors import Incomplete
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.verification import Finding, Refused
 
@@ -48,16 +50,19 @@ class Pair:
         return isinstance(restated, Document) and forms.same(restated, a, doubles=self.doubles)
 
 
-class _Verdict:
-    """What came of some suspects."""
+class _Verdicts:
+    """What came of some suspects, by id.
+
+    `found`: a finding says what; `refused`; `restated` and `copies`: they agree in what counts. The others explain
+    nothing: `same` and `gone` by now on both sides, or `vanished` from one that it was read from.
+    """
 
     def __init__(self) -> None:
-        self.ids: list[str] = []
+        self.verdicts: dict[str, str] = {}
         self.findings: list[Finding] = []
         self.refused: list[Refused] = []
-        self.restated = 0
 
-    def find(self, suspect: Suspect, kind: str, *, fields: tuple[str, ...] = (), note: str = "") -> None:
+    def find(self, suspect: Suspect, kind: str, *, fields: tuple[str, ...] = (), note: str = "") -> str:
         self.findings.append(
             Finding(
                 kind=kind,
@@ -68,19 +73,22 @@ class _Verdict:
                 note=note,
             )
         )
+        return "found"
 
 
 def confirm(pair: Pair, evidence: Evidence, *, stop: Stop) -> None:
     """Look at every suspect again; what differs still becomes a finding."""
-    while suspects := evidence.suspects(_SUSPECTS):
-        verdict = _Verdict()
+    last = ""
+    while suspects := evidence.suspects(_SUSPECTS, last):
+        came = _Verdicts()
         # No more than a page of each side is held at once.
         for some, in_a in _pages(pair.a, suspects):
             for fewer, in_b in _pages(pair.b, some):
                 for suspect in fewer:
-                    _judge(pair, suspect, in_a.get(suspect.id, []), in_b.get(suspect.id, []), verdict)
-                    verdict.ids.append(suspect.id)
-        evidence.judge(verdict.ids, verdict.findings, verdict.refused, restated=verdict.restated)
+                    found = in_a.get(suspect.id, []), in_b.get(suspect.id, [])
+                    came.verdicts[suspect.id] = _judge(pair, suspect, *found, came)
+        evidence.judge(came.verdicts, came.findings, came.refused)
+        last = suspects[-1].id
         stop.check()
 
 
@@ -100,6 +108,8 @@ def _pages(reader: Reader, suspects: Sequence[Suspect]) -> Iterator[tuple[Sequen
         end = msgspec.convert(batch.position, int)
         yield suspects[done:end], found
         done = end
+    if done < len(suspects):
+        raise Incomplete(f"{reader.describe().location}: {len(suspects):,} ids were asked for, {done:,} answered")
 
 
 def _items(batch: Batch) -> list[Document | Rejection]:
@@ -111,29 +121,34 @@ def _judge(
     suspect: Suspect,
     a: Sequence[Document | Rejection],
     b: Sequence[Document | Rejection],
-    verdict: _Verdict,
-) -> None:
+    came: _Verdicts,
+) -> str:
     expected = [item if isinstance(item, Rejection) else pair.expected(item) for item in a]
     documents: list[Document] = []
     for item in expected:
         if isinstance(item, Rejection):
-            verdict.refused.append(refused("a", item))
-            return
+            came.refused.append(refused("a", item))
+            return "refused"
         documents.append(item)
     if not (a or b):
-        return  # gone on both sides
+        return "gone"
     if not b:
-        if "b" in suspect.seen_in:
-            verdict.find(suspect, "meanwhile", note="was deleted in B")
-        else:
-            verdict.find(suspect, "missing")
-    elif not a:
-        if "a" in suspect.seen_in:
-            verdict.find(suspect, "meanwhile", note="was deleted in A")
-        else:
-            verdict.find(suspect, "extra")
-    else:
-        _judge_versions(pair, suspect, [item for item in a if isinstance(item, Document)], documents, b, verdict)
+        return _judge_absence(suspect, "b", "missing", came)
+    if not a:
+        return _judge_absence(suspect, "a", "extra", came)
+    return _judge_versions(pair, suspect, [item for item in a if isinstance(item, Document)], documents, b, came)
+
+
+def _judge_absence(suspect: Suspect, side: str, kind: str, came: _Verdicts) -> str:
+    """A side doesn't hold it now. Where it was read there, one of the two answers is wrong, or it was deleted.
+
+    That is told by another listing, in which a deleted one doesn't stand.
+    """
+    if side in suspect.seen_in:
+        return f"vanished {side}"
+    if suspect.vanished == side:
+        return came.find(suspect, "meanwhile", note=f"was deleted in {side.upper()}")
+    return came.find(suspect, kind)
 
 
 def _judge_versions(
@@ -142,36 +157,48 @@ def _judge_versions(
     a: Sequence[Document],
     expected: Sequence[Document],
     b: Sequence[Document | Rejection],
-    verdict: _Verdict,
-) -> None:
+    came: _Verdicts,
+) -> str:
     """Compare what both sides hold: one document each, or several where it stands in several indices."""
     places = sorted({item.index for item in (*a, *b) if item.index}) if len(a) + len(b) > 2 else []
     note = f"stands in {', '.join(places)}" if places else ""
     restated = False
+    there: list[Document] = []
     for item in b:
         if isinstance(item, Rejection):
-            verdict.find(suspect, "different", note=f"can't be read in B: {item.reason}")
-            return
+            return came.find(suspect, "different", note=f"can't be read in B: {item.reason}")
+        there.append(item)
         if any(pair.same(each, item) for each in expected):
             continue
         if any(pair.same_restated(each, item) for each in a):
             restated = True
             continue
         fields = forms.differing_fields(expected[0], item, doubles=pair.doubles)
-        verdict.find(suspect, "different", fields=fields, note=note)
-        return
+        return came.find(suspect, "different", fields=fields, note=note)
+    for each, original in zip(expected, a, strict=True):
+        if not any(pair.same(each, item) or pair.same_restated(original, item) for item in there):
+            fields = forms.differing_fields(each, there[0], doubles=pair.doubles)
+            return came.find(suspect, "different", fields=fields, note=note)
     if len(b) > len(a):
-        verdict.find(suspect, "extra", note=note)
-    verdict.restated += restated
+        return came.find(suspect, "extra", note=note)
+    if len(a) > len(b):
+        return "copies"
+    return "restated" if restated else "same"
 
 
 def tell_apart(readers: Mapping[str, Reader], evidence: Evidence, *, slice_documents: int, stop: Stop) -> None:
     """Find out which findings were stored since the verification began; they are no differences of the stores."""
     for side in SIDES:
         reader, snapshot = readers[side], evidence.snapshot(side)
-        if not (reader.abilities.catches_up and snapshot is not None and evidence.has_findings()):
+        if not (reader.abilities.catches_up and snapshot is not None and evidence.is_open()):
             continue
         changes = reader.catch_up(snapshot, Selection(), slice_documents=slice_documents)
+        if changes.warnings:
+            # Where the history is gone everything would seem to be new, and no difference would be left.
+            evidence.warn(
+                f"what came meanwhile in {side.upper()} can't be told apart: {each}" for each in changes.warnings
+            )
+            continue
         for slice in changes.slices:
             for batch in reader.read(slice, None, Selection()):
                 evidence.came_meanwhile([item.id for item in _items(batch)], side)

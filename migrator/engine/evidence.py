@@ -1,4 +1,4 @@
-"""The durable memory of one verification: what was read on both sides, and what was found.
+"""The durable memory of one verification: what was read on both sides, and what was found (`engine.listed`).
 
 One SQLite file in the verification's folder. Every commit is one transaction with the positions up to which it speaks,
 so that a process may die between any two instructions. Holds ids and digests, no document and no secret. Its size
@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.base import Description, Plan, Slice, Token
-from migrator.engine.buckets import MODULUS, WHOLE, Bucket
-from migrator.engine.statefile import PairFile
+from migrator.engine.buckets import WHOLE, Bucket
+from migrator.engine.listed import RELISTED, Listed, Seen, by_side
 from migrator.records import Selection
 from migrator.verification import Finding, Refused
 
@@ -34,10 +34,6 @@ CREATE TABLE sums (
     documents INTEGER NOT NULL, s0 INTEGER NOT NULL, s1 INTEGER NOT NULL, s2 INTEGER NOT NULL, s3 INTEGER NOT NULL,
     PRIMARY KEY (namespace, hour, part, side)
 ) WITHOUT ROWID;
-CREATE TABLE seen (
-    id TEXT PRIMARY KEY, namespace TEXT NOT NULL, hour INTEGER NOT NULL,
-    a BLOB, b BLOB, a_copies INTEGER NOT NULL DEFAULT 0, b_copies INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
 CREATE TABLE findings (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, namespace TEXT NOT NULL, hour INTEGER NOT NULL, fields TEXT NOT NULL,
     note TEXT NOT NULL
@@ -49,24 +45,6 @@ CREATE TABLE remarks (
     side TEXT NOT NULL, kind TEXT NOT NULL, documents INTEGER NOT NULL, PRIMARY KEY (side, kind)
 ) WITHOUT ROWID;
 """
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A document of a bucket that differs, as it was read on one side."""
-
-    id: str
-    namespace: str
-    hour: int
-    digest: bytes
-
-
-class Suspect(msgspec.Struct, frozen=True, kw_only=True):
-    """An id under which the two sides were read differently."""
-
-    id: str
-    namespace: str
-    hour: int
-    seen_in: str  # "a", "b" or "ab"
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +59,8 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     refused: Sequence[Refused] = ()
     remarks: Mapping[str, int] = {}
     compared: int = 0  # by content, in the first stage
+    read: int = 0  # with what doesn't count
+    lists: bool = False  # what was seen is listed
 
 
 class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +84,7 @@ class BucketPair(msgspec.Struct, frozen=True, kw_only=True):
         return self.a != self.b
 
 
-class Evidence(PairFile):
+class Evidence(Listed):
     """What is known of one verification. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None) -> None:
@@ -145,13 +125,50 @@ class Evidence(PairFile):
     def begin(self, stores: tuple[Description, Description], selection: Selection, *, began_s: float) -> None:
         """Begin a verification; everything that an earlier one found is dropped."""
         with self._transaction():
-            for table in ("slices", "sums", "seen", "findings", "refused", "remarks"):
+            for table in ("slices", "sums", "listed", "relisted", "vanished", "findings", "refused", "remarks"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
-            for name in ("warnings", "incomplete", "restated", "compared"):
+            for name in ("warnings", "incomplete", "restated", "copies", "compared", "readings", "relistings"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+            for side in SIDES:
+                self._set(f"read {side}", 0)
             self._set("stores", stores)
             self._set("selection", selection)
             self._set("began_s", began_s)
+
+    def compare_again(self, plans: Mapping[str, Plan]) -> None:
+        """Drop what was read, for another reading of everything. Where the sides stood at the beginning stays."""
+        with self._transaction():
+            for table in ("sums", "refused", "remarks"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  as above
+            for name in ("compared", *(f"read {side}" for side in SIDES)):
+                self._set(name, 0)
+            self._set("readings", self.readings + 1)
+        self.begin_stage("compare", plans)
+
+    @property
+    def readings(self) -> int:
+        """How often everything was read before this time."""
+        return int(self._get("readings", 0))
+
+    @property
+    def relistings(self) -> int:
+        """How often hours were listed once more."""
+        return int(self._get("relistings", 0))
+
+    @property
+    def copies(self) -> int:
+        """Documents of A that stand in several places alike, and in fewer of B."""
+        return int(self._get("copies", 0))
+
+    def adopt(self) -> None:
+        """Take over the file of an earlier release: what it had listed and found is found once more."""
+        if self.stage in ("narrow", "list", "confirm") and self._get("read a") is None and not self._get("adopted"):
+            with self._transaction():
+                self._db.execute("DELETE FROM sums WHERE part <> ?", (WHOLE,))
+                self._db.execute("DELETE FROM slices")
+                self._db.execute("DELETE FROM findings")
+                self._set("adopted", True)
+                self._set("stage", "compare")
 
     def begin_stage(
         self, stage: str, plans: Mapping[str, Plan] | None = None, snapshots: Mapping[str, Token] | None = None
@@ -159,6 +176,9 @@ class Evidence(PairFile):
         """Go on to a stage, with what is read for it on each side, and with the first one where the sides stand."""
         with self._transaction():
             self._set("stage", stage)
+            if stage == "relist":
+                self._set("relistings", self.relistings + 1)
+                self._db.execute("DELETE FROM sums WHERE part = ?", (RELISTED,))
             self._db.execute("DELETE FROM slices")
             for side, snapshot in (snapshots or {}).items():
                 self._set(f"snapshot {side}", snapshot)
@@ -169,6 +189,10 @@ class Evidence(PairFile):
                     "INSERT INTO slices (side, slice) VALUES (?, ?)",
                     [(side, msgspec.json.encode(slice).decode()) for slice in plan.slices],
                 )
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        with self._transaction():
+            self._set("warnings", list(dict.fromkeys([*self.warnings, *warnings])))
 
     def forget(self) -> None:
         """Let the next run begin anew."""
@@ -200,26 +224,18 @@ class Evidence(PairFile):
     def commit(self, added: Added) -> None:
         """Note what was read of a slice up to a position."""
         side = added.side
-        several = f"x'{side.encode().hex()}'"  # no digest, and another one on each side
         with self._transaction():
             self._db.execute(
                 "UPDATE slices SET position = ?, done = ? WHERE number = ?",
                 (msgspec.json.encode(added.position).decode(), added.done, added.slice),
             )
-            self._db.executemany(
-                """INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-                documents = documents + excluded.documents, s0 = s0 + excluded.s0, s1 = s1 + excluded.s1,
-                s2 = s2 + excluded.s2, s3 = s3 + excluded.s3""",
-                [(*bucket, side, documents, *_limbs(sum % MODULUS)) for bucket, (documents, sum) in added.sums.items()],
-            )
-            # A document that stands in several indices: equal copies count as one, others as something that differs.
-            self._db.executemany(
-                f"""INSERT INTO seen (id, namespace, hour, {side}, {side}_copies) VALUES (?, ?, ?, ?, 1)
-                ON CONFLICT DO UPDATE SET {side}_copies = {side}_copies + 1, {side} =
-                CASE WHEN {side} IS NULL OR {side} = excluded.{side} THEN excluded.{side} ELSE {several} END""",  # noqa: S608  as above
-                [(each.id, each.namespace, each.hour, each.digest) for each in added.seen],
-            )
+            if added.lists:
+                self._list(side, added.seen, added.sums, relisted=self.stage == "relist")
+            else:
+                self._add_sums(side, added.sums)
             self._refuse(added.refused)
+            if self.stage == "compare" and (read := self.read(side)) is not None:
+                self._set(f"read {side}", read + added.read)
             if added.compared and side == "a":
                 self._set("compared", self.compared + added.compared)
             self._db.executemany(
@@ -227,12 +243,6 @@ class Evidence(PairFile):
                 "documents = documents + excluded.documents",
                 [(side, kind, documents) for kind, documents in added.remarks.items()],
             )
-
-    def _refuse(self, refused: Iterable[Refused]) -> None:
-        self._db.executemany(
-            "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)",
-            [(each.side, each.id, each.namespace, each.reason) for each in refused],
-        )
 
     # -- buckets ------------------------------------------------------------------------------------------------
 
@@ -250,63 +260,13 @@ class Evidence(PairFile):
             if not rows:
                 return
             for namespace, hour, part, text in rows:
-                sides = _sides(text)
+                sides = by_side(text)
                 yield BucketPair(
                     namespace=namespace, hour=hour, part=part, a=sides.get("a", (0, 0)), b=sides.get("b", (0, 0))
                 )
             after = rows[-1][:3]
 
     # -- findings -----------------------------------------------------------------------------------------------
-
-    def drop_agreeing(self) -> None:
-        """Of what was seen in buckets that differ, keep what was read differently on the two sides."""
-        with self._transaction():
-            self._db.execute("DELETE FROM seen WHERE a IS b AND a_copies = b_copies")
-
-    def suspects(self, count: int) -> list[Suspect]:
-        """The first ids that were read differently on the two sides and weren't looked at again yet."""
-        rows = self._rows(
-            "SELECT id, namespace, hour, a IS NOT NULL, b IS NOT NULL FROM seen ORDER BY id LIMIT ?", count
-        )
-        return [
-            Suspect(id=id, namespace=namespace, hour=hour, seen_in=f"{'a' if a else ''}{'b' if b else ''}")
-            for id, namespace, hour, a, b in rows
-        ]
-
-    def judge(
-        self, ids: Sequence[str], findings: Sequence[Finding], refused: Sequence[Refused], *, restated: int
-    ) -> None:
-        """Suspects were looked at again; what came of it."""
-        with self._transaction():
-            self._db.executemany("DELETE FROM seen WHERE id = ?", [(id,) for id in ids])
-            self._db.executemany(
-                "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        each.id,
-                        each.kind,
-                        each.namespace,
-                        each.hour,
-                        msgspec.json.encode(each.fields).decode(),
-                        each.note,
-                    )
-                    for each in findings
-                ],
-            )
-            self._refuse(refused)
-            if restated:
-                self._set("restated", self.restated + restated)
-
-    def came_meanwhile(self, ids: Sequence[str], side: str) -> None:
-        """These were stored on a side since the beginning: where one is among the findings, that is what it is."""
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE findings SET kind = 'meanwhile', note = ? WHERE id = ? AND kind <> 'meanwhile'",
-                [(f"was stored in {side.upper()}", id) for id in ids],
-            )
-
-    def has_findings(self) -> bool:
-        return bool(self._rows("SELECT 1 FROM findings WHERE kind <> 'meanwhile' LIMIT 1"))
 
     def findings(self, *kinds: str) -> Iterator[Finding]:
         """The findings of some kinds in the order of their ids, read a few at a time."""
@@ -370,16 +330,3 @@ class Evidence(PairFile):
 
     def remarks(self, side: str) -> dict[str, int]:
         return dict(self._rows("SELECT kind, documents FROM remarks WHERE side = ?", side))
-
-
-def _limbs(sum: int) -> tuple[int, int, int, int]:
-    return sum & 0xFFFFFFFF, sum >> 32 & 0xFFFFFFFF, sum >> 64 & 0xFFFFFFFF, sum >> 96
-
-
-def _sides(text: str) -> dict[str, tuple[int, int]]:
-    words = text.split(" ")
-    found: dict[str, tuple[int, int]] = {}
-    for at in range(0, len(words), 6):
-        limbs = [int(word) for word in words[at + 2 : at + 6]]
-        found[words[at]] = int(words[at + 1]), sum(limb << 32 * place for place, limb in enumerate(limbs)) % MODULUS
-    return found

@@ -11,7 +11,8 @@ from itertools import chain, islice
 
 from migrator.engine.buckets import HOUR_MS, MODULUS
 from migrator.engine.confirm import Pair
-from migrator.engine.evidence import SIDES, BucketPair, Evidence
+from migrator.engine.evidence import SIDES, Evidence
+from migrator.engine.listed import Settled
 from migrator.forms import instant
 from migrator.verification import (
     EXAMPLES,
@@ -42,7 +43,8 @@ def make_verification(
     buckets = differing = 0
     told: list[HourResult] = []
     hours = {(namespace, hour): counts for namespace, hour, counts in evidence.finding_hours(HOURS_TOLD)}
-    for bucket in evidence.buckets():
+    unexplained: list[HourResult] = []
+    for bucket in evidence.settled():
         result = namespaces.setdefault(bucket.namespace, NamespaceResult())
         result.a += bucket.a[0]
         result.b += bucket.b[0]
@@ -51,6 +53,8 @@ def make_verification(
         of[1] += bucket.b[1]
         buckets += 1
         differing += bucket.differs
+        if not bucket.explained:
+            unexplained.append(_hour_result(bucket, {}))
         if (bucket.namespace, bucket.hour) in hours or (bucket.differs and len(told) < HOURS_TOLD):
             told.append(_hour_result(bucket, hours.get((bucket.namespace, bucket.hour), {})))
     for name, (a, b) in sums.items():
@@ -77,10 +81,13 @@ def make_verification(
         buckets=buckets,
         differing_buckets=differing,
         hours=tuple(told),
+        unexplained_hours=len(unexplained),
+        unexplained=tuple(unexplained[:HOURS_TOLD]),
         examples=tuple(islice(evidence.findings(*differences), EXAMPLES)),
         refused_examples=tuple(islice(chain(evidence.refused("a"), evidence.refused("b")), EXAMPLES)),
         compared=evidence.compared,
         restated=evidence.restated,
+        copies=evidence.copies,
         remarks={side: evidence.remarks(side) for side in SIDES},
         began_s=evidence.began_s,
         run_read=run_read,
@@ -90,7 +97,7 @@ def make_verification(
     )
 
 
-def _hour_result(bucket: BucketPair, found: Mapping[str, int]) -> HourResult:
+def _hour_result(bucket: Settled, found: Mapping[str, int]) -> HourResult:
     return HourResult(
         namespace=bucket.namespace,
         hour=instant(bucket.hour * HOUR_MS),

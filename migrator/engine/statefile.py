@@ -53,7 +53,8 @@ class StateFile:
                 # are then written again. Source: SQLite's documentation of PRAGMA synchronous.
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._make(schema, format)
-                self._db.execute(added)
+                for statement in added.split(";"):
+                    self._db.execute(statement)
             except sqlite3.OperationalError as error:
                 if path is None or not path.exists() or _primary(error) not in _NO_RIGHT:
                     raise

@@ -20,6 +20,7 @@ from migrator.engine.overview import JobStatus, job_status
 from migrator.operations import pages
 from migrator.records import LOSSES, REMARKS, Wanted
 from migrator.report import Counts, human_bytes, human_duration, in_state_of, shown_name
+from migrator.verification import KINDS, verdict
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart
@@ -236,11 +237,12 @@ def _verification(record: JobRecord) -> Iterator[str]:
         yield pages.note("Not verified: source and target were not compared after the copy.", "warn")
         yield pages.code(_verifying(record))
         return
-    verdict = "the same activations are in both" if found.agrees else "THEY DIFFER"
-    yield pages.note(f"Verified, begun {moment(found.began_s)}: {verdict}.", "good" if found.agrees else "bad")
+    counts = found.counts
+    differs = not found.agrees and any(counts.get(kind, 0) for kind in KINDS)
+    told = verdict(agrees=found.agrees, differs=differs, extra=counts.get("extra", 0))
+    yield pages.note(f"Verified, begun {moment(found.began_s)}: {told}.", "good" if found.agrees else "bad")
     if any(read and began_s > found.began_s for _, began_s, _, _, read in status.runs):
         yield pages.note("The job has run again since.", "warn")
-    counts = found.counts
     yield pages.table(
         ["", "in the source", "in the target", "missing", "extra", "different", "not comparable"],
         [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from migrator import forms
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
@@ -19,7 +23,7 @@ from migrator.engine import verify as engine
 from migrator.engine.evidence import Added, Evidence
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import Interrupted, Unavailable
+from migrator.errors import Incomplete, Interrupted, Unavailable
 from migrator.records import Document, Form, Selection
 from migrator.verification import Finding, Verification, VerifySpec, render_verification
 from tests.documents import activation
@@ -560,3 +564,299 @@ def test_report_of_agreement_for_people(world: World) -> None:
     assert "every activation of both sides was read and compared by content" in text
     assert "what that form can't hold is no difference" in text
     assert "--ids" not in text
+
+
+# -- readers that don't tell the truth --------------------------------------------------------------------------
+
+
+class Lie(msgspec.Struct, frozen=True):
+    """What a reader does to the documents with these numbers, in some of its passes over everything."""
+
+    kind: str  # "drop", "repeat", "alter", "invent"
+    numbers: frozenset[int]
+    passes: frozenset[int]  # 0 is the first
+    looks: bool  # when it is asked for ids, too
+
+
+class Lying(MemoryReader):
+    """A reader that leaves documents out, gives them twice, or as they aren't, whatever the cause.
+
+    Its server doesn't count, so that only the other side speaks against it.
+    """
+
+    def __init__(self, world: World, side: str, lies: Sequence[Lie]) -> None:
+        store = world.a if side == "a" else world.b
+        super().__init__(store, page_documents=20)
+        self._ids = {number: world.document(number).id for number in range(60)}
+        self._others = {
+            self._ids[number]: _in_form(world.document(number, logs=["a lie"]), store.form) for number in range(60)
+        }
+        self._lies = lies
+        self._pass = -1
+
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        self._pass += 1
+        return super().plan_verification(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        return None
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        for batch in super().read(slice, after, selection):
+            yield self._told(batch, [lie for lie in self._lies if self._pass in lie.passes])
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        for batch in super().fetch(ids, after, selection):
+            yield self._told(batch, [lie for lie in self._lies if lie.looks])
+
+    def _told(self, batch: Batch, lies: Sequence[Lie]) -> Batch:
+        documents = list(batch.documents)
+        for lie in lies:
+            ids = {self._ids[number] for number in lie.numbers}
+            meant = [document for document in documents if document.id in ids]
+            if lie.kind != "repeat":
+                documents = [document for document in documents if document.id not in ids]
+            if lie.kind == "repeat":
+                documents += meant
+            elif lie.kind == "alter":
+                documents += [self._others[document.id] for document in meant]
+        return msgspec.structs.replace(batch, documents=tuple(documents))
+
+
+LIES = st.lists(
+    st.builds(
+        Lie,
+        kind=st.sampled_from(["drop", "repeat", "alter"]),
+        numbers=st.frozensets(st.integers(0, 59), min_size=1, max_size=4),
+        passes=st.frozensets(st.integers(0, 4), max_size=5),
+        looks=st.booleans(),
+    ),
+    max_size=2,
+)
+
+
+def assert_consistent(found: Verification) -> None:
+    """No count and no digest that is printed speaks against the verdict."""
+    text = render_verification(found)
+    if found.exit_code in (0, 3):
+        assert "the same activations are in both" in text
+        assert "≠" not in text
+        assert found.totals.a == found.totals.b
+        assert all(each.a == each.b and each.a_digest == each.b_digest for each in found.namespaces.values())
+    else:
+        assert "the same activations" not in text
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    lies_a=LIES,
+    lies_b=LIES,
+    missing=st.frozensets(st.integers(0, 59), max_size=2),
+    changed=st.frozensets(st.integers(0, 59), max_size=2),
+    narrow=st.booleans(),
+    sample=st.sampled_from([None, 0.5]),
+)
+def test_the_same_is_only_said_where_all_that_is_printed_agrees(
+    lies_a: list[Lie],
+    lies_b: list[Lie],
+    missing: frozenset[int],
+    changed: frozenset[int],
+    narrow: bool,
+    sample: float | None,
+) -> None:
+    """Whatever readers leave out, repeat or alter: once, always, when reading or when asked for ids."""
+    world = World(Path(), count=60)
+    for number in changed:
+        world.put_b(world.document(number, logs=["changed"]))
+    for number in missing:
+        world.b.put(world.document(number).id, None)
+    with pytest.MonkeyPatch.context() as patch:
+        if narrow:
+            patch.setattr(engine, "_MUCH", 1)
+            patch.setattr(engine, "_MANY", 0)
+        try:
+            found = world.verify(
+                a=Lying(world, "a", lies_a), b=Lying(world, "b", lies_b), evidence=Evidence(None), sample=sample, jobs=1
+            )
+        except Incomplete:
+            return
+    assert_consistent(found)
+    if sample is None and not any(lie.passes or lie.looks for lie in (*lies_a, *lies_b)):
+        assert found.exit_code == (4 if missing | changed else 0)
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("passes", [{0}, {1}, {0, 1}])
+def test_a_fault_that_passes_is_no_difference(world: World, side: str, passes: set[int]) -> None:
+    """A page that was short or repeated in one pass: what is printed is what the later ones read."""
+    lies = [
+        Lie("drop", frozenset({3, 9}), frozenset(passes), looks=False),
+        Lie("repeat", frozenset({20}), frozenset(passes), looks=False),
+        Lie("alter", frozenset({30}), frozenset(passes), looks=False),
+    ]
+    found = world.verify(**{side: Lying(world, side, lies)})
+    assert found.exit_code == 0
+    assert found.totals.a == found.totals.b == 700
+    assert_consistent(found)
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("kind", ["drop", "repeat", "alter"])
+def test_what_is_always_read_otherwise_than_it_is_found_by_id_cannot_be_told(
+    world: World, side: str, kind: str
+) -> None:
+    """As from a shrunk index, or a proxy that plays back old pages: exit code 4, with the hours."""
+    lies = [Lie(kind, frozenset({3, 9}), frozenset(range(9)), looks=False)]
+    found = world.verify(**{side: Lying(world, side, lies)})
+    assert found.exit_code == 4
+    assert not world.found()
+    assert found.unexplained_hours
+    text = render_verification(found)
+    assert "IT CAN'T BE TOLD" in text
+    assert found.unexplained[0].hour in text
+    assert_consistent(found)
+
+
+def test_a_deletion_meanwhile_is_told_apart(world: World) -> None:
+    """Read, and then deleted in B: that it isn't there any more is seen by another listing."""
+    document = world.document(30)
+    world.put_b(world.document(30, logs=["changed"]))
+
+    class Deleting(MemoryReader):
+        def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+            world.b.put(document.id, None)
+            return super().fetch(ids, after, selection)
+
+    found = world.verify(b=Deleting(world.b, page_documents=20))
+    assert found.exit_code == 0
+    assert world.found("meanwhile")[document.id].note == "was deleted in B"
+    assert found.totals.meanwhile == 1
+    assert_consistent(found)
+
+
+class Counting(MemoryReader):
+    """A reader whose server counts, and whose first passes give fewer."""
+
+    def __init__(self, store: MemoryStore, counted: int, *, short: int = 0) -> None:
+        super().__init__(store, page_documents=20)
+        self._counted = counted
+        self._short = short
+        self._pass = 0
+
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        self._pass += 1
+        return super().plan_verification(selection, slice_documents=slice_documents)
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        assert snapshot == self._store.sequence
+        return self._counted
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        for number, batch in enumerate(super().read(slice, after, selection)):
+            if number or self._pass > self._short:
+                yield batch
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_fewer_than_the_server_counts_is_no_agreement(world: World, side: str) -> None:
+    """Though both sides were read alike: exit code 5, with the numbers; and nothing is kept of such a reading."""
+    store = world.a if side == "a" else world.b
+    for _ in range(2):
+        with pytest.raises(Incomplete, match=rf"{side.upper()}, memory:{side}: .* counts 730 .* only 700 were read"):
+            world.verify(**{side: Counting(store, 730)})
+        assert any("reading both sides once more" in message for message in world.messages)
+        assert world.evidence
+        assert world.evidence.stage == "new"
+    assert world.verify(**{side: Counting(store, 700)}).exit_code == 0
+
+
+def test_pages_that_were_short_on_both_sides_are_read_again(world: World) -> None:
+    """The same documents were left out of both, so that the sums agree."""
+    found = world.verify(a=Counting(world.a, 700, short=1), b=Counting(world.b, 700, short=1))
+    assert found.exit_code == 0
+    assert (found.totals.a, found.totals.b) == (700, 700)
+
+
+def test_what_does_not_count_is_counted_by_the_server(world: World) -> None:
+    """Design documents and what can't be read were read all the same."""
+    world.a.put("_design/x", b'{"_id":"_design/x"}')
+    world.a.put("guest/odd", b'{"activationId":"x","namespace":"guest","start":1}')
+    assert world.verify(a=Counting(world.a, 702)).exit_code == 3
+
+
+def test_a_lost_history_excuses_nothing(world: World) -> None:
+    """Where a store can't tell what is new, a plan of everything must not make of each difference a newcomer."""
+    missing = world.document(100)
+    world.b.put(missing.id, None)
+
+    class Forgetful(MemoryReader):
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+            plan = super().plan(selection, slice_documents=slice_documents)
+            return msgspec.structs.replace(plan, warnings=("index x was created anew",))
+
+    found = world.verify(a=Forgetful(world.a, page_documents=20))
+    assert found.exit_code == 4
+    assert set(world.found()) == {missing.id}
+    assert any("index x was created anew" in warning for warning in found.warnings)
+
+
+def test_equal_copies_in_several_places_of_a_count_once(world: World) -> None:
+    """As after a rollover; the counts are those of what can be in B."""
+
+    class Twice(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            for batch in super().read(slice, after, selection):
+                yield _twice(batch, world.document(5).id)
+
+        def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+            for batch in super().fetch(ids, after, selection):
+                yield _twice(batch, world.document(5).id)
+
+    found = world.verify(a=Twice(world.a, page_documents=20))
+    assert found.exit_code == 0
+    assert (found.totals.a, found.totals.b, found.copies) == (700, 700, 1)
+    assert_consistent(found)
+
+
+def _twice(batch: Batch, id: str) -> Batch:
+    more = tuple(document for document in batch.documents if document.id == id)
+    return msgspec.structs.replace(batch, documents=batch.documents + more)
+
+
+def test_extra_documents_that_are_allowed_are_not_called_the_same(world: World) -> None:
+    """The counts differ by what is only in B, and the verdict says so."""
+    world.put_b(world.document(5000))
+    text = render_verification(world.verify(allow_extra=True))
+    assert "all of A is in B, and more" in text
+    assert "the same activations" not in text
+
+
+@pytest.mark.parametrize("stage", ["narrow", "list", "confirm"])
+def test_a_verification_that_an_earlier_release_began_is_ended(world: World, stage: str) -> None:
+    """What it compared isn't read again; what it had listed, in a table of its own, is listed anew."""
+
+    class CutBefore(Evidence):
+        def begin_stage(self, stage: str, *arguments: Any) -> None:
+            if stage == "relist":
+                raise CutError
+            super().begin_stage(stage, *arguments)
+
+    planted = plant(world)
+    with pytest.raises(CutError):
+        world.verify(evidence=CutBefore(world.path))
+    with closing(sqlite3.connect(world.path)) as file:
+        for table in ("listed", "relisted", "vanished"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute(
+            "CREATE TABLE seen (id TEXT PRIMARY KEY, namespace TEXT NOT NULL, hour INTEGER NOT NULL, a BLOB, b BLOB, "
+            "a_copies INTEGER NOT NULL DEFAULT 0, b_copies INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+        )
+        file.execute("INSERT INTO seen VALUES ('guest/x', 'guest', 1, x'00', NULL, 1, 0)")
+        file.execute("INSERT INTO findings VALUES ('guest/x', 'missing', 'guest', 1, '[]', '')")
+        file.execute("DELETE FROM meta WHERE name LIKE 'read%' OR name LIKE 'relist%'")
+        file.execute("UPDATE meta SET value = ? WHERE name = 'stage'", (json.dumps(stage),))
+        file.commit()
+    found = world.verify()
+    assert {id: each.kind for id, each in world.found().items()} == planted
+    assert found.exit_code == 4
+    assert found.run_read < 1400 + 300
