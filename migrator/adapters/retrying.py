@@ -76,8 +76,8 @@ class _Patience:
         self._policy.sleep(pause_s)
 
 
-def _persist(policy: Policy, call: Callable[[], _T]) -> _T:
-    """Call until it succeeds or the patience is used up."""
+def persist(policy: Policy, call: Callable[[], _T]) -> _T:
+    """Call until it succeeds or the patience is used up; raises what it raised last."""
     patience = _Patience(policy)
     while True:
         try:
@@ -103,7 +103,7 @@ class RetryingReader:
         return self._inner.describe()
 
     def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return _persist(self._policy, lambda: self._inner.plan(selection, slice_documents=slice_documents))
+        return persist(self._policy, lambda: self._inner.plan(selection, slice_documents=slice_documents))
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         return self._go_on(after, lambda position: self._inner.read(slice, position, selection), whole=slice.whole)
@@ -130,18 +130,16 @@ class RetryingReader:
                 patience.pause(condition)
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        return _persist(
-            self._policy, lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
-        )
+        return persist(self._policy, lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents))
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return _persist(self._policy, lambda: self._inner.plan_verification(selection, slice_documents=slice_documents))
+        return persist(self._policy, lambda: self._inner.plan_verification(selection, slice_documents=slice_documents))
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
-        return _persist(self._policy, lambda: self._inner.census(selection, snapshot))
+        return persist(self._policy, lambda: self._inner.census(selection, snapshot))
 
     def count(self, selection: Selection) -> int | None:
-        return _persist(self._policy, lambda: self._inner.count(selection))
+        return persist(self._policy, lambda: self._inner.count(selection))
 
     def close(self) -> None:
         self._inner.close()
@@ -191,7 +189,7 @@ class RetryingWriter:
             half = len(documents) // 2
             first = self.write(documents[:half], replace=replace)
             return first + self.write(documents[half:], replace=replace)
-        _persist(self._policy, self._inner.describe)
+        persist(self._policy, self._inner.describe)
         return WriteOutcome(rejected=tuple(document.rejected(str(refusal)) for document in documents))
 
     def describe(self) -> Description:
@@ -204,28 +202,28 @@ class RetryingWriter:
         return self._inner.prepare()
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        return _persist(self._policy, lambda: self._inner.resume(prepared, receipts))
+        return persist(self._policy, lambda: self._inner.resume(prepared, receipts))
 
     def mark(self) -> Token:
-        return _persist(self._policy, self._inner.mark)
+        return persist(self._policy, self._inner.mark)
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
-        return _persist(self._policy, lambda: self._inner.stored_since(mark, documents))
+        return persist(self._policy, lambda: self._inner.stored_since(mark, documents))
 
     def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
-        return _persist(self._policy, lambda: self._inner.stored(documents))
+        return persist(self._policy, lambda: self._inner.stored(documents))
 
     def census(self) -> int | None:
-        return _persist(self._policy, self._inner.census)
+        return persist(self._policy, self._inner.census)
 
     def due(self) -> bool:
         return self._inner.due()
 
     def flush(self) -> Token:
-        return _persist(self._policy, self._inner.flush)
+        return persist(self._policy, self._inner.flush)
 
     def finish(self, completion: Completion) -> None:
-        _persist(self._policy, lambda: self._inner.finish(completion))
+        persist(self._policy, lambda: self._inner.finish(completion))
 
     def close(self) -> None:
         self._inner.close()

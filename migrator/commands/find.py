@@ -63,6 +63,9 @@ def find_command(
     an ID, --namespace, --name, --since and --until list activations, the newest first; in CouchDB and in archives that
     reads all that may be selected.
 
+    A store that can't be asked, or not for all it holds (a shard is down, an index is closed), is told, and what the
+    others hold is printed all the same.
+
     Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be asked; 10 found nowhere; 12 archive damaged.
     """
     from migrator.operations.find import find, list_newest, parse_id
@@ -93,8 +96,14 @@ def find_command(
                 from migrator.operations.find.wsk import as_wsk_shows
 
                 _print(msgspec.json.format(as_wsk_shows(document), indent=4))
+    failed = [store for store, _ in findings.failed]
+    asked = ", ".join(store.typed for store in opened if store.typed not in failed)
     for missing in findings.missing:
-        messages.warn(f"{missing}: found in none of {', '.join(store.typed for store in opened)}")
+        if failed:
+            looked = f"not in {asked}; " if asked else ""
+            messages.warn(f"{missing}: {looked}can't be told of {', '.join(failed)}")
+        else:
+            messages.warn(f"{missing}: found in none of {asked}")
     sys.exit(findings.exit_code)
 
 

@@ -6,17 +6,20 @@ A method, a path and bytes enter; the bytes of an answer leave, or one of our er
 from __future__ import annotations
 
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from migrator.adapters.elasticsearch.transport import answer_bound, open_transport
-from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.locations import Store
 
 T = TypeVar("T")
+
+WHOLE = "allow_partial_search_results=false&request_cache=false"
+"""How a search asks for all or nothing. What a server makes of it is checked all the same (`check_searched`)."""
 
 _URL_BYTES = 2500  # of index names in one path; servers take 4,096 bytes for the whole request line
 
@@ -75,6 +78,28 @@ class _Nodes(msgspec.Struct, frozen=True):
     nodes: dict[str, _Node]
 
 
+class _Shards(msgspec.Struct, frozen=True):
+    total: int
+    successful: int
+    failed: int
+
+
+class _Total(msgspec.Struct, frozen=True):
+    value: int  # a lower bound where there are many
+
+
+class _Hits(msgspec.Struct, frozen=True):
+    hits: list[msgspec.Raw]
+    total: int | _Total = 0  # a bare number before 7.0
+
+
+class _Searched(msgspec.Struct, frozen=True):
+    timed_out: bool
+    shards: _Shards = msgspec.field(name="_shards")
+    hits: _Hits
+    terminated_early: bool = False
+
+
 class Client:
     """A store's servers, spoken to as one; used by several threads at once."""
 
@@ -126,6 +151,35 @@ class Client:
             return msgspec.json.decode(answer.body, type=type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self.garbled(path, error) from error
+
+    def search(self, path: str, type: type[T], *, shards: int, body: Mapping[str, Any], right: str = "") -> T:
+        """Search concrete indices with `shards` shards in all, and decode an answer that leaves nothing out.
+
+        Raises `Incomplete` as `check_searched`. `body` holds `size`.
+        """
+        where = f"/{path}/_search?{WHOLE}"
+        answer = self.call("POST", where, body=msgspec.json.encode(body), right=right or "the index privilege read")
+        self.check_searched(answer, path, shards=shards, size=body["size"], first=body.get("from", 0))
+        return self.understand(answer, type, where)
+
+    def check_searched(self, answer: Answer, path: str, *, shards: int, size: int, first: int = 0) -> None:
+        """Raise `Incomplete` unless every shard answered in time, and all hits came that were asked for.
+
+        A server leaves out shards that aren't up, a server or a gateway what takes too long or is too much, and the
+        status is 200 all the same. `shards` are those of the indices themselves, since a closed index has none.
+        """
+        found = self.understand(answer, _Searched, f"/{path}/_search")
+        where = f"{self.location}: search in {shown_path(path)}"
+        if found.shards.total != shards or found.shards.successful != shards or found.shards.failed:
+            raise Incomplete(
+                f"{where}: only {found.shards.successful} of {shards} shards answered; see GET /_cluster/health and "
+                "GET /_cluster/allocation/explain"
+            )
+        if found.timed_out or found.terminated_early:
+            raise Incomplete(f"{where}: the server gave up before it had looked at everything")
+        total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
+        if len(found.hits.hits) < (expected := min(size, total - first)):
+            raise Incomplete(f"{where}: {len(found.hits.hits)} hits came where {expected} are there")
 
     def garbled(self, path: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: {path.partition('?')[0]}: the answer can't be read: {reason}")
@@ -230,6 +284,12 @@ def index_paths(names: Collection[str]) -> list[str]:
         else:
             paths.append(part)
     return paths
+
+
+def shown_path(path: str) -> str:
+    """A path of `index_paths` as messages name it."""
+    names = unquote(path).split(",")
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3:,} more indices"
 
 
 def cause_of(body: bytes) -> Cause:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.adapters.retrying import persist
+from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
 from migrator.locations import LoginKind, Store
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
 from migrator.operations.detect.values import Detection, Finding, Probe, State
+from migrator.operations.whole import LOOK_AGAIN
 
 __all__ = ["Detection", "Finding", "Probe", "detect"]
 
@@ -87,6 +89,7 @@ _STATES: tuple[tuple[type[MigratorError], State], ...] = (
     (AccessDenied, "refused"),
     (NotFound, "missing"),
     (ArchiveDamaged, "damaged"),
+    (Incomplete, "incomplete"),
 )
 
 
@@ -102,17 +105,21 @@ def _probe(candidate: Candidate, *, exact: bool) -> Probe:
         login=f"{login.kind}{f' as {login.user}' if login.user else ''}",
     )
     try:
-        if store.location.kind == "couchdb":
-            from migrator.operations.detect import couchdb
-
-            return couchdb.probe(store, empty, exact=exact)
-        if store.location.kind == "elasticsearch":
-            from migrator.operations.detect import elasticsearch
-
-            return elasticsearch.probe(store, empty)
-        from migrator.operations.detect import archives
-
-        return archives.probe(store, empty, exact=exact)
+        return persist(LOOK_AGAIN, lambda: _look(store, empty, exact=exact))
     except MigratorError as error:
         state = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
         return msgspec.structs.replace(empty, state=state, error=str(error), exit_code=error.exit_code)
+
+
+def _look(store: Store, empty: Probe, *, exact: bool) -> Probe:
+    if store.location.kind == "couchdb":
+        from migrator.operations.detect import couchdb
+
+        return couchdb.probe(store, empty, exact=exact)
+    if store.location.kind == "elasticsearch":
+        from migrator.operations.detect import elasticsearch
+
+        return elasticsearch.probe(store, empty)
+    from migrator.operations.detect import archives
+
+    return archives.probe(store, empty, exact=exact)

@@ -90,7 +90,12 @@ def _written(backends: Sequence[Backend], live: Sequence[Probe]) -> tuple[Probe 
 def _written_to(probe: Probe, said: str) -> str:
     where = f"Activations are written to {product(probe)} ({probe.location})"
     if not probe.answers:
-        why = {"unavailable": "doesn't answer from here", "refused": "refuses the login", "missing": "isn't there"}
+        why = {
+            "unavailable": "doesn't answer from here",
+            "incomplete": "doesn't answer for all it holds",
+            "refused": "refuses the login",
+            "missing": "isn't there",
+        }
         return f"{where}, {said}; but it {why.get(probe.state, probe.state)}."
     if not probe.activations:
         return f"{where}, {said}; but it holds none yet."
@@ -127,6 +132,9 @@ def _moment(epoch_ms: int | None) -> str:
     return "an unknown time" if epoch_ms is None else forms.instant(epoch_ms)
 
 
+_KINDS = {"unavailable": "unreachable", "refused": "login-refused", "missing": "not-there"}
+
+
 def _not_looked_into(backends: Sequence[Backend], live: Sequence[Probe]) -> list[Finding]:
     """Stores that didn't answer; for the one that is written to it is the first thing to mend."""
     written = {backend.identity for backend in backends}
@@ -139,14 +147,14 @@ def _not_looked_into(backends: Sequence[Backend], live: Sequence[Probe]) -> list
             "unavailable": "look whether the server is up, and whether host and port are right as seen from the "
             "controller; a name that only the cluster knows can't be reached from outside: run detect in a pod, or "
             "forward a port and name the store as it is reached from here",
+            "incomplete": "until that is mended nothing can be said of what it holds, and OpenWhisk doesn't find all "
+            "of it either; then run detect again",
             "refused": "mend user and password; those that OpenWhisk itself uses are in its variables or Secrets",
             "missing": "compare the name with those that are there; OpenWhisk's own is DB_PREFIX + activations",
         }.get(probe.state, "look at the message")
         found.append(
             Finding(
-                kind={"unavailable": "unreachable", "refused": "login-refused", "missing": "not-there"}.get(
-                    probe.state, probe.state
-                ),
+                kind=_KINDS.get(probe.state, probe.state),
                 level="problem",
                 text=f"{'activations are lost while this holds for OpenWhisk as well: ' if used else ''}{probe.error}",
                 advice=advice,

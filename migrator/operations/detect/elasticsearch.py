@@ -6,16 +6,16 @@ A `Store` enters, a `Probe` leaves. Only searches: nothing is refreshed, opened 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.indices import check_pattern, expressions, resolve
+from migrator.adapters.elasticsearch.client import Client
+from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, resolve
 from migrator.locations import Store
 from migrator.operations.detect.indices import ACTIVATION, FOREIGN, Look, checks, keyword_of
 from migrator.operations.detect.values import Place, Probe
+from migrator.operations.shards import paths_of
 from migrator.records import Selection
 
 _TIMEOUT_S = 30
@@ -84,7 +84,7 @@ def probe(store: Store, empty: Probe) -> Probe:
         server = client.server()
         indices, _ = resolve(client, expressions(pattern, Selection()))
         look = Look.at(client, pattern, indices)
-        totals = _totals(client, look.mappings)
+        totals = _totals(look)
         return msgspec.structs.replace(
             empty,
             product=server.product,
@@ -112,15 +112,15 @@ def _place(name: str, look: Look) -> Place:
     )
 
 
-def _totals(client: Client, mappings: Mapping[str, Mapping[str, Any]]) -> _Totals:
+def _totals(look: Look) -> _Totals:
     """Ask all indices whose fields are mapped alike at once."""
-    groups: dict[tuple[bool, str], list[str]] = {}
-    for name, fields in mappings.items():
-        groups.setdefault((fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")), []).append(
-            name
-        )
+    groups: dict[tuple[bool, str], dict[str, Index]] = {}
+    for name, index in look.searched.items():
+        fields = look.mappings[name]
+        key = fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")
+        groups.setdefault(key, {})[name] = index
     totals = _Totals()
-    for (has_start, namespace), names in groups.items():
+    for (has_start, namespace), indices in groups.items():
         asked: dict[str, Any] = {
             "activations": {"filter": ACTIVATION},
             "foreign": {"filter": FOREIGN},
@@ -130,11 +130,7 @@ def _totals(client: Client, mappings: Mapping[str, Mapping[str, Any]]) -> _Total
             asked["last"] = {"max": {"field": "start"}}
         if namespace:
             asked["namespaces"] = {"terms": {"field": namespace, "size": _NAMESPACES}}
-        for path in index_paths(names):
-            body = {"size": 0, "query": ACTIVATION, "aggs": asked}
-            totals.add(
-                client.ask(
-                    "POST", f"/{path}/_search?request_cache=false", _Answer, body=body, right="the index privilege read"
-                ).aggregations
-            )
+        body = {"size": 0, "query": ACTIVATION, "aggs": asked}
+        for path, shards in paths_of(indices):
+            totals.add(look.client.search(path, _Answer, shards=shards, body=body).aggregations)
     return totals

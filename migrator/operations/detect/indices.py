@@ -15,10 +15,11 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.disks import disks
-from migrator.adapters.elasticsearch.indices import Index, is_closed
+from migrator.adapters.elasticsearch.indices import Index
 from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_settings
 from migrator.errors import AccessDenied
 from migrator.operations.detect.values import Finding
+from migrator.operations.shards import all_up, paths_of
 from migrator.records import Form, read_document
 from migrator.report import human_bytes
 
@@ -95,6 +96,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     client: Client
     pattern: str
     indices: Mapping[str, Index]
+    searched: Mapping[str, Index]  # the open ones: every shard of them is up
+    closed: tuple[str, ...]
     documents: Mapping[str, int]  # of the open ones
     sizes_bytes: Mapping[str, int]
     replicas: Mapping[str, int]
@@ -103,6 +106,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def at(cls, client: Client, pattern: str, indices: Mapping[str, Index]) -> Look:
+        """Look at concrete indices. Raises `Incomplete` where a shard of one is down."""
+        searched, closed = all_up(client, indices)
         stats: dict[str, _Primaries] = {}
         settings: dict[str, Mapping[str, Any]] = {}
         mappings: dict[str, Mapping[str, Any]] = {}
@@ -123,11 +128,13 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             client=client,
             pattern=pattern,
             indices=indices,
-            documents={name: each.docs.count for name, each in stats.items()},
+            searched=searched,
+            closed=closed,
+            documents={name: stats[name].docs.count for name in searched if name in stats},
             sizes_bytes={name: each.store.size_in_bytes for name, each in stats.items()},
             replicas={name: int(each.get("index.number_of_replicas", 1)) for name, each in settings.items()},
             blocks={name: _blocks_of(each) for name, each in settings.items()},
-            mappings={name: mappings.get(name, {}) for name in stats},
+            mappings={name: mappings.get(name, {}) for name in searched},
         )
 
     @property
@@ -208,9 +215,9 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
         return
     seen = 0
     confirmed: Counter[str] = Counter()  # by index
-    for path in index_paths(tuple(look.mappings)):
+    for path, shards in paths_of(look.searched):
         body = {"size": _CHECKED_DOCUMENTS - seen, "query": FOREIGN, "_source": _LOOKED_AT}
-        for hit in look.client.ask("POST", f"/{path}/_search", _Found, body=body).hits.hits:
+        for hit in look.client.search(path, _Found, shards=shards, body=body).hits.hits:
             seen += 1
             confirmed[hit.index] += _stands_in_couchdb_form(hit)
         if seen >= _CHECKED_DOCUMENTS:
@@ -277,8 +284,7 @@ def _stands_in_couchdb_form(hit: _Hit) -> bool:
 
 
 def _closed(look: Look) -> Iterator[Finding]:
-    closed = [name for name in look.indices if name not in look.documents and is_closed(look.client, name)]
-    if closed:
+    if closed := look.closed:
         yield Finding(
             kind="closed-indices",
             level="warning",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from migrator.adapters.base import Batch, Reader
+from migrator.operations.whole import read_whole
 from migrator.records import Selection
-
-_SLICE_DOCUMENTS = 20_000
 
 
 class Tally:
@@ -35,9 +34,8 @@ class Tally:
 
 
 def read_all(reader: Reader) -> Tally:
-    """Read a store from end to end."""
+    """Read a store from end to end. Raises `Incomplete` where it holds more than could be read."""
     tally = Tally()
-    for slice in reader.plan(Selection(), slice_documents=_SLICE_DOCUMENTS).slices:
-        for batch in reader.read(slice, None, Selection()):
-            tally.take(batch)
+    for batch in read_whole(reader, Selection()):
+        tally.take(batch)
     return tally

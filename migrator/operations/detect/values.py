@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 Level = Literal["problem", "warning", "note"]
-State = Literal["answers", "unavailable", "refused", "missing", "damaged"]
+State = Literal["answers", "unavailable", "incomplete", "refused", "missing", "damaged"]
+"""What came of looking into a store; `incomplete`: it answers, but not for all it holds."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

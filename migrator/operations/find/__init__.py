@@ -6,35 +6,38 @@ that can't be asked is told and doesn't keep the others from answering.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import closing
 
 import msgspec
 
+from migrator.adapters.retrying import persist
 from migrator.errors import MigratorError
 from migrator.locations import Store
 from migrator.operations.find.agreement import differing
 from migrator.operations.find.values import Activation, Copy, Finder, Found, WantedId, parse_id
+from migrator.operations.whole import LOOK_AGAIN
 from migrator.records import Document, Form, Selection
 
 __all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
 
-T = TypeVar("T")
-
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What all stores came to. `failed` are the errors of those that couldn't be asked, by store."""
+    """What all stores came to. `failed` are the errors of those that couldn't be asked, or not for all they hold."""
 
     activations: tuple[Activation, ...]
-    missing: tuple[WantedId, ...] = ()  # found in no store that answered
+    missing: tuple[WantedId, ...] = ()  # found in no store; where some failed it may be in there
     failed: tuple[tuple[str, MigratorError], ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """10 found nowhere, 4 copies differ, 5 and higher a store couldn't be asked; the highest of these."""
+        """10 found nowhere, 4 copies differ, 5 and higher a store couldn't be asked; the highest of these.
+
+        "Nowhere" is only said where every store answered for all it holds.
+        """
         codes = [error.exit_code for _, error in self.failed]
-        codes += [10] if self.missing else []
+        codes += [10] if self.missing and not self.failed else []
         codes += [4] if any(not each.agrees for each in self.activations) else []
         return max(codes, default=0)
 
@@ -60,25 +63,29 @@ def _start(activation: Activation) -> tuple[int, str]:
 
 
 def _ask(
-    stores: Sequence[Store], ask: Callable[[Finder], Sequence[Found]]
+    stores: Sequence[Store], ask: Callable[[Finder], Iterable[Found]]
 ) -> tuple[list[tuple[Store, Sequence[Found]]], tuple[tuple[str, MigratorError], ...]]:
-    """Ask all stores at once; the answers are in their order."""
+    """Ask all stores at once; the answers are in their order. What was found before a store failed is kept."""
 
-    def one(store: Store) -> Sequence[Found] | MigratorError:
+    def one(store: Store) -> tuple[Sequence[Found], MigratorError | None]:
+        found: list[Found] = []
+
+        def look() -> None:
+            found.clear()
+            with closing(open_finder(store)) as finder:
+                for each in ask(finder):  # one by one, so that an exception leaves what came before it
+                    found.append(each)  # noqa: PERF402  as said
+
         try:
-            finder = open_finder(store)
-            try:
-                return ask(finder)
-            finally:
-                finder.close()
+            persist(LOOK_AGAIN, look)
         except MigratorError as error:
-            return error
+            return found, error
+        return found, None
 
     with ThreadPoolExecutor(max(len(stores), 1)) as threads:
         answers = list(zip(stores, threads.map(one, stores), strict=True))
-    asked = [(store, answer) for store, answer in answers if not isinstance(answer, MigratorError)]
-    failed = tuple((store.typed, answer) for store, answer in answers if isinstance(answer, MigratorError))
-    return asked, failed
+    asked = [(store, found) for store, (found, _) in answers]
+    return asked, tuple((store.typed, error) for store, (_, error) in answers if error)
 
 
 def open_finder(store: Store) -> Finder:

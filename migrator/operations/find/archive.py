@@ -6,7 +6,7 @@ Source: `docs/archive-format.md`. Of documents that stand in several parts of th
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from migrator.adapters.archive import ArchiveReader
@@ -26,7 +26,7 @@ class ArchiveFinder:
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
 
-    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         found: dict[str, Found] = {}
         for manifest, at in chain_parts(self._reader.chain):
             note = manifest.parts[at]
@@ -34,7 +34,7 @@ class ArchiveFinder:
             hashes = {as_numbers(id_hash(id))[0] for id in ids}
             slice = Slice(key=note.name, spec={"backup": manifest.backup, "part": note.name})
             found |= self._look_up(self._reader.part_of(slice), ids, hashes)
-        return list(found.values())
+        yield from found.values()
 
     def _look_up(self, part: Part, ids: set[str], hashes: set[int]) -> dict[str, Found]:
         found: dict[str, Found] = {}
@@ -50,7 +50,7 @@ class ArchiveFinder:
                     found[id] = document
         return found
 
-    def newest(self, selection: Selection, limit: int) -> list[Document]:
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return newest_by_reading(self._reader, selection, limit)
 
     def close(self) -> None:

@@ -5,12 +5,12 @@ No view is asked, since that would build it: a list is found by reading.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from migrator.adapters.couchdb import CouchDBReader
-from migrator.adapters.couchdb.client import Client
+from migrator.adapters.couchdb.client import Client, Undecodable
 from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.errors import LimitReached
 from migrator.locations import Store
@@ -28,12 +28,22 @@ class _Value(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    id: str = ""
-    value: _Value | None = None  # None: no such key
+    key: str
+    id: str | None = None
+    value: _Value | None = None
+    error: str | None = None  # "not_found": no such key
+    doc: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_there(self) -> bool:
+        return self.value is not None and not self.value.deleted
 
 
 class _Rows(msgspec.Struct):
     rows: list[_Row]
+
+
+_rows = msgspec.json.Decoder(_Rows)
 
 
 class CouchDBFinder:
@@ -42,7 +52,7 @@ class CouchDBFinder:
     def __init__(self, store: Store) -> None:
         self._client = Client(store)
 
-    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         self._client.about()
         names: Sequence[str] = ()
         if any(each.namespace is None for each in wanted):
@@ -50,19 +60,38 @@ class CouchDBFinder:
             if not is_complete:
                 raise LimitReached(f"{self._client.location}: it has too many namespaces; give NAMESPACE/ID")
         keys = [id for each in wanted for id in each.ids(names)]
-        found: list[Found] = []
         for at in range(0, len(keys), _KEYS):
-            body = self._client.docs_by_id(keys[at : at + _KEYS], with_docs=False)
-            rows = self._client.understand(body, _Rows, "_all_docs").rows
-            there = [row.id for row in rows if row.value is not None and not row.value.deleted]
-            found += filter(None, map(self._document, there))
-        return found
+            some = keys[at : at + _KEYS]
+            rows = self._answered(self._client.docs_by_id(some, with_docs=False), some)
+            for row in rows:
+                if row.is_there and (found := self._document(row.key)):
+                    yield found
+
+    def _answered(self, body: bytes, keys: Sequence[str]) -> list[_Row]:
+        """A row for each key, in their order; nothing is concluded from an answer about something else."""
+        rows = self._client.decode_page(_rows, body, "_all_docs").rows
+        if [row.key for row in rows] != list(keys):
+            raise self._client.garbled("_all_docs", f"it has {len(rows)} rows for {len(keys)} keys, or for others")
+        for row in rows:
+            if (row.value is None and row.error != "not_found") or (row.value is not None and row.id != row.key):
+                raise self._client.garbled("_all_docs", f"{row.key}: {row.error or f'it is about {row.id}'}")
+        return rows
 
     def _document(self, id: str) -> Found | None:
-        body = self._client.document(id)
-        return None if body is None else read_document(id, body.strip(), Form.COUCHDB)
+        """The document, asked for in the body: a proxy that decodes `%2F` in a path makes every one of them a 404."""
+        try:
+            (row,) = self._answered(self._client.docs_by_id([id], with_docs=True, conflicts=True), [id])
+        except Undecodable:
+            body = self._client.document(id)
+        else:
+            if not row.is_there:
+                return None  # it was deleted just now: two answers about this key say so
+            body = None if row.doc == b"null" else bytes(row.doc)
+        if body is None:
+            raise self._client.garbled("_all_docs", f"{id} is there, and comes without its document")
+        return read_document(id, body.strip(), Form.COUCHDB)
 
-    def newest(self, selection: Selection, limit: int) -> list[Document]:
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return newest_by_reading(CouchDBReader(self._client, page_bytes=_PAGE_BYTES), selection, limit)
 
     def close(self) -> None:

@@ -6,21 +6,24 @@ may not be found yet, since nothing is refreshed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
-from migrator.adapters.elasticsearch.indices import check_pattern, expressions, may_hold, resolve
+from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, may_hold, resolve
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
+from migrator.errors import Incomplete
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
 from migrator.operations.find.values import Found, WantedId
+from migrator.operations.shards import closed_error, paths_of, without_closed
 from migrator.records import Document, Form, Selection, read_document
 
 _COPIES = 20  # of one id, in different namespaces or indices
+_LOOKED_UP = 200  # ids in one search
 _PAGE = 200
 _WINDOW = 10_000  # what a search gives page by page; Source: index.max_result_window
 _PAGE_BYTES = 4_000_000
@@ -48,7 +51,26 @@ class ElasticsearchFinder:
         self._client = Client(store)
         self._pattern = check_pattern(store.location.index_pattern)
 
-    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        indices, closed = self._indices(Selection())
+        for path, shards in paths_of(indices):
+            for first in range(0, len(wanted), _LOOKED_UP):
+                for hit in self._hits(path, shards, wanted[first : first + _LOOKED_UP]):
+                    if hit.index not in indices:
+                        raise self._client.garbled("_search", f"a hit is of {hit.index}, which wasn't asked for")
+                    if document := self._document(hit, indices[hit.index].shards):
+                        yield document
+        if closed:
+            raise closed_error(self._client, closed)
+
+    def _indices(self, selection: Selection) -> tuple[Mapping[str, Index], tuple[str, ...]]:
+        self._client.server()
+        found, _ = resolve(self._client, expressions(self._pattern, selection))
+        held = {name: index for name, index in found.items() if may_hold(self._pattern, name, selection)}
+        return without_closed(self._client, held)
+
+    def _hits(self, path: str, shards: int, wanted: Sequence[WantedId]) -> list[_Hit]:
+        """Where the wanted stand."""
         ids = [str(each) for each in wanted if each.namespace]
         bare = [each.activation_id for each in wanted if not each.namespace]
         query = {
@@ -57,39 +79,50 @@ class ElasticsearchFinder:
                 "minimum_should_match": 1,
             }
         }
-        found: list[Found] = []
-        for path in index_paths(self._indices(Selection())):
-            hits = self._search(path, {"query": query, "size": _COPIES * len(wanted), "_source": False})
-            there = [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
-            found += filter(None, map(self._document, there))
-        return found
+        asked = {"query": query, "size": _COPIES * len(wanted), "_source": False}
+        hits = self._client.search(path, _Answer, shards=shards, body=asked).hits.hits
+        if len(hits) == asked["size"]:
+            raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; look for fewer at once")
+        return [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
 
-    def _indices(self, selection: Selection) -> list[str]:
-        self._client.server()
-        found, _ = resolve(self._client, expressions(self._pattern, selection))
-        return [name for name in found if may_hold(self._pattern, name, selection)]
+    def _document(self, hit: _Hit, shards: int) -> Found | None:
+        """The document with its own bytes; asked for in a body, since a proxy may decode a path."""
+        path = index_paths([hit.index])[0]
+        answer = self._client.call(
+            "POST",
+            f"/{path}/_search?{WHOLE}",
+            body=msgspec.json.encode({"query": {"ids": {"values": [hit.id]}}, "size": _COPIES}),
+            right=_RIGHT,
+        )
+        body: bytes | None
+        try:
+            hits = msgspec.json.decode(answer.body, type=_Answer).hits.hits
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # it is no JSON that can be read
+            body = fetch_source(self._client, hit.index, hit.id)
+        else:
+            self._client.check_searched(answer, path, shards=shards, size=_COPIES)
+            body = next((bytes(each.source) for each in hits if each.id == hit.id), None)
+        if body is None:
+            raise Incomplete(f"{self._client.location}: {hit.id} was found in {hit.index}, and then it wasn't")
+        return read_document(hit.id, body.strip(), Form.ELASTICSEARCH, index=hit.index)
 
-    def _search(self, path: str, body: Mapping[str, Any]) -> list[_Hit]:
-        where = f"/{path}/_search?ignore_unavailable=true&request_cache=false"
-        return self._client.ask("POST", where, _Answer, body=body, right=_RIGHT).hits.hits
-
-    def _document(self, hit: _Hit) -> Found | None:
-        body = fetch_source(self._client, hit.index, hit.id)
-        return None if body is None else read_document(hit.id, body.strip(), Form.ELASTICSEARCH, index=hit.index)
-
-    def newest(self, selection: Selection, limit: int) -> list[Document]:
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         """By search, page after page; where that doesn't lead far enough, by reading."""
         found: list[Document] = []
-        for path in index_paths(self._indices(selection)):
-            of_path = self._newest(path, selection, limit)
+        indices, closed = self._indices(selection)
+        for path, shards in paths_of(indices):
+            of_path = self._newest(path, shards, selection, limit)
             if of_path is None:
                 reader = ElasticsearchReader(self._client, self._pattern, page_bytes=_PAGE_BYTES)
-                return newest_by_reading(reader, selection, limit)
+                yield from newest_by_reading(reader, selection, limit)
+                return
             found += of_path
         found.sort(key=lambda document: (document.start_ms, document.id), reverse=True)
-        return found[:limit]
+        yield from found[:limit]
+        if closed:
+            raise closed_error(self._client, closed)
 
-    def _newest(self, path: str, selection: Selection, limit: int) -> list[Document] | None:
+    def _newest(self, path: str, shards: int, selection: Selection, limit: int) -> list[Document] | None:
         """The newest in some indices; None where a search can't tell."""
         found: list[Document] = []
         asked = {
@@ -100,7 +133,7 @@ class ElasticsearchFinder:
         for first in range(0, _WINDOW, _PAGE):
             answer = self._client.call(
                 "POST",
-                f"/{path}/_search?ignore_unavailable=true&request_cache=false",
+                f"/{path}/_search?{WHOLE}",
                 body=msgspec.json.encode({**asked, "from": first}),
                 accept=(400,),  # `start` is mapped as something that can't be sorted
                 right=_RIGHT,
@@ -111,6 +144,7 @@ class ElasticsearchFinder:
                 hits = None
             if hits is None:
                 return None
+            self._client.check_searched(answer, path, shards=shards, size=_PAGE, first=first)
             for hit in hits:
                 document = read_document(
                     hit.id, bytes(hit.source), Form.ELASTICSEARCH, index=hit.index, with_path=selection.needs_path

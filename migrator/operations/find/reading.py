@@ -9,10 +9,10 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from migrator.adapters.base import Reader
+from migrator.errors import Incomplete
 from migrator.operations.find.values import Found, WantedId
+from migrator.operations.whole import read_whole
 from migrator.records import Document, Selection
-
-_SLICE_DOCUMENTS = 20_000
 
 
 class ReadingFinder:
@@ -21,31 +21,40 @@ class ReadingFinder:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         namespaces = {each.namespace for each in wanted}
         selection = Selection(namespaces=() if None in namespaces else tuple(filter(None, namespaces)))
-        return [
-            found
-            for found in _read(self._reader, selection, with_rejections=True)
-            if any(each.is_met_by(found.id) for each in wanted)
-        ]
+        for found in _read(self._reader, selection, with_rejections=True):
+            if any(each.is_met_by(found.id) for each in wanted):
+                yield found
 
-    def newest(self, selection: Selection, limit: int) -> list[Document]:
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return newest_by_reading(self._reader, selection, limit)
 
     def close(self) -> None:
         self._reader.close()
 
 
-def newest_by_reading(reader: Reader, selection: Selection, limit: int) -> list[Document]:
-    """The newest of a selection, kept while all of it goes by."""
-    documents = (found for found in _read(reader, selection) if isinstance(found, Document))
-    return heapq.nlargest(limit, documents, key=lambda document: (document.start_ms, document.id))
+def newest_by_reading(reader: Reader, selection: Selection, limit: int) -> Iterator[Document]:
+    """The newest of a selection, kept while all of it goes by; those of what was read too, where not all could be."""
+    newest: list[tuple[int, str, Document]] = []
+    incomplete: Incomplete | None = None
+    try:
+        for found in _read(reader, selection):
+            if isinstance(found, Document):
+                heapq.heappush(newest, (found.start_ms, found.id, found))
+                if len(newest) > limit:
+                    heapq.heappop(newest)
+    except Incomplete as error:
+        incomplete = error
+    for _, _, document in sorted(newest, key=lambda each: each[:2], reverse=True):
+        yield document
+    if incomplete:
+        raise incomplete
 
 
 def _read(reader: Reader, selection: Selection, *, with_rejections: bool = False) -> Iterator[Found]:
-    for slice in reader.plan(selection, slice_documents=_SLICE_DOCUMENTS).slices:
-        for batch in reader.read(slice, None, selection):
-            yield from batch.documents
-            if with_rejections:
-                yield from batch.rejections
+    for batch in read_whole(reader, selection):
+        yield from batch.documents
+        if with_rejections:
+            yield from batch.rejections

@@ -45,13 +45,16 @@ def parse_id(text: str) -> WantedId:
 
 
 class Finder(Protocol):
-    """One store to look into. Only reads."""
+    """One store to look into. Only reads.
 
-    def look_up(self, wanted: Sequence[WantedId]) -> list[Found]:
+    What was found before an exception holds; that nothing else is there is only known once the iterator has ended.
+    """
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         """All documents that are one of the wanted activations, by exact look-up."""
         ...
 
-    def newest(self, selection: Selection, limit: int) -> list[Document]:
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         """The selected activations that started last, the newest first, up to `limit`."""
         ...
 

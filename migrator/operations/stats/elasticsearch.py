@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 
-from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.client import WHOLE, index_paths
+from migrator.adapters.elasticsearch.indices import Index
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.engine.stopping import Stop
 from migrator.operations.detect.indices import ACTIVATION, Look, keyword_of
+from migrator.operations.shards import paths_of
 from migrator.operations.stats.tally import DAY_MS, Sum, Tally
 from migrator.records import Document, Form, Selection, read_document
 
@@ -132,24 +134,23 @@ class Aggregated(msgspec.Struct, frozen=True):
 
 def aggregate(look: Look, selection: Selection, *, stop: Stop) -> Aggregated | None:
     """Count what is selected; None where that can only be told by reading."""
-    groups: dict[_Fields, list[str]] = {}
-    for name, mapping in look.mappings.items():
-        if not look.documents[name]:
+    groups: dict[_Fields, dict[str, Index]] = {}
+    for name, index in look.searched.items():
+        if not look.documents.get(name):
             continue  # nothing is mapped yet
-        fields = _Fields.of(mapping)
+        fields = _Fields.of(look.mappings[name])
         if fields is None or "[" in "".join((*selection.namespaces, *selection.names)):
             return None
-        groups.setdefault(fields, []).append(name)
+        groups.setdefault(fields, {})[name] = index
     counted = _Counted()
-    for fields, names in groups.items():
-        for path in index_paths(names):
+    for fields, indices in groups.items():
+        for path, shards in paths_of(indices):
             stop.sleep(0)
-            body = _asked(fields, selection, len(names))
-            answer = look.client.ask("POST", f"/{path}/_search?request_cache=false", _Answer, body=body, right=_RIGHT)
-            counted.add(answer.aggregations)
+            body = _asked(fields, selection, len(indices))
+            counted.add(look.client.search(path, _Answer, shards=shards, body=body).aggregations)
     tally = Tally()
-    queries = {name: _query(fields, selection) for fields, names in groups.items() for name in names}
-    _draw(look.client, counted.by_index, queries, tally, stop)
+    queries = {name: _query(fields, selection) for fields, indices in groups.items() for name in indices}
+    _draw(look, counted.by_index, queries, tally, stop)
     return Aggregated(_put_together(counted, tally), counted.by_index, counted.is_complete)
 
 
@@ -207,7 +208,7 @@ def _like(field: str, text: str) -> dict[str, Any]:
 
 
 def _draw(
-    client: Client, by_index: Mapping[str, int], queries: Mapping[str, dict[str, Any]], tally: Tally, stop: Stop
+    look: Look, by_index: Mapping[str, int], queries: Mapping[str, dict[str, Any]], tally: Tally, stop: Stop
 ) -> None:
     """Look into documents drawn from the largest indices, and into those with the largest results."""
     largest = sorted(by_index, key=lambda name: -by_index[name])[:_SAMPLED_INDICES]
@@ -217,7 +218,7 @@ def _draw(
             "size": _DRAWN,
             "query": {"function_score": {"query": queries[name], "random_score": {}}},
         }
-        drawn = _documents(client, name, body)
+        drawn = _documents(look, name, body)
         if drawn:
             tally.take(drawn, weight=by_index[name] / len(drawn))
     for name in largest:
@@ -227,21 +228,24 @@ def _draw(
             "query": queries[name],
             "sort": [{"response.size": {"order": "desc", "unmapped_type": "long", "missing": "_last"}}],
         }
-        tally.rank(_documents(client, name, body))
+        tally.rank(_documents(look, name, body))
 
 
-def _documents(client: Client, index: str, body: Mapping[str, Any]) -> list[Document]:
+def _documents(look: Look, index: str, body: Mapping[str, Any]) -> list[Document]:
     """The hits of a search; fewer where they are too large together, none where one of them can't be decoded."""
     size = body["size"]
     while size:
-        path = f"/{index_paths([index])[0]}/_search?request_cache=false"
+        path = index_paths([index])[0]
         sent = msgspec.json.encode({**body, "size": size})
         try:
-            answer = client.call("POST", path, body=sent, bound_bytes=_DRAWN_BYTES, right=_RIGHT)
+            answer = look.client.call(
+                "POST", f"/{path}/_search?{WHOLE}", body=sent, bound_bytes=_DRAWN_BYTES, right=_RIGHT
+            )
             hits = msgspec.json.decode(answer.body, type=_Found).hits.hits
         except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             size //= 4
             continue
+        look.client.check_searched(answer, path, shards=look.searched[index].shards, size=size)
         read = [read_document(hit.id, bytes(hit.source), Form.ELASTICSEARCH, index=hit.index) for hit in hits]
         return [document for document in read if isinstance(document, Document)]
     return []

@@ -14,7 +14,7 @@ import msgspec
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
-from migrator.adapters.retrying import Policy, RetryingReader
+from migrator.adapters.retrying import Policy, RetryingReader, persist
 from migrator.engine.copy import Observer
 from migrator.engine.stopping import Stop
 from migrator.errors import NotFound
@@ -23,6 +23,7 @@ from migrator.operations.stats.reading import read_all, read_sample
 from migrator.operations.stats.room import room_of_cluster, room_of_folder
 from migrator.operations.stats.tally import Tally
 from migrator.operations.stats.values import Method, Room
+from migrator.operations.whole import briefly
 from migrator.records import Selection
 
 _FEW = 5_000  # documents that are read at once rather than sampled
@@ -45,14 +46,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 def measure(
     store: Store, selection: Selection, *, exact: bool, policy: Policy, stop: Stop, observe: Observer
 ) -> Measured:
-    """Look into a store; raises what its adapter raises."""
+    """Look into a store; raises what its adapter raises. `policy` is for reading; questions are asked again briefly."""
     if store.location.kind == "elasticsearch":
         return _elasticsearch(store, selection, exact, policy, stop, observe)
     inner = open_reader(store, page_bytes=_PAGE_BYTES)
     with closing(RetryingReader(inner, policy)) as reader:
         about = reader.describe()
         if store.location.kind == "couchdb":
-            measured = _couchdb(store, reader, selection, exact, stop, observe)
+            measured = _couchdb(store, reader, selection, exact, policy, stop, observe)
         else:
             tally, warnings = read_all(reader, selection, stop=stop, observe=observe)
             measured = Measured(product="", version="", method="read", tally=tally, stored_bytes=None, notes=warnings)
@@ -80,12 +81,12 @@ def _of_archive(reader: ArchiveReader, measured: Measured) -> Measured:
 
 
 def _couchdb(
-    store: Store, reader: Reader, selection: Selection, exact: bool, stop: Stop, observe: Observer
+    store: Store, reader: Reader, selection: Selection, exact: bool, policy: Policy, stop: Stop, observe: Observer
 ) -> Measured:
     from migrator.adapters.couchdb.client import Client
 
     with closing(Client(store)) as client:
-        about = client.about()
+        about = persist(briefly(policy), client.about)
     if exact or about.doc_count <= _FEW:
         method: Method = "read"
         tally, warnings = read_all(reader, selection, stop=stop, observe=observe)
@@ -114,13 +115,13 @@ def _elasticsearch(
     pattern = check_pattern(store.location.index_pattern)
     with closing(Client(store)) as client:
         server = client.server()
-        indices, _ = resolve(client, expressions(pattern, selection))
+        indices, _ = persist(briefly(policy), lambda: resolve(client, expressions(pattern, selection)))
         indices = {name: index for name, index in indices.items() if may_hold(pattern, name, selection)}
         if not indices:
             raise NotFound(f"{client.location}: no index matches {', '.join(expressions(pattern, selection))}")
-        look = Look.at(client, pattern, indices)
-        notes = [f"index {name} is closed and wasn't looked at" for name in indices if name not in look.documents]
-        found = None if exact else aggregate(look, selection, stop=stop)
+        look = persist(briefly(policy), lambda: Look.at(client, pattern, indices))
+        notes = [f"index {name} is closed and wasn't looked at" for name in look.closed]
+        found = None if exact else persist(briefly(policy), lambda: aggregate(look, selection, stop=stop))
         if found is None:
             with closing(RetryingReader(open_reader(store), policy)) as reader:
                 tally, _ = read_all(reader, selection, stop=stop, observe=observe)
@@ -133,7 +134,7 @@ def _elasticsearch(
             if not found.is_complete:
                 notes.append("there are more namespaces or actions than are told one by one; the rest isn't shown")
         of_index = {name: look.sizes_bytes[name] * min(1.0, share) for name, share in shares.items()}
-        rooms, refused = room_of_cluster(client)
+        rooms, refused = persist(briefly(policy), lambda: room_of_cluster(client))
         return Measured(
             product=server.product,
             version=server.version,

@@ -11,6 +11,7 @@ from migrator.adapters.base import Reader
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
 from migrator.operations.stats.tally import Tally
+from migrator.operations.whole import check_census
 from migrator.records import Selection
 from migrator.report import Counts
 
@@ -19,18 +20,24 @@ _SAMPLED_SLICES = 100
 
 
 def read_all(reader: Reader, selection: Selection, *, stop: Stop, observe: Observer) -> tuple[Tally, tuple[str, ...]]:
-    """Read a store from end to end; also returns what its plan warns of. Raises `Interrupted` when asked to stop."""
+    """Read a store from end to end; also returns what its plan warns of.
+
+    Raises `Incomplete` where the store counts more than could be read, and `Interrupted` when asked to stop.
+    """
     tally, progress = Tally(), Progress()
     progress.phase, progress.documents = "reading", reader.count(selection)
     plan = reader.plan(selection, slice_documents=_SLICE_DOCUMENTS)
+    read = 0
     for slice in plan.slices:
         for batch in reader.read(slice, None, selection):
             stop.sleep(0)
             tally.take(batch.documents)
             tally.unreadable += len(batch.rejections)
             seen = len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values())
+            read += seen
             progress.add({"": Counts(read=seen, size_bytes=batch.size_bytes)})
             observe(progress)
+    check_census(reader, selection, plan.snapshot, read)
     return tally, plan.warnings
 
 
