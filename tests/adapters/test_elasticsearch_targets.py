@@ -153,6 +153,32 @@ def test_overwriting_replaces_a_document_where_it_stands(target: Target) -> None
     assert target.raw.get(target.raw.index("guest-000001"), some(1)[0].id) == json.loads(some(1)[0].body)
 
 
+def test_an_alias_that_is_rolled_over_meanwhile_stores_nothing_twice(target: Target) -> None:
+    """The index that was written to is written to until the next commit, and then all of them are looked into."""
+    target.create("guest-000001", guest={"is_write_index": True})
+    writer = target.writer()
+    assert ids(writer.write(some(10), replace=False).written) == ids(some(10))
+    request("POST", f"{target.url}/{target.raw.index('guest')}/_rollover")
+    assert ids(writer.write(some(20), replace=False).present) == ids(some(10))
+    writer.describe()  # as with every commit
+    target.raw.put_all(some(10, first=20), index=target.raw.index("guest-000002"))
+    outcome = writer.write(some(40), replace=False)
+    assert (ids(outcome.present), ids(outcome.written)) == (ids(some(30)), ids(some(10, first=30)))
+    assert (target.count("guest-000001"), target.count("guest-*")) == (20, 40)
+
+
+def test_an_index_behind_an_alias_that_goes_meanwhile_is_got_over(target: Target) -> None:
+    """The search for what is there fails once, and what stands behind the alias is looked at again."""
+    target.create("guest-000001", guest={"is_write_index": False})
+    target.create("guest-000002", guest={"is_write_index": True})
+    writer = target.writer()
+    assert writer.write(some(10), replace=False).written
+    request("DELETE", f"{target.url}/{target.raw.index('guest-000001')}")
+    with pytest.raises(Unavailable, match="guest-000001"):
+        writer.write(some(10), replace=False)
+    assert ids(writer.write(some(10), replace=False).present) == ids(some(10))
+
+
 @pytest.mark.parametrize(
     ("aliases", "told"),
     [
@@ -251,8 +277,18 @@ def test_a_template_that_makes_such_an_index_is_noticed_by_its_first_write(
 ) -> None:
     """What an index is like that didn't exist before is looked at before any document counts as written."""
     target.template("guest", mappings=given["mapping"])
+    assert any(told in finding for finding in target.writer().preflight(["guest"]))
     with pytest.raises(Unavailable, match=told):
         target.writer().write(some(5), replace=False)
+
+
+def test_a_template_with_a_pipeline_is_told(target: Target) -> None:
+    """However its settings are spelt; a template for other names isn't spoken of."""
+    target.template("guest", settings={"index": {"default_pipeline": "p"}})
+    target.template("other", settings={"index.default_pipeline": "q"})
+    (finding,) = target.writer().preflight(["guest"])
+    assert f"template {target.prefix}guest" in finding
+    assert "ingest pipeline p" in finding
 
 
 @pytest.mark.servers
@@ -267,6 +303,7 @@ def test_a_data_stream_is_refused(server_folder: Path) -> None:
         target.template("guest", data_stream={})
         writer = target.writer()
         try:
+            assert any("would make a data stream" in finding for finding in writer.preflight(["guest"]))
             with pytest.raises(Unavailable, match="is a data stream"):  # made by the first `create`
                 writer.write(some(5), replace=False)
             with pytest.raises(UsageError, match="is a data stream"):

@@ -20,7 +20,10 @@ from migrator.errors import Unavailable
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a document is sent or stands: a concrete index, and the routing that it was stored with, if any."""
+    """Where a document is sent or stands: a concrete index, and the routing that it was stored with, if any.
+
+    Never an alias: one that is rolled over meanwhile would store again what its indices hold already.
+    """
 
     index: str
     routing: str | None = None
@@ -107,6 +110,7 @@ class Destinations:
         self._client = client
         self._pattern = pattern
         self._known: dict[str, Destination] = {}  # by namespace
+        self._seen: frozenset[str] = frozenset()  # the indices behind the pattern
 
     def of(self, namespaces: Iterable[str]) -> dict[str, Destination]:
         """The destination of each namespace."""
@@ -127,12 +131,15 @@ class Destinations:
     def identities(self, now: Mapping[str, str]) -> dict[str, str]:
         """The uuids of the indices that documents go to, as of when they were first looked at.
 
-        Those that aren't what they are `now` are forgotten.
+        Those that aren't what they are `now` are forgotten, and aliases where an index has come: it may be behind one.
         """
+        come = now.keys() - self._seen
+        self._seen = frozenset(now)
         uuids: dict[str, str] = {}
         for namespace, destination in tuple(self._known.items()):
             uuids.update(destination.uuids)
-            if any(now.get(name, uuid) != uuid for name, uuid in destination.uuids.items()):
+            is_alias = destination.name not in destination.uuids
+            if (come and is_alias) or any(now.get(name, uuid) != uuid for name, uuid in destination.uuids.items()):
                 self.forget(namespace)
         return uuids
 
@@ -245,6 +252,25 @@ def obstacles(behind: Mapping[str, Found]) -> Iterator[str]:
                     f"index {name} passes every document through the ingest pipeline {pipeline}, which may alter it; "
                     f'for the time of the copy PUT /{name}/_settings {{"index.{setting}": "_none"}}'
                 )
+
+
+def template_obstacles(name: str, content: Mapping[str, Any]) -> Iterator[str]:
+    """What a template's content would bring into the way of documents in an index of this name."""
+    flat = dict(_flat(content.get("settings") or {}))
+    named = {setting: flat[f"index.{setting}"] for setting in _SETTINGS if f"index.{setting}" in flat}
+    source = _Source(named.pop("mapping.source.mode", None))
+    settings = _IndexSettings(**{"uuid": "", **named}, mapping=_MappingSettings(source))
+    return obstacles({name: Found(_Settings(settings), mappings=content.get("mappings") or {})})
+
+
+def _flat(settings: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    """Settings by their full names, however they are nested or dotted."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{head}{name}.")
+        elif value is not None:
+            full = head + name
+            yield full if full.startswith("index.") else f"index.{full}", str(value)
 
 
 def _part(found: Found, name: str) -> dict[str, Any]:

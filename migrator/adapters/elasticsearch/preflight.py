@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.destinations import Found, destinations, look
+from migrator.adapters.elasticsearch.destinations import Found, destinations, look, template_obstacles
 from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import (
     Index,
@@ -116,6 +116,37 @@ def _names(pattern: str, found: Mapping[str, Found]) -> list[str]:
 def _template_stands(target: _Target) -> Iterator[str]:
     if target.template and (differs := existing_differs(target.client, target.pattern, target.template)):
         yield differs
+
+
+class _Templates(msgspec.Struct):
+    index_templates: list[dict[str, Any]] = []
+
+
+def _template_obstacles(target: _Target) -> Iterator[str]:
+    """What templates would make of indices that aren't there yet.
+
+    The last word is that of the index when it is there, which the writer looks at before it counts a document.
+    """
+    client = target.client
+    right = "the cluster privilege manage_index_templates"
+    legacy = client.call("GET", "/_template", accept=(404, 405), right=right)
+    found = client.understand(legacy, dict[str, dict[str, Any]], "/_template") if legacy.status == 200 else {}
+    templates = [(name, each.get("index_patterns", []), each, False) for name, each in found.items()]
+    if not client.server().is_typed:
+        answer = client.call("GET", "/_index_template", accept=(400, 404, 405), right=right)
+        if answer.status == 200:
+            for each in client.understand(answer, _Templates, "/_index_template").index_templates:
+                inner = each["index_template"]
+                patterns, makes_stream = inner.get("index_patterns", []), "data_stream" in inner
+                templates.append((each["name"], patterns, inner.get("template") or {}, makes_stream))
+    for name, patterns, content, makes_stream in templates:
+        matched = [new for new in target.new if any(fnmatch.fnmatchcase(new, pattern) for pattern in patterns)]
+        if not matched:
+            continue
+        if makes_stream:
+            yield f"template {name} would make a data stream of {_some(matched)}, which OpenWhisk can't write to"
+        for obstacle in template_obstacles(_some(matched), content):
+            yield f"template {name}: {obstacle}"
 
 
 def _auto_creation(target: _Target) -> Iterator[str]:
@@ -264,6 +295,7 @@ def _rights(target: _Target) -> Iterator[str]:
 _CHECKS: tuple[Callable[[_Target], Iterator[str]], ...] = (
     _rights,
     _template_stands,
+    _template_obstacles,
     _auto_creation,
     _shards,
     _blocks,

@@ -33,7 +33,7 @@ from migrator.adapters.elasticsearch.indices import (
 from migrator.adapters.elasticsearch.lookup import Addressed, Lookup, by_index, names_index
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.tally import Tally
-from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable
+from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.records import Document, Form, Selection
 
 
@@ -137,7 +137,14 @@ class ElasticsearchWriter:
         for _, document in placed:
             if beside := found[document.namespace].beside:
                 aside[beside].append(document.id)
-        places = {id: each for beside, ids in aside.items() for id, each in self._lookup.locate(beside, ids).items()}
+        places: dict[str, list[Address]] = {}
+        try:
+            for beside, ids in aside.items():
+                places |= self._lookup.locate(beside, ids)
+        except NotFound as error:  # one of the indices was deleted: what stands behind the alias is looked at anew
+            for _, document in placed:
+                self._destinations.forget(document.namespace)
+            raise Unavailable(str(error)) from error
         new: list[Addressed] = []
         there: list[Addressed] = []
         for address, document in placed:
@@ -188,6 +195,8 @@ class ElasticsearchWriter:
                         tally.reject(document, str(item.error))
                     else:
                         tally.defer(document, self._condition(address.index, item))
+                        if item.status != 429:  # another index may be the one to write to by now
+                            self._destinations.forget(document.namespace)
         return unsettled
 
     def _requests(self, addressed: Sequence[Addressed]) -> list[Sequence[Addressed]]:
