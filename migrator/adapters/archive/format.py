@@ -22,10 +22,13 @@ import msgspec
 import zstandard
 
 from migrator.errors import ArchiveDamaged
-from migrator.records import Document, Form
+from migrator.records import Document, Form, Rejection, unreadable
 
 FRAME_BYTES = 1 << 20  # of documents in a frame; a larger one makes a larger frame
 HASH_BYTES = 8
+MOST_LINE_BYTES = 100 << 20
+"""Of a document: what no store takes in one request by its defaults, and a reader may hold in memory."""
+_MOST_BODY_BYTES = MOST_LINE_BYTES - (64 << 10)  # around it stand the name of the index and the id
 
 DATA_MAGIC = 0xFD2FB528  # of a frame with content
 INDEX_MAGIC = 0x184D2A57  # one of the sixteen skippable ones, and no other known format's
@@ -99,6 +102,14 @@ class _ElasticsearchLine(msgspec.Struct, gc=False):
     index: str = msgspec.field(name="_index", default="")
 
 
+class _Body(msgspec.Struct, gc=False):
+    """What must be read again of a document in CouchDB form as it was given."""
+
+    id: str | msgspec.UnsetType = msgspec.field(name="_id", default=msgspec.UNSET)
+
+
+_body = msgspec.json.Decoder(_Body)
+_NO_LINE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 _couchdb_line = msgspec.json.Decoder(_CouchDBLine)
 _elasticsearch_line = msgspec.json.Decoder(_ElasticsearchLine)
 
@@ -143,6 +154,66 @@ def read_line(line: bytes, form: Form) -> tuple[str, bytes, str | None]:
 
 
 # -- writing ------------------------------------------------------------------------------------------------------
+
+
+def storable(documents: Sequence[Document]) -> tuple[Sequence[Document], list[Rejection]]:
+    """The documents whose lines `read_line` will give back as they are, and the others with the reason.
+
+    One in CouchDB form without an `_id`, as files may have them, gets the one that every store would give it. Looked at
+    before anything is written, since one line that can't be read spoils its whole frame.
+    """
+    if _all_are_read_again(documents):
+        return documents, []
+    kept: list[Document] = []
+    rejected: list[Rejection] = []
+    for document in documents:
+        found = _storable(document)
+        if isinstance(found, Document):
+            kept.append(found)
+        else:
+            rejected.append(found)
+    return kept, rejected
+
+
+def _all_are_read_again(documents: Sequence[Document]) -> bool:
+    """Whether all of them are as they should be, as nearly always."""
+    decode, longest = _couchdb_line.decode, 0
+    try:
+        for document in documents:
+            body = document.body
+            longest = max(longest, len(body))
+            if document.form is Form.ELASTICSEARCH:
+                _string(document.id), _line_start(document.index)  # around a body that a reader has taken apart
+            elif decode(body).id != document.id:
+                return False
+    except _NO_LINE:
+        return False
+    return longest <= _MOST_BODY_BYTES
+
+
+def _storable(document: Document) -> Document | Rejection:
+    """One document, with the reason where it can't be written."""
+    if len(document.body) > _MOST_BODY_BYTES:
+        return document.rejected(f"has {len(document.body):,} bytes, and an archive takes {_MOST_BODY_BYTES:,} at most")
+    try:
+        _string(document.id), _line_start(document.index)
+        if document.form is Form.ELASTICSEARCH:
+            return document
+        found = _body.decode(document.body)
+    except UnicodeEncodeError:
+        return document.rejected("its id or index holds a lone surrogate (\\ud800 to \\udfff), which is no text")
+    except _NO_LINE as error:
+        return document.rejected(unreadable(error, document.body))
+    if found.id is msgspec.UNSET:
+        return msgspec.structs.replace(document, body=_with_id(document))
+    if found.id != document.id:
+        return document.rejected(f"its _id is read as {found.id!r}, and it was given as {document.id!r}")
+    return document
+
+
+def _with_id(document: Document) -> bytes:
+    rest = document.body.lstrip(b" \t\r\n").removeprefix(b"{")
+    return b'{"_id":%b,%b' % (_string(document.id), rest)
 
 
 class Noted(msgspec.Struct, frozen=True):

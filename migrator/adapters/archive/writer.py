@@ -18,7 +18,7 @@ import msgspec
 
 from migrator import durable
 from migrator.adapters.archive.catalog import head_or_new, read_catalog
-from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, make_end_of, make_frame, new_compressor
+from migrator.adapters.archive.format import FRAME_BYTES, FrameNote, make_end_of, make_frame, new_compressor, storable
 from migrator.adapters.archive.manifest import (
     ARCHIVE,
     MANIFEST,
@@ -171,11 +171,15 @@ class ArchiveWriter:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
-        """Nothing is there before: every document is written. After an exception none of them was taken."""
+        """Nothing is there before: every document is written that can be read again, and the others are rejected.
+
+        After an exception none of them was taken.
+        """
         lane = self._lane()
         lane.drain(FRAME_BYTES)
-        lane.take(documents)
-        return WriteOutcome(written=tuple(documents))
+        written, rejected = storable(documents)
+        lane.take(written)
+        return WriteOutcome(written=tuple(written), rejected=tuple(rejected))
 
     def census(self) -> int | None:
         return None

@@ -237,6 +237,8 @@ class _Pass:
             entry = entry_of(text, self._shape.form)
         except ValueError as error:
             return self._rejection(text, at, f"is not JSON: {error}")
+        if not (entry.id.isascii() or _is_text(entry.id)):
+            return self._rejection(text, at, "its _id holds a lone surrogate (\\ud800 to \\udfff), which is no text")
         return entry if entry.id else msgspec.structs.replace(entry, id=_nameless(at))
 
     def _rejection(self, text: bytes, at: int, reason: str) -> Rejection:
@@ -295,6 +297,15 @@ class _Pass:
         batch = page.batch(position, size_bytes=self._size_bytes)
         self._clear()
         return batch
+
+
+def _is_text(id: str) -> bool:
+    """Whether an id can be written, to a store or to the job's own file."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nameless(at: int) -> str:

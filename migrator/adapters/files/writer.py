@@ -19,7 +19,7 @@ from migrator.adapters.archive.format import as_lines
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.files.compression import compressed
 from migrator.adapters.files.output import Output, Segment
-from migrator.records import Document, Form
+from migrator.records import Document, Form, Rejection
 
 SEGMENT_BYTES = 4 << 20  # of lines
 _SEGMENT_S = 30.0
@@ -58,13 +58,18 @@ class FileWriter:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
-        """Every document is written; only memory is needed for it, so that it can't fail half-way."""
+        """Every document is written that is text; only memory is needed for it, so that it can't fail half-way."""
         lane = self._lane()
-        lines = as_lines(documents)
+        rejected: list[Rejection] = []
+        try:
+            lines = as_lines(documents)
+        except UnicodeEncodeError:
+            documents, rejected = _encodable(documents)
+            lines = as_lines(documents)
         with self._lock:
             lane.take(lines)
             self._waiting_bytes += len(lines)
-        return WriteOutcome(written=tuple(documents))
+        return WriteOutcome(written=tuple(documents), rejected=tuple(rejected))
 
     def census(self) -> int | None:
         return None
@@ -111,6 +116,19 @@ class FileWriter:
 
     def close(self) -> None:
         self._output.close()
+
+
+def _encodable(documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
+    """The documents that are text, and those that aren't."""
+    kept: list[Document] = []
+    rejected: list[Rejection] = []
+    for document in documents:
+        try:
+            as_lines([document])
+            kept.append(document)
+        except UnicodeEncodeError:
+            rejected.append(document.rejected("its id or index holds a lone surrogate, which is no text"))
+    return kept, rejected
 
 
 class _Lane:
