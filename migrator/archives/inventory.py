@@ -20,10 +20,12 @@ from migrator.adapters.archive.manifest import (
     Manifest,
     PartNote,
     folder_of,
-    is_backup_id,
+    is_own,
+    is_part_name,
     make_sums,
     read_head,
     read_manifest,
+    strangers_told,
     uneven_counts,
 )
 from migrator.adapters.archive.places import Place
@@ -48,14 +50,22 @@ def take_inventory(place: Place) -> Inventory:
     inventory = Inventory()
     folders: dict[str, dict[str, int]] = {}
     has_head = False
+    strangers: list[str] = []
     for name, size in place.names(""):
-        backup, slash, piece = name.removeprefix(BACKUPS).partition("/")
+        backup, _, piece = name.removeprefix(BACKUPS).partition("/")
         if name == ARCHIVE:
             has_head = True
-        elif name.startswith(BACKUPS) and slash and is_backup_id(backup):
+        elif is_own(name) and name != UNFINISHED:
             folders.setdefault(backup, {})[piece] = size
-        else:
+        elif (base := name.rpartition("/")[2]) == MANIFEST or is_part_name(base):
             inventory.findings.append(Finding(piece=name, what="it is no piece of an archive"))
+        else:
+            strangers.append(name)
+    if strangers:
+        inventory.notes.append(strangers_told(strangers))
+    if not has_head and UNFINISHED in strangers:
+        what = "it is missing: `archive check --repair` into it was interrupted; give that command again"
+        return Inventory(findings=[Finding(piece=ARCHIVE, what=what)])
     if not has_head and not folders:
         raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing")
     archive = _read_head(place, has_head, folders, inventory)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from migrator.adapters.archive import open_writer
+from migrator.adapters.archive import ArchiveWriter, open_writer
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.encrypted import AGE
 from migrator.adapters.archive.manifest import (
@@ -24,7 +24,7 @@ from migrator.adapters.archive.manifest import (
     PartNote,
     folder_of,
     id_ms,
-    is_backup_id,
+    is_own,
     is_part_name,
     read_manifest,
 )
@@ -37,6 +37,7 @@ from migrator.archives.part_check import document_of
 from migrator.archives.part_salvage import save_part
 from migrator.archives.scanning import WholeFrame, scan
 from migrator.archives.stock import opened, opened_contents
+from migrator.archives.unpublished import Unpublished
 from migrator.copying import resolved
 from migrator.engine.copy import Observer, Progress
 from migrator.engine.stopping import Stop
@@ -93,16 +94,18 @@ def salvage(
     """Save every document of every whole frame of `archive` into `out`, which must be new or empty.
 
     Backups keep their times, their order and their chains, so that any state can be restored as far as it was saved.
-    Unfinished backups are left out. The next backup into the new archive is a full one. What is encrypted is read with
-    the key of `archive`, and encrypted again where `out` has recipients. Raises `UsageError` where `out` isn't empty,
-    `AccessDenied` where a key is missing, else what the places raise.
+    Unfinished backups are left out. `out` becomes an archive when all of it is there: what an interruption leaves is
+    none, and the same call discards it and begins anew. The next backup into the new archive is a full one. What is
+    encrypted is read with the key of `archive`, and encrypted again where `out` has recipients. Raises `UsageError`
+    where `out` isn't empty, `AccessDenied` where a key is missing, else what the places raise.
     """
     source, target = resolved(archive, "source", tell), resolved(out, "target", tell)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: what is saved goes into a new archive; name another for --repair")
-    with opened_contents(source) as place, opened(target) as new:
-        if new.exists() and next(iter(new.names("")), None) is not None:
-            raise UsageError(f"{new.printed}: it isn't empty; name a new folder for --repair")
+    with opened_contents(source) as place, opened(target) as out_place:
+        new = Unpublished(out_place)
+        if new.begin():
+            tell(f"{new.printed}: discarding what an interrupted --repair left there")
         remains, notes = _find_remains(place)
         encrypted = [
             folder_of(each.backup) + name for each in remains for name in each.parts if name.endswith(f".{AGE}")
@@ -112,7 +115,11 @@ def salvage(
             notes.append(f"{new.printed} isn't encrypted as {place.printed} is; keep it where nobody else can read it")
         run = _Salvage(place, target, new, stop or Stop(), observe)
         run.progress.documents = sum(each.manifest.documents for each in remains if each.manifest is not None)
-        saved = [run.save(each, remains, notes) for each in remains]
+        try:
+            saved = [run.save(each, remains, notes) for each in remains]
+        finally:
+            run.close()
+        new.publish()
         return SalvageReport(
             archive=place.printed,
             out=new.printed,
@@ -139,7 +146,7 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
     folders: dict[str, dict[str, int]] = {}
     for name, size in place.names(BACKUPS):
         backup, _, piece = name.removeprefix(BACKUPS).partition("/")
-        if piece and is_backup_id(backup):
+        if is_own(name) and name != UNFINISHED:
             folders.setdefault(backup, {})[piece] = size
     remains: list[_Remains] = []
     manifests: list[Manifest] = []
@@ -178,6 +185,7 @@ class _Salvage:
         self._stop = stop
         self._observe = observe
         self._saved: dict[str, Manifest] = {}
+        self._writer: ArchiveWriter | None = None
         self.progress = Progress()
         self.progress.phase = "saving"
 
@@ -192,7 +200,7 @@ class _Salvage:
         began = id_ms(remains.backup)
         # A saved backup has the times of the one that it was.
         moments = iter([began / 1000, (manifest.ended_ms if manifest is not None else began) / 1000])
-        writer = open_writer(self._target, clock=lambda: next(moments))
+        writer = self._writer = open_writer(self._target, place=self._new, clock=lambda: next(moments))
         writer.continue_from(parent)
         writer.prepare()
         namespaces: Counter[str] = Counter()
@@ -235,7 +243,7 @@ class _Salvage:
                 warnings=[*(manifest.warnings if manifest is not None else ()), warning],
             )
         )
-        writer.close()
+        self.close()
         self._saved[remains.backup] = read_catalog(self._new).find(writer.backup, self._new.printed)
         return Saved(
             backup=remains.backup,
@@ -243,6 +251,11 @@ class _Salvage:
             documents=sum(namespaces.values()),
             missing=tuple(missing),
         )
+
+    def close(self) -> None:
+        """Drop what of a backup isn't durable; no error where nothing is left."""
+        if self._writer is not None:
+            self._writer.close()
 
     def _parent(
         self, remains: _Remains, form: Form, all: Sequence[_Remains], notes: list[str]

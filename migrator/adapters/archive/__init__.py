@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from migrator.adapters.archive.encrypted import AGE, Encrypted, open_contents
-from migrator.adapters.archive.places import open_place
+from migrator.adapters.archive.places import Place, open_place
 from migrator.adapters.archive.reader import ArchiveReader
 from migrator.adapters.archive.writer import LEVEL, PART_BYTES, ArchiveWriter
 from migrator.locations import Store
@@ -28,10 +28,18 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> ArchiveReader:
 
 
 def open_writer(
-    store: Store, *, level: int = LEVEL, part_bytes: int = PART_BYTES, clock: Callable[[], float] = time.time
+    store: Store,
+    *,
+    place: Place | None = None,
+    level: int = LEVEL,
+    part_bytes: int = PART_BYTES,
+    clock: Callable[[], float] = time.time,
 ) -> ArchiveWriter:
-    """Open an archive to write a backup into, encrypted where the store has recipients; nothing is asked of it yet."""
-    place = open_place(store.location.path)
+    """Open an archive to write a backup into, encrypted where the store has recipients; nothing is asked of it yet.
+
+    `place` is where it lies, by default where the store's location says.
+    """
+    place = place or open_place(store.location.path)
     if store.encrypt_to:
         encrypted = Encrypted(place, recipients=store.encrypt_to)
         return ArchiveWriter(encrypted, encryption=AGE, level=level, part_bytes=part_bytes, clock=clock)

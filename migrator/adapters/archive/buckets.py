@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from migrator import durable
+from migrator.adapters.archive.manifest import ARCHIVE, BACKUPS, UNFINISHED, is_own_folder, printable
 from migrator.adapters.archive.places import Stored, stored_as, translated
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 
@@ -45,11 +46,20 @@ _LOGINS = {
 _STATUS = re.compile(r"status code: (\d{3}) ?([^:]*):?(.*)", re.DOTALL)
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _SENTENCE = re.compile(r"<Message>([^<]+)</Message>")
+_ODD_PATH = re.compile(r'Path "([^"]*)"')
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _LOGIN_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})  # which S3 tells with status 400
 _SETTING_CODES = frozenset({"AuthorizationHeaderMalformed", "InvalidBucketName", "PermanentRedirect"})
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _METADATA = re.compile(r"/latest/(api/token|meta-data)|/metadata/identity|computeMetadata|metadata\.google")
+
+
+class _OddKey(UsageError):
+    """A key with an empty segment, or one of dots, is in the way."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class Bucket:
@@ -84,6 +94,8 @@ class Bucket:
                     next(iter(self._obstore.list(self._store, chunk_size=1)), None)
             except NotFound:
                 return False
+            except _OddKey:
+                pass
             self._reached = True
         return True
 
@@ -123,10 +135,39 @@ class Bucket:
         return size_bytes
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        try:
+            found = self._listed(prefix)
+        except _OddKey as odd:
+            found = [*self._beside_odd_keys(prefix), (odd.key, 0)]
+        # The marker of a folder is a key that ends with a slash, which obstore takes away.
+        yield from sorted((name or "/", size) for name, size in found)
+
+    def _listed(self, prefix: str, after: str | None = None) -> list[tuple[str, int]]:
         with self._translated(prefix):
-            answers = self._obstore.list(self._store, prefix or None, chunk_size=_LISTED)
-            found = [(str(each["path"]), int(each["size"])) for answer in answers for each in answer]
-        yield from sorted(found)
+            answers = self._obstore.list(self._store, prefix or None, offset=after, chunk_size=_LISTED)
+            return [(str(each["path"]), int(each["size"])) for answer in answers for each in answer]
+
+    def _beside_odd_keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The pieces below a prefix, beside keys that obstore can't name (`x//y`), which are passed over.
+
+        One such key makes every listing that holds it fail. Pieces are looked for where an archive has them: directly,
+        in the folder of each backup, and there behind the keys that begin with a second slash.
+        """
+        if not prefix:
+            for name in (ARCHIVE, UNFINISHED):
+                if (size := self.size(name)) is not None:
+                    yield name, size
+            yield from self._beside_odd_keys(BACKUPS)
+        elif prefix == BACKUPS:
+            with self._translated(prefix):
+                folders = self._obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+            for folder in filter(is_own_folder, (f"{each}/" for each in folders)):
+                try:
+                    yield from self._listed(folder)
+                except _OddKey:
+                    yield from self._beside_odd_keys(folder)
+        else:
+            yield from self._listed(prefix, after=f"{prefix}0")
 
     def spool(self, name: str) -> BinaryIO:
         with self._translated(name):
@@ -178,6 +219,13 @@ class Bucket:
     def _condition(self, name: str, error: Exception) -> MigratorError:
         text = _first(error)
         where = f"{self.printed}: {name}" if name else self.printed
+        if isinstance(error, self._obstore.exceptions.InvalidPathError):
+            key = _found(_ODD_PATH, text) or "?"
+            return _OddKey(
+                f"{self.printed}: the key {printable(key)} can't be named by this tool, and hides others from it; "
+                "remove it from the bucket",
+                key,
+            )
         told = _told(error)
         status, code = _status(text), _found(_CODE, text)
         if code in _NO_BUCKET:

@@ -21,7 +21,9 @@ from migrator.adapters.archive.manifest import (
     Manifest,
     folder_of,
     id_ms,
-    is_backup_id,
+    is_junk,
+    is_own,
+    printable,
     prove_manifest,
     read_head,
     read_manifest,
@@ -186,7 +188,7 @@ def _folders(place: Place) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for name, size in place.names(BACKUPS):
         backup, _, piece = name.removeprefix(BACKUPS).partition("/")
-        if piece and is_backup_id(backup):
+        if is_own(name):
             found.setdefault(backup, {})[piece] = size
     return found
 
@@ -198,8 +200,11 @@ def head_or_new(place: Place) -> ArchiveHead:
     """
     if place.size(ARCHIVE) is not None:
         return read_head(place.read(ARCHIVE), f"{place.printed}: {ARCHIVE}")
-    if place.exists() and next(iter(place.names("")), None) is not None:
-        raise NotFound(f"{place.printed}: it isn't an archive, and it isn't empty; give an empty folder or an archive")
+    if place.exists() and (used := next((name for name, _ in place.names("") if not is_junk(name)), None)) is not None:
+        raise NotFound(
+            f"{place.printed}: it isn't an archive, and it isn't empty: {printable(used)} lies there; "
+            "give an empty folder or an archive"
+        )
     head = ArchiveHead(archive=secrets.token_hex(16))
     place.write(ARCHIVE, head.encode())
     return head
@@ -211,7 +216,8 @@ def delete_backup(place: Place, backup: str) -> None:
     place.delete(folder + MANIFEST)
     place.sweep(folder)
     for name, _ in list(place.names(folder)):
-        place.delete(name)
+        if is_own(name):
+            place.delete(name)
 
 
 def chain_parts(chain: Sequence[Manifest]) -> list[tuple[Manifest, int]]:

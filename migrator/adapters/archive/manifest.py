@@ -35,6 +35,17 @@ _BACKUP_ID = re.compile(
 _PART_NAME = re.compile(r"part-\d{6}\.ndjson\.zst(\.age)?")
 _MOST_BACKUPS = 1 << 53
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OWN_FOLDER = re.compile(rf"({BACKUPS}({_BACKUP_ID.pattern}/)?)?", re.ASCII)
+_OWN = re.compile(
+    rf"{re.escape(ARCHIVE)}|{re.escape(UNFINISHED)}"
+    rf"|{BACKUPS}{_BACKUP_ID.pattern}/({re.escape(MANIFEST)}|{SUMS}|{re.escape(UNFINISHED)}|{_PART_NAME.pattern})",
+    re.ASCII,
+)
+_JUNK = re.compile(
+    r"\.DS_Store|\._.*|\.nfs.*|\.Trash.*|\.fseventsd|\.Spotlight-V100|\.snapshot|@eaDir|#recycle|Thumbs\.db|desktop\.ini"
+    r"|lost\+found|System Volume Information|.*~|\.#.*|#.*#|\..*\.sw[a-p]",
+    re.DOTALL,
+)
 
 
 class ArchiveHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +165,33 @@ def part_name(number: int, encryption: str | None) -> str:
 
 def is_part_name(text: str) -> bool:
     return _PART_NAME.fullmatch(text) is not None
+
+
+def is_own(name: str) -> bool:
+    """Whether an archive has a piece of this name; every other one is a stranger, which is passed over."""
+    return _OWN.fullmatch(name) is not None
+
+
+def is_own_folder(prefix: str) -> bool:
+    """Whether an archive has pieces directly in a folder: a name with a slash at its end, or nothing for all of it."""
+    return _OWN_FOLDER.fullmatch(prefix) is not None
+
+
+def is_junk(name: str) -> bool:
+    """Whether a stranger is of a kind that systems and editors leave everywhere; it doesn't make a place a used one."""
+    return name.strip("/") in ("", BACKUPS.strip("/")) or any(map(_JUNK.fullmatch, name.split("/")))
+
+
+def printable(name: str) -> str:
+    """A stranger's name as it can be printed."""
+    return repr(name)[1:-1][:120]
+
+
+def strangers_told(names: Sequence[str]) -> str:
+    """A sentence about strangers."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    what = "file isn't" if len(names) == 1 else "files aren't"
+    return f"{len(names):,} {what} the archive's, and passed over: {', '.join(map(printable, names[:5]))}{more}"
 
 
 def part_number(name: str) -> int:

@@ -29,6 +29,7 @@ from migrator.adapters.archive.manifest import (
     PartNote,
     SourceNote,
     folder_of,
+    is_own,
     make_sums,
     new_backup_id,
     part_name,
@@ -280,7 +281,7 @@ class ArchiveWriter:
     def _there(self) -> dict[str, int]:
         """The sizes of what lies in the backup's folder, by name."""
         folder = folder_of(self.backup)
-        return {name.removeprefix(folder): size for name, size in self._place.names(folder)}
+        return {name.removeprefix(folder): size for name, size in self._place.names(folder) if is_own(name)}
 
     def _lost_parent(self) -> str | None:
         """The backup that this one continues, where it isn't there any more."""
