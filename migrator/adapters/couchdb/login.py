@@ -9,6 +9,7 @@ import logging
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from migrator.adapters.couchdb.waiting import pool_classes
 from migrator.adapters.trust import ssl_context
 from migrator.errors import UsageError
 from migrator.locations import Login, LoginKind, Store, Tls
@@ -93,8 +94,11 @@ def _adapter(secure: bool, tls: Tls, connections: int) -> HTTPAdapter:
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
             super().init_poolmanager(connections, maxsize, block, **options, **more)
+            self.poolmanager.pool_classes_by_scheme = pool_classes()
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-            return super().proxy_manager_for(proxy, **options, **more)
+            manager = super().proxy_manager_for(proxy, **options, **more)
+            manager.pool_classes_by_scheme = pool_classes()
+            return manager
 
     return Adapter(pool_connections=2, pool_maxsize=connections)

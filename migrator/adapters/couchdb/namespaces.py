@@ -41,14 +41,20 @@ def namespaces(client: Client, *, most_looks: int) -> Namespaces:
     """All namespaces, by at most so many looks at the database. Design documents and ids without a slash aren't any."""
     found: dict[str, None] = {}
     low: str | None = ""
+    is_end = False
     for _ in range(most_looks):
         ids = ids_from(client, low or "", TOP, _LOOK)
         for id in ids:
             name, slash, _ = id.partition("/")
             if slash and name != "_design":
                 found[name] = None
-        if len(ids) < _LOOK:
-            return Namespaces(tuple(found), True)
+        if not ids:
+            # One look that is empty isn't believed; neither is a short one, since proxies cap `limit`.
+            if is_end:
+                return Namespaces(tuple(found), True)
+            is_end = True
+            continue
+        is_end = False
         name, slash, _ = ids[-1].partition("/")
         low = after_all(f"{name}/") if slash else f"{ids[-1]}\0"
         if low is None:

@@ -121,7 +121,8 @@ def _by_ranks(part: Range, looks: _Looks, total: int, slice_documents: int) -> l
     end_rank = total if part.high is None else looks(part.high, None, 1).rank
     if not start.ids or end_rank <= start.rank:
         # What comes after this look is brought by the catch-up, whose snapshot is older.
-        return [Range(part.low, part.high, 0)] if part.high is None or not part.low else []
+        # And what a look didn't show though it is there is found when the range is read.
+        return [Range(part.low, part.high, 0)]
     whole = _segment(part.low, start.ids[0], part.high or TOP, start.rank, end_rank)
     waiting, done = [whole], []
     while waiting:
@@ -203,7 +204,7 @@ def _by_hopping(part: Range, looks: _Looks, total: int, slice_documents: int) ->
     else:
         bounds.append((low, None))
     if not bounds:
-        return [Range(part.low, part.high, 0)] if not part.low or part.high == TOP else []
+        return [Range(part.low, part.high, 0)]
     bounds[0] = (part.low, bounds[0][1])
     highs = [low for low, _ in bounds[1:]] + [part.high]
     return merged(

@@ -3,88 +3,32 @@
 A slice enters, batches of documents with their own bytes leave. Only reads: no view is asked, since that would build
 it. Design documents are read with the rest and filtered.
 
-A page's size follows the bytes seen; one that grows beyond its bound is given up while it arrives. A page that can't
-be decoded (a lone surrogate, deep nesting) is asked for again in halves until the document that is the cause stands
-alone; that one is fetched by itself and rejected with its bytes.
+What was read is proven by what the server counts: `bulk` does it for ranges, `feed` for changes. Verification reads by
+the other way than a copy: a whole database by its changes, other selections from the end of their ranges on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from migrator import canonical
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
-from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
-from migrator.adapters.couchdb.ranges import Look, cut, spans
-from migrator.adapters.pages import Page, PageSize
+from migrator.adapters.couchdb import rows
+from migrator.adapters.couchdb.about import number_of
+from migrator.adapters.couchdb.bulk import Bulk
+from migrator.adapters.couchdb.client import Client
+from migrator.adapters.couchdb.feed import Feed, take_alone, there
+from migrator.adapters.couchdb.paging import Found, Pace, Pages
+from migrator.adapters.couchdb.ranges import Range, cut, spans
+from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
+from migrator.adapters.pages import Page
 from migrator.records import Form, Selection
 
-
-class _Row(msgspec.Struct, gc=False):
-    id: str = ""
-    doc: msgspec.Raw = msgspec.Raw(b"")
-    error: str | None = None
-
-
-class _Rows(msgspec.Struct):
-    rows: list[_Row]
-
-
-class _Value(msgspec.Struct, gc=False):
-    deleted: bool = False
-
-
-class _KeyRow(msgspec.Struct, gc=False):
-    key: str
-    value: _Value | None = None
-    doc: msgspec.Raw = msgspec.Raw(b"")
-    error: str | None = None
-
-
-class _KeyRows(msgspec.Struct):
-    rows: list[_KeyRow]
-
-
-class _LookRow(msgspec.Struct, gc=False):
-    id: str
-
-
-class _LookRows(msgspec.Struct):
-    rows: list[_LookRow]
-    total_rows: int | None = None
-    offset: int | None = None
-
-
-class _Change(msgspec.Struct, gc=False):
-    id: str
-    deleted: bool = False
-    doc: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Changes(msgspec.Struct):
-    results: list[_Change]
-    last_seq: str | int
-    pending: int | None = None
-
-
-class _Found(NamedTuple):
-    """A page as it was read: who is in it, how many rows, where it ends."""
-
-    page: Page
-    rows: int
-    position: Token
-    size_bytes: int
-    is_last: bool
-
-
-_rows = msgspec.json.Decoder(_Rows)
-_key_rows = msgspec.json.Decoder(_KeyRows)
-_changes = msgspec.json.Decoder(_Changes)
-_NULL = b"null"
+_COUNTED = 50  # namespaces, by a few requests each
 
 
 class CouchDBReader:
@@ -95,7 +39,9 @@ class CouchDBReader:
 
     def __init__(self, client: Client, *, page_bytes: int) -> None:
         self._client = client
-        self._page_size = PageSize(aim_bytes=page_bytes)
+        self._pages = Pages(page_bytes)
+        self._bulk = Bulk(client, self._pages)
+        self._feed = Feed(client, self._pages)
 
     def describe(self) -> Description:
         return describe(self._client)
@@ -104,236 +50,126 @@ class CouchDBReader:
 
     def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         """As in the contract. A selection of namespaces looks only where ids begin with them."""
-        snapshot = self._client.sequence()
-        ranges = cut(spans(selection), self._look, slice_documents=slice_documents)
-        slices = tuple(
-            Slice(key=piece.key, spec={"low": piece.low, "high": piece.high}, documents=piece.documents)
-            for piece in ranges
-        )
-        return Plan(slices=slices, snapshot=snapshot)
+        snapshot = stand(self._client).token
+        return Plan(slices=self._ranges(selection, slice_documents), snapshot=snapshot)
 
-    def catch_up(
-        self,
-        snapshot: Token,
-        selection: Selection,  # noqa: ARG002  part of the contract
-        *,
-        slice_documents: int,  # noqa: ARG002  part of the contract
-    ) -> Plan:
-        """One slice, since sequences have no order that could be cut; the selection is looked at page by page."""
-        now = self._client.sequence()
+    def _ranges(self, selection: Selection, slice_documents: int, *, replaces: bool = False) -> tuple[Slice, ...]:
+        pieces = cut(spans(selection), self._bulk.look, slice_documents=slice_documents)
+        return tuple(_slice(piece, {"low": piece.low, "high": piece.high}, replaces=replaces) for piece in pieces)
+
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+        """One slice, since sequences have no order that could be cut; the selection is looked at page by page.
+
+        Where the snapshot isn't one of this database any more, all of it is planned, with a warning.
+        """
+        then, now = standing_of(snapshot), stand(self._client)
+        if reason := loss(self._client, then):
+            warning = f"{self._client.location} {reason} since it was last read; reading all of it again"
+            slices = self._ranges(selection, slice_documents, replaces=True)
+            return Plan(slices=slices, snapshot=now.token, warnings=(warning,))
         # A sequence is some hundred opaque characters: its number and a digest stand for it.
-        text = str(snapshot)
+        text = str(then.seq)
         digest = blake2b(text.encode(), digest_size=4).hexdigest()
         changes = Slice(
-            key=f"changes after {text.partition('-')[0]} ({digest})", spec={"since": snapshot}, replaces=True
+            key=f"changes after {text.partition('-')[0]} ({digest})",
+            spec={"since": then.seq, "standing": now.token},
+            replaces=True,
         )
-        return Plan(slices=(changes,), snapshot=now)
+        return Plan(slices=(changes,), snapshot=now.token)
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
+        """By the changes where all of a database is selected, unless most of them are deletions; else from the end."""
+        now, about = stand(self._client), self._client.about()
+        if not selection.namespaces and about.doc_del_count <= about.doc_count:
+            spec = {"since": 0, "standing": now.token}
+            slices: tuple[Slice, ...] = (Slice(key="all changes", spec=spec, documents=about.doc_count),)
+        else:
+            # Other slices than those of a copy have other pages.
+            pieces = cut(spans(selection), self._bulk.look, slice_documents=max(1, slice_documents * 3 // 4))
+            slices = tuple(
+                _slice(piece, {"low": piece.low, "high": piece.high, "descending": True}) for piece in pieces
+            )
+        return Plan(slices=slices, snapshot=now.token)
 
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
-        return None
+    # -- counts -------------------------------------------------------------------------------------------------
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        """As in the contract: what there is now, less what was stored or changed after the snapshot."""
+        then = standing_of(snapshot)
+        counted = self._counted(selection)
+        if counted is None or loss(self._client, then):
+            return None
+        if isinstance(then.seq, int):
+            changed: int | None = number_of(self._client.about().update_seq) - then.number
+        else:
+            body = self._client.changes(then.seq, limit=0)
+            changed = self._client.understand(body, rows.Changes, "_changes").pending
+        return None if changed is None else max(0, counted - changed)
+
+    def _counted(self, selection: Selection) -> int | None:
+        """How many documents stand where a selection looks, whatever it filters there; rather too few than too many."""
+        if not selection.namespaces:
+            return self._client.about().doc_count
+        parts = spans(selection)
+        if len(parts) > _COUNTED or not self._bulk.is_ranked:
+            return None
+        return sum(self._within(part) for part in parts)
+
+    def _within(self, part: Range) -> int:
+        before, high, after = self._bulk.rank(part.low), self._bulk.rank(part.high), self._bulk.rank(part.low)
+        return max(0, high - max(before, after))
 
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:
             return None
-        if not selection.namespaces:
-            return self._client.about().doc_count
-        parts = spans(selection)
-        if len(parts) > _COUNTED or not self._look("\U0010ffff", None, 1).rank:
-            return None
-        return sum(self._rank(part.high) - self._rank(part.low) for part in parts)
-
-    def _rank(self, key: str | None) -> int:
-        look = self._look(key or "", None, 1)
-        return look.total if key is None else look.rank
-
-    def _look(self, low: str, high: str | None, count: int) -> Look:
-        body = self._client.all_docs(low=low, high=high, limit=count, with_docs=False)
-        found = self._client.understand(body, _LookRows, "_all_docs")
-        return Look(found.offset or 0, found.total_rows or 0, [row.id for row in found.rows])
+        return self._counted(selection)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        position = after
-        most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
-        while True:
-            asked = min(self._page_size.documents, most or self._page_size.documents)
-            try:
-                found = self._page(slice, position, asked, selection)
-            except TooLarge:
-                most = self._page_size.shrink(asked)
-                continue
-            except Undecodable:
-                if asked > 1:
-                    most = asked // 2
-                    continue
-                found = self._alone(slice, position, selection)
-            self._page_size.saw(found.rows, found.size_bytes)
-            if most is not None:
-                most = most * 2 if most < self._page_size.documents else None
-            position = found.position
-            if found.rows:
-                yield found.page.batch(position, size_bytes=found.size_bytes)
-            if found.is_last:
-                return
-
-    def _page(self, slice: Slice, position: Token, asked: int, selection: Selection) -> _Found:
-        """The next page; raises `TooLarge` while it arrives. A single document is taken at any size."""
-        bound_bytes = self._page_size.bound_bytes if asked > 1 else None
-        page = Page(self.form, selection)
-        if "since" in slice.spec:
-            body = self._client.changes(_since(slice, position), limit=asked, with_docs=True, bound_bytes=bound_bytes)
-            changes = self._client.decode_page(_changes, body, "_changes")
-            for change in changes.results:
-                if change.deleted:
-                    page.delete()
-                else:
-                    page.take(change.id, self._there(change.id, change.doc, "_changes"))
-            return _found_changes(page, changes, asked, len(body))
-        low, high = _bounds(slice, position)
-        body = self._client.all_docs(low=low, high=high, limit=asked, with_docs=True, bound_bytes=bound_bytes)
-        rows = self._client.decode_page(_rows, body, "_all_docs").rows
-        for row in rows:
-            if row.error is not None:
-                raise self._client.garbled("_all_docs", f"the row of {row.id or 'a document'} says {row.error}")
-            page.take(row.id, self._there(row.id, row.doc, "_all_docs"))
-        self._check([row.id for row in rows], low, high, asked)
-        return _Found(page, len(rows), rows[-1].id if rows else position, len(body), len(rows) < asked)
-
-    def _there(self, id: str, doc: msgspec.Raw, what: str) -> bytes:
-        body = bytes(doc)
-        if body in (b"", _NULL):
-            raise self._client.garbled(what, f"{id} comes without its document, though it isn't deleted")
-        return body
-
-    def _check(self, ids: list[str], low: str, high: str | None, asked: int) -> None:
-        """A server, or a proxy with a cache, that passes over an option would make us leave out or repeat documents."""
-        if ids and (len(ids) > asked or ids[0] < low or (high is not None and ids[-1] >= high)):
-            raise self._client.garbled(
-                "_all_docs", f"{asked} documents of {low!r}..{high!r} were asked for, {len(ids)} from {ids[0]!r} came"
-            )
-
-    def _alone(self, slice: Slice, position: Token, selection: Selection) -> _Found:
-        """A page of the one document that can't be decoded, fetched by itself."""
-        page = Page(self.form, selection)
-        changes: _Changes | None = None
-        if "since" in slice.spec:
-            changes = self._client.understand(
-                self._client.changes(_since(slice, position), limit=1), _Changes, "_changes"
-            )
-            ids = [change.id for change in changes.results if not change.deleted]
-            for _ in range(len(changes.results) - len(ids)):
-                page.delete()
-        else:
-            low, high = _bounds(slice, position)
-            ids = self._look_ids(low, high)
-        size_bytes = 0
-        for id in ids:
-            body = _NULL if id.startswith("_design/") else self._client.document(id)
-            if body is None:
-                continue  # deleted meanwhile
-            size_bytes += len(body)
-            if not _is_json(body):
-                raise self._client.garbled(f"/{id}", "it isn't JSON, or was cut off")
-            if body == _NULL:
-                page.filter()
-            else:
-                page.take(id, body.strip())
-        if changes is not None:
-            return _found_changes(page, changes, 1, size_bytes)
-        return _Found(page, len(ids), ids[-1] if ids else position, size_bytes, not ids)
-
-    def _look_ids(self, low: str, high: str | None) -> list[str]:
-        ids = self._look(low, high, 1).ids
-        self._check(ids, low, high, 1)
-        return ids
-
-    # -- by id --------------------------------------------------------------------------------------------------
+        reading = self._feed if "since" in slice.spec else self._bulk
+        return reading.read(slice, after, selection)
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        done = 0 if after is None else msgspec.convert(after, int)
-        most: int | None = None  # as in `read`
+        done, pace = 0 if after is None else msgspec.convert(after, int), Pace(self._pages)
         while done < len(ids):
-            asked = min(self._page_size.documents, most or self._page_size.documents)
-            chosen = ids[done : done + asked]
-            try:
-                page, size_bytes = self._fetch_page(chosen, selection)
-            except TooLarge:
-                most = self._page_size.shrink(len(chosen))
-                continue
-            except Undecodable:
-                if len(chosen) > 1:
-                    most = len(chosen) // 2
+            left = ids[done:]
+            found = pace.next(partial(self._fetch_page, left, selection), partial(self._fetch_alone, left, selection))
+            done += found.rows
+            yield found.page.batch(done, size_bytes=found.size_bytes)
+
+    def _fetch_page(self, ids: Sequence[str], selection: Selection, asked: int, bound_bytes: int | None) -> Found:
+        """The first of the ids; what isn't there is looked for twice."""
+        page, size_bytes = Page(self.form, selection), 0
+        chosen = left = ids[:asked]
+        for _ in range(2):
+            body = self._client.docs_by_id(left, with_docs=True, conflicts=True, bound_bytes=bound_bytes)
+            size_bytes += len(body)
+            answer = self._client.decode_page(rows.key_rows, body, "_all_docs").rows
+            if [row.key for row in answer] != list(left):
+                raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+            left = [row.key for row in answer if row.is_absent]
+            for row in answer:
+                if row.is_absent:
                     continue
-                page, size_bytes = self._fetch_alone(chosen[0], selection)
-            self._page_size.saw(len(chosen), size_bytes)
-            if most is not None:
-                most = most * 2 if most < self._page_size.documents else None
-            done += len(chosen)
-            yield page.batch(done, size_bytes=size_bytes)
+                if row.error is not None:
+                    raise self._client.garbled("_all_docs", f"the row of {row.key} says {row.error}")
+                page.take(row.key, there(self._client, row.key, row.doc, "_all_docs"))
+            if not left:
+                break
+        return Found(page, len(chosen), None, size_bytes)
 
-    def _fetch_page(self, ids: Sequence[str], selection: Selection) -> tuple[Page, int]:
-        bound_bytes = self._page_size.bound_bytes if len(ids) > 1 else None
-        body = self._client.docs_by_id(ids, with_docs=True, conflicts=True, bound_bytes=bound_bytes)
-        rows = self._client.decode_page(_key_rows, body, "_all_docs").rows
-        if [row.key for row in rows] != list(ids):
-            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
-        page = Page(self.form, selection)
-        for row in rows:
-            if row.error == "not_found" or (row.value is not None and row.value.deleted):
-                continue
-            if row.error is not None:
-                raise self._client.garbled("_all_docs", f"the row of {row.key} says {row.error}")
-            page.take(row.key, self._there(row.key, row.doc, "_all_docs"))
-        return page, len(body)
-
-    def _fetch_alone(self, id: str, selection: Selection) -> tuple[Page, int]:
+    def _fetch_alone(self, ids: Sequence[str], selection: Selection) -> Found:
         """The one document that can't be decoded with others, by itself."""
         page = Page(self.form, selection)
-        body = self._client.document(id)
-        if body is None:
-            return page, 0
-        if not _is_json(body):
-            raise self._client.garbled(f"/{id}", "it isn't JSON, or was cut off")
-        page.take(id, body.strip())
-        return page, len(body)
+        return Found(page, 1, None, take_alone(self._client, ids[0], page))
 
     def close(self) -> None:
         self._client.close()
 
 
-_COUNTED = 50  # namespaces, by two requests each
-
-
-def _bounds(slice: Slice, position: Token) -> tuple[str, str | None]:
-    """The keys that a slice still has from a position on; nothing stands between an id and the same with a NUL."""
-    high: str | None = slice.spec["high"]
-    return (slice.spec["low"] if position is None else f"{position}\0"), high
-
-
-def _since(slice: Slice, position: Token) -> str | int:
-    since = slice.spec["since"] if position is None else position
-    assert isinstance(since, str | int)
-    return since
-
-
-def _found_changes(page: Page, changes: _Changes, asked: int, size_bytes: int) -> _Found:
-    rows = len(changes.results)
-    # `pending` counts what comes after this page, where the server tells it. A full page is never taken for the last.
-    is_last = rows == 0 or (rows < asked and not changes.pending)
-    return _Found(page, rows, changes.last_seq, size_bytes, is_last)
-
-
-def _is_json(body: bytes) -> bool:
-    """Whether a document that `msgspec` refuses is JSON all the same."""
-    try:
-        canonical.parse(body.decode("utf-8", "surrogatepass"), doubles=False)
-    except ValueError:
-        return False
-    return True
+def _slice(piece: Range, spec: dict[str, Any], *, replaces: bool = False) -> Slice:
+    return Slice(key=piece.key, spec=spec, documents=piece.documents, replaces=replaces)
 
 
 def describe(client: Client) -> Description:
@@ -342,7 +178,13 @@ def describe(client: Client) -> Description:
     identity: dict[str, Any] = {"database": client.database}
     if server.uuid is not None:
         identity["uuid"] = server.uuid
-    # The time when the database was made, from CouchDB 3.3 on; always "0" before. PouchDB's is that of its own start.
-    if database.instance_start_time != "0" and server.product != "PouchDB":
-        identity["instance_start_time"] = database.instance_start_time
-    return Description(location=client.location, product=server.product, version=server.version, identity=identity)
+    began = began_of(client, database)  # from CouchDB 3.3 on
+    if began is not None:
+        identity["instance_start_time"] = began
+    return Description(
+        location=client.location,
+        product=server.product,
+        version=server.version,
+        identity=identity,
+        progress=number_of(database.update_seq) if began is None and database.cluster.n == 1 else None,
+    )

@@ -18,26 +18,14 @@ import msgspec
 
 from migrator import forms
 from migrator.adapters.base import WriteOutcome
+from migrator.adapters.couchdb.rows import Value
+from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import CouchDBWriter, Result
 from migrator.adapters.tally import Tally
 from migrator.errors import Unavailable
 from migrator.records import Document, unreadable
 
 _KEPT = ("_rev", "_revisions")
-
-
-class _There(msgspec.Struct, gc=False):
-    rev: str
-    deleted: bool = False
-
-
-class _Row(msgspec.Struct, gc=False):
-    key: str
-    value: _There | None = None
-
-
-class _Rows(msgspec.Struct):
-    rows: list[_Row]
 
 
 class _History(msgspec.Struct, gc=False):
@@ -76,7 +64,7 @@ class RevisionKeepingWriter(CouchDBWriter):
                 waiting.append(keeping)
             elif found.rev == keeping.rev:
                 tally.present.append(document)
-            elif replace and _changes(keeping.rev) > _changes(found.rev):
+            elif replace and generation(keeping.rev) > generation(found.rev):
                 waiting.append(keeping._replace(older=found.rev))
             else:
                 tally.differing.append(document)
@@ -88,7 +76,8 @@ class RevisionKeepingWriter(CouchDBWriter):
         """Send one request, and see what became of each of its documents."""
         body = b'{"new_edits":false,"docs":[' + b",".join([each.body for each in part]) + b"]}"
         answer = self._client.understand(self._client.bulk_docs(body), list[Result], "_bulk_docs")
-        refused = {result.id: result for result in answer if not result.ok}
+        # Nothing is said of what was stored: that is looked up. CouchDB 2 says `ok` of it.
+        refused = {result.id: result for result in answer if result.error is not None}
         self._drop_older([each for each in part if each.older and each.document.id not in refused])
         there = self._revisions([each.document for each in part])
         for each in part:
@@ -114,18 +103,12 @@ class RevisionKeepingWriter(CouchDBWriter):
                 self._client.bulk_docs(_encode({"docs": gone})), list[Result], "_bulk_docs"
             )
             for result in results:
-                if not result.ok:
+                if result.error is not None:
                     raise Unavailable(f"{self._client.location}: {result.id}: {result.error}: {result.reason}")
 
-    def _revisions(self, documents: Sequence[Document]) -> dict[str, _There]:
+    def _revisions(self, documents: Sequence[Document]) -> dict[str, Value]:
         """The revisions that the database shows under the ids of documents, deleted ones included."""
-        if not documents:
-            return {}
-        ids = [document.id for document in documents]
-        body = self._client.docs_by_id(ids, with_docs=False)
-        rows = self._client.understand(body, _Rows, "_all_docs").rows
-        if [row.key for row in rows] != ids:
-            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+        rows = self._client.revisions([document.id for document in documents])
         return {row.key: row.value for row in rows if row.value is not None}
 
 
@@ -144,12 +127,6 @@ def _keeping(document: Document, tally: Tally) -> _Keeping | None:
     fields.update((name, source[name]) for name in _KEPT if name in source)
     fields.update((name, raw) for name, raw in source.items() if name not in forms.COUCHDB_FIELDS)
     return _Keeping(document, rev, _encode(fields))
-
-
-def _changes(rev: str) -> int:
-    """How many changes a revision has behind it."""
-    count = rev.partition("-")[0]
-    return int(count) if count.isdecimal() else 0
 
 
 def _ancestors(body: bytes) -> frozenset[str]:

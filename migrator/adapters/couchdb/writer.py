@@ -36,8 +36,11 @@ _ABOUT_THE_DOCUMENT = frozenset({"doc_validation", "document_too_large", "illega
 
 
 class Result(msgspec.Struct, gc=False):
-    id: str
+    """What an answer says of one document."""
+
+    id: str = ""
     ok: bool = False
+    rev: str = ""
     error: str | None = None
     reason: str | None = None
 
@@ -181,7 +184,7 @@ class CouchDBWriter:
             for part in split(waiting.pop(), self._bulk_bytes):
                 body = b'{"docs":[' + b",".join([sending.body for sending in part]) + b"]}"
                 try:
-                    results = self._results(part, self._client.bulk_docs(body))
+                    results = results_of(self._client, [each.document for each in part], self._client.bulk_docs(body))
                 except RequestRefused as refusal:
                     if refusal.status != 413 or len(part) == 1 or "document_too_large" in str(refusal):
                         raise
@@ -193,23 +196,14 @@ class CouchDBWriter:
                     self.account(sending.document, result, tally, conflicts)
         return conflicts
 
-    def _results(self, part: Sequence[_Sending], answer: bytes) -> list[Result]:
-        """The result of each document. CouchDB gives them in order, PouchDB doesn't."""
-        found: dict[str, list[Result]] = defaultdict(list)
-        given: list[Result] = self._client.understand(answer, list[Result], "_bulk_docs")
-        for result in given:
-            found[result.id].append(result)
-        try:
-            results = [found[sending.document.id].pop(0) for sending in part]
-        except IndexError:
-            raise self._client.garbled("_bulk_docs", "not every document has a result") from None
-        if any(found.values()):
-            raise self._client.garbled("_bulk_docs", "it has results of documents that weren't sent")
-        return results
-
-    def account(self, document: Document, result: Result, tally: Tally, conflicts: list[Document]) -> None:
-        """Sort in one document by the result that the database gave for it."""
-        if result.ok:
+    def account(self, document: Document, result: Result | None, tally: Tally, conflicts: list[Document]) -> None:
+        """Sort in one document by the result that the database gave for it; None where it gave none."""
+        if result is None or (result.error is None and not (result.ok and result.rev)):
+            # Whether it was stored isn't known: it is sent again, and is then a conflict with itself.
+            unknown = f"the answer of _bulk_docs says nothing of {document.id}"
+            tally.defer(document, Unavailable(f"{self._client.location}: {unknown}"))
+            return
+        if result.error is None:
             tally.written.append(document)
             return
         reason = f"{result.error}: {result.reason}"
@@ -293,10 +287,7 @@ class CouchDBWriter:
     def _fetch_alone(self, document: Document) -> dict[str, _There]:
         """One stored document that no page can hold."""
         stored = self._client.document(document.id)
-        rows = self._client.understand(self._client.docs_by_id([document.id], with_docs=False), _Rows, "_all_docs").rows
-        if stored is None or not rows or rows[0].value is None or rows[0].value.deleted:
-            return {}
-        return {document.id: _There(rows[0].value.rev, _as_stored(document, stored.strip()))}
+        return {} if stored is None else {document.id: _There(stored.rev, _as_stored(document, stored.body))}
 
     def mark(self) -> Token:
         return self._client.sequence()
@@ -305,16 +296,22 @@ class CouchDBWriter:
         assert isinstance(mark, str | int)
         found: set[str] = set()
         for first in range(0, len(documents), _IDS):
-            ids = [document.id for document in documents[first : first + _IDS]]
-            body = self._client.changes(mark, limit=len(ids), ids=ids)
-            changes = self._client.understand(body, _Changes, "_changes")
-            found.update(change.id for change in changes.results if not change.deleted)
+            found |= self._changed_since(mark, [document.id for document in documents[first : first + _IDS]])
         return frozenset(found)
+
+    def _changed_since(self, mark: str | int, ids: list[str]) -> set[str]:
+        try:
+            body = self._client.changes(mark, limit=len(ids), ids=ids)
+        except TooLarge:
+            half = len(ids) // 2
+            return self._changed_since(mark, ids[:half]) | self._changed_since(mark, ids[half:])
+        changes = self._client.understand(body, _Changes, "_changes")
+        return {change.id for change in changes.results if not change.deleted}.intersection(ids)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def census(self) -> int | None:
-        return None
+        return self._client.about().doc_count
 
     def due(self) -> bool:
         return True
@@ -331,6 +328,21 @@ class CouchDBWriter:
 
     def close(self) -> None:
         self._client.close()
+
+
+def results_of(client: Client, documents: Sequence[Document], answer: bytes) -> list[Result | None]:
+    """The result of each document, by its id; None where there is none. CouchDB gives them in order, PouchDB doesn't.
+
+    Raises `Unavailable` where it is the answer to something else.
+    """
+    found: dict[str, list[Result]] = defaultdict(list)
+    given: list[Result] = client.understand(answer, list[Result], "_bulk_docs")
+    for result in reversed(given):
+        found[result.id].append(result)
+    results = [found[document.id].pop() if found.get(document.id) else None for document in documents]
+    if any(found.values()):
+        raise client.garbled("_bulk_docs", "it has results of documents that weren't sent")
+    return results
 
 
 def split(sendings: Sequence[_Sending], bulk_bytes: int) -> Iterator[Sequence[_Sending]]:

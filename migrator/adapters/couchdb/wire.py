@@ -1,0 +1,241 @@
+"""One request and its answer: where HTTP is spoken with CouchDB, and where what goes wrong there is named.
+
+What to send enters; the bytes of an answer leave, or one of our errors. Knows no operation of CouchDB's.
+The requests go through the `ibmcloudant` SDK as streams.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from migrator.adapters.couchdb.about import is_list, refusal_of
+from migrator.adapters.couchdb.login import open_service, token_manager
+from migrator.adapters.couchdb.waiting import Watch, Watchdog
+from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.locations import Store
+
+if TYPE_CHECKING:
+    from requests import Response
+
+_PIECE_BYTES = 64 * 1024
+_ANSWERS = (200, 201, 202)  # with a body; what a proxy makes of it (204, 206) is none
+_BY_ITEM = (417, 500)  # `_bulk_docs` where not every document could be stored, such as on a full disk
+
+
+class TooLarge(Exception):
+    """An answer grew beyond its bound and was given up while it arrived, or the request was too large; ask for less."""
+
+
+class BrokenOff(Unavailable):
+    """An answer began, or was waited for long, and didn't arrive whole; a smaller one may."""
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+
+class Wire:
+    """The connections to a server, and the login; used by several threads at once."""
+
+    def __init__(self, store: Store, *, connect_s: float, answer_s: float, connections: int) -> None:
+        self.location = printed(store)
+        self.service = open_service(store, connect_s=connect_s, answer_s=answer_s, connections=connections)
+        self._tokens = token_manager(self.service)
+        self._watchdog = Watchdog(answer_s)
+
+    def close(self) -> None:
+        self.service.get_http_client().close()
+        self._watchdog.close()
+
+    def garbled(self, what: str, reason: object) -> Unavailable:
+        return Unavailable(f"{self.location}: the answer of {what} can't be used: {reason}")
+
+    def send(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any],
+        data: str | None = None,
+        bound_bytes: int | None = None,
+        splits: bool = False,
+    ) -> bytes:
+        """A request that isn't among the SDK's operations; `what` names it in messages."""
+
+        def send() -> Any:
+            headers = {"Accept": "application/json"} | ({"content-type": "application/json"} if data else {})
+            request = self.service.prepare_request(method, path, headers=headers, params=params, data=data)
+            return self.service.send(request, stream=True)
+
+        return self.call(what, send, bound_bytes=bound_bytes, splits=splits).body
+
+    def call(
+        self,
+        what: str,
+        send: Callable[[], Any],
+        *,
+        accept: Collection[int] = (),
+        bound_bytes: int | None = None,
+        holds_documents: bool = False,
+        splits: bool = False,
+    ) -> Answer:
+        """Send one request, once; after a 401 once more with a new token, since tokens end early when idle.
+
+        `accept` are statuses besides 2xx that the caller deals with. `bound_bytes` gives an answer up with `TooLarge`
+        when it grows beyond, and with `splits` 413 does. `holds_documents` makes 400, 413 and 500 a `RequestRefused`,
+        since a document in the body may be the cause; an answer with results by item is one whatever its status.
+        """
+        from ibm_cloud_sdk_core import ApiException
+
+        with self._watchdog.watching() as watch:
+            self._log_in()
+            for renewed in (False, True):
+                try:
+                    with self._translated(what, watch):
+                        answer = send()
+                except ApiException as error:
+                    status, body = error.status_code, error.http_response.content
+                    if status == 401 and self._tokens is not None and not renewed:
+                        self._tokens.expire_time = 0
+                        self._log_in()
+                        continue
+                    if status == 413 and splits:
+                        raise TooLarge from error
+                    if status in accept or (holds_documents and status in _BY_ITEM and is_list(body)):
+                        return Answer(status, body)
+                    raise self._refused(what, error, holds_documents=holds_documents) from error
+                if answer.get_status_code() not in _ANSWERS:
+                    raise self.garbled(what, f"its status is {answer.get_status_code()}")
+                with self._translated(what, watch, began=True):
+                    return Answer(200, _read(answer.get_result(), bound_bytes, watch))
+        raise AssertionError("the second round returns or raises")
+
+    def _log_in(self) -> None:
+        """Fetch a cookie or token where there is none that is good; the request itself then finds it."""
+        if self._tokens is None:
+            return
+        from ibm_cloud_sdk_core import ApiException
+
+        what = "the login"
+        try:
+            with self._translated(what):
+                self._tokens.get_token()
+        except ApiException as error:
+            # IBM's token service says 400 to a wrong key.
+            if error.status_code in (400, 401, 403):
+                refusal = refusal_of(error.http_response.content)
+                raise AccessDenied(
+                    f"{self.location}: {error.status_code} on {what}: {refusal}; check user and password, or the key"
+                ) from error
+            raise self._refused(what, error) from error
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            StopIteration,
+            TypeError,
+            ValueError,
+            _jwt_error(),
+        ) as error:
+            raise self.garbled(what, "it holds no token that can be read") from error
+        finally:
+            # The SDK lets everyone wait for a minute after a login that failed.
+            self._tokens.request_time = 0
+
+    @contextmanager
+    def _translated(self, what: str, watch: Watch | None = None, *, began: bool = False) -> Iterator[None]:
+        """Name what kept an answer from arriving whole; `began` where its headers did."""
+        import requests
+        import urllib3
+
+        try:
+            yield
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            cause = _innermost(error)
+            if watch is not None and watch.is_over:
+                raise BrokenOff(
+                    f"{self.location}: the answer to {what} arrives too slowly, or not at all; given up after "
+                    f"{self._watchdog.limit_s:g} s without {_PIECE_BYTES // 1024} KB more of it"
+                ) from error
+            text = f"{self.location}: no answer to {what}: {cause or type(cause).__name__}"
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
+                raise AccessDenied(
+                    f"{text}; name the authority that signed the server's certificate (CA file)"
+                ) from error
+            if began or isinstance(error, requests.ReadTimeout):
+                raise BrokenOff(f"{text}; it broke off, look at the network and the proxies in between") from error
+            raise Unavailable(f"{text}; is the server up, and are address, port and TLS right?") from error
+
+    def _refused(self, what: str, error: Any, *, holds_documents: bool = False) -> MigratorError:
+        """Name an answer that isn't a success."""
+        status, response = error.status_code, error.http_response
+        text = f"{self.location}: {status} on {what}: {refusal_of(response.content)}"
+        if status == 401:
+            return AccessDenied(f"{text}; check the user of the store")
+        if status == 403:
+            return AccessDenied(f"{text}; the user needs the right to do this")
+        if status == 404:
+            return NotFound(text)
+        if 300 <= status < 400:
+            text += "; the server sends us elsewhere: give the address that it names, or that behind the proxy"
+        if status == 504:
+            return BrokenOff(text, retry_after_s=_seconds(response.headers.get("Retry-After")))
+        if holds_documents and status in (400, 413, 500):
+            return RequestRefused(text, status=status, passing=status == 500)
+        return Unavailable(text, retry_after_s=_seconds(response.headers.get("Retry-After")))
+
+
+def printed(store: Store) -> str:
+    """The location for messages, without login."""
+    location = store.location
+    host, port = location.hosts[0]
+    scheme = "couchdbs" if location.secure else "couchdb"
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{port}{location.path_prefix}/{quote(location.database, safe='')}"
+
+
+def _read(response: Response, bound_bytes: int | None, watch: Watch) -> bytes:
+    """The whole body in large pieces: `requests` would take it in small ones and look for its encoding."""
+    pieces: list[bytes] = []
+    size_bytes = 0
+    try:
+        while piece := response.raw.read(_PIECE_BYTES, decode_content=True):
+            watch.extend()
+            pieces.append(piece)
+            size_bytes += len(piece)
+            if bound_bytes is not None and size_bytes > bound_bytes:
+                raise TooLarge
+    finally:
+        response.close()  # what wasn't read to its end can't be used for another request
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """`Retry-After` as seconds; a date there is rare and not worth its parsing."""
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
+
+
+def _jwt_error() -> type[Exception]:
+    import jwt
+
+    return jwt.PyJWTError
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error below the wrappings of `requests` and urllib3, which says it most plainly."""
+    while True:
+        first = error.args[0] if error.args else None
+        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__ or first
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
