@@ -40,6 +40,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a range is read; a position is made of it. Earlier versions' was just the id."""
 
     at: str | None = None  # the last id
+    first: str | None = None
     rows: int = 0  # how many came, from the range's beginning or from behind `base` on
     base: str | None = None
     expected: int | None = None  # how many there were when it was begun, where the server knows ranks
@@ -214,7 +215,7 @@ class Bulk:
         for row in rows:
             page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
         place = self._expect(part, place, ranks, answer.offset)
-        return Found(page, len(rows), _on(place, rows[-1].id if rows else None, len(rows)).token, len(body))
+        return Found(page, len(rows), _on(place, [row.id for row in rows]).token, len(body))
 
     def _alone(self, part: _Range, place: Place, selection: Selection, ranks: _Ranks | None) -> Found:
         """A page of the one document that can't be decoded, fetched by itself."""
@@ -225,7 +226,7 @@ class Bulk:
         place = self._expect(part, place, ranks, look.rank)
         ids = [id for id in look.ids if id != high][:1]
         size_bytes = sum(take_alone(self._client, id, page) for id in ids)
-        return Found(page, len(ids), _on(place, ids[0] if ids else None, len(ids)).token, size_bytes)
+        return Found(page, len(ids), _on(place, ids).token, size_bytes)
 
     # -- the proof ----------------------------------------------------------------------------------------------
 
@@ -244,20 +245,25 @@ class Bulk:
             return f"{place.expected:,} documents are counted in it, {place.rows:,} came"
         begun = part if place.base is None else _Range(part.key, f"{place.base}\0", part.high)
         if not place.rows:
-            return "it isn't empty" if self._goes_on(part, place) else None
+            return None if self._is_empty(begun) else "it seems to be empty, but nothing shows it"
         last = self.look(begun.low, begun.high, 2, descending=not part.descending).ids
         is_end = place.at in last[:1] or (len(last) == 2 and last[0] == part.high and last[1] == place.at)
-        if is_end and not part.descending:
-            nth = self.look(begun.low, begun.high, 1, skip=place.rows - 1).ids
-            if nth == [place.at]:
-                return None
-        counted = self._count(begun)
-        if is_end and counted == place.rows:
+        upper = place.first if part.descending else place.at
+        if is_end and self.look(begun.low, begun.high, 1, skip=place.rows - 1).ids == [upper]:
             return None
+        counted = self._count(begun)
         changed = self._changed(begun, place)
         if changed.ids and abs(counted - place.rows) <= changed.ids:
             return None
         return f"{counted:,} documents are counted in it, {place.rows:,} came"
+
+    def _is_empty(self, part: _Range) -> bool:
+        """Whether something shows that a range is empty: its neighbour, since an empty answer shows nothing."""
+        following = self.look(part.low, TOP, 1).ids if part.low < TOP else []
+        if following:
+            return following[0] not in part
+        before = self.look("", TOP, 1, descending=True).ids
+        return before[0] < part.low if before else not self._client.about().doc_count
 
     def _count(self, part: _Range) -> int:
         """How many ids stand in a range, by listing them."""
@@ -276,5 +282,8 @@ class Bulk:
         return changed_ids(self._client, place.since, part.__contains__)
 
 
-def _on(place: Place, id: str | None, rows: int) -> Place:
-    return place if id is None else msgspec.structs.replace(place, at=id, rows=place.rows + rows)
+def _on(place: Place, ids: list[str]) -> Place:
+    """A place behind some more ids."""
+    if not ids:
+        return place
+    return msgspec.structs.replace(place, at=ids[-1], first=place.first or ids[0], rows=place.rows + len(ids))
