@@ -47,6 +47,7 @@ class ScriptedCouchDB:
         self.deleted: set[str] = set()
         self.number = 0
         self.began = began
+        self.refuses = False  # sequences that another database made
         self.fault = fault
         self.put(documents or {})
         self._lock = threading.Lock()
@@ -80,6 +81,9 @@ class ScriptedCouchDB:
                 return answer({**about, "update_seq": self._sequence(self.number), "props": {}})
             if operation == "_security":
                 return answer({"admins": {"roles": ["_admin"]}, "members": {"roles": ["_admin"]}})
+            if operation == "_changes" and self.refuses and b"made-elsewhere" in request_text(request):
+                reason = "Malformed sequence supplied in 'since' parameter."
+                return answer({"error": "bad_request", "reason": reason}, 400)
             if operation == "_changes":
                 return self._altered(operation, request, self._feed(request))
             if operation == "_bulk_docs":
@@ -159,6 +163,10 @@ class ScriptedCouchDB:
             return b'{"key":%s,"error":"not_found"}' % key
         doc = b',"doc":' + self.documents[id] if with_doc else b""
         return b'{"id":%s,"key":%s,"value":{"rev":"%s"}%s}' % (key, key, _REV.encode(), doc)
+
+
+def request_text(request: Request) -> bytes:
+    return str(request.query).encode() + content(request)
 
 
 def content(request: Request) -> bytes:
