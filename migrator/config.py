@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-import platformdirs
 
 from migrator import logins
 from migrator.errors import UsageError
+from migrator.folders import expand_user, user_config
 from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, is_file, parse_location
 from migrator.toml_file import TomlFile, meant
 
@@ -91,7 +91,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def places() -> tuple[Path, ...]:
     """Where `migrator.toml` is looked for when neither `--config` nor MIGRATOR_CONFIG names it; the first counts."""
     name = "migrator.toml"
-    return (Path(name), platformdirs.user_config_path("migrator") / name, Path("/etc/migrator") / name)
+    return (Path(name), *(folder / name for folder in user_config()), Path("/etc/migrator") / name)
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -159,7 +159,7 @@ def settings(config: Config, environ: Mapping[str, str] = os.environ) -> dict[st
 def _beside(config: Config, name: str) -> Path:
     """A path of the configuration: relative to the folder of the file that names it."""
     folder = config.path.parent if config.path else Path()
-    return folder / Path(name).expanduser()
+    return folder / expand_user(name)
 
 
 # -- stores -----------------------------------------------------------------------------------------------------
@@ -330,5 +330,5 @@ def environment_sources(role: Role, environ: Mapping[str, str] = os.environ) -> 
         if value:
             found[secret] = logins.from_environment(variable, variable, environ)
         if file:
-            found[secret] = logins.from_file(f"{variable}_FILE", Path(file).expanduser())
+            found[secret] = logins.from_file(f"{variable}_FILE", expand_user(file))
     return found

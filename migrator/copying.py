@@ -6,7 +6,6 @@ Opens the stores, puts the wrappers around them, finds the job, runs the engine.
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.stopping import Stop
 from migrator.errors import UsageError
 from migrator.locations import Store
+from migrator.printable import command_line
 from migrator.records import Form, Selection, Wanted
 from migrator.report import Report
 from migrator.runs import Run, WritingKeywords
@@ -210,7 +210,7 @@ def make_spec(
         target_identity=target.location.identity,
         selection=selection,
         options=options,
-        command=shlex.join(words),
+        command=command_line(words),
     )
 
 

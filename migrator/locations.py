@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from migrator.errors import UsageError
+from migrator.folders import expand_user
 
 
 class Secret:
@@ -125,7 +126,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             given = (("form", self.form), ("backup", self.backup), ("at", self.at))
             query = "&".join(f"{name}={quote(value, safe=':')}" for name, value in given if value)
             scheme = "" if "://" in self.path or self.path == "-" else f"{self.kind}:"
-            return f"{scheme}{quote(self.path, safe=_PATH_SAFE)}{f'?{query}' if query else ''}"
+            return (
+                f"{scheme}{quote(self.path, safe=_PATH_SAFE, errors='surrogateescape')}{f'?{query}' if query else ''}"
+            )
         userinfo = f"{quote(user, safe='')}@" if user else ""
         hosts = ",".join(_netloc(host, port) for host, port in self.hosts)
         parameters = [f"index-pattern={quote(self.index_pattern, safe='*')}"] if self.kind == "elasticsearch" else []
@@ -239,8 +242,10 @@ def parse_location(text: str) -> ParsedLocation:
         return _parse_bucket(scheme, rest)
     if scheme not in _SCHEMES or not found[2]:
         raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
-    if _CONTROL.search(text):
-        raise UsageError(f"{scheme}://…: a control character, such as a line break, stands in the location")
+    if _CONTROL.search(text) or not _is_utf8(text):
+        raise UsageError(
+            f"{scheme}://…: a control character, such as a line break, or a byte that isn't UTF-8 stands in it"
+        )
     kind, secure = _SCHEMES[scheme]
     userinfo, rest = _split_userinfo(scheme, rest)
     authority, path, query = _split(scheme, rest)
@@ -272,6 +277,14 @@ def parse_location(text: str) -> ParsedLocation:
     )
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _shapes() -> str:
     return " or ".join(_SHAPES.values())
 
@@ -293,14 +306,14 @@ def is_file(text: str) -> bool:
 def _parse_path(kind: str, rest: str) -> ParsedLocation:
     """A local folder or file; what follows a `?` are parameters, so that one in a name is written %3F."""
     path, _, query = rest.partition("?")
-    path = unquote(path)
+    path = unquote(path, errors="surrogateescape")
     if not path or _CONTROL.search(path):
         raise UsageError(f"{kind}: no path is named; write {_PATH_SHAPES[kind]}")
     parameters = _parse_query(kind, kind, query)
     form = parameters.get("form")
     if form is not None and form not in _FORMS:
         raise UsageError(f"{kind}:{path}: form is one of {', '.join(_FORMS)}")
-    absolute = path if path == "-" else os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  text, not a file
+    absolute = path if path == "-" else os.path.abspath(expand_user(path))  # noqa: PTH100  text, not a file
     location = Location(kind=kind, path=absolute, form=form, backup=parameters.get("backup"), at=parameters.get("at"))
     return ParsedLocation(location=location)
 

@@ -46,6 +46,8 @@ def from_environment(where: str, variable: str, environ: Mapping[str, str]) -> S
     def fetch() -> tuple[Secret, tuple[str, ...]]:
         if not (value := environ.get(variable)):
             raise UsageError(f"{where}: the environment variable {variable} is not set")
+        if any("\udc80" <= char <= "\udcff" for char in value):
+            raise UsageError(f"{where}: the environment variable {variable} is not UTF-8 text")
         return Secret(value), ()
 
     return Source(f"environment {variable}", bool(environ.get(variable)), fetch)

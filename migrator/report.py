@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.base import Description
+from migrator.printable import NAME_WIDTH, printable
 from migrator.records import REMARKS
 
 
@@ -178,8 +179,7 @@ def in_columns(lines: Sequence[Sequence[str]], last: Sequence[str] | None) -> st
 
 def shown_name(name: str) -> str:
     """A namespace as a table shows it: a very long one without its middle, nothing that would steer a terminal."""
-    printable = "".join(char if char.isprintable() else "\ufffd" for char in name)
-    return printable if len(printable) <= 40 else f"{printable[:26]}…{printable[-13:]}"
+    return printable(name, NAME_WIDTH)
 
 
 def _cells(counts: Counts) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, v
 from migrator.engine.verify import VerifyOptions, run_verify
 from migrator.errors import NotFound, UsageError
 from migrator.locations import Store
+from migrator.printable import command_line
 from migrator.records import Selection, Wanted
 from migrator.runs import Run, RunKeywords
 from migrator.verification import KINDS, Verification, VerifySpec, proves, read_ids, write_ids
@@ -191,8 +191,10 @@ def _spec(
     after_copy = ["migrator", "copy", *both, *chooses, "--verify", *run.state_words]
     return VerifySpec(
         id=job_id(a.location.identity, b.location.identity, selection),
-        command=shlex.join(words if scope is None else after_copy),
-        listing=shlex.join([*words, "--output"]),
-        mend=shlex.join(["migrator", "copy", *both, *run.state_words, "--ids"]) if b.location.kind != "archive" else "",
+        command=command_line(words if scope is None else after_copy),
+        listing=command_line([*words, "--output"]),
+        mend=command_line(["migrator", "copy", *both, *run.state_words, "--ids"])
+        if b.location.kind != "archive"
+        else "",
         allow_extra=allow_extra,
     )

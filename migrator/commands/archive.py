@@ -22,6 +22,7 @@ from migrator.commands.options import (
     selection_options,
     state_choice_options,
 )
+from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def list_command(archive: str, config: Path | None, as_json: bool) -> None:
 
     listing = list_archive(running.store(archive, "source", config))
     if as_json:
-        click.echo(msgspec.json.encode(listing).decode())
+        print_json(listing)
     else:
-        click.echo(archive_texts.listing_text(listing))
+        print_text(archive_texts.listing_text(listing))
 
 
 # -- check --------------------------------------------------------------------------------------------------------
@@ -154,15 +155,15 @@ def check_command(
             saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.say)
     if as_json:
         told = {**msgspec.to_builtins(report), "exit_code": report.exit_code}
-        click.echo(msgspec.json.encode({**told, "salvage": saved} if repair is not None else told).decode())
+        print_json({**told, "salvage": saved} if repair is not None else told)
     else:
         for line in archive_texts.check_lines(report, quiet=quiet):
-            click.echo(line)
+            print_text(line)
         if saved is not None:
             for line in archive_texts.salvage_lines(saved):
-                click.echo(line)
+                print_text(line)
         elif repair is not None and not quiet:
-            click.echo("nothing was to be saved")
+            print_text("nothing was to be saved")
     sys.exit(report.exit_code)
 
 
@@ -227,9 +228,7 @@ def cat_command(
             stop=run.stop,
             tell=run.say,
         ):
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.write(b"\n")
-        sys.stdout.buffer.flush()
+            print_bytes(line, b"\n")
     sys.exit(3 if rejected else 0)
 
 
@@ -300,10 +299,10 @@ def prune_command(
         unfinished_older_than=unfinished_older_than,
     )
     if as_json:
-        click.echo(msgspec.json.encode(report).decode())
+        print_json(report)
     elif not quiet:
         for line in archive_texts.prune_lines(report):
-            click.echo(line)
+            print_text(line)
 
 
 # -- diff ---------------------------------------------------------------------------------------------------------
@@ -348,10 +347,10 @@ def diff_command(
 
     def tell_id(changed: Changed) -> None:
         if as_json:
-            click.echo(msgspec.json.encode(changed).decode())
+            print_json(changed)
         else:
             fields = f"  {', '.join(changed.fields)}" if changed.fields else ""
-            click.echo(f"{changed.what:<8}{changed.id}{fields}")
+            print_text(f"{changed.what:<8}{changed.id}{fields}")
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         difference = diff(
@@ -367,6 +366,6 @@ def diff_command(
         )
     if as_json:
         told = {**msgspec.to_builtins(difference), "total": difference.total}
-        click.echo(msgspec.json.encode(told).decode())
+        print_json(told)
     elif not quiet:
-        click.echo(archive_texts.difference_text(difference))
+        print_text(archive_texts.difference_text(difference))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from migrator.commands.options import (
     config_option,
@@ -20,6 +19,7 @@ from migrator.commands.options import (
     size_option,
     state_option,
 )
+from migrator.commands.output import print_json, print_text
 
 if TYPE_CHECKING:
     from migrator.records import Wanted
@@ -111,10 +111,10 @@ def backup_command(
             **run.watched(keywords),
         )
     if as_json:
-        click.echo(msgspec.json.encode({**made.report.as_dict(), "backup": made.backup}).decode())
+        print_json({**made.report.as_dict(), "backup": made.backup})
     elif not quiet:
         running.print_report(made.report, as_json=False, quiet=False)
         if made.backup:
             size, raw = human_bytes(made.backup.size_bytes), human_bytes(made.backup.raw_bytes)
-            click.echo(f"backup {made.backup.backup}: {made.backup.mode}, {size} ({raw} of documents)")
+            print_text(f"backup {made.backup.backup}: {made.backup.mode}, {size} ({raw} of documents)")
     sys.exit(made.report.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,7 +20,9 @@ from migrator.commands.options import (
     quiet_option,
     state_option,
 )
+from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
+from migrator.printable import printable_path
 
 if TYPE_CHECKING:
     from migrator.config import Config
@@ -71,7 +74,10 @@ def show_command(
     }
     for warning in loaded.warnings:
         current.get().warn(warning)
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else _as_text(shown))
+    if as_json:
+        print_json_text(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        print_text(_as_text(shown))
 
 
 def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any]]:
@@ -81,7 +87,8 @@ def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any
     from migrator.engine.jobs import default_state
 
     built_in = {parameter.name: parameter.default for parameter in copy_command.params}
-    built_in["state"] = str(default_state())
+    with suppress(UsageError):  # a user without a home has no default
+        built_in["state"] = printable_path(default_state())
     found = settings(config)
     shown: dict[str, dict[str, Any]] = {}
     for name in Defaults.__struct_fields__:
@@ -196,11 +203,11 @@ def check_command(
         verdict, code = _check(name, loaded, connect=connect, told=told)
         worst = max(worst, code)
         if as_json:
-            click.echo(json.dumps({"store": name, "exit_code": code, "message": verdict}, ensure_ascii=False))
+            print_json({"store": name, "exit_code": code, "message": verdict})
         elif code or not quiet:
-            click.echo(f"{name}: {verdict}")
+            print_text(f"{name}: {verdict}")
     if not loaded.stores and not quiet and not as_json:
-        click.echo(f"{loaded.path}: in order; it names no stores")
+        print_text(f"{loaded.path}: in order; it names no stores")
     sys.exit(worst)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from migrator.commands.options import config_option, examples, json_option, log_format_option, quiet_option
+from migrator.commands.output import print_json, print_text
 
 if TYPE_CHECKING:
     from migrator.locations import Store
@@ -69,7 +69,10 @@ def detect_command(
 
     environments = _environments(env_file, kubernetes, helm_values, docker_inspect, pid)
     detection = detect(environments, _stores(stores, environments, config), exact=exact)
-    click.echo(msgspec.json.encode(detection).decode() if as_json else render(detection))
+    if as_json:
+        print_json(detection)
+    else:
+        print_text(render(detection))
     sys.exit(detection.exit_code)
 
 

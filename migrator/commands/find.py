@@ -19,6 +19,7 @@ from migrator.commands.options import (
     quiet_option,
     selection_options,
 )
+from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,18 +85,18 @@ def find_command(
     for activation in findings.activations:
         if raw:
             for copy in activation.copies:
-                _print(copy.found.body)
+                print_bytes(copy.found.body.strip(), b"\n")
         elif as_json:
-            _print(msgspec.json.encode(_as_json(activation)))
+            print_json(_as_json(activation))
         elif is_list:
-            click.echo(_row(activation))
+            print_text(_row(activation))
         else:
             for line in _where(activation):
                 messages.note(line)
             if document := _best(activation):
                 from migrator.operations.find.wsk import as_wsk_shows
 
-                _print(msgspec.json.format(as_wsk_shows(document), indent=4))
+                print_json_text(msgspec.json.format(as_wsk_shows(document), indent=4).decode())
     failed = [store for store, _ in findings.failed]
     asked = ", ".join(store.typed for store in opened if store.typed not in failed)
     for missing in findings.missing:
@@ -115,11 +116,6 @@ def _stores(texts: tuple[str, ...], config: Path | None) -> list[Store]:
     if not names:
         raise UsageError("there is no store to look into; name one with --in, or several in migrator.toml")
     return [running.store(text, "source", config) for text in names]
-
-
-def _print(line: bytes) -> None:
-    sys.stdout.buffer.write(line.strip() + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _best(activation: Activation) -> Document | None:

@@ -5,18 +5,19 @@ Commands are imported when they are called; the help of the group imports none o
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from migrator.commands import output
 from migrator.commands.messages import Messages, current, without_logins, without_words
 from migrator.commands.options import examples
 from migrator.errors import Interrupted, MigratorError, Unavailable
@@ -73,9 +74,6 @@ COMMANDS = {
 """Each command's module and attribute, and its short help, the first sentence of its own."""
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
 class Commands(click.Group):
     """A group that imports a command when it is called, and turns whatever goes wrong into a line and a code."""
 
@@ -106,26 +104,66 @@ class Commands(click.Group):
         current.set(_messages(words))
         if not standalone_mode:
             return super().main(words, prog_name, complete_var, False, **extra)
+        output.prepare()
+        try:
+            code = self._run(words, prog_name, complete_var, **extra)
+            try:
+                output.flush()
+            except OSError as error:
+                # What the command did outlasts its output: a code that says more of it stays.
+                code = code or _output_failed(error)
+        finally:
+            output.silence()
+        sys.exit(code)
+
+    def _run(self, words: list[str], prog_name: str | None, complete_var: str | None, **extra: Any) -> int:
+        """Run a command; its exit code, whatever goes wrong."""
         try:
             code = super().main(words, prog_name, complete_var, False, **extra)
+            return code if isinstance(code, int) else 0
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
         except click.ClickException as error:
             # click repeats what it doesn't understand, and a location in the wrong place may be misspelled as well.
             text = without_words(error.format_message().rstrip("."), words, suspect="[:@]")
             context = error.ctx if isinstance(error, click.UsageError) else None
-            _end(f"{text}; see `{context.command_path} --help`" if context else text, error.exit_code)
+            return _told(f"{text}; see `{context.command_path} --help`" if context else text, error.exit_code)
         except click.Abort:
-            _end("interrupted", Interrupted("").exit_code)
+            return _told("interrupted", Interrupted("").exit_code)
         except MigratorError as error:
-            _end(without_words(str(error), words), error.exit_code, error)
+            return _told(without_words(str(error), words), error.exit_code, error)
+        except _ReaderLeft:
+            return output.READER_LEFT
         except OSError as error:
-            if error.errno not in _NO_ROOM:
-                _end_unexpectedly(error, words)
-            # What goes into a file of ours is told with its name; this is `> FILE`.
-            text = f"the output can't be written: {error.strerror}; make room, then the same command again"
-            _end(text, Unavailable("").exit_code, error)
+            if error.errno in output.NO_ROOM:
+                # What goes into a file of ours is told with its name; this is `> FILE`.
+                return _output_failed(error)
+            return _unexpected(error, words)
         except Exception as error:  # noqa: BLE001  the last place where it can become one line
-            _end_unexpectedly(error, words)
-        sys.exit(code if isinstance(code, int) else 0)
+            return _unexpected(error, words)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click's, which prints helps here."""
+        with _noticing_readers():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with _noticing_readers():
+            return super().invoke(ctx)
+
+
+class _ReaderLeft(Exception):
+    """Nobody reads stdout any more."""
+
+
+@contextmanager
+def _noticing_readers() -> Iterator[None]:
+    """Name a broken pipe before click sees it: it would end the process with 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderLeft from error
 
 
 def _messages(words: Sequence[str]) -> Messages:
@@ -135,16 +173,23 @@ def _messages(words: Sequence[str]) -> Messages:
     return replace(Messages(), as_json=asked)
 
 
-def _end_unexpectedly(error: Exception, words: Sequence[str]) -> NoReturn:
+def _unexpected(error: Exception, words: Sequence[str]) -> int:
     text = without_logins(without_words(f"unexpected {type(error).__name__}: {error}", words))
-    _end(f"{text}; MIGRATOR_DEBUG=1 shows where", 1, error)
+    return _told(f"{text}; MIGRATOR_DEBUG=1 shows where", 1, error)
 
 
-def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoReturn:
+def _output_failed(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return output.READER_LEFT
+    text = f"the output can't be written: {error.strerror}; make room, then the same command again"
+    return _told(text, Unavailable("").exit_code, error)
+
+
+def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:
     if error is not None and os.environ.get("MIGRATOR_DEBUG"):
-        sys.stderr.write(without_logins("".join(traceback.format_exception(error))))
+        current.get().trace(without_logins("".join(traceback.format_exception(error))))
     current.get().error(text, exit_code=exit_code)
-    sys.exit(exit_code)
+    return exit_code
 
 
 @click.command(
@@ -166,6 +211,7 @@ def _end(text: str, exit_code: int, error: BaseException | None = None) -> NoRet
         "   11  locked by another run\n"
         "   12  archive damaged\n"
         "  130, 143  interrupted (resumable)\n"
+        "  141  complete, but the reader of its output left (`| head`)\n"
         "\n"
         + examples(
             "migrator demo",

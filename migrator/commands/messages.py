@@ -17,7 +17,10 @@ from datetime import UTC, datetime
 
 import click
 
+from migrator.printable import printable, printable_lines
+
 _COLOURS = {"warning": "33", "error": "31"}
+_WIDTH = 2000  # of one message: some servers repeat a whole document
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,15 @@ class Messages:
             line = json.dumps({"time": time, "level": level, "message": line, **more}, ensure_ascii=False)
         else:
             line = {"info": "", "warning": paint("warning: ", "warning"), "error": "migrator: "}[level] + line
-        with suppress(BrokenPipeError):  # nobody listens any more; the exit code still tells
-            click.echo(line, err=True)
+        self._print(line)
+
+    def trace(self, text: str) -> None:
+        """A traceback for those who look for a fault; its last lines may hold anything."""
+        self._print(printable_lines(text.rstrip("\n")))
+
+    def _print(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # nobody listens any more; the exit code still tells
+            click.echo(text, err=True)
 
 
 current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # noqa: B039  a frozen value
@@ -54,8 +64,7 @@ current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # no
 
 def one_line(text: str) -> str:
     """The text on one line, without what would steer a terminal: it may hold what a server answered."""
-    joined = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in joined)
+    return printable(" ".join(text.split()), _WIDTH)
 
 
 def paint(text: str, level: str) -> str:

@@ -72,8 +72,11 @@ class _StateOption(click.Option):
 
 
 def _not_empty(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    option = f"--{parameter.name.rstrip('s') if parameter.name else ''}"
     if any(not value.strip() for value in values):
-        raise UsageError(f"--{parameter.name.rstrip('s') if parameter.name else ''}: give a name, not an empty text")
+        raise UsageError(f"{option}: give a name, not an empty text")
+    if any("\udc80" <= char <= "\udcff" for value in values for char in value):
+        raise UsageError(f"{option}: the name isn't UTF-8 text, and no store has one that isn't")
     return values
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from migrator.commands.options import examples, quiet_option, state_option
+from migrator.commands.output import print_bytes, print_text
+from migrator.printable import printable_path
 
 
 @click.command(
@@ -44,9 +46,9 @@ def report_command(job: str, output: Path | None, state: Path | None, quiet: boo
     view = find_job(state or default_state(), job)
     page = job_page(look_at(view), now_s=time.time())
     if output == Path("-"):
-        click.echo(page, nl=False)
+        print_bytes(page.encode(errors="replace"))
         return
     file = output or Path(f"{view.id}.html")
     running.write_page(page, file)
     if not quiet:
-        click.echo(str(file))
+        print_text(printable_path(file))

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from migrator.commands.options import (
     config_option,
@@ -17,6 +16,7 @@ from migrator.commands.options import (
     retry_for_option,
     state_option,
 )
+from migrator.commands.output import print_json, print_text
 
 
 @click.command(
@@ -52,12 +52,12 @@ def retry_rejected_command(
     with running.run(quiet=quiet, log_format=log_format) as run:
         outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say)
     if as_json:
-        click.echo(msgspec.json.encode(outcome).decode())
+        print_json(outcome)
     elif not quiet:
-        click.echo(
+        print_text(
             f"tried {outcome.tried:,}: written {outcome.written:,}, present {outcome.present:,}, "
             f"differing {outcome.differing:,}, rejected again {outcome.rejected:,}"
         )
         for kind, documents in sorted(outcome.remarks.items()):
-            click.echo(f"{documents:,} × {REMARKS.get(kind, kind)}")
+            print_text(f"{documents:,} × {REMARKS.get(kind, kind)}")
     sys.exit(outcome.exit_code)

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-import click
-import msgspec
-
 from migrator.commands.messages import current
+from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
 from migrator.engine.stopping import Stop
@@ -69,9 +67,9 @@ def store(text: str, role: Role, config: Path | None) -> Store:
 def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> None:
     """Print a verification as `print_report` prints a report; with `quiet` the differences alone are told."""
     if as_json:
-        click.echo(msgspec.json.encode(found.as_dict()).decode())
+        print_json(found.as_dict())
     elif not (quiet and found.agrees):
-        click.echo(render_verification(found))
+        print_text(render_verification(found))
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
@@ -81,9 +79,9 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
     """
     aside = report.target.location == "-"
     if as_json:
-        click.echo(msgspec.json.encode(report.as_dict()).decode(), err=aside)
+        print_json(report.as_dict(), err=aside)
     elif not quiet:
-        click.echo(render_report(report), err=aside)
+        print_text(render_report(report), err=aside)
 
 
 def write_page(page: str, file: Path) -> None:

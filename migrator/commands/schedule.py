@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from click.core import ParameterSource
 
 from migrator.commands.messages import current
@@ -24,6 +23,7 @@ from migrator.commands.options import (
     quiet_option,
     state_option,
 )
+from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def run_command(
             raise UsageError("--listen belongs to the daemon; --once has --textfile")
         ended = _run_once(what, schedules, textfile, config, folder, run)
     if as_json:
-        click.echo(msgspec.json.encode(ended).decode())
+        print_json(ended)
     if not ended.succeeded:
         current.get().error(f"{ended.schedule}: {ended.message}", exit_code=ended.exit_code)
     sys.exit(ended.exit_code)
@@ -243,9 +243,12 @@ def list_command(
     folder = _folder(schedules)
     statuses = overview(read_folder(folder), state or default_state(), time.time())
     for status in statuses:
-        click.echo(msgspec.json.encode(status).decode() if as_json else _as_text(status))
+        if as_json:
+            print_json(status)
+        else:
+            print_text(_as_text(status))
     if not statuses and not as_json:
-        click.echo(f"no schedules in {folder}")
+        print_text(f"no schedules in {folder}")
     sys.exit(_TROUBLE if any(status.trouble for status in statuses) else 0)
 
 
@@ -305,9 +308,9 @@ def check_command(
             current.get().error(text, exit_code=exit_code)
             worst = max(worst, exit_code)
         if not problems:
-            click.echo(f"{each.name}: in order")
+            print_text(f"{each.name}: in order")
     if not found:
-        click.echo(f"no schedules in {folder}")
+        print_text(f"no schedules in {folder}")
     sys.exit(worst)
 
 
@@ -367,8 +370,10 @@ def next_command(name: str, count: int, schedules: Path | None, as_json: bool) -
     for _ in range(count):
         begins_s = schedule.trigger.begins(moment_s)
         at = datetime.fromtimestamp(begins_s, UTC).astimezone(schedule.timezone)
-        line = f"{at:%a %Y-%m-%d %H:%M:%S %Z}"
-        click.echo(msgspec.json.encode({"begins": at, "begins_s": begins_s}).decode() if as_json else line)
+        if as_json:
+            print_json({"begins": at, "begins_s": begins_s})
+        else:
+            print_text(f"{at:%a %Y-%m-%d %H:%M:%S %Z}")
         moment_s = schedule.trigger.following(moment_s)
 
 

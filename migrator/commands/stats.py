@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from migrator.commands.options import (
     config_option,
@@ -22,6 +21,7 @@ from migrator.commands.options import (
     quiet_option,
     selection_options,
 )
+from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def stats_command(
 
         running.write_page(page(found), html)
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        print_json(found)
     elif not quiet:
-        click.echo(render(found, width=_width(), paint=_paint))
+        print_text(render(found, width=_width(), paint=_paint), coloured=True)
 
 
 def _width() -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, state_option
+from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.engine.checkpoint import SetAside
 from migrator.engine.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.engine.overview import JobStatus, job_status
@@ -56,7 +57,7 @@ def status_command(job: str | None, rejected: bool, differing: bool, state: Path
         return
     status = job_status(view)
     if as_json:
-        click.echo(msgspec.json.encode(status).decode())
+        print_json(status)
     else:
         _show(status)
 
@@ -72,17 +73,17 @@ def _list(folder: Path, as_json: bool) -> None:
             code = error.exit_code
             continue
         if as_json:
-            click.echo(msgspec.json.encode(status).decode())
+            print_json(status)
             continue
         counts = status.totals
-        click.echo(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selected(status)}")
-        click.echo(
+        print_text(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selected(status)}")
+        print_text(
             f"              read {counts.read:,}, written {counts.written:,}, present {counts.present:,}, "
             f"differing {status.differing:,}, rejected {status.rejected:,}"
         )
-        click.echo(f"              next: {status.next}")
+        print_text(f"              next: {status.next}")
     if not found and not as_json:
-        click.echo(f"no jobs in {folder}")
+        print_text(f"no jobs in {folder}")
     if code:
         sys.exit(code)
 
@@ -141,15 +142,14 @@ def _show(status: JobStatus) -> None:
     lines.append(("next", status.next))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
-        click.echo(f"{name.ljust(width)}  {text}")
+        print_text(f"{name.ljust(width)}  {text}")
 
 
 def _export(view: JobView, kind: str) -> None:
     checkpoint = view_checkpoint(view)
     try:
         for each in checkpoint.set_aside(kind):
-            sys.stdout.buffer.write(_line(each))
-        sys.stdout.buffer.flush()
+            print_bytes(_line(each))
     finally:
         checkpoint.close()
 

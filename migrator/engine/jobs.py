@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.errors import AccessDenied, Locked, NotFound, UsageError
+from migrator.folders import user_state
 
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
 
 
 def default_state() -> Path:
-    """The platform's folder for state, such as `~/.local/state/migrator`."""
-    return platformdirs.user_state_path("migrator")
+    """The platform's folder for state. Raises `UsageError` where the user has none."""
+    return user_state()
 
 
 def job_id(source_identity: str, target_identity: str, selection: Mapping[str, Any]) -> str:

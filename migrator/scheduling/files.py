@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
-import platformdirs
 
 from migrator.archives.retention import Retention
 from migrator.errors import MigratorError, NotFound, UsageError
+from migrator.folders import user_config
 from migrator.locations import Secret, is_file, parse_location
+from migrator.printable import printable_path
 from migrator.records import Wanted, parse_moment
 from migrator.runs import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.scheduling.address import address_problem
@@ -389,7 +390,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return self.path.name.removesuffix(".toml")
+        return _name(self.path)
 
     def read(self) -> Schedule | Broken:
         try:
@@ -401,13 +402,18 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
             return Broken(name=self.name, path=self.path, reason=reason)
 
 
+def _name(path: Path) -> str:
+    """The name of a schedule, which goes into lists, metrics and notifications even where it is refused."""
+    return printable_path(path.name.removesuffix(".toml"))
+
+
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """MIGRATOR_SCHEDULES, else the first of ./schedules, the user's and /etc/migrator/schedules that is there."""
     if named := environ.get("MIGRATOR_SCHEDULES"):
         return Path(named)
     places = (
         Path("schedules"),
-        platformdirs.user_config_path("migrator") / "schedules",
+        *(folder / "schedules" for folder in user_config()),
         Path("/etc/migrator/schedules"),
     )
     return next((place for place in places if place.is_dir()), places[0])
@@ -431,9 +437,9 @@ def find_files(folder: Path) -> Sequence[Found | Broken]:
             continue  # it went between the two looks
         except OSError as error:
             reason = f"{path}: the schedule can't be read: {error.strerror}"
-            found.append(Broken(name=path.name.removesuffix(".toml"), path=path, reason=reason))
+            found.append(Broken(name=_name(path), path=path, reason=reason))
         except UsageError as error:
-            found.append(Broken(name=path.name.removesuffix(".toml"), path=path, reason=str(error)))
+            found.append(Broken(name=_name(path), path=path, reason=str(error)))
     return found
 
 

@@ -24,6 +24,7 @@ import msgspec
 
 from migrator import logins
 from migrator.errors import UsageError
+from migrator.folders import expand_user
 from migrator.locations import Secret
 from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
@@ -60,7 +61,7 @@ def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
     if own is None and notify.ping_env:
         base, _ = logins.from_environment("notify.ping_env", notify.ping_env, os.environ).fetch()
     if own is None and notify.ping_file:
-        base, _ = logins.from_file("notify.ping_file", folder / Path(notify.ping_file).expanduser()).fetch()
+        base, _ = logins.from_file("notify.ping_file", folder / expand_user(notify.ping_file)).fetch()
     found = own or base
     if found is None:
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from migrator.errors import MigratorError
+from migrator.printable import printable_path
 from migrator.scheduling.files import Broken, Schedule
 from migrator.scheduling.planning import plan
 from migrator.scheduling.state import Memory, Run, State
@@ -54,7 +55,7 @@ def status_of(schedule: Schedule, known: State, now_s: float, *, holder: str | N
     source, target = schedule.printed
     return ScheduleStatus(
         schedule=schedule.name,
-        file=str(schedule.path),
+        file=printable_path(schedule.path),
         state=state,
         trouble=_trouble(known, stale),
         stale=stale,
@@ -110,4 +111,6 @@ def _look(schedule: Schedule | Broken, state: Path, now_s: float) -> ScheduleSta
             reason = str(error)
         except Exception as error:  # noqa: BLE001  the other schedules are shown
             reason = f"{schedule.path}: unexpected {type(error).__name__}; please report this"
-    return ScheduleStatus(schedule=schedule.name, file=str(schedule.path), state="broken", trouble=reason, broken=True)
+    return ScheduleStatus(
+        schedule=schedule.name, file=printable_path(schedule.path), state="broken", trouble=reason, broken=True
+    )

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from migrator import durable
 from migrator.adapters.archive.manifest import is_own, is_own_folder
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
+from migrator.printable import printable_path
 
 _PIECE_BYTES = 1 << 20
 _READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -99,7 +100,7 @@ class Folder:
     """A folder of this machine."""
 
     def __init__(self, path: str) -> None:
-        self.printed = f"archive:{path}"
+        self.printed = f"archive:{printable_path(path)}"
         self._path = Path(path)
 
     def exists(self) -> bool:

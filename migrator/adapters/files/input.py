@@ -32,6 +32,7 @@ from migrator.adapters.files.compression import (
     decompressed,
 )
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.printable import printable_path
 
 _COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
 _MAGIC_BYTES = 4
@@ -70,7 +71,7 @@ class FileInput:
     """A file of this machine."""
 
     def __init__(self, path: str) -> None:
-        self.printed = f"file:{path}"
+        self.printed = f"file:{printable_path(path)}"
         self._path = Path(path)
 
     @cached_property

@@ -18,6 +18,7 @@ from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import Compression, compressed, compression_named, filler
 from migrator.errors import AccessDenied, MigratorError, NotFound, UsageError
+from migrator.printable import printable_path
 
 Segment = tuple[int, int]  # where it begins in the file, and its bytes
 
@@ -59,7 +60,7 @@ class FileOutput:
     """A file of this machine."""
 
     def __init__(self, path: str) -> None:
-        self.printed = f"file:{path}"
+        self.printed = f"file:{printable_path(path)}"
         self.compression = compression_named(path)
         self._empty = compressed(b"", self.compression)
         self._final = Path(path)

@@ -1,0 +1,177 @@
+"""How the process ends when its output can't be written, and what its text may hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator.commands import output
+from migrator.commands.messages import one_line
+from tests.documents import activation
+
+ROOT = Path(__file__).parents[2]
+FULL = "migrator: the output can't be written: No space left on device; make room, then the same command again"
+HOSTILE = "a\x1b]0;x\x07\x1b[2J\x9b1m\u202e\r\n\x7f"
+STEERING = ("\x1b", "\x07", "\x9b", "\u202e", "\r", "\x7f")
+
+buffered = pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+
+
+def environ(buffered: bool) -> dict[str, str]:
+    rest = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**rest, "PYTHONPATH": str(ROOT), **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> str:
+    """A file of documents, more of them than a pipe holds."""
+    file = tmp_path / "acts.ndjson"
+    file.write_bytes(b"".join(activation(number).body + b"\n" for number in range(1, 600)))
+    return f"file:{file}"
+
+
+@pytest.fixture
+def archive(tmp_path: Path, lines: str) -> str:
+    archive = f"archive:{tmp_path / 'archive'}"
+    words = [sys.executable, "-m", "migrator", "backup", lines, archive, "--state", str(tmp_path / "state")]
+    subprocess.run(words, env=environ(True), check=True, capture_output=True)
+    return archive
+
+
+def words_of(name: str, archive: str) -> Sequence[str]:
+    folder = Path(archive.removeprefix("archive:")).parent
+    state, lines = str(folder / "state"), f"file:{folder / 'acts.ndjson'}"
+    return {
+        "help": ["--help"],
+        "version": ["--version"],
+        "cat": ["archive", "cat", archive],
+        "list": ["archive", "list", archive],
+        "json": ["archive", "list", archive, "--json"],
+        "status": ["status", "--state", state],
+        "copy": ["copy", archive, "memory:target", "--state", state],
+        "verify": ["verify", archive, lines, "--state", state],
+        "config": ["config", "show"],
+    }[name]
+
+
+COMMANDS = ("help", "version", "cat", "list", "json", "status", "copy", "verify", "config")
+
+
+@buffered
+@pytest.mark.parametrize("name", COMMANDS)
+def test_full_disk_is_one_line_and_5(archive: str, name: str, buffered: bool) -> None:
+    """Whether Python keeps output back until the end or not."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "migrator", *words_of(name, archive)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environ(buffered),
+            text=True,
+        )
+    assert ended.returncode == 5
+    assert ended.stderr.splitlines()[-1] == FULL
+    assert "Exception ignored" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@buffered
+@pytest.mark.parametrize("name", COMMANDS)
+def test_reader_that_left_ends_the_process_quietly(archive: str, name: str, buffered: bool) -> None:
+    """`| head -1`: 141, as a process has it that SIGPIPE ended."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "migrator", *words_of(name, archive)],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env=environ(buffered),
+            text=True,
+        )
+    assert ended.returncode == 141
+    assert not [line for line in ended.stderr.splitlines() if "rror" in line or "unexpected" in line]
+
+
+@buffered
+def test_reader_that_leaves_midway(archive: str, buffered: bool) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "migrator", "archive", "cat", archive],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environ(buffered),
+    )
+    assert process.stdout
+    assert process.stderr
+    with process:
+        assert json.loads(process.stdout.readline())
+        process.stdout.close()
+        told = process.stderr.read()
+    assert (process.returncode, told) == (141, b"")
+
+
+@buffered
+def test_code_that_says_more_stays(tmp_path: Path, buffered: bool) -> None:
+    """What a command found outlasts its output."""
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "migrator", "archive", "list", f"archive:{tmp_path}"],
+            stdout=full,
+            stderr=full,
+            env=environ(buffered),
+        )
+    assert ended.returncode == 10
+
+
+@buffered
+@pytest.mark.parametrize("name", ["list", "cat", "help"])
+def test_closed_output_is_no_fault(archive: str, name: str, buffered: bool) -> None:
+    """`>&- 2>&-`, as some daemons start their children."""
+    command = 'exec "$0" "$@" >&- 2>&-'
+    words = [sys.executable, "-m", "migrator", *words_of(name, archive)]
+    assert subprocess.run(["sh", "-c", command, *words], env=environ(buffered)).returncode == 0
+
+
+def test_text_steers_no_terminal(capsysbinary: Any) -> None:
+    """Control characters, escape sequences and marks of direction are shown; line breaks of ours stay."""
+    output.print_text(f"one\n{HOSTILE.replace(chr(10), '')}")
+    told = capsysbinary.readouterr().out.decode()
+    assert told == "one\na\\x1b]0;x\\x07\\x1b[2J\\x9b1m\\u202e\\r\\x7f\n"
+    output.print_text("\x1b[36mbar\x1b[0m\x1b[2J", coloured=True)
+    assert capsysbinary.readouterr().out == b"\x1b[36mbar\x1b[0m\\x1b[2J\n"
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "\U000e0001 \U0001f600", "caf\u00e9"])
+def test_json_steers_no_terminal_and_says_the_same(capsysbinary: Any, text: str) -> None:
+    output.print_json({text: [text]})
+    told = capsysbinary.readouterr().out.decode()
+    assert json.loads(told) == {text: [text]}
+    assert not any(sign in told for sign in (*STEERING, "\U000e0001"))
+
+
+def test_path_that_is_not_utf8_is_printed_as_json(capsysbinary: Any) -> None:
+    output.print_json({"file": os.fsdecode(b"/tmp/a\xff")})
+    assert capsysbinary.readouterr().out == b'{"file":"/tmp/a\\udcff"}\n'
+
+
+def test_message_is_bounded() -> None:
+    """Some servers repeat a whole document; the end, which says what to do, stays."""
+    told = one_line("x" * 1_000_000 + "; do this")
+    assert len(told) == 2000
+    assert told.endswith("; do this")
+
+
+def test_commands_print_through_one_place() -> None:
+    """`click.echo` prints whatever it is given."""
+    for file in (ROOT / "migrator" / "commands").glob("*.py"):
+        text = file.read_text()
+        if file.name not in ("output.py", "messages.py"):
+            assert "click.echo(" not in text.replace("click.echo(context.get_help(), err=True)", ""), file
+            assert "sys.stdout.buffer" not in text, file
