@@ -149,7 +149,7 @@ def test_full_disk_under_the_state_folder_is_resumable(tmp_path: Path) -> None:
 @contextmanager
 def without_rights(state: Path, *, folder: int, file: int) -> Iterator[None]:
     """Be somebody who isn't root, to whom a state folder gives no more than this."""
-    for path in (*state.rglob("*"), state):
+    for path in sorted((state, *state.rglob("*")), reverse=True):  # what is inside first: afterwards none comes there
         path.chmod(folder if path.is_dir() else file)
     was = os.geteuid()
     if was == 0:
@@ -157,10 +157,17 @@ def without_rights(state: Path, *, folder: int, file: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.seteuid(was)
-        state.chmod(0o755)
-        for path in state.iterdir():
-            path.chmod(0o755)
+        if was == 0:
+            os.seteuid(was)
+        open_up(state)
+
+
+def open_up(folder: Path) -> None:
+    """Give a folder and all in it back to its owner, from above."""
+    folder.chmod(0o755)
+    if folder.is_dir():
+        for path in folder.iterdir():
+            open_up(path)
 
 
 @pytest.fixture
@@ -171,8 +178,7 @@ def shared_state() -> Iterator[Path]:
         begin(state)
         Path(folder).chmod(0o755)
         yield state
-        for path in Path(folder).rglob("*"):
-            path.chmod(0o755)
+        open_up(Path(folder))
 
 
 def test_job_of_another_user_can_be_looked_at(shared_state: Path) -> None:
