@@ -260,13 +260,14 @@ class Listed(PairFile):
             rows = self._rows(
                 """SELECT listed.id, side, listed.namespace, listed.hour, documents, digest, verdict, kind FROM listed
                 LEFT JOIN findings USING (id) WHERE listed.id IN
-                (SELECT DISTINCT id FROM listed WHERE id > ? ORDER BY id LIMIT 500)""",
+                (SELECT DISTINCT id FROM listed WHERE id > ? ORDER BY id LIMIT 500)
+                ORDER BY listed.id, side, listed.namespace, listed.hour""",
                 last,
             )
             if not rows:
                 return
             yield rows
-            last = max(row[0] for row in rows)
+            last = rows[-1][0]
 
     def settled(self) -> Iterator[Settled]:
         """The hours as they are told, ordered by namespace and hour."""

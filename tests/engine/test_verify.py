@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +431,53 @@ def test_cut_after_each_commit_ends_like_an_unbroken_run(
         assert any("resuming verification" in message for message in world.messages)
         assert {id: each.kind for id, each in world.found().items()} == planted, cut_at
         assert found.namespaces == whole.namespaces
+    assert cut_at > 12
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("lies", [False, True])
+def test_cut_between_any_two_transactions_ends_like_an_unbroken_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: bool, lies: bool
+) -> None:
+    """In each stage, and on the way from one to the next, also where hours have to be listed again."""
+    if narrow:
+        monkeypatch.setattr(engine, "_MUCH", 10)
+        monkeypatch.setattr(engine, "_MANY", 1)
+    world = World(tmp_path, count=220)
+    planted = plant(world)
+
+    def reader() -> Reader:
+        always = [Lie("alter", frozenset({5}), frozenset(range(-1, 1000)), looks=False)]
+        return Lying(world, "a", always if lies else [])
+
+    whole = world.verify(a=reader(), evidence=Evidence(None))
+    assert whole.unexplained_hours == lies
+    cut_at = 0
+    while True:
+        cut_at += 1
+        world.path = tmp_path / f"{cut_at}.sqlite"
+        left = [cut_at]
+
+        class Cut(Evidence):
+            @contextmanager
+            def _transaction(self) -> Iterator[None]:
+                with super()._transaction():
+                    yield
+                left[0] -= 1  # noqa: B023  used before the next turn
+                if left[0] == 0:  # noqa: B023  as above
+                    raise CutError
+
+        try:
+            world.verify(a=reader(), evidence=Cut(world.path), jobs=1)
+        except CutError:
+            pass
+        else:
+            break
+        found = world.verify(a=reader())
+        assert {id: each.kind for id, each in world.found().items()} == planted, cut_at
+        assert found.namespaces == whole.namespaces, cut_at
+        assert found.unexplained == whole.unexplained, cut_at
+        assert found.restated == whole.restated
     assert cut_at > 12
 
 
