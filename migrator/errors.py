@@ -58,6 +58,10 @@ class RequestRefused(Unavailable):
         self.passing = passing
 
 
+class NothingAccepted(Unavailable):
+    """Whole requests are refused and none goes through, so that it is the server and not a document."""
+
+
 class AccessDenied(MigratorError):
     """Login or right refused. Not tried again by itself (servers lock users out); resumable once mended."""
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, cast
 
-from migrator.adapters.retrying import Policy
+from migrator.adapters.patience import Policy
+from migrator.adapters.waiting import Waiting
 from migrator.engine.copy import Observer, Tell
 from migrator.engine.jobs import default_state
 from migrator.engine.stopping import Stop
@@ -83,7 +84,9 @@ class Run:
     @property
     def policy(self) -> Policy:
         """How outages are waited out."""
-        return Policy(patience_s=self.retry_for_s, sleep=self.stop.sleep, told=self.tell)
+        return Policy(
+            patience_s=self.retry_for_s, sleep=self.stop.sleep, told=self.tell, waiting=Waiting(self.tell).for_
+        )
 
     @property
     def now_ms(self) -> int:

@@ -15,7 +15,7 @@ from migrator import forms
 from migrator.adapters.base import WriteOutcome, Writer
 from migrator.engine.checkpoint import Checkpoint, SetAside
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, UsageError
+from migrator.errors import Interrupted, NothingAccepted, UsageError
 from migrator.records import LOSSES, Document, Rejection, read_document
 from migrator.report import Counts
 
@@ -96,7 +96,10 @@ def _write(writer: Writer, chunk: list[SetAside]) -> WriteOutcome:
         else:
             reason = found.reason if found else each.reason
             refused.append(Rejection(each.id, reason, each.body, namespace=each.namespace, form=each.form))
-    outcome = writer.write(documents, replace=False) if documents else WriteOutcome()
+    try:
+        outcome = writer.write(documents, replace=False) if documents else WriteOutcome()
+    except NothingAccepted as refusal:  # all of them were refused before, and nothing else is at hand
+        outcome = WriteOutcome(rejected=tuple(document.rejected(str(refusal)) for document in documents))
     return outcome + WriteOutcome(rejected=tuple(refused))
 
 
