@@ -45,6 +45,10 @@ class Incomplete(Unavailable):
     """
 
 
+class AnswerLost(Unavailable):
+    """A server was reached and its answer didn't arrive whole. A smaller answer may get through."""
+
+
 class RequestRefused(Unavailable):
     """The server refused a whole request (400, 413, 500) and may mean a single document in it.
 

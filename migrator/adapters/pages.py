@@ -65,6 +65,10 @@ class Page:
         )
 
 
+_PATIENCE = 50  # whole pages after which a size is tried that failed before
+_MOST_PATIENCE = 5_000
+
+
 class PageSize:
     """How many documents to ask for next, so that a page has about `aim_bytes`; learns from the pages seen.
 
@@ -75,6 +79,10 @@ class PageSize:
         self.aim_bytes = aim_bytes
         self._documents = first
         self._most = most
+        self._ceiling: int | None = None  # what a link or a gateway lets through, as far as that is known
+        self._whole = 0  # pages in a row that arrived below the ceiling
+        self._lost = 0  # pages in a row that didn't arrive
+        self._patience = _PATIENCE
 
     @property
     def documents(self) -> int:
@@ -82,7 +90,8 @@ class PageSize:
 
     def of(self, left: int) -> int:
         """How many to ask for where `left` may be left: rather one larger page than a small one behind it."""
-        return left if left <= min(self._documents + self._documents // 2, self._most) else self._documents
+        most = self._most if self._ceiling is None else min(self._most, self._ceiling)
+        return left if left <= min(self._documents + self._documents // 2, most) else self._documents
 
     @property
     def bound_bytes(self) -> int:
@@ -91,9 +100,34 @@ class PageSize:
 
     def saw(self, documents: int, size_bytes: int) -> None:
         """Follow the size of a page that arrived; grow by at most four times a page, shrink at once."""
+        self._lost = 0
         if documents:
             wanted = self.aim_bytes * documents // max(size_bytes, 1)
             self._documents = max(1, min(wanted, self._documents * 4, self._most))
+            self._rise()
+            self._documents = min(self._documents, self._ceiling or self._documents)
+
+    def _rise(self) -> None:
+        """Try more again after many whole pages, and after more of them each time that this fails."""
+        if self._ceiling is None:
+            return
+        self._whole += 1
+        if self._whole >= self._patience:
+            self._whole = 0
+            self._patience = min(self._patience * 2, _MOST_PATIENCE)
+            self._ceiling = self._ceiling * 2 if self._ceiling * 2 < self._most else None
+
+    def lost(self, asked: int) -> None:
+        """The answer to `asked` documents broke off: the second time in a row it may be for its size."""
+        self._lost += 1
+        if self._lost > 1:
+            self.lower(asked // 2)
+
+    def lower(self, documents: int) -> None:
+        """A page of more than `documents` didn't arrive whole: ask for no more until many have."""
+        self._ceiling = max(1, documents)
+        self._whole = 0
+        self._documents = min(self._documents, self._ceiling)
 
     def limit(self, documents: int) -> None:
         """Never again ask for more."""

@@ -162,13 +162,27 @@ def page(
     timed_out: bool = False,
     total: int = 1,
     successful: int = 1,
+    found: int | None = None,
 ) -> bytes:
     hits = b",".join(
-        b'{"_id":%s,"_source":%s,"sort":[%d]}' % (msgspec.json.encode(document.id), document.body, number)
+        b'{"_index":"openwhisk-guest","_id":%s,"_seq_no":%d,"_source":%s,"sort":[%d]}'
+        % (msgspec.json.encode(document.id), number, document.body, number)
         for number, document in zip(numbers or count(), documents, strict=False)
     )
     head = {"took": 1, "timed_out": timed_out, "_shards": {"total": total, "successful": successful, "failed": 0}}
-    return answer(json.dumps(head)[:-1].encode() + b',"hits":{"hits":[' + hits + b"]}}")
+    found = len(documents) if found is None else found
+    return answer(json.dumps(head)[:-1].encode() + b',"hits":{"total":%d,"hits":[' % found + hits + b"]}}")
+
+
+def counted(documents: int) -> bytes:
+    return answer({"count": documents, "_shards": {"total": 1, "successful": 1, "failed": 0}})
+
+
+NOTHING_ABOVE = answer(
+    {"responses": [{"timed_out": False, "_shards": {"total": 1, "successful": 1}, "hits": {"total": 0, "hits": []}}]}
+)
+SETTLED = [NOTHING_ABOVE, counted(0), answer({})]
+"""What follows a refresh: nothing above the checkpoints, nothing without a number, no mapping that matters."""
 
 
 def bulk(*items: dict[str, Any]) -> Callable[[bytes], bytes]:
@@ -221,14 +235,14 @@ def test_a_page_that_is_not_whole_is_no_end(
 def test_index_that_changed_while_it_was_read_is_told(script: Script, reader: ElasticsearchReader) -> None:
     """After the last page the identity is looked at: another uuid or history ends the run."""
     for changed in (stats(uuid="u2"), stats(history="h2")):
-        script.answers += [page(some(10)), changed]
+        script.answers += [page(some(10)), counted(10), changed]
         with pytest.raises(NotFound, match="created anew, or restored"):
             list(reader.read(WINDOW, None, ALL))
 
 
 def test_checkpoints_are_taken_before_the_refresh(script: Script, reader: ElasticsearchReader) -> None:
     """First the sequence numbers, then the refresh: what came between them belongs to the next round."""
-    script.answers += [answer(SETTINGS), stats(4), answer({"_shards": {"failed": 0}})]
+    script.answers += [answer(SETTINGS), stats(4), answer({"_shards": {"failed": 0}}), *SETTLED]
     plan = reader.plan(ALL, slice_documents=2)
     assert [script.asked(number).split("/")[-1] for number in range(3)] == ["_settings", "docs", "_refresh"]
     assert [(slice.spec["above"], slice.spec["last"]) for slice in plan.slices] == [(-1, 1), (1, 3), (3, 4)]
@@ -237,7 +251,7 @@ def test_checkpoints_are_taken_before_the_refresh(script: Script, reader: Elasti
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([answer(SETTINGS), stats(), answer({"_shards": {"failed": 1}})], "could not be refreshed"),
+        ([answer(SETTINGS), stats(), answer({"_shards": {"failed": 1}})], "1 shards failed"),
         ([answer(SETTINGS), stats(shard="1"), answer({"_shards": {"failed": 0}})], "have no primary that is up"),
         ([answer(SETTINGS), answer({}), error(503, "no_shard_available_action_exception")], "have no primary that"),
         ([answer(SETTINGS), stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "created anew just now"),
@@ -268,7 +282,7 @@ def test_positions_that_no_longer_hold(
 ) -> None:
     """A catch-up goes on from its number, or reads all again, with a warning, where the number means nothing."""
     uuid, history, checkpoint = known
-    script.answers += [answer(SETTINGS), stats(9), answer({"_shards": {"failed": 0}})]
+    script.answers += [answer(SETTINGS), stats(9), answer({"_shards": {"failed": 0}}), *SETTLED]
     snapshot = {"indices": {"openwhisk-guest": {"uuid": uuid, "shards": {"0": [history, checkpoint]}}}}
     plan = reader.catch_up(snapshot, ALL, slice_documents=100)
     assert [(slice.spec["above"], slice.spec["last"]) for slice in plan.slices] == [(above, 9)]
@@ -280,11 +294,12 @@ def test_a_page_that_grows_too_large_is_asked_for_again(script: Script) -> None:
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=1000)
     small, large = some(2)
     large = msgspec.structs.replace(large, body=some(2, logs=["x" * 10_000])[1].body)
-    script.answers += [page([small, large]), page([small]), page([large], numbers=[1]), stats()]
+    script.answers += [page([small, large]), page([small], found=2), counted(1)]
+    script.answers += [page([large], numbers=[1]), counted(1), stats()]
     window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 1})
     batches = list(reader.read(window, None, ALL))
     reader.close()
-    asked = [json.loads(body) for _, _, body in script.requests[:-1]]
+    asked = [json.loads(body) for line, _, body in script.requests if "_search" in line]
     assert [each["size"] for each in asked] == [2, 1, 1]
     assert [document.body for batch in batches for document in batch.documents] == [small.body, large.body]
 
@@ -293,7 +308,7 @@ def test_a_page_that_holds_its_whole_window_is_asked_for_in_any_order(
     script: Script, reader: ElasticsearchReader
 ) -> None:
     """What comes in the order of the disk is complete all the same, since no more was asked for than fits."""
-    script.answers += [page(some(3), numbers=[2, 0, 1]), stats()]
+    script.answers += [page(some(3), numbers=[2, 0, 1]), counted(3), stats()]
     window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 2})
     batches = list(reader.read(window, None, ALL))
     asked = json.loads(script.requests[0][2])
@@ -305,22 +320,31 @@ def test_a_page_that_holds_its_whole_window_is_asked_for_in_any_order(
 def test_a_window_without_gaps_is_read_in_any_order_page_by_page(script: Script) -> None:
     """A full page that ends where its numbers end shows no gap, and the next needn't be sorted either."""
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=4_000_000)
-    script.answers += [page(some(100)), page(some(400, 100), numbers=range(100, 500)), page(some(500, 500)), stats()]
+    for first, last in ((0, 100), (100, 500), (500, 1000)):
+        script.answers += [page(some(last - first, first), numbers=range(first, last)), counted(last - first)]
+    script.answers.append(stats())
     window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 999})
     assert [batch.position for batch in reader.read(window, None, ALL)] == [99, 499, 999]
     reader.close()
-    assert [json.loads(body)["sort"] for _, _, body in script.requests[:3]] == [[{"_doc": "asc"}]] * 3
+    assert orders(script) == ["_doc"] * 3
 
 
 def test_a_page_that_may_not_hold_its_window_is_asked_for_by_number(script: Script) -> None:
     """Where numbers have gaps a page spans more of them than it may have documents; only so is its end known."""
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=4_000_000)
-    script.answers += [page(some(20)), page(some(400, 20), numbers=range(100, 900, 2)), page(some(10, 420)), stats()]
+    script.answers += [page(some(20)), counted(20)]
+    script.answers += [page(some(400, 20), numbers=range(100, 900, 2), found=440), counted(400)]
+    script.answers += [page(some(10, 420), numbers=range(910, 920)), counted(10), stats()]
     window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 999})
     assert [batch.position for batch in reader.read(window, None, ALL)] == [99, 898, 999]
     reader.close()
-    orders = [json.loads(body)["sort"] for _, _, body in script.requests[:3]]
-    assert orders == [[{"_doc": "asc"}], [{"_seq_no": "asc"}], [{"_doc": "asc"}]]
+    assert orders(script) == ["_doc", "_seq_no", "_doc"]
+
+
+def orders(script: Script) -> list[str]:
+    """What the pages were sorted by."""
+    searches = [json.loads(body) for line, _, body in script.requests if "/_search" in line]
+    return [order for each in searches for (order,) in each["sort"]]
 
 
 # -- writing --------------------------------------------------------------------------------------------------------

@@ -5,15 +5,17 @@ A method, a path and bytes enter; the bytes of an answer leave, or one of our er
 
 from __future__ import annotations
 
+import itertools
 import ssl
+import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
 
-from migrator.adapters.elasticsearch.transport import answer_bound, open_transport
-from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
+from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.locations import Store
 
 T = TypeVar("T")
@@ -36,6 +38,20 @@ class Cause(msgspec.Struct, frozen=True):
         text = f"{self.type}: {self.reason}" if self.reason else self.type
         causes = [self.caused_by] if self.caused_by else [each for each in self.root_cause if each.type != self.type]
         return f"{text} (caused by {causes[0]})" if causes else text
+
+
+class _ShardCounts(msgspec.Struct, frozen=True):
+    total: int = 0
+    successful: int = 0
+    failed: int = 0
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    """What an answer says of its own completeness."""
+
+    timed_out: bool = False
+    terminated_early: bool = False
+    shards: _ShardCounts | None = msgspec.field(name="_shards", default=None)
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -107,6 +123,9 @@ class Client:
         self.location = store.location.printed
         self._transport = open_transport(store, timeout_s=timeout_s, connections=connections)
         self._server: Server | None = None
+        self._run = uuid.uuid4().hex[:12]
+        self._numbers = itertools.count()
+        self._echoes = False  # whether an answer has named its request
 
     def call(
         self,
@@ -118,27 +137,51 @@ class Client:
         accept: Collection[int] = (),
         bound_bytes: int | None = None,
         holds_documents: bool = False,
+        splits: bool = False,
         right: str = "",
     ) -> Answer:
         """Send one request, once.
 
         `accept` are statuses besides 2xx that the caller deals with. `bound_bytes` gives an answer up with `TooLarge`
         when it grows beyond. `holds_documents` makes 400, 413 and 500 a `RequestRefused`, since a document in the body
-        may be the cause. `right` is what the login must be allowed, told where that is refused.
+        may be the cause; otherwise 413 is a `TooLarge` where `splits` says that the caller can ask for less. `right`
+        is what the login must be allowed, told where that is refused.
+
+        Every request has an id of its own, which servers put into the answer (Source: `X-Opaque-Id`, since 6.2). So an
+        answer that a cache or a confused proxy kept from another request isn't taken for this one's.
         """
         from elastic_transport import TransportError
 
-        headers = {"accept": "application/json"}
+        id = f"{self._run}-{next(self._numbers)}"
+        headers = {"accept": "application/json", "x-opaque-id": id}
         if body is not None:
             headers["content-type"] = "application/x-ndjson" if ndjson else "application/json"
         try:
             with answer_bound(bound_bytes):
                 meta, data = self._transport.perform_request(method, path, body=body, headers=headers)
         except TransportError as error:
-            raise self._unreachable(error, method, path) from error
-        if 200 <= meta.status < 300 or meta.status in accept:
+            raise self._unreachable(error, method, path, documents=holds_documents) from error
+        expected = 200 <= meta.status < 300 or meta.status in accept
+        self._check_request(method, path, id, meta.headers.get("x-opaque-id"), expected=expected)
+        if expected:
             return Answer(meta.status, data)
+        if splits and meta.status == 413:
+            raise TooLarge(f"{self._where(method, path)}: 413 {cause_of(data)}")
         raise self._refusal(method, path, meta.status, data, meta.headers.get("retry-after"), holds_documents, right)
+
+    def _check_request(self, method: str, path: str, id: str, answered: str | None, *, expected: bool) -> None:
+        """Raises `Unavailable` where an answer isn't the one to this request.
+
+        Some proxies strip the header, so its absence counts only once it was seen, and not in a refusal, which may be
+        a proxy's own.
+        """
+        if answered == id:
+            self._echoes = True
+        elif answered or (self._echoes and expected):
+            raise Unavailable(
+                f"{self._where(method, path)}: the answer belongs to "
+                f"{'another request' if answered else 'no request of ours'}; is there a cache in front of the server?"
+            )
 
     def ask(self, method: str, path: str, type: type[T], *, body: Any = None, right: str = "") -> T:
         """Send one request about the server's state and decode its answer."""
@@ -146,8 +189,12 @@ class Client:
         return self.understand(answer, type, path)
 
     def understand(self, answer: Answer, type: type[T], path: str) -> T:
-        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was asked for."""
+        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was asked for.
+
+        Nor is one of which shards failed, or are missing, or that timed out: it says nothing of what isn't in it.
+        """
         try:
+            self.check_whole(answer, path)
             return msgspec.json.decode(answer.body, type=type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self.garbled(path, error) from error
@@ -181,6 +228,24 @@ class Client:
         if len(found.hits.hits) < (expected := min(size, total - first)):
             raise Incomplete(f"{where}: {len(found.hits.hits)} hits came where {expected} are there")
 
+    def check_whole(self, answer: Answer, path: str) -> None:
+        """Raises `Incomplete` where a part of an answer is missing."""
+        if answer.body.lstrip()[:1] != b"{":
+            return
+        found = msgspec.json.decode(answer.body, type=_Whole)
+        shards = found.shards or _ShardCounts()
+        what = path.partition("?")[0]
+        # What goes to every copy (a refresh) counts those that no node has among the total.
+        searched = what.endswith(("/_search", "/_count"))
+        missing = shards.total - shards.successful if searched else 0
+        where = f"{self.location}: {shown_path(what)}"
+        if shards.failed or missing:
+            answered = f"only {shards.successful} of {shards.total} shards answered"
+            answered = answered if missing else f"{shards.failed} shards failed"
+            raise Incomplete(f"{where}: {answered}; see GET /_cluster/health and GET /_cluster/allocation/explain")
+        if searched and (found.timed_out or found.terminated_early):
+            raise Incomplete(f"{where}: the server gave up before it had looked at everything")
+
     def garbled(self, path: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: {path.partition('?')[0]}: the answer can't be read: {reason}")
 
@@ -211,13 +276,15 @@ class Client:
     def _where(self, method: str, path: str) -> str:
         return f"{self.location}: {method} {path.partition('?')[0]}"
 
-    def _unreachable(self, error: Exception, method: str, path: str) -> MigratorError:
+    def _unreachable(self, error: Exception, method: str, path: str, *, documents: bool) -> MigratorError:
         """Name what kept an answer from arriving."""
         cause = error.__cause__ or error
         text = f"{self._where(method, path)}: no answer: {_innermost(cause)}"
         if isinstance(_innermost(cause), ssl.SSLCertVerificationError):
             # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
             return AccessDenied(f"{text}; name the authority that signed the server's certificate (CA file)")
+        if was_reached(error) and not documents:
+            return AnswerLost(f"{text}; is the server up, and are address, port and TLS right?")
         return Unavailable(f"{text}; is the server up, and are address, port and TLS right?")
 
     def _refusal(

@@ -7,13 +7,15 @@ is also found in another index than OpenWhisk's rule gives; the bytes come by `_
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from urllib.parse import quote
 
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths
+from migrator.adapters.elasticsearch.counting import Total, exact
+from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import Unavailable
 
+_RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
 _MOST_HITS = 10_000  # of one search, by default of every server
 
@@ -28,30 +30,28 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     index: str
     type: str  # named by servers of version 6 and 7
     id: str
+    routing: str | None = None  # without which a document that was stored with one isn't found by its id
 
 
 class _Located(msgspec.Struct, gc=False):
     index: str = msgspec.field(name="_index")
     id: str = msgspec.field(name="_id")
     type: str = msgspec.field(name="_type", default="_doc")
+    routing: str | None = msgspec.field(name="_routing", default=None)
 
 
 class _Hits(msgspec.Struct):
+    total: int | Total
     hits: list[_Located]
 
 
-class _Shards(msgspec.Struct):
-    total: int
-    successful: int
-
-
 class _Search(msgspec.Struct):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
     hits: _Hits
 
 
 class _Got(msgspec.Struct, gc=False):
+    index: str = msgspec.field(name="_index")
+    id: str = msgspec.field(name="_id")
     found: bool = False
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
     error: Cause | None = None
@@ -68,51 +68,101 @@ def locate(client: Client, indices: Collection[str], ids: Sequence[str]) -> Iter
     """Where the documents of these ids stand, among indices that were refreshed."""
     for path in index_paths(sorted(indices)):
         for first in range(0, len(ids), _IDS):
-            some = list(ids[first : first + _IDS])
-            asked = {"query": {"ids": {"values": some}}, "size": _MOST_HITS, "_source": False, "sort": ["_doc"]}
-            where = f"/{path}/_search?allow_partial_search_results=false&request_cache=false"
-            found = client.ask("POST", where, _Search, body=asked, right="the index privilege read")
-            if found.timed_out or found.shards.total != found.shards.successful:
-                raise Unavailable(f"{client.location}: a search for ids in {path} is incomplete")
-            if len(found.hits.hits) == _MOST_HITS:
-                raise client.garbled(where, f"{len(some)} ids stand in {_MOST_HITS} places or more")
-            yield from (Place(hit.index, hit.type, hit.id) for hit in found.hits.hits)
+            yield from _locate(client, path, list(ids[first : first + _IDS]))
+
+
+def _locate(client: Client, path: str, ids: list[str]) -> Iterator[Place]:
+    where = f"/{path}/_search"
+    asked = {"query": {"ids": {"values": ids}}, "size": _MOST_HITS, "_source": False, "sort": ["_doc"]}
+    try:
+        answer = client.call(
+            "POST",
+            f"{where}?allow_partial_search_results=false&request_cache=false",
+            body=msgspec.json.encode({**asked, "track_total_hits": True}),
+            splits=len(ids) > 1,
+            right=_RIGHT,
+        )
+    except TooLarge:
+        half = len(ids) // 2
+        yield from _locate(client, path, ids[:half])
+        yield from _locate(client, path, ids[half:])
+        return
+    found = client.understand(answer, _Search, where).hits
+    total = exact(client, where, found.total)
+    if len(found.hits) != total:
+        raise client.garbled(where, f"{len(found.hits)} places of {len(ids)} ids, of {total} that it counts")
+    wanted = set(ids)
+    for hit in found.hits:
+        if hit.id not in wanted:
+            raise client.garbled(where, f"{hit.id}, which wasn't asked for")
+        yield Place(hit.index, hit.type, hit.id, hit.routing)
 
 
 def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> tuple[list[bytes | None], int]:
     """The `_source` of each place, None where nothing is there any more; and the size of the answer.
 
-    Raises `TooLarge` while an answer for several grows beyond its bound, `UndecodableError` where one of them may be
-    no JSON.
+    Raises `TooLarge` while an answer for several grows beyond its bound, or the request itself is refused as too
+    large, and `UndecodableError` where one of them may be no JSON.
     """
+    sources, size_bytes = _get(client, places, bound_bytes=bound_bytes)
+    if gone := [at for at, source in enumerate(sources) if source is None]:
+        # The places were told a moment ago; that they are empty is believed when it is said twice.
+        again, more_bytes = _get(client, [places[at] for at in gone], bound_bytes=bound_bytes)
+        size_bytes += more_bytes
+        for at, source in zip(gone, again, strict=True):
+            sources[at] = source
+    return sources, size_bytes
+
+
+def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> tuple[list[bytes | None], int]:
+    body = _ask(client, places, bound_bytes=bound_bytes)
+    try:
+        docs = _got_all.decode(body).docs
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UndecodableError(str(error)) from error
+    if [(got.index, got.id) for got in docs] != [(place.index, place.id) for place in places]:
+        raise client.garbled("/_mget", f"not the {len(places)} documents that were asked for, in their order")
+    for place, got in zip(places, docs, strict=True):
+        if got.error is not None and got.error.type != "index_not_found_exception":
+            raise Unavailable(f"{client.location}: index {place.index}: {got.error}")
+    return [bytes(got.source) if got.found else None for got in docs], len(body)
+
+
+def _ask(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> bytes:
     typed = client.server().is_typed
-    wanted = [{"_index": place.index, "_id": place.id} | ({"_type": place.type} if typed else {}) for place in places]
-    answer = client.call(
+    wanted = [
+        {"_index": place.index, "_id": place.id}
+        | ({"_type": place.type} if typed else {})
+        | ({"routing": place.routing} if place.routing is not None else {})
+        for place in places
+    ]
+    return client.call(
         "POST",
         "/_mget",
         body=msgspec.json.encode({"docs": wanted}),
         bound_bytes=bound_bytes,
-        right="the index privilege read",
-    )
-    try:
-        docs = _got_all.decode(answer.body).docs
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UndecodableError(str(error)) from error
-    if len(docs) != len(places):
-        raise client.garbled("/_mget", f"{len(docs)} documents where {len(places)} were asked for")
-    for place, got in zip(places, docs, strict=True):
-        if got.error is not None and got.error.type != "index_not_found_exception":
-            raise Unavailable(f"{client.location}: index {place.index}: {got.error}")
-    return [bytes(got.source) if got.found else None for got in docs], len(answer.body)
+        splits=len(places) > 1,
+        right=_RIGHT,
+    ).body
 
 
 def fetch_source(
     client: Client, index: str, id: str, *, type: str = "_doc", routing: str | None = None
 ) -> bytes | None:
-    """The bytes of one document as they were stored, by themselves; None where it isn't there."""
-    index, id = quote(index, safe=""), quote(id, safe="")
-    typed = client.server().is_typed
-    path = f"/{index}/{quote(type, safe='')}/{id}/_source" if typed else f"/{index}/_source/{id}"
-    path += "" if routing is None else f"?routing={quote(routing, safe='')}"
-    answer = client.call("GET", path, accept=(404,), right="the index privilege read")
-    return answer.body if answer.status == 200 else None
+    """The bytes of one document as they were stored, whatever they are; None where it isn't there.
+
+    Asked in the body: an id holds a slash, and behind a proxy that decodes `%2F` in a path nothing is found.
+    """
+    place = Place(index, type, id, routing)
+    try:
+        ((source,), _) = get(client, [place], bound_bytes=None)
+    except UndecodableError:
+        body = _ask(client, [place], bound_bytes=None)
+    else:
+        return source
+    # Quotes inside a string are escaped, so the first `"_source":` is the name, and it is the last of its document.
+    head, _, tail = body.partition(b'"_source":')
+    source, end, _ = tail.rpartition(b"}]}")
+    if not end or b'"_id":' + msgspec.json.encode(id) not in head:
+        raise client.garbled("/_mget", "the answer was cut")
+    return source

@@ -12,10 +12,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
 from migrator.errors import NotFound, Unavailable, UsageError
 from migrator.records import Selection
 
@@ -29,6 +30,7 @@ class Index(msgspec.Struct, frozen=True):
     name: str
     uuid: str
     shards: int
+    behind: tuple[str, ...] = ()  # the names, other than its own, that it was asked for by: aliases, data streams
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -106,8 +108,13 @@ def expressions(pattern: str, selection: Selection) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name_refusal(name) is None))
 
 
-def may_hold(pattern: str, name: str, selection: Selection) -> bool:
+def may_hold(pattern: str, index: Index | str, selection: Selection) -> bool:
     """Whether an index can hold what is selected by namespace; in doubt (an alias stood for it) it can."""
+    names = (index,) if isinstance(index, str) else (index.name, *index.behind)
+    return any(_may_hold(pattern, name, selection) for name in names)
+
+
+def _may_hold(pattern: str, name: str, selection: Selection) -> bool:
     head, placeholder, tail = pattern.partition("%s")
     if not (placeholder and selection.namespaces and name.startswith(head) and name.endswith(tail)):
         return True
@@ -121,7 +128,6 @@ def may_hold(pattern: str, name: str, selection: Selection) -> bool:
 class _IndexSettings(msgspec.Struct):
     uuid: str
     number_of_shards: str
-    hidden: str | bool = False
 
 
 class _SettingsOfIndex(msgspec.Struct):
@@ -173,32 +179,80 @@ class _Refreshed(msgspec.Struct):
     shards: _ShardCounts = msgspec.field(name="_shards")
 
 
+class _Alias(msgspec.Struct):
+    filter: Any = None
+
+
+class _AliasesOfIndex(msgspec.Struct):
+    aliases: dict[str, _Alias] = {}
+
+
 _STATS = (
-    "level=shards&ignore_unavailable=true&filter_path=indices.*.uuid,indices.*.shards.*.routing,"
+    "level=shards&ignore_unavailable=true&filter_path=_shards.failed,indices.*.uuid,indices.*.shards.*.routing,"
     "indices.*.shards.*.seq_no,indices.*.shards.*.commit.user_data.history_uuid"
 )
-_SETTINGS = "expand_wildcards=open,closed&ignore_unavailable=true&filter_path=*.settings.index.uuid,"
-_SETTINGS += "*.settings.index.number_of_shards,*.settings.index.hidden"
+# `all` takes in hidden indices where a server knows them (from 7.7 on); older ones don't know the word `hidden`.
+_SETTINGS = "expand_wildcards=all&ignore_unavailable=true&filter_path=*.settings.index.uuid,"
+_SETTINGS += "*.settings.index.number_of_shards"
+_OF_STREAM = re.compile(r"\.ds-([^.].*?)(-\d{4}\.\d{2}\.\d{2})?-\d{6,}")  # a backing index, and its data stream
 
 
 def resolve(client: Client, wanted: Sequence[str]) -> tuple[dict[str, Index], tuple[str, ...]]:
-    """The concrete indices behind names, aliases and wildcards, open or closed, and the names behind which is none.
+    """The concrete indices behind names, aliases, data streams and wildcards, open or closed, hidden or not.
 
-    Hidden indices and those of the system (`.kibana`) aren't found by a wildcard.
+    Also the names behind which is none, each after two looks. A wildcard that begins a name finds nothing of the
+    system's (`.kibana`); but it finds the indices behind a data stream, which begin with a dot as well.
     """
     found: dict[str, Index] = {}
     missing: list[str] = []
     for path in index_paths(wanted):
         found |= _settings(client, path)
+    if all("*" in name for name in wanted) and any(name.startswith("*") for name in wanted):
+        found = {name: index for name, index in found.items() if name[0] != "." or _OF_STREAM.fullmatch(name)}
+    found = {name: _of_stream(index) for name, index in found.items()}
     for name in wanted:
-        if "*" not in name and name not in found:  # an alias, or not there
+        if "*" not in name and name not in found:  # an alias, a data stream, or not there
             behind = _settings(client, index_paths([name])[0])
-            found |= behind
+            for each, index in behind.items():
+                known = found.get(each, index)
+                found[each] = msgspec.structs.replace(known, behind=(*known.behind, name))
             missing += [] if behind else [name]
-    if all("*" in name for name in wanted):
-        dots = any(name.startswith(".") for name in wanted)
-        found = {name: index for name, index in found.items() if dots or not name.startswith(".")}
     return dict(sorted(found.items())), tuple(missing)
+
+
+def select(client: Client, pattern: str, selection: Selection) -> tuple[dict[str, Index], tuple[str, ...]]:
+    """As `resolve`, for the indices that can hold what is selected."""
+    found, missing = resolve(client, expressions(pattern, selection))
+    if any(not may_hold(pattern, index, selection) for index in found.values()):
+        aliases = aliases_of(client, found)  # an index that the selection leaves out may stand behind one it takes in
+        found = {
+            name: msgspec.structs.replace(index, behind=(*index.behind, *aliases.get(name, {})))
+            for name, index in found.items()
+        }
+    return {name: index for name, index in found.items() if may_hold(pattern, index, selection)}, missing
+
+
+def aliases_of(client: Client, names: Iterable[str]) -> dict[str, dict[str, bool]]:
+    """The aliases of each index, and whether they show only a part of it."""
+    found: dict[str, dict[str, bool]] = {}
+    for path in index_paths(tuple(names)):
+        where = f"/{path}/_alias"
+        answer = client.call(
+            "GET",
+            f"{where}?expand_wildcards=all&ignore_unavailable=true",
+            accept=(404,),
+            right="the index privilege view_index_metadata",
+        )
+        if answer.status == 404:
+            raise client.garbled(where, "404 for indices that are there")
+        for name, each in client.understand(answer, dict[str, _AliasesOfIndex], where).items():
+            found[name] = {alias: about.filter is not None for alias, about in each.aliases.items()}
+    return found
+
+
+def _of_stream(index: Index) -> Index:
+    match = _OF_STREAM.fullmatch(index.name)
+    return msgspec.structs.replace(index, behind=(match[1],)) if match else index
 
 
 def _settings(client: Client, path: str) -> dict[str, Index]:
@@ -206,12 +260,13 @@ def _settings(client: Client, path: str) -> dict[str, Index]:
         "GET", f"/{path}/_settings?{_SETTINGS}", accept=(404,), right="the index privilege view_index_metadata"
     )
     if answer.status == 404:
+        if cause_of(answer.body).type != "index_not_found_exception":
+            raise client.garbled(f"/{path}/_settings", f"404 {cause_of(answer.body)}")
         return {}
     settings = client.understand(answer, dict[str, _Settings], f"/{path}/_settings")
     return {
         name: Index(name, each.settings.index.uuid, int(each.settings.index.number_of_shards))
         for name, each in settings.items()
-        if str(each.settings.index.hidden).lower() != "true"
     }
 
 
@@ -227,15 +282,22 @@ def shard_states(client: Client, names: Iterable[str]) -> dict[str, tuple[str, d
             for number, copies in stats.shards.items():
                 for copy in copies:
                     if copy.routing.primary and copy.seq_no and copy.routing.state in ("STARTED", "RELOCATING"):
-                        history = copy.commit.user_data.history_uuid
-                        shards[number] = Shard(history, copy.seq_no.global_checkpoint, copy.seq_no.max_seq_no)
+                        shards[number] = _shard(client, f"{name}[{number}]", copy, copy.seq_no)
             states[name] = stats.uuid, shards
     return states
 
 
-def survey(client: Client, wanted: Sequence[str]) -> Survey:
-    """Resolve and look at every shard; raises `Unavailable` where the primary of one isn't up."""
-    indices, missing = resolve(client, wanted)
+def _shard(client: Client, which: str, copy: _Copy, at: _SeqNo) -> Shard:
+    if not -1 <= at.global_checkpoint <= at.max_seq_no:  # -2: the copy doesn't know
+        raise Unavailable(
+            f"{client.location}: {which} doesn't know yet where it stands (checkpoint {at.global_checkpoint}, "
+            f"highest number {at.max_seq_no})"
+        )
+    return Shard(copy.commit.user_data.history_uuid, at.global_checkpoint, at.max_seq_no)
+
+
+def survey(client: Client, indices: Mapping[str, Index], missing: tuple[str, ...] = ()) -> Survey:
+    """Look at every shard of some indices; raises `Unavailable` where the primary of one isn't up."""
     states = shard_states(client, indices)
     shards: dict[str, dict[int, Shard]] = {}
     closed: list[str] = []
@@ -269,9 +331,7 @@ def refresh(client: Client, names: Iterable[str]) -> None:
     """
     for path in index_paths(tuple(names)):
         answer = client.call("POST", f"/{path}/_refresh", right="the index privilege maintenance")
-        counts = client.understand(answer, _Refreshed, f"/{path}/_refresh").shards
-        if counts.failed:
-            raise Unavailable(f"{client.location}: {counts.failed} shards of {path} could not be refreshed")
+        client.understand(answer, _Refreshed, f"/{path}/_refresh")
 
 
 def check_identity(client: Client, name: str, uuid: str, shard: int, history: str) -> None:
@@ -288,5 +348,8 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
         raise Unavailable(f"{client.location}: shard {shard} of index {name} isn't up, or the index was closed")
 
 
-def deleted(client: Client, name: str) -> NotFound:
+def deleted(client: Client, name: str) -> NotFound | Unavailable:
+    """What to raise after a 404 for an index that was there; a 404 alone may be a proxy's."""
+    if name in resolve(client, [name])[0]:
+        return Unavailable(f"{client.location}: 404 for index {name}, which is there; what is in front of the server?")
     return NotFound(f"{client.location}: index {name} was deleted while it was read; begin again with --restart")

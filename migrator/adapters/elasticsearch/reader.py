@@ -13,48 +13,36 @@ each request below were measured on 6.7.2, 7.17, 8.19, 9.2 and OpenSearch 1.3 an
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.elasticsearch.client import Client, index_paths
+from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
 from migrator.adapters.elasticsearch.fetching import Place, UndecodableError, fetch_source, get, locate
 from migrator.adapters.elasticsearch.indices import (
     Index,
     Shard,
     Survey,
+    aliases_of,
     check_identity,
-    deleted,
     expressions,
-    may_hold,
+    is_closed,
     refresh,
     resolve,
+    select,
+    shard_states,
     survey,
 )
+from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
 from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.elasticsearch.windows import Window, WindowReader, start_query, take
 from migrator.adapters.pages import Page, PageSize
-from migrator.errors import NotFound, Unavailable
-from migrator.records import Form, Rejection, Selection
+from migrator.errors import AnswerLost, NotFound, Unavailable
+from migrator.records import Form, Selection
 
 _NONE = -1  # the number before the first
-_WINDOW_LIMIT = re.compile(r"Result window is too large.* less than or equal to: \[(\d+)\]")
-"""Source: the refusal of `index.max_result_window`, the same on all versions."""
-
-
-class _Window(msgspec.Struct, frozen=True):
-    """The `spec` of a slice: the sequence numbers (above, last] of one shard of one index."""
-
-    index: str
-    uuid: str
-    history: str
-    shard: int
-    above: int
-    last: int
-    start_is_long: bool = False
 
 
 class _IndexSnapshot(msgspec.Struct, frozen=True):
@@ -66,32 +54,20 @@ class _Snapshot(msgspec.Struct, frozen=True):
     indices: dict[str, _IndexSnapshot]
 
 
-class _Hit(msgspec.Struct, gc=False):
-    id: str = msgspec.field(name="_id")
-    sort: tuple[int]
-    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
+class _Warnings:
+    """What the operator must be told of a plan, and whether some of it speaks of documents that are left out."""
 
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.incomplete = False
 
-class _Shards(msgspec.Struct):
-    total: int
-    successful: int
-
-
-class _Hits(msgspec.Struct):
-    hits: list[_Hit]
-
-
-class _Found(msgspec.Struct):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
-    hits: _Hits
+    def lose(self, warning: str) -> None:
+        self.told.append(warning)
+        self.incomplete = True
 
 
 class _Count(msgspec.Struct):
     count: int
-
-
-_found = msgspec.json.Decoder(_Found)
 
 
 class ElasticsearchReader:
@@ -104,10 +80,13 @@ class ElasticsearchReader:
         self._client = client
         self._pattern = pattern
         self._page_size = PageSize(aim_bytes=page_bytes)
+        self._windows = WindowReader(client, self._page_size)
+        self._seen: dict[tuple[str, str, int], int] = {}  # numbers above a checkpoint, until that has passed them
+        self._unscrolled: set[str] = set()  # keys of slices that a scroll can't give
 
     def describe(self) -> Description:
         server = self._client.server()
-        self._found_or_raise(Survey(resolve(self._client, expressions(self._pattern, Selection()))[0], {}), Selection())
+        self._found_or_raise(resolve(self._client, expressions(self._pattern, Selection()))[0], Selection())
         return Description(
             location=self._client.location,
             product=server.product,
@@ -127,6 +106,14 @@ class ElasticsearchReader:
         ]
         return self._as_plan(found, self._with_start(slices, selection), warnings)
 
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        """The same windows, each read by a scroll."""
+        plan = self.plan(selection, slice_documents=slice_documents)
+        slices = tuple(
+            msgspec.structs.replace(slice, spec={**slice.spec, "scroll": True}, whole=True) for slice in plan.slices
+        )
+        return msgspec.structs.replace(plan, slices=slices)
+
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         before = msgspec.convert(snapshot, _Snapshot).indices
         found, warnings = self._survey(selection)
@@ -140,8 +127,8 @@ class ElasticsearchReader:
                 above = _NONE if above is None else above
                 slices += self._cut(index, number, shard, above, slice_documents, replaces=True)
             if anew:
-                warnings.append(f"index {name} was created anew or restored since; it is read as a whole again")
-        warnings += [
+                warnings.told.append(f"index {name} was created anew or restored since; it is read as a whole again")
+        warnings.told += [
             f"index {name} is gone; what it held was read before"
             for name in before
             if name not in found.indices and name not in found.closed
@@ -150,29 +137,79 @@ class ElasticsearchReader:
         kept = {name: before[name] for name in found.closed if name in before}
         return self._as_plan(found, self._with_start(slices, selection), warnings, kept)
 
-    def _survey(self, selection: Selection) -> tuple[Survey, list[str]]:
+    def _survey(self, selection: Selection) -> tuple[Survey, _Warnings]:
         """Where everything stands, with the checkpoints taken before the refresh that makes them readable."""
-        found = self._found_or_raise(survey(self._client, expressions(self._pattern, selection)), selection)
-        found = msgspec.structs.replace(
-            found,
-            indices={name: index for name, index in found.indices.items() if may_hold(self._pattern, name, selection)},
-            closed=tuple(name for name in found.closed if may_hold(self._pattern, name, selection)),
-        )
-        refresh(self._client, found.indices)
-        warnings = [f"index {name} is closed and can't be read; open it and run again" for name in found.closed]
-        warnings += [f"index {name} isn't there; it has no activations to read" for name in found.missing]
+        found = self._settled(self._look(selection))
+        warnings = _Warnings()
+        for name in found.closed:
+            warnings.lose(f"index {name} is closed and can't be read; open it and run again")
+        warnings.told += [f"index {name} isn't there; it has no activations to read" for name in found.missing]
+        for name, documents in without_numbers(self._client, found.indices).items():
+            warnings.lose(
+                f"index {name} has {documents} documents that Elasticsearch 5 stored, which have no sequence number "
+                "and can't be read; POST /_reindex them into a new index and read that"
+            )
+        for name, told in changed_sources(self._client, found.indices).items():
+            warnings.lose(
+                f"index {name} doesn't keep whole documents: its mapping has _source with {told}; "
+                "what it left out can't be read"
+            )
+        by_name = [name for name, index in found.indices.items() if index.behind]
+        for name, aliases in aliases_of(self._client, by_name).items() if by_name else ():
+            warnings.told += [
+                f"alias {alias} shows a part of index {name}; all of the index is looked at for what is selected"
+                for alias, filtered in aliases.items()
+                if filtered and alias in found.indices[name].behind
+            ]
         return found, warnings
 
-    def _found_or_raise(self, found: Survey, selection: Selection) -> Survey:
+    def _look(self, selection: Selection) -> Survey:
+        indices, missing = select(self._client, self._pattern, selection)
+        found = survey(self._client, indices, missing)
+        self._found_or_raise([*found.indices, *found.closed], selection)
+        refresh(self._client, found.indices)
+        return found
+
+    def _settled(self, found: Survey) -> Survey:
+        """A survey whose checkpoints are no lower than what the shards gave when they were first looked at.
+
+        On an index in use there is always something above them; a checkpoint that it doesn't pass would leave out
+        whatever is stored from then on.
+        """
+        for key, highest in highest_above(self._client, _checkpoints(found)).items():
+            self._seen.setdefault(_identity(found, *key), highest)
+        if not self._behind(found):
+            return found
+        found = survey(self._client, found.indices, found.missing)
+        if behind := self._behind(found):
+            (name, number), checkpoint, highest = behind[0]
+            raise Unavailable(
+                f"{self._client.location}: shard {number} of index {name} says that it is complete up to number "
+                f"{checkpoint}, and gives documents up to {highest}"
+            )
+        refresh(self._client, found.indices)
+        return found
+
+    def _behind(self, found: Survey) -> list[tuple[tuple[str, int], int, int]]:
+        """The shards whose checkpoint hasn't passed what was seen; what has been passed is forgotten."""
+        behind: list[tuple[tuple[str, int], int, int]] = []
+        for key, checkpoint in _checkpoints(found).items():
+            identity = _identity(found, *key)
+            if (highest := self._seen.get(identity, _NONE)) > checkpoint:
+                behind.append((key, checkpoint, highest))
+            else:
+                self._seen.pop(identity, None)
+        return behind
+
+    def _found_or_raise(self, names: Collection[str], selection: Selection) -> None:
         one_by_one = "%s" in self._pattern and selection.exact_namespaces() is not None
-        if not (found.indices or found.closed or one_by_one):
+        if not (names or one_by_one):
             pattern = ", ".join(expressions(self._pattern, selection))
             raise NotFound(f"{self._client.location}: no index matches {pattern}; check the index pattern")
-        return found
 
     @staticmethod
     def _as_plan(
-        found: Survey, slices: list[Slice], warnings: list[str], kept: Mapping[str, _IndexSnapshot] | None = None
+        found: Survey, slices: list[Slice], warnings: _Warnings, kept: Mapping[str, _IndexSnapshot] | None = None
     ) -> Plan:
         snapshot = {
             name: _IndexSnapshot(
@@ -184,8 +221,8 @@ class ElasticsearchReader:
         return Plan(
             slices=tuple(slices),
             snapshot=_plain(_Snapshot({**snapshot, **(kept or {})})),
-            warnings=tuple(warnings),
-            incomplete=bool(found.closed),
+            warnings=tuple(warnings.told),
+            incomplete=warnings.incomplete,
         )
 
     def _cut(
@@ -201,7 +238,7 @@ class ElasticsearchReader:
         """Windows of `slice_documents` numbers; they may hold fewer documents: what is overwritten leaves a gap."""
         while above < shard.checkpoint:
             last = min(above + slice_documents, shard.checkpoint)
-            window = _Window(index.name, index.uuid, shard.history, number, above, last)
+            window = Window(index.name, index.uuid, shard.history, number, above, last)
             yield Slice(
                 # The history tells an index from a later one of its name, also within one job.
                 key=f"{index.name}[{number}] {above + 1}..{last} of {shard.history[:8]}",
@@ -215,140 +252,84 @@ class ElasticsearchReader:
         """Mark the windows whose index can be asked for a span of `start`."""
         if selection.since_ms is None and selection.until_ms is None:
             return slices
-        long = self._start_is_long({slice.spec["index"] for slice in slices})
+        long = start_is_long(self._client, {slice.spec["index"] for slice in slices})
         return [
             msgspec.structs.replace(slice, spec={**slice.spec, "start_is_long": slice.spec["index"] in long})
             for slice in slices
         ]
 
-    def _start_is_long(self, names: set[str]) -> frozenset[str]:
-        found: set[str] = set()
-        for path in index_paths(sorted(names)):
-            where = f"/{path}/_mapping/field/start"
-            answer = self._client.call("GET", where, accept=(404,), right="the index privilege view_index_metadata")
-            mappings = self._client.understand(answer, dict[str, Any], where) if answer.status == 200 else {}
-            found |= {name for name, mapping in mappings.items() if _types_of_start(mapping) == {"long"}}
-        return frozenset(found)
-
     # -- reading ------------------------------------------------------------------------------------------------
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        window = msgspec.convert(slice.spec, _Window)
-        done = window.above if after is None else msgspec.convert(after, int)
-        spread = 1.0  # numbers for each document that is asked for: gaps and narrow selections spread them out
-        most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
-        while done < window.last:
-            size = self._page_size.of(window.last - done)
-            size = size if most is None else min(size, most)
-            last = min(done + max(size, int(size * spread)), window.last)
-            try:
-                body = self._search(window, done, last, size, selection)
-                found = self._decode(window, body)
-            except TooLarge:
-                most = self._page_size.shrink(size)
-                continue
-            except UndecodableError:
-                if size > 1:
-                    # The documents are told apart by asking again for half of them, down to the one that is the cause.
-                    most = max(1, min(size, body.count(b'"_source"')) // 2)
-                    continue
-                found = self._alone(window, done, last, selection, body)
-            whole = len(found) < size or last - done <= size
-            batch = self._batch(window, found, last if whole else found[-1].sort[0], selection, body)
-            self._page_size.saw(len(found), len(body))
-            position = batch.position
-            assert isinstance(position, int)
-            if len(found) == size:
-                gaps = (position - done) / size
-                spread = gaps * 1.1 if gaps > 1 else 1.0
-            elif 2 * len(found) < size:
-                spread *= 4 if not found else 2
-            if most is not None:
-                most = most * 2 if most < self._page_size.documents else None
-            yield batch
-            done = position
+        window = msgspec.convert(slice.spec, Window)
+        if window.scroll and slice.key not in self._unscrolled:
+            yield from self._scroll(slice.key, window, selection)
+        else:
+            done = window.above if after is None else msgspec.convert(after, int)
+            yield from self._windows.read(window, done, selection)
         check_identity(self._client, window.index, window.uuid, window.shard, window.history)
 
-    def _search(self, window: _Window, above: int, last: int, size: int, selection: Selection, **more: Any) -> bytes:
-        """One page; raises `TooLarge` where it grows too large, or the index gives no so many documents at once.
-
-        A single document is taken at any size.
-        """
-        query: dict[str, Any] = {"range": {"_seq_no": {"gt": above, "lte": last}}}
-        if window.start_is_long:
-            query = {"bool": {"filter": [query, _start_query(selection)]}}
-        # Where the page holds all there can be, their order doesn't matter, and that of the disk is the cheapest.
-        order = "_doc" if 1 < last - above <= size else "_seq_no"
-        asked = {"query": query, "sort": [{order: "asc"}], "size": size, "track_total_hits": False, **more}
+    def _scroll(self, key: str, window: Window, selection: Selection) -> Iterator[Batch]:
         try:
-            answer = self._client.call(
-                "POST",
-                f"/{quote(window.index, safe='')}/_search?preference=_shards:{window.shard}"
-                "&allow_partial_search_results=false&request_cache=false",
-                body=msgspec.json.encode(asked),
-                accept=(404,),
-                bound_bytes=self._page_size.bound_bytes if size > 1 else None,
-                right="the index privilege read",
-            )
-        except Unavailable as error:
-            if (limit := _WINDOW_LIMIT.search(str(error))) is None or size <= int(limit[1]):
-                raise
-            self._page_size.limit(int(limit[1]))
-            raise TooLarge(str(error)) from error
-        if answer.status == 404:
-            raise deleted(self._client, window.index)
-        return answer.body
-
-    def _decode(self, window: _Window, body: bytes) -> list[_Hit]:
-        try:
-            found = _found.decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise UndecodableError(str(error)) from error
-        if found.timed_out or not found.shards.total == found.shards.successful == 1:
+            yield from self._windows.scroll(window, selection)
+        except (TooLarge, UndecodableError, AnswerLost) as error:
+            # Its pages can't be made smaller; another look at the slice reads it by windows.
+            self._unscrolled.add(key)
             raise Unavailable(
-                f"{self._client.location}: a page of {window.index}[{window.shard}] is incomplete "
-                f"(timed_out {found.timed_out}, shards {found.shards.successful} of {found.shards.total})"
-            )
-        return found.hits.hits
+                f"{self._client.location}: a scroll of {key} can't be read to its end: {error}"
+            ) from error
 
-    def _batch(self, window: _Window, hits: list[_Hit], position: int, selection: Selection, body: bytes) -> Batch:
-        page = Page(self.form, selection)
-        for hit in hits:
-            self._take(page, window.index, hit.id, bytes(hit.source))
-        return page.batch(position, size_bytes=len(body))
+    # -- counts -------------------------------------------------------------------------------------------------
 
-    def _take(self, page: Page, index: str, id: str, source: bytes) -> None:
-        if source:
-            page.take(id, source, index=index)
-        else:
-            reason = "the index keeps no _source, so the document can't be read"
-            page.reject(Rejection(id, reason, b"", namespace=id.partition("/")[0], form=self.form, index=index))
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        """What the shards count up to the snapshot's numbers; an index that isn't the snapshot's any more has none."""
+        known = msgspec.convert(snapshot, _Snapshot).indices
+        states = shard_states(self._client, known)
+        spans = selection.since_ms is not None or selection.until_ms is not None
+        long = start_is_long(self._client, states) if spans else frozenset()
+        asked: list[ShardQuery] = []
+        for name, before in known.items():
+            uuid, shards = states.get(name, ("", {}))
+            if uuid not in ("", before.uuid) or (not uuid and self._is_gone(name)):
+                continue
+            for number, (history, checkpoint) in before.shards.items():
+                if (shard := shards.get(int(number))) is None:
+                    raise Unavailable(f"{self._client.location}: shard {number} of index {name} can't be counted now")
+                if shard.history == history:
+                    query = numbers(_NONE, checkpoint)
+                    if name in long:
+                        query = {"bool": {"filter": [query, start_query(selection)]}}
+                    asked.append(ShardQuery(name, int(number), query))
+        return sum(told.documents for told in ask_shards(self._client, asked))
 
-    def _alone(self, window: _Window, above: int, last: int, selection: Selection, body: bytes) -> list[_Hit]:
-        """The hit of a page of one document whose JSON can't be decoded, with its bytes cut out of the page."""
-        path = f"/{window.index}/_search"
-        try:
-            hits = self._decode(window, self._search(window, above, last, 1, selection, _source=False))
-        except UndecodableError as error:
-            raise self._client.garbled(path, error) from error
-        # Quotes inside a string are escaped, so the first `"_source":` is the name, and after the last `"sort":` come
-        # only digits and brackets.
-        source, _, rest = body.partition(b'"_source":')[2].rpartition(b',"sort":[')
-        if not hits or rest.partition(b"]")[0] != str(hits[0].sort[0]).encode():
-            raise Unavailable(f"{self._client.location}: {path}: the answer was cut, or changed while it was looked at")
-        return [_Hit(id=hits[0].id, sort=hits[0].sort, source=msgspec.Raw(source))]
+    def _is_gone(self, name: str) -> bool:
+        return name not in resolve(self._client, [name])[0] or is_closed(self._client, name)
+
+    def count(self, selection: Selection) -> int | None:
+        if selection.names or (selection.namespaces and "%s" not in self._pattern):
+            return None
+        names = set(self._look(selection).indices)
+        body = None
+        if selection.since_ms is not None or selection.until_ms is not None:
+            if start_is_long(self._client, names) != names:
+                return None
+            body = {"query": start_query(selection)}
+        return sum(
+            self._client.ask("POST", f"/{path}/_count", _Count, body=body, right="the index privilege read").count
+            for path in index_paths(sorted(names))
+        )
 
     # -- by id --------------------------------------------------------------------------------------------------
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         done = 0 if after is None else msgspec.convert(after, int)
-        indices = self._survey(selection)[0].indices
-        most: int | None = None  # as in `read`
+        indices = self._look(selection).indices
+        most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         while done < len(ids):
             asked = min(self._page_size.documents, most or self._page_size.documents)
             chosen = ids[done : done + asked]
-            places = list(locate(self._client, indices, chosen))
             try:
+                places = list(locate(self._client, indices, chosen))
                 sources, size_bytes = self._get(places)
             except TooLarge:
                 most = self._page_size.shrink(len(chosen))
@@ -356,13 +337,16 @@ class ElasticsearchReader:
             except UndecodableError:
                 most = len(chosen) // 2
                 continue
+            except AnswerLost:
+                self._page_size.lost(len(chosen))
+                raise
             self._page_size.saw(len(chosen), size_bytes)
             if most is not None:
                 most = most * 2 if most < self._page_size.documents else None
             page = Page(self.form, selection)
             for place, source in zip(places, sources, strict=True):
                 if source is not None:
-                    self._take(page, place.index, place.id, source)
+                    take(page, place.index, place.id, source)
             done += len(chosen)
             yield page.batch(done, size_bytes=size_bytes)
 
@@ -376,28 +360,11 @@ class ElasticsearchReader:
         except UndecodableError:
             if not alone:
                 raise
-        sources = [fetch_source(self._client, place.index, place.id, type=place.type) for place in places]
+        sources = [
+            fetch_source(self._client, place.index, place.id, type=place.type, routing=place.routing)
+            for place in places
+        ]
         return sources, sum(len(source or b"") for source in sources)
-
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
-        return None
-
-    def count(self, selection: Selection) -> int | None:
-        if selection.names or (selection.namespaces and "%s" not in self._pattern):
-            return None
-        names = set(self._survey(selection)[0].indices)
-        body = None
-        if selection.since_ms is not None or selection.until_ms is not None:
-            if self._start_is_long(names) != names:
-                return None
-            body = {"query": _start_query(selection)}
-        return sum(
-            self._client.ask("POST", f"/{path}/_count", _Count, body=body, right="the index privilege read").count
-            for path in index_paths(sorted(names))
-        )
 
     def close(self) -> None:
         self._client.close()
@@ -417,23 +384,11 @@ def _continued(known: _IndexSnapshot | None, index: Index, number: int, shard: S
     return checkpoint if history == shard.history and checkpoint <= shard.max_seq_no else None
 
 
-def _start_query(selection: Selection) -> dict[str, Any]:
-    """A span of `start`, and what has no `start` that was indexed: what that is, the page finds out."""
-    span = {"gte": selection.since_ms, "lt": selection.until_ms}
-    given = {name: moment for name, moment in span.items() if moment is not None}
+def _checkpoints(found: Survey) -> dict[tuple[str, int], int]:
     return {
-        "bool": {
-            "should": [{"range": {"start": given}}, {"bool": {"must_not": [{"exists": {"field": "start"}}]}}],
-            "minimum_should_match": 1,
-        }
+        (name, number): shard.checkpoint for name, shards in found.shards.items() for number, shard in shards.items()
     }
 
 
-def _types_of_start(mapping: Any) -> set[str]:
-    """The types of the field `start` in an answer of `_mapping/field`, below a document type on 6.x."""
-    if not isinstance(mapping, dict):
-        return set()
-    field = mapping.get("mapping", {}).get("start") if isinstance(mapping.get("mapping"), dict) else None
-    if isinstance(field, dict):
-        return {str(field.get("type")) if field.get("index", True) else "not indexed"}
-    return set().union(*(_types_of_start(inner) for inner in mapping.values()))
+def _identity(found: Survey, name: str, number: int) -> tuple[str, str, int]:
+    return found.indices[name].uuid, found.shards[name][number].history, number

@@ -1,5 +1,8 @@
 """The connections to the hosts of a store: login, TLS, pools, and answers that are given up while they arrive.
 
+An answer is given up when it grows too large, and when it arrives too slowly: a stall ends by the timeout of the
+connection, a trickle by the time that its size allows.
+
 A `Store` enters, a `Transport` of the `elasticsearch` package leaves. Knows nothing of what is asked and answered.
 
 Of the `elasticsearch` package only its transport is used: nodes, their life and death, connection pools. The calls of
@@ -10,9 +13,12 @@ taken by all of them. Source: measured with elasticsearch 8.19 and 9.5 against s
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import io
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.adapters.trust import ssl_context
@@ -20,14 +26,55 @@ from migrator.errors import UsageError
 from migrator.locations import Login, LoginKind, Store
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from elastic_transport import ApiResponseMeta, BaseNode, NodeConfig, Transport
     from urllib3 import BaseHTTPResponse
 
 _PIECE_BYTES = 256 * 1024
+_ARRIVING_S = 60.0  # that any answer may take to arrive, once its first byte is there
+_BYTES_PER_S = 100_000  # and so many bytes earn it a second more
 
 
 class TooLarge(Exception):
     """An answer grew beyond its bound and was given up while it arrived; ask for less."""
+
+
+class Arrival(io.RawIOBase):
+    """The bytes of one answer as they arrive; raises `TimeoutError` once they take longer than so many may take.
+
+    The timeout of a connection only ends a stall: a byte every two seconds would pass it for ever.
+    """
+
+    def __init__(self, raw: io.RawIOBase, clock: Callable[[], float] = time.monotonic) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._began_s: float | None = None
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        count = self._raw.readinto(buffer)
+        now_s = self._clock()
+        if self._began_s is None:
+            self._began_s = now_s
+        self._size += count or 0
+        if (took_s := now_s - self._began_s) > _ARRIVING_S + self._size / _BYTES_PER_S:
+            raise TimeoutError(f"only {self._size} bytes of the answer arrived in {took_s:.0f} s")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """An answer read through an `Arrival`, from its status line on."""
+
+    def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp: io.BufferedReader = io.BufferedReader(Arrival(self.fp.detach()))
 
 
 class _NodeAnswer(NamedTuple):
@@ -103,6 +150,13 @@ def _node_class() -> type[BaseNode]:
         HttpHeaders,
     )
 
+    # Both names are looked up on the connection: http.client has no other way to say how an answer is read.
+    class Plain(urllib3.connection.HTTPConnection):
+        response_class = _Response
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        response_class = _Response
+
     class Node(BaseNode):
         def __init__(self, config: NodeConfig) -> None:
             super().__init__(config)
@@ -115,6 +169,7 @@ def _node_class() -> type[BaseNode]:
                 block=True,
                 **secure,
             )
+            self._pool.ConnectionCls = Secure if secure else Plain
 
         def perform_request(
             self,
@@ -139,14 +194,25 @@ def _node_class() -> type[BaseNode]:
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise ConnectionError(str(error), errors=(error,)) from error
             # Every answer is handed on as bytes: the transport must not choose a serializer by what a proxy calls it.
-            kept = {"content-type": "application/json", "retry-after": response.headers.get("retry-after", "")}
-            meta = ApiResponseMeta(response.status, "1.1", HttpHeaders(kept), 0.0, self.config)
+            kept = {name: response.headers.get(name, "") for name in ("retry-after", "x-opaque-id")}
+            told = HttpHeaders({"content-type": "application/json", **kept})
+            meta = ApiResponseMeta(response.status, "1.1", told, 0.0, self.config)
             return _NodeAnswer(meta, data)
 
         def close(self) -> None:
             self._pool.close()
 
     return Node
+
+
+def was_reached(error: BaseException) -> bool:
+    """Whether a failure came after a connection stood: then it may be the size of the answer that it failed at."""
+    import urllib3.exceptions as failures
+
+    unreached = (failures.NewConnectionError, failures.ConnectTimeoutError, failures.SSLError, failures.ProxyError)
+    while error.__cause__ is not None and not isinstance(error, unreached):
+        error = error.__cause__
+    return not isinstance(error, unreached)
 
 
 def _read(response: BaseHTTPResponse, bound_bytes: int | None) -> bytes:
