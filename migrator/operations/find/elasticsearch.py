@@ -13,7 +13,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
-from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, may_hold, resolve
+from migrator.adapters.elasticsearch.indices import Index, check_pattern, select
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.errors import Incomplete
 from migrator.locations import Store
@@ -65,8 +65,7 @@ class ElasticsearchFinder:
 
     def _indices(self, selection: Selection) -> tuple[Mapping[str, Index], tuple[str, ...]]:
         self._client.server()
-        found, _ = resolve(self._client, expressions(self._pattern, selection))
-        held = {name: index for name, index in found.items() if may_hold(self._pattern, name, selection)}
+        held, _ = select(self._client, self._pattern, selection)
         return without_closed(self._client, held)
 
     def _hits(self, path: str, shards: int, wanted: Sequence[WantedId]) -> list[_Hit]:

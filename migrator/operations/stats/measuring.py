@@ -108,15 +108,14 @@ def _elasticsearch(
     store: Store, selection: Selection, exact: bool, policy: Policy, stop: Stop, observe: Observer
 ) -> Measured:
     from migrator.adapters.elasticsearch.client import Client
-    from migrator.adapters.elasticsearch.indices import check_pattern, expressions, may_hold, resolve
+    from migrator.adapters.elasticsearch.indices import check_pattern, expressions, select
     from migrator.operations.detect.indices import Look
     from migrator.operations.stats.elasticsearch import aggregate
 
     pattern = check_pattern(store.location.index_pattern)
     with closing(Client(store)) as client:
         server = client.server()
-        indices, _ = persist(briefly(policy), lambda: resolve(client, expressions(pattern, selection)))
-        indices = {name: index for name, index in indices.items() if may_hold(pattern, name, selection)}
+        indices, _ = persist(briefly(policy), lambda: select(client, pattern, selection))
         if not indices:
             raise NotFound(f"{client.location}: no index matches {', '.join(expressions(pattern, selection))}")
         look = persist(briefly(policy), lambda: Look.at(client, pattern, indices))
