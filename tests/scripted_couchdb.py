@@ -105,7 +105,8 @@ class ScriptedCouchDB:
         options = {**json.loads(content(request) or b"{}"), **request.query}
         since = str(options.get("since", "0"))
         after = self.number if since == "now" else int(since.partition("-")[0])
-        waiting = [(id, number) for id, number in self.changes.items() if number > after]
+        among = options.get("doc_ids", self.changes)
+        waiting = [(id, number) for id, number in self.changes.items() if number > after and id in among]
         if str(options.get("descending", "")).lower() == "true":
             waiting = list(self.changes.items())[::-1]
         chosen = waiting[: int(options["limit"])]
