@@ -101,6 +101,8 @@ class Wire:
                         answer = send()
                 except ApiException as error:
                     status, body = error.status_code, error.http_response.content
+                    if watch.is_over:
+                        raise self._too_slow(what) from error
                     if status == 401 and self._tokens is not None and not renewed:
                         self._tokens.expire_time = 0
                         self._log_in()
@@ -156,13 +158,12 @@ class Wire:
 
         try:
             yield
+            if watch is not None and watch.is_over:  # what was cut off may look like an end
+                raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             cause = _innermost(error)
             if watch is not None and watch.is_over:
-                raise BrokenOff(
-                    f"{self.location}: the answer to {what} arrives too slowly, or not at all; given up after "
-                    f"{self._watchdog.limit_s:g} s without {_PIECE_BYTES // 1024} KB more of it"
-                ) from error
+                raise self._too_slow(what) from error
             text = f"{self.location}: no answer to {what}: {cause or type(cause).__name__}"
             if isinstance(cause, ssl.SSLCertVerificationError):
                 # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
@@ -172,6 +173,12 @@ class Wire:
             if began or isinstance(error, requests.ReadTimeout):
                 raise BrokenOff(f"{text}; it broke off, look at the network and the proxies in between") from error
             raise Unavailable(f"{text}; is the server up, and are address, port and TLS right?") from error
+
+    def _too_slow(self, what: str) -> BrokenOff:
+        return BrokenOff(
+            f"{self.location}: the answer to {what} arrives too slowly, or not at all; given up after "
+            f"{self._watchdog.limit_s:g} s without {_PIECE_BYTES // 1024} KB more of it"
+        )
 
     def _refused(self, what: str, error: Any, *, holds_documents: bool = False) -> MigratorError:
         """Name an answer that isn't a success."""
