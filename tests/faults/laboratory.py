@@ -355,7 +355,9 @@ def _judge(
         verdict.wrong_same = outcome.exit_code == 0
         return
     if direction.operation == "find":
-        verdict.wrong_none = outcome.exit_code == 10 or (outcome.exit_code == 0 and stores.hidden not in outcome.found)
+        # 10 is right for a store of which the server says that it isn't there; never for one that couldn't be asked.
+        none = outcome.exit_code == 10 and 10 not in outcome.failed
+        verdict.wrong_none = none or (outcome.exit_code == 0 and stores.hidden not in outcome.found)
         verdict.doubled = max(0, len(outcome.found) - 1)
         return
     # Complete, or complete with as much set aside as without the fault.

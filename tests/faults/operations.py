@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     rejected: int = 0
     read: int = 0
     found: list[str] = []
+    failed: list[int] = []  # exit codes of the stores that a search couldn't ask
     seconds: float = 0.0
 
 
@@ -192,7 +193,8 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
         found = find([resolved(operation.source, "source", told.append)], [parse_id(id) for id in operation.ids])
         failed = "; ".join(str(error) for _, error in found.failed)
         ids = [each.id for each in found.activations for _ in each.copies]
-        return Outcome(exit_code=found.exit_code, text=failed, found=ids)
+        codes = [error.exit_code for _, error in found.failed]
+        return Outcome(exit_code=found.exit_code, text=failed, found=ids, failed=codes)
     if operation.name == "verify":
         compared = verify(operation.source, operation.target, **keywords)
         return Outcome(exit_code=compared.exit_code, read=compared.totals.a + compared.totals.b)
