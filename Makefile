@@ -4,7 +4,7 @@ python := .venv/bin/python
 inputs := pyproject.toml $(wildcard constraints.txt)
 install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
 
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test lint types faults bench clean
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -22,6 +22,9 @@ lint: .venv/.installed-test  ## ruff
 
 types: .venv/.installed-test  ## mypy, strict
 	@$(python) -m mypy
+
+faults: .venv/.installed-test .venv/.jdk-tried  ## Alter every kind of answer; look whether a document is lost
+	@$(python) -m tests.faults.answers $(ARGS)
 
 bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
 	@$(python) -m tests.benchmarks.copying $(ARGS)

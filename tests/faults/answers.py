@@ -1,6 +1,6 @@
 """Alters every kind of answer that the migrator gets, and looks whether a document is lost with a clean exit.
 
-usage: python -m tests.faults.answers [--cases N] [--only TEXT] [--seed S] [--case ID] [--list]
+usage: python -m tests.faults.answers [--cases N] [--only TEXT] [--seed S] [--case ID] [--again FILE] [--list]
 
 Every case is an operation (copy, backup, restore, verify, find) between two stores, with one kind of answer of one of
 them altered once or always. The servers of the demo are started, and a scripted CouchDB. Exit code 1 where a document
@@ -82,8 +82,9 @@ def main() -> int:
         known: dict[str, Known] = {}
         lanes: SimpleQueue[Lane] = SimpleQueue()
         made = [stack.enter_context(Lane(stores, known)) for _ in range(options.lanes)]
-        if options.case:
-            cases = [parse_case(id) for id in options.case]
+        given = [*options.case, *(_wrong_in(options.again) if options.again else [])]
+        if given:
+            cases = [parse_case(id) for id in given]
         else:
             wanted = [each for each in DIRECTIONS if _may_be(each, options.only)]
             everything = [case for each in wanted for case in cases_of(each, made[0].known(each))]
@@ -103,7 +104,7 @@ def main() -> int:
                 raise RuntimeError(f"{case.id}: the laboratory failed") from error
             finally:
                 lanes.put(lane)
-            _tell(verdict, whole=bool(options.case), verbose=options.verbose or bool(options.case))
+            _tell(verdict, whole=bool(options.case), verbose=options.verbose or bool(given))
             if options.output:
                 with options.output.open("ab") as file:
                     file.write(msgspec.json.encode(verdict) + b"\n")
@@ -125,11 +126,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="cases whose id has this in it; repeatable")
     parser.add_argument("--seed", type=int, default=1, help="which cases are chosen")
     parser.add_argument("--case", action="append", default=[], metavar="ID", help="this case alone; repeatable")
+    parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="the cases that were wrong in such a file (--output)"
+    )
     parser.add_argument("--lanes", type=int, default=LANES, help="how many cases at once")
     parser.add_argument("--list", action="store_true", help="print the ids of the cases, and run none")
     parser.add_argument("--verbose", action="store_true", help="tell every case")
     parser.add_argument("--output", type=Path, metavar="FILE", help="add every verdict there, a line of JSON each")
     return parser.parse_args()
+
+
+def _wrong_in(output: Path) -> list[str]:
+    verdicts = (msgspec.json.decode(line, type=Verdict) for line in output.read_bytes().splitlines())
+    return [case for case, verdict in {each.case: each for each in verdicts}.items() if verdict.is_wrong]
 
 
 def _may_be(direction: Direction, only: Sequence[str]) -> bool:
