@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 COUCHDB_ROWS = ("_all_docs-page", "_all_docs-look", "_all_docs-keys", "_changes-page", "_changes-ids", "_bulk_docs")
 COUCHDB_OTHER = ("_changes-now", "database", "root", "document", "_session", "_security", "_all_dbs")
 SEARCH_ROWS = ("_search-page", "_search-ids", "_scroll", "_mget", "_bulk")
-SEARCH_ENTRIES = ("_settings", "_alias", "_mapping", "_stats")
+SEARCH_ENTRIES = ("_settings", "_alias", "_mapping", "_stats", "index")
 _SEARCH_STATE = ("_count", "_refresh", "_cluster", "_nodes", "_security", "_resolve")
 SEARCH_OTHER = ("_search-count", "root", "document", *_SEARCH_STATE)
 COUCHDB = (*COUCHDB_ROWS, *COUCHDB_OTHER)

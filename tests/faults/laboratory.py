@@ -83,6 +83,8 @@ DIRECTIONS = (
     Direction("find", "es"),
     Direction("find", "es", note="bare"),
     Direction("find", "scripted", note="bare"),
+    Direction("stats", "es"),
+    Direction("detect", "es"),
 )
 BY_DIRECTION = {each.name: each for each in DIRECTIONS}
 
@@ -120,7 +122,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     altered: int = 0
     doubled: int = 0
     wrong_same: bool = False  # a verification that passed over the planted difference
-    wrong_none: bool = False  # a search for what is there that found nothing
+    wrong_none: bool = False  # less was found than there is
     stuck: bool = False  # what is no more than a limit or a peculiarity of a proxy kept it from its end
     hung: bool = False
     unexpected: bool = False
@@ -337,6 +339,8 @@ def _assert_right(direction: Direction, known: Known, stores: Stores) -> None:
     code, contents = known.outcome.exit_code, known.contents
     if direction.operation == "verify":
         assert code == 4, known.outcome
+    elif direction.operation in ("stats", "detect"):
+        assert (code, known.outcome.read) == (0, _DOCUMENTS), known.outcome
     elif direction.operation == "find":
         assert code == 0, known.outcome
         assert known.outcome.found == [stores.hidden], known.outcome
@@ -359,6 +363,9 @@ def _judge(
         none = outcome.exit_code == 10 and 10 not in outcome.failed
         verdict.wrong_none = none or (outcome.exit_code == 0 and stores.hidden not in outcome.found)
         verdict.doubled = max(0, len(outcome.found) - 1)
+        return
+    if direction.operation in ("stats", "detect"):
+        verdict.wrong_none = outcome.exit_code == 0 and outcome.read < known.outcome.read
         return
     # Complete, or complete with as much set aside as without the fault.
     as_ever = outcome.exit_code == known.outcome.exit_code and outcome.rejected == known.outcome.rejected

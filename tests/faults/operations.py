@@ -26,7 +26,7 @@ _FIRST = 15  # documents of the first page
 
 
 class Operation(msgspec.Struct, kw_only=True):
-    """What to run: `name` is copy, backup, restore, verify or find; `folder` takes its state and its outcome."""
+    """What to run: `name` is that of a command; `folder` takes its state and its outcome."""
 
     name: str
     source: str
@@ -98,8 +98,10 @@ def _import_all() -> None:
     import urllib3
 
     import migrator.backups
+    import migrator.operations.detect.elasticsearch
     import migrator.operations.find.couchdb
     import migrator.operations.find.elasticsearch
+    import migrator.operations.stats
     import migrator.verifying
 
     _ = (elastic_transport, ibmcloudant, urllib3, migrator)
@@ -195,6 +197,8 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
         ids = [each.id for each in found.activations for _ in each.copies]
         codes = [error.exit_code for _, error in found.failed]
         return Outcome(exit_code=found.exit_code, text=failed, found=ids, failed=codes)
+    if operation.name in ("stats", "detect"):
+        return _look(operation)
     if operation.name == "verify":
         compared = verify(operation.source, operation.target, **keywords)
         return Outcome(exit_code=compared.exit_code, read=compared.totals.a + compared.totals.b)
@@ -203,6 +207,22 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
     else:
         report = copy(operation.source, operation.target, **keywords)
     return Outcome(exit_code=report.exit_code, rejected=report.rejected, read=report.totals.read)
+
+
+def _look(operation: Operation) -> Outcome:
+    """How many activations there are, in the words of the commands that only look."""
+    from migrator.adapters.retrying import Policy
+    from migrator.copying import resolved
+    from migrator.operations.detect import detect
+    from migrator.operations.stats import statistics
+    from migrator.records import Selection
+
+    store = resolved(operation.source, "source", lambda _: None)
+    if operation.name == "stats":
+        counted = statistics(store, Selection(), policy=Policy(patience_s=operation.retry_for_s))
+        return Outcome(exit_code=0, read=counted.activations)
+    (probe,) = detect([], [store]).probes
+    return Outcome(exit_code=probe.exit_code, text=probe.error, read=probe.activations)
 
 
 if __name__ == "__main__":
