@@ -90,11 +90,12 @@ def verify_command(
     A and B are locations or names of stores, archives too. Both are read afresh; an activation of A counts as
     OpenWhisk would have written it into B, so that what B's form can't hold is no difference. Told are the counts of
     each namespace, and the ids that are missing in B, only in B, or different, with the fields that differ. What was
-    stored or deleted since the verification began is told apart. An interrupted verification goes on with the same
-    command; one that was complete begins anew.
+    stored or deleted since the verification began is told apart. Each side's reading is held against what its own
+    server counts. An interrupted verification goes on with the same command; one that was complete begins anew.
 
-    Exit codes: 0 the same; 3 the same, but some documents can't be compared; 4 they differ; 5 a server stayed
-    unavailable; 6 login or right refused; 12 an archive is damaged; 130/143 interrupted.
+    Exit codes: 0 the same; 3 the same, but some documents can't be compared; 4 they differ, or reading them gives
+    other documents than asking for them does; 5 a server stayed unavailable, or gave fewer than it counts; 6 login or
+    right refused; 12 an archive is damaged; 130/143 interrupted.
     """
     from migrator.commands import running
     from migrator.verifying import verify
