@@ -42,7 +42,10 @@ def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: s
         return None
 
     def missing() -> int:
-        there = writer.census()
+        try:
+            there = writer.census()
+        except AccessDenied:  # a login that may write and not search
+            return 0
         return 0 if there is None else least - there
 
     if (short := _for_good(missing)) <= 0:

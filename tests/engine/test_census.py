@@ -126,7 +126,12 @@ def test_login_that_may_not_count_copies_all_the_same(world: World) -> None:
         def census(self, selection: Selection, snapshot: Token) -> int | None:
             raise AccessDenied("no right")
 
-    assert world.copy(reader=Blind(world.source)).exit_code == 0
+    class BlindWriter(MemoryWriter):
+        def census(self) -> int | None:
+            raise AccessDenied("no right")
+
+    report = world.copy(reader=Blind(world.source, page_documents=10), writer=BlindWriter(world.target))
+    assert report.exit_code == 0
 
 
 class Forgetful(MemoryWriter):
