@@ -52,14 +52,16 @@ def backup(
     level: int = LEVEL,
     part_bytes: int = PART_BYTES,
     encrypt_to: Sequence[str] = (),
+    file_mode: int | None = None,
     **keywords: Unpack[WritingKeywords],
 ) -> BackupReport:
     """Back up the activations of a store into an archive, going on where an interrupted backup ended.
 
     `mode` is `full`, `incremental` (on the newest complete backup of the same source and selection; refused where
     there is none), or `auto`: incremental where that can be. `level` is Zstandard's, `part_bytes` about the size of a
-    file. `encrypt_to` are public keys of age to encrypt to, by default those of the store. Everything else, and what is
-    raised, as for `copy`.
+    file. `encrypt_to` are public keys of age to encrypt to, by default those of the store. `file_mode`, such as 0o640,
+    says who may read the files of a folder; by default their owner, and the group where the folder has the setgid bit.
+    Everything else, and what is raised, as for `copy`.
     """
     run = Run(**keywords)
     store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
@@ -73,9 +75,11 @@ def backup(
         raise UsageError(f"--level {level}: give a level of Zstandard from 1 to 22")
     if part_bytes < _LEAST_PART_BYTES:
         raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
+    if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):
+        raise UsageError(f"--file-mode {file_mode:o}: give a mode such as 0600, 0640 or 0644, which its owner can use")
     selection = wanted.fix(now_ms=run.now_ms)
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
-    writer = open_writer(target, level=level, part_bytes=part_bytes, clock=run.clock)
+    writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
     with opened_reader(store, run) as reader, closing(writer):
 
         def begin(checkpoint: Checkpoint) -> Token:

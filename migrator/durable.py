@@ -9,21 +9,45 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 
 
-def open_temporary(final: Path) -> BinaryIO:
+def open_temporary(final: Path, *, mode: int | None = None) -> BinaryIO:
     """A new file beside `final`, open for reading and writing; `put_in_place` gives it its name.
 
     It has no buffer: what the disk refuses is told by the very call, and can be called again. Write with `write_all`.
+    Only its owner can read it, and the group where the folder has the setgid bit, unless `mode` says otherwise.
     """
-    return (final.parent / f".{final.name}.{secrets.token_hex(4)}.partial").open("x+b", buffering=0)
+    path = final.parent / f".{final.name}.{secrets.token_hex(4)}.partial"
+    opener = partial(open_private, mode=mode)
+    return cast("BinaryIO", open(path, "x+b", buffering=0, opener=opener))
+
+
+def open_private(path: str, flags: int, *, mode: int | None = None) -> int:
+    """Open a file, one that is made as `open_temporary` has it. To be given to `open` as its opener."""
+    handle = os.open(path, flags, 0o600)
+    try:
+        if flags & os.O_CREAT:
+            mode = mode or (0o640 if is_shared(Path(path).parent) else 0o600)
+            if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
+                os.fchmod(handle, mode)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder says by its setgid bit that its group shall read what is put there."""
+    return bool(folder.stat().st_mode & stat.S_ISGID)
 
 
 def open_anonymous() -> BinaryIO:
@@ -64,9 +88,9 @@ def is_temporary(name: str) -> bool:
 
 
 @contextmanager
-def replacing(final: Path) -> Iterator[BinaryIO]:
+def replacing(final: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file to write into, which has its final name when the block ends well, and isn't there otherwise."""
-    file = open_temporary(final)
+    file = open_temporary(final, mode=mode)
     try:
         yield file
         put_in_place(file, final)
@@ -75,9 +99,9 @@ def replacing(final: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_file(final: Path, data: bytes) -> None:
-    """Write a whole small file."""
-    with replacing(final) as file:
+def write_file(final: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write a whole small file; who may read it, `open_temporary` has."""
+    with replacing(final, mode=mode) as file:
         write_all(file, data)
 
 
@@ -90,10 +114,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and those above it that are missing, durably."""
+def make_folders(folder: Path, *, file_mode: int | None = None) -> None:
+    """Make a folder and those above it that are missing, durably; who may read files of this mode may enter them.
+
+    Without a mode they are the owner's own, and the group's where the folder above has the setgid bit.
+    """
     missing = [folder, *folder.parents]
     missing = [each for each in missing if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(exist_ok=True)
+        shared = is_shared(each.parent)
+        mode = file_mode or (0o640 if shared else 0o600)
+        with suppress(FileExistsError):  # another thread made it
+            each.mkdir(mode=0o700)
+            each.chmod(0o700 | (mode & 0o044) | (mode & 0o044) >> 2 | (mode & 0o022) | (stat.S_ISGID if shared else 0))
         sync_folder(each.parent)

@@ -21,6 +21,7 @@ import msgspec
 from migrator.adapters.base import Reader, Token
 from migrator.adapters.chosen import ChosenReader
 from migrator.copying import ids_digest, opened_reader, resolved
+from migrator.durable import open_private
 from migrator.engine.checkpoint import VerificationNote
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
@@ -143,14 +144,14 @@ def _check_writable(output: Path) -> None:
     with _writing(output) as unfinished:
         if output.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        unfinished.open("wb").close()
+        os.close(open_private(str(unfinished), os.O_WRONLY | os.O_CREAT))
         unfinished.unlink()
 
 
 def _write(evidence: Evidence, output: Path) -> None:
     """Write the file of ids at once or not at all."""
     with _writing(output) as unfinished:
-        with unfinished.open("wb") as file:
+        with open(unfinished, "wb", opener=open_private) as file:
             write_ids(evidence.findings(*KINDS), file)
         unfinished.replace(output)
 

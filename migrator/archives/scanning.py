@@ -15,11 +15,21 @@ from typing import TypeAlias
 import msgspec
 import zstandard
 
-from migrator.adapters.archive.format import DATA_MAGIC, INDEX_MAGIC, SEEK_MAGIC, SKIPPABLE, FrameNote, read_notes
+from migrator.adapters.archive.format import (
+    DATA_MAGIC,
+    INDEX_MAGIC,
+    MOST_FRAME_BYTES,
+    SEEK_MAGIC,
+    SKIPPABLE,
+    FrameNote,
+    read_notes,
+    split_lines,
+)
 from migrator.adapters.archive.places import Place
+from migrator.errors import ArchiveDamaged
 
 _WINDOW_BYTES = 4 << 20
-_PIECE_BYTES = 256 << 10
+_PIECE_BYTES = 4 << 10  # all that it decompresses to comes at once: thirty thousand times as much, in bad cases
 _MAGIC = struct.Struct("<I")
 _HEADER_BYTES = 18  # the longest header of a frame
 _BEGINNINGS = re.compile(b"|".join(re.escape(_MAGIC.pack(magic)) for magic in (DATA_MAGIC, INDEX_MAGIC, SEEK_MAGIC)))
@@ -98,7 +108,10 @@ def _look(window: _Window, offset: int) -> tuple[Found | None, int | None]:
         if content is None:
             return None, None
         if content.endswith(b"\n"):
-            return WholeFrame(offset, end - offset, content[:-1].split(b"\n")), end
+            try:
+                return WholeFrame(offset, end - offset, split_lines(content)), end
+            except ArchiveDamaged:  # no frame of documents has so many lines
+                return None, None
         notes = read_notes(content)  # the index lost its beginning, and this stands inside of it
         return (Notes(notes), end) if notes is not None else (None, None)
     end = offset + SKIPPABLE.size + follow
@@ -117,6 +130,8 @@ def _decode(window: _Window, offset: int) -> tuple[bytes | None, int]:
     try:
         told = zstandard.get_frame_parameters(window.get(offset, _HEADER_BYTES))
         if not told.has_checksum:  # ours have one; without it nothing proves anything
+            return None, offset
+        if told.content_size > MOST_FRAME_BYTES:  # also where it tells none
             return None, offset
         decompressor = zstandard.ZstdDecompressor().decompressobj()
         pieces: list[bytes] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +21,19 @@ from migrator.commands.options import (
     state_option,
 )
 from migrator.commands.output import print_json, print_text
+from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.records import Wanted
     from migrator.runs import WritingKeywords
+
+
+def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch("0?[0-7]{3}", value.strip(), re.ASCII):
+        raise UsageError(f"--file-mode {value}: give a mode such as 0600, 0640 or 0644")
+    return int(value, 8)
 
 
 @click.command(
@@ -60,6 +70,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The same with the public keys of a file, one a line.",
 )
+@click.option(
+    "--file-mode",
+    callback=_a_mode,
+    metavar="MODE",
+    help="Who may read the files of a folder, such as 0640. By default their owner (0600), and the group where the "
+    "folder has the setgid bit (0640).",
+)
 @run_options
 @config_option
 @state_option
@@ -75,6 +92,7 @@ def backup_command(
     part_size: int,
     encrypt_to: tuple[str, ...],
     encrypt_to_file: Path | None,
+    file_mode: int | None,
     keywords: WritingKeywords,
     config: Path | None,
     as_json: bool,
@@ -108,6 +126,7 @@ def backup_command(
             level=level,
             part_bytes=part_size,
             encrypt_to=(*encrypt_to, *(read_recipients(encrypt_to_file) if encrypt_to_file else ())),
+            file_mode=file_mode,
             **run.watched(keywords),
         )
     if as_json:

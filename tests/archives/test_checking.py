@@ -338,6 +338,15 @@ def test_no_flipped_bit_of_a_manifest_changes_what_is_restored(tmp_path: Path) -
             put(tmp_path, {name: data})
 
 
+def test_a_part_that_is_not_the_manifests_is_not_restored_silently(tmp_path: Path) -> None:
+    """One that is whole in itself, put in the place of another."""
+    manifest = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS])
+    note = msgspec.structs.replace(manifest.parts[0], sha256="0" * 64)
+    write_manifest(tmp_path, msgspec.structs.replace(manifest, parts=[note]))
+    with pytest.raises(ArchiveDamaged, match=r"part-000001\.ndjson\.zst: its SHA-256 isn't that of the manifest"):
+        documents_of(tmp_path)
+
+
 def test_a_lost_manifest_hash_is_damage(tmp_path: Path, made: list[Manifest]) -> None:
     """Of the newest backup, so that the older state isn't taken for the newest; a backup that is named is read."""
     (tmp_path / f"{made[1].folder}SHA256SUMS").unlink()

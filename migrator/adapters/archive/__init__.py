@@ -33,13 +33,14 @@ def open_writer(
     place: Place | None = None,
     level: int = LEVEL,
     part_bytes: int = PART_BYTES,
+    file_mode: int | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ArchiveWriter:
     """Open an archive to write a backup into, encrypted where the store has recipients; nothing is asked of it yet.
 
-    `place` is where it lies, by default where the store's location says.
+    `place` is where it lies, by default where the store's location says; there new files have the mode `file_mode`.
     """
-    place = place or open_place(store.location.path)
+    place = place or open_place(store.location.path, file_mode=file_mode)
     if store.encrypt_to:
         encrypted = Encrypted(place, recipients=store.encrypt_to)
         return ArchiveWriter(encrypted, encryption=AGE, level=level, part_bytes=part_bytes, clock=clock)

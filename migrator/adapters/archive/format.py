@@ -38,6 +38,11 @@ SKIPPABLE = struct.Struct("<II")  # magic, bytes that follow
 _SEEK_ENTRY = struct.Struct("<II")  # compressed bytes, decompressed bytes
 _SEEK_END = struct.Struct("<IBI")  # frames, descriptor, magic
 _HEADER_BYTES = struct.Struct("<I")
+MOST_FRAME_BYTES = FRAME_BYTES + MOST_LINE_BYTES + (16 << 20)
+"""Of lines in a frame: it is ended by the document that fills it; the rest is for what stands around bodies."""
+_MOST_LINES = 1 << 18  # in a frame: no activation has as few bytes as would give more
+_MOST_FRAMES = 1 << 20  # in a part
+_MOST_HEADER_BYTES = 64 << 20  # of what an index says of frames, decompressed
 TAIL_BYTES = 128 * 1024
 """Of the end of a part, enough in most cases for the seek table and what each frame holds."""
 
@@ -266,10 +271,14 @@ def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], ha
 def tail_needed(tail: bytes) -> int:
     """How many bytes of the end of a part are needed to read its index; raises `ArchiveDamaged`, as below."""
     count = _frames_in_table(tail)
+    if count > _MOST_FRAMES:
+        raise ArchiveDamaged(f"its seek table tells of {count:,} frames, and no part has so many")
     table_bytes = SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
     if len(tail) < table_bytes + _HEADER_BYTES.size:
         return table_bytes + TAIL_BYTES
     (header_bytes,) = _HEADER_BYTES.unpack_from(tail, len(tail) - table_bytes - _HEADER_BYTES.size)
+    if header_bytes > _MOST_HEADER_BYTES:
+        raise ArchiveDamaged("its index is damaged")
     return table_bytes + _HEADER_BYTES.size + int(header_bytes)
 
 
@@ -295,6 +304,11 @@ def read_index(tail: bytes, part_bytes: int) -> Index:
     header = _decode_header(tail[header_end - header_bytes : header_end])
     if len(header.frames) != count - 1 or sum(note.documents for note in header.frames) * HASH_BYTES != hashes_bytes:
         raise ArchiveDamaged("its index doesn't fit its frames")
+    for (_, raw_bytes), note in zip(sizes, header.frames, strict=False):
+        if raw_bytes > MOST_FRAME_BYTES or not 0 < note.documents <= min(_MOST_LINES, raw_bytes):
+            raise ArchiveDamaged(
+                f"a frame is to have {raw_bytes:,} bytes in {note.documents:,} lines, and none is made like that"
+            )
     frames = tuple(
         Frame(offset, size, raw, note)
         for offset, (size, raw), note in zip(offsets, sizes[:-1], header.frames, strict=False)
@@ -313,7 +327,7 @@ def _frames_in_table(tail: bytes) -> int:
 
 def _decode_header(data: bytes) -> _Header:
     try:
-        return msgspec.json.decode(decompress(data, None), type=_Header)
+        return msgspec.json.decode(decompress(data, None, most_bytes=_MOST_HEADER_BYTES), type=_Header)
     except msgspec.MsgspecError as error:
         raise ArchiveDamaged(f"its index is damaged: {error}") from error
 
@@ -326,27 +340,40 @@ def read_notes(content: bytes) -> tuple[FrameNote, ...] | None:
         return None
 
 
-def decompress(data: bytes, raw_bytes: int | None) -> bytes:
-    """The content of one whole frame; `raw_bytes` is what the seek table says it has. Raises `ArchiveDamaged`."""
+def decompress(data: bytes, raw_bytes: int | None, *, most_bytes: int = MOST_FRAME_BYTES) -> bytes:
+    """The content of one whole frame; `raw_bytes` is what the seek table says it has. Raises `ArchiveDamaged`.
+
+    No more memory is taken than the frame says it needs, and nothing where that is beyond `most_bytes`.
+    """
     try:
         told = zstandard.frame_content_size(data)
         if told < 0 or (raw_bytes is not None and told != raw_bytes):
             raise ArchiveDamaged("a frame's size isn't that of the seek table")
-        decompressor = zstandard.ZstdDecompressor().decompressobj()
-        raw = decompressor.decompress(data)
+        if told > most_bytes:
+            raise ArchiveDamaged(f"a frame is to have {told:,} bytes, and none has more than {most_bytes:,}")
+        # Given whole, the content goes into a buffer of exactly the size that the frame tells.
+        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=told, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
         raise ArchiveDamaged(f"a frame is damaged: {error}") from error
-    if not decompressor.eof or decompressor.unused_data or len(raw) != told:
+    if len(raw) != told:
         raise ArchiveDamaged("a frame was cut, or something stands behind it")
     return raw
+
+
+def split_lines(raw: bytes) -> list[bytes]:
+    """The lines of a frame's content, without their ends. Raises `ArchiveDamaged` where they are none."""
+    if not raw.endswith(b"\n"):
+        raise ArchiveDamaged("a frame doesn't end with a line")
+    lines = raw.count(b"\n")
+    if lines > _MOST_LINES:  # each would take more memory than its bytes
+        raise ArchiveDamaged(f"a frame has {lines:,} lines, and none has more than {_MOST_LINES:,}")
+    return raw[:-1].split(b"\n")
 
 
 def read_frame(data: bytes, frame: Frame) -> list[bytes]:
     """The lines of a frame, without their ends. Raises `ArchiveDamaged` with the end of a sentence."""
     raw = decompress(data, frame.raw_bytes)
-    if not raw.endswith(b"\n"):
-        raise ArchiveDamaged("a frame doesn't end with a line")
-    lines = raw[:-1].split(b"\n")
+    lines = split_lines(raw)
     if len(lines) != frame.note.documents:
         raise ArchiveDamaged(f"a frame has {len(lines):,} lines instead of {frame.note.documents:,}")
     return lines

@@ -99,8 +99,10 @@ class Place(Protocol):
 class Folder:
     """A folder of this machine."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, file_mode: int | None = None) -> None:
+        """`file_mode` is that of new files, by default the owner's alone (see `durable.open_temporary`)."""
         self.printed = f"archive:{printable_path(path)}"
+        self._mode = file_mode
         self._path = Path(path)
 
     def exists(self) -> bool:
@@ -213,8 +215,8 @@ class Folder:
         with self._translated(name):
             final = self._path / name
             self._refuse_links(name)
-            durable.make_folders(final.parent)
-            return durable.open_temporary(final)
+            durable.make_folders(final.parent, file_mode=self._mode)
+            return durable.open_temporary(final, mode=self._mode)
 
     def store(self, name: str, spool: BinaryIO) -> Stored:
         with self._translated(name):
@@ -229,8 +231,8 @@ class Folder:
         with self._translated(name):
             final = self._path / name
             self._refuse_links(name)
-            durable.make_folders(final.parent)
-            durable.write_file(final, data)
+            durable.make_folders(final.parent, file_mode=self._mode)
+            durable.write_file(final, data, mode=self._mode)
 
     def delete(self, name: str) -> None:
         with self._translated(name):
@@ -293,13 +295,14 @@ def translated(where: str, error: OSError) -> MigratorError:
     return Unavailable(f"{where}: {reason}")
 
 
-def open_place(path: str) -> Place:
+def open_place(path: str, *, file_mode: int | None = None) -> Place:
     """The place of a location's path, a local folder or a bucket by its URL, with the bytes as they lie there.
 
+    `file_mode` is that of new files in a folder; who may read a bucket, the bucket says.
     `encrypted.open_contents` is the same place with what is encrypted readable.
     """
     if "://" in path:
         from migrator.adapters.archive.buckets import Bucket
 
         return Bucket(path)
-    return Folder(path)
+    return Folder(path, file_mode=file_mode)

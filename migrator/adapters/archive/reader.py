@@ -191,6 +191,7 @@ class ArchiveReader:
                 self._take(page, lines, dropped, part)
             at += count
             yield page.batch(at, size_bytes=size_bytes)
+        part.prove()
 
     def _page(self, frames: Sequence[Frame], at: int, selection: Selection) -> int:
         """How many frames from `at` on are read at once: up to a page of them, none that can't hold a selected one."""

@@ -141,6 +141,7 @@ class FileOutput:
         if not self._is_final:
             raise UsageError(f"{self.printed}: nothing can be added to this file; copy into a new one")
         partial = self._partial()
+        os.close(durable.open_private(str(partial), os.O_WRONLY | os.O_CREAT))
         shutil.copyfile(self._final, partial)
         self._file = partial.open("r+b", buffering=0)
         return self._file
