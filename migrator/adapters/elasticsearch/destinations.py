@@ -16,7 +16,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.indices import index_name, name_refusal
-from migrator.errors import Unavailable
+from migrator.errors import AccessDenied, Unavailable
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -164,17 +164,30 @@ def look(client: Client, expressions: Sequence[str]) -> dict[str, Found]:
 
 
 def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
-    """How many documents with custom routing stand in each index, where there are any."""
-    if not (names := sorted(found)):
+    """How many documents with custom routing stand in each index, where there are any.
+
+    None for a login that may only write; the preflight tells which rights it lacks.
+    """
+    names = sorted(found)
+    _refresh(client, names)
+    try:
+        total = sum(_count_routed(client, path) for path in index_paths(names))
+        counts = {name: _count_routed(client, index_paths([name])[0]) for name in names} if total else {}
+    except AccessDenied:
         return {}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _refresh(client: Client, names: Sequence[str]) -> None:
+    """Make visible what was stored; closed indices are passed over, and told where they are written to."""
     for path in index_paths(names):
         where = f"/{path}/_refresh"
-        answer = client.call("POST", f"{where}?ignore_unavailable=true", right="the index privilege maintenance")
+        try:
+            answer = client.call("POST", f"{where}?ignore_unavailable=true", right="the index privilege maintenance")
+        except AccessDenied:
+            return  # by default a server does it every second; the end of a run needs the right, and names it
         if client.understand(answer, _Refreshed, where).shards.failed:
             raise Unavailable(f"{client.location}: shards of {path} could not be refreshed")
-    total = sum(_count_routed(client, path) for path in index_paths(names))
-    counts = {name: _count_routed(client, index_paths([name])[0]) for name in names} if total else {}
-    return {name: count for name, count in counts.items() if count}
 
 
 def _count_routed(client: Client, path: str) -> int:

@@ -62,7 +62,10 @@ def findings(
         if (refusal := name_refusal(name))
     ]
     wanted = tuple(sorted({name for name in names.values() if name_refusal(name) is None}))
-    found += _destinations(client, pattern, wanted)
+    try:
+        found += _destinations(client, pattern, wanted)
+    except AccessDenied as denied:
+        found.append(f"not looked at: {denied}")
     there, missing = resolve(client, wanted or expressions(pattern, Selection()))
     if "%s" not in pattern and not there:
         missing = (pattern,)
