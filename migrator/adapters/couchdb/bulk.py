@@ -14,11 +14,11 @@ part of the position, so that a resumed range is proven as a whole.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import msgspec
 
@@ -33,6 +33,7 @@ from migrator.errors import Unavailable
 from migrator.records import Form, Selection
 
 _TRIES = 3  # at a range whose proof fails, in one run
+_FRESH_S = 10
 _LISTED = 5_000  # ids in a page of a count
 
 
@@ -76,13 +77,6 @@ class _Range(msgspec.Struct, frozen=True):
         return self.low <= id and (self.high is None or id < self.high)
 
 
-class _Ranks(NamedTuple):
-    """How many ids stand below the ends of what is left of a range."""
-
-    low: int
-    high: int
-
-
 class Bulk:
     """Reads ranges for a reader; used by several threads at once."""
 
@@ -92,6 +86,7 @@ class Bulk:
         self._ranked: bool | None = None
         self._failures: Counter[str] = Counter()  # of proofs, by slice
         self._lock = threading.Lock()
+        self._since: tuple[float, str | int] | None = None
 
     # -- looks --------------------------------------------------------------------------------------------------
 
@@ -106,6 +101,11 @@ class Bulk:
     def rank(self, key: str | None) -> int:
         """How many ids stand below a key, 0 where the server doesn't know ranks; None is beyond all."""
         return self.look(TOP if key is None else key, None, 1).rank
+
+    def within(self, low: str, high: str | None) -> int:
+        """How many ids stand in a range, by ranks; rather too few than too many where it is written to."""
+        before, end, after = self.rank(low), self.rank(high), self.rank(low)
+        return max(0, end - max(before, after))
 
     @property
     def is_ranked(self) -> bool:
@@ -135,11 +135,12 @@ class Bulk:
         part = _Range(slice.key, slice.spec["low"], slice.spec["high"], slice.spec.get("descending", False))
         place, pace, emptied = place_of(after), Pace(self._pages), 0
         while True:
-            ranks = None
+            end_rank = None
             if place.since is None:
-                place, ranks = self._begin(part, place)
+                place, end_rank = self._begin(part, place)
             found = pace.next(
-                partial(self._page, part, place, selection, ranks), partial(self._alone, part, place, selection, ranks)
+                partial(self._page, part, place, selection, end_rank),
+                partial(self._alone, part, place, selection, end_rank),
             )
             place = place_of(found.position)
             if found.rows:
@@ -161,35 +162,31 @@ class Bulk:
                 )
             place, emptied = Place(), 0
 
-    def _begin(self, part: _Range, place: Place) -> tuple[Place, _Ranks | None]:
-        """Note where the database stands before a range is read, and the ranks of its ends where the server tells."""
-        place = msgspec.structs.replace(place, since=self._client.about().update_seq)
-        if not self.is_ranked:
-            return place, None
-        low, high = part.after(place.at)
-        return place, _Ranks(self.rank(low) if low else 0, self.rank(high))
+    def _begin(self, part: _Range, place: Place) -> tuple[Place, int | None]:
+        """Note where the database stands before a range is read, and the rank of its end where the server tells."""
+        place = msgspec.structs.replace(place, since=self._stood_at())
+        return place, self.rank(part.after(place.at)[1]) if self.is_ranked else None
 
-    def _expect(self, part: _Range, place: Place, ranks: _Ranks | None, offset: int | None) -> Place:
-        """How many documents a range must give.
+    def _stood_at(self) -> str | int:
+        """A sequence of a moment ago; an older one only makes the list of what changed longer."""
+        now_s = time.monotonic()
+        if self._since is None or now_s - self._since[0] > _FRESH_S:
+            self._since = now_s, self._client.about().update_seq
+        return self._since[1]
 
-        Each rank is asked in a request of its own: what is deleted below the range between two of them must not make
-        it seem to hold more. So the lower end is asked before and after the upper end: the first page tells it.
-        """
-        if ranks is None:
+    def _expect(self, part: _Range, place: Place, end_rank: int | None, offset: int | None) -> Place:
+        """How many documents a range must give: its first page tells the rank of its beginning."""
+        if end_rank is None:
             return place
-        low = ranks.low
-        if not part.descending:
-            low = max(low, offset or 0)
-        elif part.low:
-            low = max(low, self.rank(part.low))
-        return msgspec.structs.replace(place, expected=max(0, ranks.high - low))
+        low = self.rank(part.low) if part.descending else offset or 0
+        return msgspec.structs.replace(place, expected=max(0, end_rank - low))
 
     def _page(
         self,
         part: _Range,
         place: Place,
         selection: Selection,
-        ranks: _Ranks | None,
+        end_rank: int | None,
         asked: int,
         bound_bytes: int | None,
     ) -> Found:
@@ -214,16 +211,16 @@ class Bulk:
         page = Page(Form.COUCHDB, selection)
         for row in rows:
             page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
-        place = self._expect(part, place, ranks, answer.offset)
+        place = self._expect(part, place, end_rank, answer.offset)
         return Found(page, len(rows), _on(place, [row.id for row in rows]).token, len(body))
 
-    def _alone(self, part: _Range, place: Place, selection: Selection, ranks: _Ranks | None) -> Found:
+    def _alone(self, part: _Range, place: Place, selection: Selection, end_rank: int | None) -> Found:
         """A page of the one document that can't be decoded, fetched by itself."""
         page = Page(Form.COUCHDB, selection)
         low, high = part.after(place.at)
         again = part.descending and high is not None
         look = self.look(low, high, 1 + again, descending=part.descending)
-        place = self._expect(part, place, ranks, look.rank)
+        place = self._expect(part, place, end_rank, look.rank)
         ids = [id for id in look.ids if id != high][:1]
         size_bytes = sum(take_alone(self._client, id, page) for id in ids)
         return Found(page, len(ids), _on(place, ids).token, size_bytes)
@@ -241,6 +238,9 @@ class Bulk:
         if place.expected is not None:
             missing = place.expected - place.rows
             if missing <= 0 or missing <= self._changed(part, place).deleted:
+                return None
+            # Each rank is of a moment of its own: what was deleted below the range between the two counts as missing.
+            if place.base is None and place.rows >= self.within(part.low, part.high):
                 return None
             return f"{place.expected:,} documents are counted in it, {place.rows:,} came"
         begun = part if place.base is None else _Range(part.key, f"{place.base}\0", part.high)

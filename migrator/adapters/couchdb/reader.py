@@ -113,11 +113,7 @@ class CouchDBReader:
         parts = spans(selection)
         if len(parts) > _COUNTED or not self._bulk.is_ranked:
             return None
-        return sum(self._within(part) for part in parts)
-
-    def _within(self, part: Range) -> int:
-        before, high, after = self._bulk.rank(part.low), self._bulk.rank(part.high), self._bulk.rank(part.low)
-        return max(0, high - max(before, after))
+        return sum(self._bulk.within(part.low, part.high) for part in parts)
 
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:
