@@ -18,7 +18,17 @@ import msgspec
 from migrator import logins
 from migrator.errors import UsageError
 from migrator.folders import expand_user, user_config
-from migrator.locations import LOGIN_SECRETS, LoginKind, ParsedLocation, Secret, Store, Tls, is_file, parse_location
+from migrator.locations import (
+    LOGIN_SECRETS,
+    LoginKind,
+    ParsedLocation,
+    Secret,
+    SecretLocation,
+    Store,
+    Tls,
+    is_file,
+    parse_location,
+)
 from migrator.toml_file import TomlFile, meant
 
 Role = Literal["source", "target"]
@@ -32,7 +42,7 @@ _STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A table `[stores.NAME]`. Each secret has four spellings, of which at most one may be given."""
 
-    location: Secret  # it may hold a password
+    location: SecretLocation  # it may hold a password
     login: LoginKind | None = None
     user: str | None = None
     password: Secret | None = None

@@ -2,15 +2,22 @@
 
 Every error that a person can cause or a server can answer ends here, with one line that says what, where and what
 now, and with the exit code of the command. Knows nothing of any store.
+
+Their messages repeat what servers say, and servers repeat requests: no error holds a secret that is known.
 """
 
 from __future__ import annotations
+
+from migrator.secrets import redact
 
 
 class MigratorError(Exception):
     """The root: a message for a person and the exit code that goes with it."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class UsageError(MigratorError):

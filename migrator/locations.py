@@ -14,17 +14,25 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from migrator import secrets
 from migrator.errors import UsageError
 from migrator.folders import expand_user
 
 
 class Secret:
-    """A password, a key or a token; it shows itself only where it is asked for by `reveal()`."""
+    """A password, a key or a token; it shows itself only where it is asked for by `reveal()`.
+
+    Whatever is made into one is taken out of messages from then on.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._register()
+
+    def _register(self) -> None:
+        secrets.know(self._value)
 
     def reveal(self) -> str:
         return self._value
@@ -37,6 +45,24 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class SecretLocation(Secret):
+    """A location or the name of a store as it was written; `parse_location` makes a `Secret` of its password."""
+
+    __slots__ = ()
+
+    def _register(self) -> None:
+        pass
+
+
+class SecretAddress(Secret):
+    """An address that is a secret as a whole, such as that of a ping."""
+
+    __slots__ = ()
+
+    def _register(self) -> None:
+        secrets.know_address(self._value)
 
 
 class LoginKind(enum.StrEnum):
@@ -72,6 +98,14 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     secret: Secret | None = None  # the password, key or token
     iam_url: str | None = None  # IAM: the token service, None for IBM's own
+
+    def __post_init__(self) -> None:
+        if self.secret is None:
+            return
+        if self.kind in WITH_USER:
+            secrets.know_login(self.user or "", self.secret.reveal())
+        elif self.kind is LoginKind.API_KEY:
+            secrets.know_key(self.secret.reveal())
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator import secrets
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
 from tests.servers import couchdb_url, delete_indices
@@ -39,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and STARTING.intersection(item.fixturenames):
             item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets() -> Iterator[None]:
+    """What one test has for a secret is an everyday word in another."""
+    yield
+    secrets.forget()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import click
 
 from migrator.printable import printable, printable_lines
+from migrator.secrets import redact
 
 _COLOURS = {"warning": "33", "error": "31"}
 _WIDTH = 2000  # of one message: some servers repeat a whole document
@@ -41,7 +42,7 @@ class Messages:
         self._tell("error", text, exit_code=exit_code)
 
     def _tell(self, level: str, text: str, **more: int) -> None:
-        line = one_line(text)
+        line = one_line(redact(text))
         if self.as_json:
             time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line = json.dumps({"time": time, "level": level, "message": line, **more}, ensure_ascii=False)
@@ -51,7 +52,7 @@ class Messages:
 
     def trace(self, text: str) -> None:
         """A traceback for those who look for a fault; its last lines may hold anything."""
-        self._print(printable_lines(text.rstrip("\n")))
+        self._print(printable_lines(redact(text.rstrip("\n"))))
 
     def _print(self, text: str) -> None:
         with suppress(OSError, ValueError):  # nobody listens any more; the exit code still tells

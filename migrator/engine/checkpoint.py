@@ -29,6 +29,7 @@ from migrator.engine.notes import (
 from migrator.engine.statefile import PairFile
 from migrator.records import Document, Form, Rejection, Selection
 from migrator.report import Counts, total
+from migrator.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
 
@@ -153,7 +154,7 @@ class Checkpoint(PairFile):
         with self._transaction():
             self._db.execute(
                 "UPDATE runs SET ended_s = ?, outcome = ?, read = ? WHERE number = ?",
-                (self._clock(), outcome, read, run),
+                (self._clock(), redact(outcome), read, run),
             )
 
     @property

@@ -19,7 +19,7 @@ import msgspec
 from migrator.archives.retention import Retention
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.folders import user_config
-from migrator.locations import Secret, is_file, parse_location
+from migrator.locations import Secret, SecretAddress, SecretLocation, is_file, parse_location
 from migrator.printable import printable_path
 from migrator.records import Wanted, parse_moment
 from migrator.runs import LEAST_RATE, MOST_RATE, MOST_REJECTS
@@ -78,8 +78,8 @@ class _Top(msgspec.Struct, frozen=True, kw_only=True):
     """What stands before the first table."""
 
     task: Literal["backup", "copy", "verify"] = "backup"
-    source: Secret  # a location may hold a password
-    target: Secret
+    source: SecretLocation  # a location may hold a password
+    target: SecretLocation
     mode: Literal["auto", "full", "incremental"] = "auto"
     full_every: Duration | None = None
     on_conflict: Literal["skip", "overwrite", "fail"] = "skip"
@@ -128,12 +128,12 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Notify(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told. The URL of a ping is a secret: whoever has it can say that all is well."""
 
-    ping: Secret | None = None  # `/start` and `/fail` are added to it
+    ping: SecretAddress | None = None  # `/start` and `/fail` are added to it
     ping_env: str | None = None
     ping_file: str | None = None
-    start: Secret | None = None
-    success: Secret | None = None
-    failure: Secret | None = None
+    start: SecretAddress | None = None
+    success: SecretAddress | None = None
+    failure: SecretAddress | None = None
     command: tuple[str, ...] = ()
     command_on: tuple[Literal["success", "failure"], ...] = ("success", "failure")
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 
-from migrator import logins
+from migrator import logins, secrets
 from migrator.errors import UsageError
 from migrator.folders import expand_user
-from migrator.locations import Secret
+from migrator.locations import Secret, SecretAddress
 from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
 
@@ -57,7 +57,7 @@ def ping(notify: Notify, event: str, text: str, folder: Path, tell: Tell) -> Non
 
 def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
     own: Secret | None = getattr(notify, event)
-    base = notify.ping
+    base: Secret | None = notify.ping
     if own is None and notify.ping_env:
         base, _ = logins.from_environment("notify.ping_env", notify.ping_env, os.environ).fetch()
     if own is None and notify.ping_file:
@@ -65,12 +65,13 @@ def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
     found = own or base
     if found is None:
         return None
+    secrets.know_address(found.reveal())
     if problem := address_problem(found.reveal()):
         raise UsageError(f"the address {problem}")
     if own is not None:
         return own
     parts = urllib.parse.urlsplit(found.reveal())
-    return Secret(parts._replace(path=parts.path.rstrip("/") + _SUFFIXES[event]).geturl())
+    return SecretAddress(parts._replace(path=parts.path.rstrip("/") + _SUFFIXES[event]).geturl())
 
 
 def _post_patiently(url: Secret, text: str) -> str | None:
@@ -106,7 +107,7 @@ def _post(url: Secret, text: str) -> str | None:
     try:
         request = urllib.request.Request(  # noqa: S310  `address_problem` lets http and https through
             url.reveal(),
-            text.encode(errors="replace")[:10_000],
+            secrets.redact(text).encode(errors="replace")[:10_000],
             {"Content-Type": "text/plain; charset=utf-8"},
             method="POST",
         )

@@ -27,6 +27,7 @@ from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
 from migrator.scheduling.textfile import write_textfile
+from migrator.secrets import redact
 
 Tell = Callable[[str], None]
 
@@ -166,7 +167,7 @@ class _Running:
             ended_s=self._context.clock(),
             outcome=outcome,
             exit_code=exit_code,
-            message=message,
+            message=redact(message),
             tries=self._tries,
             verified=self._verified,
             chain_damaged=self._chain_damaged,

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from migrator import durable
+from migrator import durable, secrets
 from migrator.adapters.archive.manifest import ARCHIVE, BACKUPS, UNFINISHED, is_own_folder, printable
 from migrator.adapters.archive.places import Stored, stored_as, translated
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
@@ -78,6 +78,7 @@ class Bucket:
                 f"{url}: buckets need the extra: pip install 'openwhisk-activation-migrator[s3]'"
             ) from None
         self._obstore = obstore
+        secrets.know_environment(environ, ("AWS_", "AZURE_", "GOOGLE_"))
         for variable in _ENDPOINTS[self._scheme]:
             if not _is_endpoint(environ.get(variable) or "https://default"):
                 raise UsageError(f"{url}: {variable} holds no URL; write http://HOST:PORT or https://HOST:PORT")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrator import secrets
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def read_identities(path: Path) -> list[Identity]:
     from pyrage import IdentityError
     from pyrage.x25519 import Identity
 
+    for line in _lines(path):
+        secrets.know(line)
     try:
         identities = [Identity.from_str(line) for line in _lines(path)]
     except IdentityError:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from migrator.secrets import redact
+
+_ERROR_BYTES = 10_000  # of an error page; a secret that is cut is not found
+
 Sequence = str | int
 """A position in the feed of changes: opaque from CouchDB 2 on, a number on PouchDB."""
 
@@ -19,7 +23,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         text = f"{self.error}: {self.reason}" if self.reason else self.error or "without a reason"
-        return text.rstrip(".")
+        return redact(text.rstrip("."))
 
 
 class _Vendor(msgspec.Struct, frozen=True):
@@ -85,7 +89,7 @@ def refusal_of(body: bytes) -> Refusal:
     try:
         return msgspec.json.decode(body, type=Refusal)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return Refusal(body[:300].decode(errors="replace").strip())
+        return Refusal(redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip())
 
 
 def is_list(body: bytes) -> bool:

@@ -37,9 +37,12 @@ def open_service(store: Store, *, connect_s: float, answer_s: float, connections
     tokens = token_manager(service)
     if tokens is not None and store.login.kind is LoginKind.IAM:
         # IBM's own token service isn't certified by the authority of somebody's CouchDB.
-        tokens.http_config = bounds | (trust if store.login.iam_url else {})
+        # It has no session of its own, in which the proxies of the environment could be left out.
+        direct: dict[str, Any] = {"proxies": dict.fromkeys(("http", "https", "all"))}
+        tokens.http_config = bounds | direct | (trust if store.login.iam_url else {})
     session = service.get_http_client()
     session.headers["Accept-Encoding"] = "identity"
+    session.trust_env = False  # no proxy, and no authorities, that the environment names for other programs
     session.auth = _as_it_is  # otherwise a login in ~/.netrc would replace the one of the store
     # The SDK's own hook rewrites error answers, and fails on those that are arrays (`_bulk_docs` with 500 or 417).
     session.hooks["response"] = [_refuse_session]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from migrator import secrets
 from migrator.adapters.couchdb.about import is_list, refusal_of
 from migrator.adapters.couchdb.login import open_service, token_manager
 from migrator.adapters.couchdb.waiting import Watch, Watchdog
@@ -127,7 +128,9 @@ class Wire:
         what = "the login"
         try:
             with self._translated(what):
-                self._tokens.get_token()
+                token = self._tokens.get_token()
+                for each in [token] if isinstance(token, str) else token:  # a cookie jar
+                    secrets.know_token(getattr(each, "value", None) or str(each))
         except ApiException as error:
             # IBM's token service says 400 to a wrong key.
             if error.status_code in (400, 401, 403):

@@ -17,12 +17,14 @@ import msgspec
 from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
 from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.locations import Store
+from migrator.secrets import redact
 
 T = TypeVar("T")
 
 WHOLE = "allow_partial_search_results=false&request_cache=false"
 """How a search asks for all or nothing. What a server makes of it is checked all the same (`check_searched`)."""
 
+_ERROR_BYTES = 10_000  # of an error page; a secret that is cut is not found
 _URL_BYTES = 2500  # of index names in one path; servers take 4,096 bytes for the whole request line
 
 
@@ -37,7 +39,7 @@ class Cause(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         text = f"{self.type}: {self.reason}" if self.reason else self.type
         causes = [self.caused_by] if self.caused_by else [each for each in self.root_cause if each.type != self.type]
-        return f"{text} (caused by {causes[0]})" if causes else text
+        return redact(f"{text} (caused by {causes[0]})" if causes else text)
 
 
 class _ShardCounts(msgspec.Struct, frozen=True):
@@ -364,7 +366,7 @@ def cause_of(body: bytes) -> Cause:
     try:
         error = msgspec.json.decode(body, type=_Failure).error
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        error = body[:300].decode(errors="replace").strip()
+        error = redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip()
     return error if isinstance(error, Cause) else Cause(type=error or "without a reason")
 
 
