@@ -74,7 +74,10 @@ def know(secret: str) -> None:
     """Take this text out of everything from now on, and its base64 wherever it stands in other base64."""
     if len(secret) < _LEAST or secret in _filter.known:
         return
-    _filter.add(secret, *_base64_cores(secret.encode("utf-8", "surrogateescape")))
+    data = secret.encode("utf-8", "surrogateescape")
+    _filter.add(secret, *_base64_cores(data))
+    if not secret.isascii():
+        _filter.add(data.decode("latin-1"))  # UTF-8 that a server read as Latin-1
 
 
 def know_login(user: str, password: str) -> None:
@@ -174,7 +177,6 @@ def _spellings(char: str) -> str:
     found += ["&(?:amp;)*apos;"] if char == "'" else []
     found += [rf"\\+{_SHORT_ESCAPES[char]}"] if char in _SHORT_ESCAPES else []
     found += [rf"&(?:amp;)*{codepoint2name[number]};"] if number in codepoint2name else []
-    found += [re.escape(data.decode("latin-1"))] if number > 0x7F else []  # UTF-8 that was read as Latin-1
     if char.isalnum():
         return f"(?:{'|'.join(found)})"
     return rf"(?:(?:\\|%(?:25)*5[cC])*(?:{'|'.join(found)}))"
