@@ -15,6 +15,7 @@ Source: couchbackup 2.11 `includes/backup.js`, `includes/restoreMappings.js`, `a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from migrator.records import Form
 RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 """What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""
 
+_MOST_DEPTH = 2000  # twice what msgspec follows
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ABSENT = msgspec.Raw(b"")  # never `Raw | None`, which msgspec takes for null only
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
@@ -203,6 +206,8 @@ def _rank(entry: Entry) -> tuple[bool, int, str]:
 
 def _odd(text: bytes) -> _Line:
     """A line that `msgspec` can't read. Raises `ValueError` where it isn't a JSON object."""
+    if nests_deeply(text):
+        raise ValueError("it nests too deeply to be read")
     value: Any = canonical.parse(text.decode("utf-8", "surrogatepass"), doubles=False)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004  it is what was read that is wrong
@@ -222,6 +227,25 @@ def _odd(text: bytes) -> _Line:
             for name in ("namespace", "activationId")
         )
     return found
+
+
+def nests_deeply(text: bytes) -> bool:
+    """Whether a text opens more arrays and objects in one another than any JSON reader here follows.
+
+    Asked before one is tried: a deep text of some megabytes would take gigabytes.
+    """
+    if text.count(b"[") + text.count(b"{") <= _MOST_DEPTH:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        sign = found[0]
+        if sign in (b"[", b"{"):
+            depth += 1
+            if depth > _MOST_DEPTH:
+                return True
+        elif sign in (b"]", b"}"):
+            depth -= 1
+    return False
 
 
 def _id_in(body: bytes) -> str:

@@ -11,11 +11,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from migrator.adapters.files.compression import BEGINNING, Chunk, Frame
+from migrator.adapters.files.compression import BEGINNING, PIECE_BYTES, Chunk, Frame
 from migrator.errors import ArchiveDamaged
 
 _OUTSIDE = re.compile(rb'["{}\[\],\n]')  # what matters between the strings of a JSON text
 _INSIDE = re.compile(rb'["\\\n]')  # and in a string
+_BLANK_SIGNS = b" \t\r\n"
+_BLANK = re.compile(rb"[ \t\r\n]*")
+_MOST_BLANK_BYTES = 1 << 20  # without a line end; a longer one is a line like others
 _OPENING, _CLOSING = b"{[", b"}]"
 
 
@@ -75,6 +78,22 @@ class Cursor:
         if end - self._next > most_bytes:
             raise TooLong
         return Line(self._advance(end, 1), whole=True)
+
+    def skip_blank(self) -> None:
+        """Stand behind the blank lines that come next; a file may hold gigabytes of them in a few megabytes."""
+        while True:
+            if self._next < len(self._buffer) and self._buffer[self._next] not in _BLANK_SIGNS:
+                return
+            left_bytes = len(self._buffer) - self._next
+            are_many = left_bytes <= PIECE_BYTES and not self._buffer[self._next : self._next + 256].strip()
+            if are_many and not self._buffer[self._next :].translate(None, _BLANK_SIGNS):
+                end = len(self._buffer)  # all of it, told four times as fast as by looking for the first that isn't
+            else:
+                found = _BLANK.match(self._buffer, self._next)
+                end = found.end() if found else self._next
+            self._next = max(self._next, self._buffer.rfind(b"\n", self._next, end) + 1)
+            if end < len(self._buffer) or len(self._buffer) - self._next > _MOST_BLANK_BYTES or not self._more():
+                return
 
     def unread(self, line: Line) -> None:
         """Stand before a line again that was just read."""

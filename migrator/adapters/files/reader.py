@@ -131,6 +131,7 @@ def _first_lines(cursor: Cursor) -> Iterator[bytes]:
     """Lines from which the shape of a file can be told; what is damaged is seen when it is read."""
     for _ in range(_LOOKED_AT_LINES):
         try:
+            cursor.skip_blank()
             line = cursor.line(_LOOKED_AT_BYTES)
         except TooLong:
             if cursor.enter_array():
@@ -171,6 +172,7 @@ class _Pass:
         """The next line, or the next element of a line beyond `most_bytes`; None at the end of the file."""
         if self.inside:
             return self._element(cursor)
+        cursor.skip_blank()
         at = cursor.at
         try:
             line = cursor.line(most_bytes)

@@ -1,0 +1,64 @@
+"""Files made to take a machine's time or memory: passed over or refused soon, with little of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from migrator.adapters.files.formats import nests_deeply
+from tests.documents import activation
+
+_READ = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
+from migrator.adapters.files import open_reader
+from migrator.locations import parse_location
+from migrator.records import Selection
+reader = open_reader(parse_location("file:" + sys.argv[1]))
+(slice,) = reader.plan(Selection(), slice_documents=1).slices
+batches = list(reader.read(slice, None, Selection()))
+print(sum(len(each.documents) for each in batches), *(r.reason for each in batches for r in each.rejections))
+"""
+
+
+def read(path: Path) -> str:
+    """What a reader with 1.5 GB of addresses finds in a file: documents and reasons of rejections."""
+    done = subprocess.run([sys.executable, "-c", _READ, str(path)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-1000:]
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \t\n"])
+def test_hundreds_of_megabytes_of_blank_lines_are_passed_over(tmp_path: Path, blank: bytes) -> None:
+    """600 MB of them in 600 kB, before, between and behind two documents."""
+    compressor = zlib.compressobj(wbits=31)
+    piece = blank * ((1 << 24) // len(blank))
+    with (tmp_path / "a.json.gz").open("wb") as file:
+        for number in range(3):
+            for _ in range(12):
+                file.write(compressor.compress(piece))
+            if number < 2:
+                file.write(compressor.compress(activation(number).body + b"\n"))
+        file.write(compressor.flush())
+    assert read(tmp_path / "a.json.gz") == "2"
+
+
+@pytest.mark.parametrize("sign", [b"[", b'{"a":', b"[{},"])
+def test_a_line_that_nests_without_end_is_rejected(tmp_path: Path, sign: bytes) -> None:
+    """50 MB of it, between two documents."""
+    deep = sign * (50_000_000 // len(sign))
+    (tmp_path / "a.json").write_bytes(activation(1).body + b"\n" + deep + b"\n" + activation(2).body + b"\n")
+    found = read(tmp_path / "a.json")
+    assert found.startswith("2 ")
+    assert "nests too deeply" in found
+
+
+def test_depth_is_that_of_brackets_outside_of_strings() -> None:
+    assert not nests_deeply(b'["' + b"[" * 9000 + b'"]')
+    assert not nests_deeply(b'["\\"' + b"{" * 9000 + b'"]')
+    assert not nests_deeply(b"[]" * 9000)
+    assert nests_deeply(b"[" * 2001)
