@@ -25,7 +25,7 @@ from migrator.adapters.elasticsearch.fetching import UndecodableError
 from migrator.adapters.elasticsearch.indices import deleted
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.pages import Page, PageSize
-from migrator.errors import AnswerLost, MigratorError, Unavailable
+from migrator.errors import AnswerLost, Incomplete, MigratorError, Unavailable
 from migrator.records import Form, Rejection, Selection
 
 _TRIES = 12  # at one page that isn't whole, smaller each time
@@ -231,15 +231,14 @@ class WindowReader:
                 f"(timed_out {str(found.timed_out).lower()}, shards {found.shards.successful} of {found.shards.total})"
             )
         hits = found.hits.hits
-        index = asked.window.index
         given = [hit.number for hit in hits]
-        if any(hit.index != index for hit in hits):
+        if hits and {hit.index for hit in hits} != {asked.window.index}:
             wrong = "documents of another index"
         elif given and not asked.above < min(given) <= max(given) <= asked.last:
             wrong = f"sequence numbers from {min(given)} to {max(given)}"
         elif asked.by_number and given != sorted(given):
             wrong = "sequence numbers out of order"
-        elif len({(hit.id, hit.number) for hit in hits}) < len(hits):
+        elif len(set(given)) < len(hits) and len({(hit.id, hit.number) for hit in hits}) < len(hits):
             wrong = "a document twice"
         elif len(hits) > asked.size:
             wrong = f"{len(hits)} documents where {asked.size} were asked for"
@@ -271,8 +270,8 @@ class WindowReader:
     def _count(self, asked: _Asked, last: int) -> int:
         return self.count(asked.window, asked.above, last, asked.selection)
 
-    def _incomplete(self, asked: _Asked, short: _Short) -> Unavailable:
-        return Unavailable(
+    def _incomplete(self, asked: _Asked, short: _Short) -> Incomplete:
+        return Incomplete(
             f"{self._client.location}: the server counts {short.counted} documents in {asked} and gives {short.hits}; "
             "what is in front of the server?"
         )
