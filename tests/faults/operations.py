@@ -111,12 +111,15 @@ def _shorten() -> None:
     """Small pages and short waits, so that a case takes seconds; raises where the names aren't there any more."""
     from migrator import copying
     from migrator.adapters.couchdb.client import Client as CouchDBClient
+    from migrator.adapters.elasticsearch import transport
     from migrator.adapters.elasticsearch.client import Client as SearchClient
     from migrator.adapters.pages import PageSize
 
     _replace_default(PageSize, "first", _FIRST)
     _replace_default(SearchClient, "timeout_s", _ANSWER_S)
     _replace_default(CouchDBClient, "answer_s", _ANSWER_S)
+    assert transport._ARRIVING_S
+    transport._ARRIVING_S = _ANSWER_S
     assert callable(copying.page_bytes)
     copying.page_bytes = lambda jobs: _PAGE_BYTES
 
