@@ -15,7 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.faults.alterations import Alteration, Exchange, Reply
+from tests.faults.alterations import Alteration
+from tests.faults.exchange import Exchange, Reply
 from tests.faults.kinds import Asked
 
 _HOP = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "content-encoding", "host"})

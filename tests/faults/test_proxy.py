@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.faults import proxy
-from tests.faults.alterations import ALTERATIONS, BY_NAME, Exchange, Reply, rows_of
+from tests.faults.alterations import ALTERATIONS, BY_NAME
+from tests.faults.exchange import Exchange, Reply, rows_of
 from tests.faults.kinds import COUCHDB, SEARCH, Asked, couchdb_kind, search_kind
 from tests.faults.proxy import Rule
 from tests.scripted import Request, answer, serve
