@@ -12,14 +12,16 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
-from migrator import logins
+from migrator import logins, secrets
 from migrator.errors import UsageError
 from migrator.folders import expand_user, user_config
 from migrator.locations import (
     LOGIN_SECRETS,
+    Location,
     LoginKind,
     ParsedLocation,
     Secret,
@@ -184,6 +186,29 @@ def resolve(
     from the variables of its role (MIGRATOR_SOURCE_PASSWORD). Without `config` it is loaded from where it is found.
     Raises `UsageError`.
     """
+    store, warnings = _resolve(text, role, config, environ)
+    if store.location.hosts and (proxy := _passed_over(store.location, environ)):
+        warnings = [*warnings, f"{proxy} is set and isn't used: CouchDB and Elasticsearch are reached directly"]
+    return store, warnings
+
+
+def _passed_over(location: Location, environ: Mapping[str, str]) -> str | None:
+    """The variable that names a proxy which other programs would send requests to these hosts through."""
+    names = ("https_proxy" if location.secure else "http_proxy", "all_proxy")
+    variables = [spelled for name in names for spelled in (name, name.upper())]
+    found = next((name for name in variables if environ.get(name)), None)
+    if found is None:
+        return None
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
+
+    login = environ[found].rpartition("@")[0]
+    secrets.know(unquote(login.rpartition(":")[2]))
+    none_for = {"no": environ.get("no_proxy") or environ.get("NO_PROXY") or ""}
+    through = [host for host, port in location.hosts if not proxy_bypass_environment(f"{host}:{port}", none_for)]
+    return found if through else None
+
+
+def _resolve(text: str, role: Role, config: Config | None, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
     if config is None:
         config = load(environ=environ)
     if text in config.stores:

@@ -435,6 +435,11 @@ def _parse_host(scheme: str, kind: str, text: str) -> tuple[str, int]:
             host, port = str(ipaddress.IPv6Address(unquote(match[1]))), match[2]
         except ValueError:
             raise UsageError(f"{scheme}://…: what stands in brackets is no IPv6 address") from None
+        if "%" in host:
+            raise UsageError(
+                f"{scheme}://[{host.partition('%')[0]}]: an address with a zone is only known on this machine; give "
+                "the server's global address or its name"
+            )
     elif text.count(":") > 1:
         raise UsageError(
             f"{scheme}://…: more than one colon in the host; write an IPv6 address as [::1], a login as USER@"

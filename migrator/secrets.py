@@ -159,27 +159,36 @@ def _pattern_of(text: str, *, plainly: bool) -> str:
 _SHORT_ESCAPES = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a"}
 
 
+_BACKSLASH = r"(?:\\|%(?:25){0,4}5[cC]|&(?:amp;){0,4}#0{0,4}92;)"
+
+
 def _spellings(char: str) -> str:
-    """A pattern for a letter as it is, and as it is escaped in URLs, forms, JSON, Python and HTML."""
+    """A pattern for a letter as it is, and as it is escaped in URLs, forms, JSON, Python and HTML, twice over too.
+
+    Every repetition is bounded: a page of backslashes must not take minutes.
+    """
     number, data = ord(char), char.encode("utf-8", "surrogatepass")
     digits = "".join(map(_digit, f"{number:x}"))
+    escaped = [
+        "".join(rf"{_BACKSLASH}{{1,8}}x{_hex(byte)}" for byte in data),
+        rf"{_BACKSLASH}{{1,8}}U0{{0,8}}{digits}",
+    ]
+    units = char.encode("utf-16-be", "surrogatepass")
+    pairs = [f"{_hex(units[at])}{_hex(units[at + 1])}" for at in range(0, len(units), 2)]
+    escaped.append("".join(rf"{_BACKSLASH}{{1,8}}u{pair}" for pair in pairs))
+    escaped += [rf"{_BACKSLASH}{{1,8}}x{digits}"] if 0x7F < number < 0x100 else []
+    escaped += [rf"{_BACKSLASH}{{1,8}}{_SHORT_ESCAPES[char]}"] if char in _SHORT_ESCAPES else []
     found = [
         re.escape(char),
-        "".join(rf"%(?:25)*{_hex(byte)}" for byte in data),
-        "".join(rf"\\+x{_hex(byte)}" for byte in data),
-        rf"\\+U0*{digits}",
-        rf"&(?:amp;)*#(?:0*{number}|[xX]0*{digits});",
+        "".join(rf"%(?:25){{0,4}}{_hex(byte)}" for byte in data),
+        rf"&(?:amp;){{0,4}}#(?:0{{0,8}}{number}|[xX]0{{0,8}}{digits});",
     ]
-    found += [rf"\\+x{digits}"] if 0x7F < number < 0x100 else []
-    units = char.encode("utf-16-be", "surrogatepass")
-    found.append("".join(rf"\\+u{_hex(units[at])}{_hex(units[at + 1])}" for at in range(0, len(units), 2)))
     found += [r"\+"] if char == " " else []
-    found += ["&(?:amp;)*apos;"] if char == "'" else []
-    found += [rf"\\+{_SHORT_ESCAPES[char]}"] if char in _SHORT_ESCAPES else []
-    found += [rf"&(?:amp;)*{codepoint2name[number]};"] if number in codepoint2name else []
-    if char.isalnum():
-        return f"(?:{'|'.join(found)})"
-    return rf"(?:(?:\\|%(?:25)*5[cC])*(?:{'|'.join(found)}))"
+    found += ["&(?:amp;){0,4}apos;"] if char == "'" else []
+    found += [rf"&(?:amp;){{0,4}}{codepoint2name[number]};"] if number in codepoint2name else []
+    if not char.isalnum():
+        found = [rf"{_BACKSLASH}{{0,8}}(?:{'|'.join(found)})"]
+    return f"(?:{'|'.join([*found, *escaped])})"
 
 
 def _hex(byte: int) -> str:

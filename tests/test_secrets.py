@@ -27,6 +27,7 @@ ENCODED = {
     "path": quote,
     "lower": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
     "percent-twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "percent-of-json": lambda text: quote(json.dumps({"password": text})),
     "form": quote_plus,
     "form-body": lambda text: urlencode({"apikey": text, "grant_type": "urn"}),
     "html": html.escape,
@@ -80,6 +81,14 @@ def test_secret_is_found_in_base64_of_something_larger(secret: str, before: byte
     told = redact(encode(before + secret.encode() + after).decode())
     assert REDACTED in told
     secrets.forget()
+
+
+@pytest.mark.parametrize("filling", ["\\", "%25", "&amp;", "%5C", "a", "\\u00", "&#0"])
+def test_page_of_escapes_is_read_at_once(filling: str) -> None:
+    """Whatever a server fills its page with: the time grows with its length alone."""
+    for secret in ("\\\\\\\\\\\\\\\\", "aaaaaaaaaaaaaaaa", "&&&&%%%%\\\\ü", "u00f6u00f6"):
+        secrets.know(secret)
+    assert redact(filling * (10_000 // len(filling)) + "!").endswith("!")
 
 
 @pytest.mark.parametrize("password", ["x", "abc", "geheimnis"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+import click
+
 from migrator.commands.messages import current
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from migrator.config import Role
     from migrator.locations import Store
     from migrator.runs import RunKeywords
+
+_TOLD = "migrator.commands.running.told"
 
 K = TypeVar("K", bound="RunKeywords")
 
@@ -59,8 +63,11 @@ def store(text: str, role: Role, config: Path | None) -> Store:
     from migrator.config import load, resolve
 
     found, warnings = resolve(text, role, load(config))
+    told = click.get_current_context().meta.setdefault(_TOLD, set())
     for warning in warnings:
-        current.get().warn(warning)
+        if warning not in told:  # both stores of a command may have the same
+            told.add(warning)
+            current.get().warn(warning)
     return found
 
 

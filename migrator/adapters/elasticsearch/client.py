@@ -123,6 +123,7 @@ class Client:
 
     def __init__(self, store: Store, *, timeout_s: float = 120, connections: int = 32) -> None:
         self.location = store.location.printed
+        self._path = store.location.path_prefix
         self._transport = open_transport(store, timeout_s=timeout_s, connections=connections)
         self._server: Server | None = None
         self._run = uuid.uuid4().hex[:12]
@@ -259,11 +260,18 @@ class Client:
 
     def _recognise(self) -> Server:
         # The test builds of 8 and 9 lack the module that answers `GET /`; they say 405, and older ones 400.
-        answer = self.call("GET", "/", accept=(400, 405), right="the cluster privilege monitor")
+        # Below a path, such as the name of an index, 404 and an answer without a version mean that it isn't a server's.
+        accept = (400, 404, 405) if self._path else (400, 405)
+        answer = self.call("GET", "/", accept=accept, right="the cluster privilege monitor")
         root = _Root()
         if answer.status == 200:
             root = self.understand(answer, _Root, "/")
         number, uuid = root.version.number, root.cluster_uuid
+        if self._path and not number and answer.status != 405:
+            raise NotFound(
+                f"{self.location}: no Elasticsearch answers below the path {self._path}; a path is for a server behind "
+                "a proxy, and indices are named by ?index-pattern="
+            )
         if not number:
             found = self.ask("GET", "/_nodes/_local?filter_path=nodes.*.version", _Nodes)
             number = next(iter(found.nodes.values())).version
