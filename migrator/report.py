@@ -164,7 +164,9 @@ def render_table(report: Report) -> str:
 
 def in_columns(lines: Sequence[Sequence[str]], last: Sequence[str] | None) -> str:
     """A table: the names above a rule, the lines, and below another rule the last line, if there is one."""
-    every = [*lines, last] if last else [*lines]
+    lines = [[printable(cell) for cell in line] for line in lines]
+    last = [printable(cell) for cell in last] if last else None
+    every = [*lines, last] if last else lines
     widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
 
     def row(cells: Sequence[str]) -> str:

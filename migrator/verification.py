@@ -14,6 +14,7 @@ import msgspec
 
 from migrator.adapters.base import Description
 from migrator.errors import UsageError
+from migrator.printable import printable
 from migrator.records import REMARKS, Form
 from migrator.report import human_duration, in_columns, shown_name
 
@@ -23,6 +24,7 @@ HOURS_TOLD = 1000
 """Hours that a report tells one by one."""
 _HOURS_SHOWN = 15
 _NAMESPACES_SHOWN = 40
+_WIDTH = 1000  # of a line that repeats what a document or a server says
 
 KINDS = ("missing", "extra", "different")
 
@@ -183,7 +185,7 @@ def render_verification(found: Verification) -> str:
     if totals.extra and found.allow_extra:
         lines.append(f"only in B, which is no difference here: {totals.extra:,}")
     for each in found.refused_examples:
-        lines.append(f"can't be compared: {each.id} in {each.side.upper()}: {each.reason}")
+        lines.append(printable(f"can't be compared: {each.id} in {each.side.upper()}: {each.reason}", _WIDTH))
     lines += found.warnings
     lines.append(f"{found.run_read:,} documents read by this run in {human_duration(found.duration_s)}")
     if totals.missing or totals.different or totals.extra:
@@ -316,7 +318,7 @@ def _in_words(finding: Finding) -> str:
     what = f"{finding.kind}: {finding.id}"
     if finding.fields:
         what += f": {', '.join(finding.fields)}"
-    return f"{what} ({finding.note})" if finding.note else what
+    return printable(f"{what} ({finding.note})" if finding.note else what, _WIDTH)
 
 
 # -- files of ids -----------------------------------------------------------------------------------------------

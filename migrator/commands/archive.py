@@ -24,6 +24,7 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.errors import UsageError
+from migrator.printable import printable
 
 if TYPE_CHECKING:
     from migrator.archives.differing import Changed
@@ -350,7 +351,7 @@ def diff_command(
             print_json(changed)
         else:
             fields = f"  {', '.join(changed.fields)}" if changed.fields else ""
-            print_text(f"{changed.what:<8}{changed.id}{fields}")
+            print_text(printable(f"{changed.what:<8}{changed.id}{fields}"))
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         difference = diff(

@@ -11,7 +11,8 @@ from migrator.archives.listing import Listed, Listing
 from migrator.archives.pruning import PruneReport
 from migrator.archives.salvage import SalvageReport
 from migrator.forms import instant
-from migrator.report import human_bytes
+from migrator.printable import printable
+from migrator.report import human_bytes, shown_name
 
 _COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
 
@@ -25,7 +26,7 @@ def listing_text(listing: Listing) -> str:
     lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
     if listing.backups:
         lines += ["", *_table([_COLUMNS, *map(_row, listing.backups)], right={4, 5})]
-    reasons = [f"{each.backup} is {each.state}: {each.reason}" for each in listing.backups if each.reason]
+    reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
     reasons += listing.notes
     return "\n".join([*lines, "", *reasons] if reasons else lines)
 
@@ -45,6 +46,7 @@ def _row(each: Listed) -> Sequence[str]:
 
 def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> Iterator[str]:
     """Rows in columns; those whose numbers are in `right` stand at the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
@@ -56,7 +58,7 @@ def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> Iterator[str]:
 
 def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
     """Each finding, and unless `quiet` what was checked."""
-    yield from (finding.line for finding in report.findings)
+    yield from (printable(finding.line) for finding in report.findings)
     if quiet:
         return
     yield from report.notes
@@ -96,12 +98,12 @@ def difference_text(difference: Difference) -> str:
     """The counts by namespace, and which fields changed how often."""
     total = difference.total
     rows = [
-        (name, *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
+        (shown_name(name), *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
         for name, tally in [*difference.namespaces.items(), ("total", total)]
     ]
     lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
     lines += _table([("namespace", "added", "changed", "gone", "same"), *rows], right={1, 2, 3, 4})
     if total.fields:
         ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
-        lines += ["", "changed fields: " + ", ".join(f"{name} ({count:,})" for name, count in ordered)]
+        lines += ["", "changed fields: " + ", ".join(f"{shown_name(name)} ({count:,})" for name, count in ordered)]
     return "\n".join(lines)

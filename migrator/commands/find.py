@@ -21,6 +21,7 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
+from migrator.printable import printable
 
 if TYPE_CHECKING:
     from migrator.locations import Store
@@ -89,7 +90,7 @@ def find_command(
         elif as_json:
             print_json(_as_json(activation))
         elif is_list:
-            print_text(_row(activation))
+            print_text(printable(_row(activation)))
         else:
             for line in _where(activation):
                 messages.note(line)

@@ -16,6 +16,7 @@ from migrator.engine.checkpoint import SetAside
 from migrator.engine.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.engine.overview import JobStatus, job_status
 from migrator.errors import MigratorError, UsageError
+from migrator.printable import printable
 from migrator.records import REMARKS
 from migrator.report import human_bytes, human_duration
 
@@ -142,7 +143,7 @@ def _show(status: JobStatus) -> None:
     lines.append(("next", status.next))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
-        print_text(f"{name.ljust(width)}  {text}")
+        print_text(f"{name.ljust(width)}  {printable(text)}")
 
 
 def _export(view: JobView, kind: str) -> None:

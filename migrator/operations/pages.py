@@ -7,7 +7,9 @@ address. Light or dark as the reader's system is; tables scroll sideways on a ph
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape as escape_html
+
+from migrator.printable import printable_lines
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--card:#f5f7f9;--bar:#2f6fb0;
@@ -57,6 +59,11 @@ footer{margin-top:2.5rem;color:var(--soft);font-size:.875rem}
 th:first-child,td:first-child{min-width:5.5rem}}
 @media print{.wide{overflow:visible}}
 """
+
+
+def escape(text: str) -> str:
+    """Text for a page, in which something from outside may stand."""
+    return escape_html(printable_lines(text))
 
 
 def page(title: str, subtitle: str, parts: Iterable[str], *, footer: str) -> str:

@@ -64,7 +64,8 @@ CASES = [
     (login, status, how)
     for number, login in enumerate(LOGINS)
     for place, how in enumerate(ECHOES)
-    for status in ((400, 401, 403, 500)[(number + place) % 4],)  # each with each would take minutes
+    for status in ((400, 401, 403, 500)[(number + place) // 2 % 4],)
+    if (number + place) % 2  # each with each would take minutes
 ]
 
 

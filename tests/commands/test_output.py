@@ -175,3 +175,58 @@ def test_commands_print_through_one_place() -> None:
         if file.name not in ("output.py", "messages.py"):
             assert "click.echo(" not in text.replace("click.echo(context.get_help(), err=True)", ""), file
             assert "sys.stdout.buffer" not in text, file
+
+
+# -- what documents hold ----------------------------------------------------------------------------------------
+
+
+def _hostile(number: int, **more: Any) -> bytes:
+    """A document whose names would set the title of a terminal, clear it, and turn the direction of writing."""
+    return json.dumps({**json.loads(activation(number).body), "namespace": f"ns{HOSTILE}", **more}).encode() + b"\n"
+
+
+def test_names_in_documents_steer_no_terminal(tmp_path: Path) -> None:
+    """Through every command's text, notes, tracebacks and pages; their line breaks tear no table."""
+    first, second = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
+    odd = {f"field{HOSTILE}": 1, "name": f"hello{HOSTILE}"}
+    id = f"ns{HOSTILE}/{'a' * 32}"
+    first.write_bytes(_hostile(1) + _hostile(2, _id=id, activationId="a" * 32, **odd) + b'{"_id":"x\\u001b[2J"}\n')
+    second.write_bytes(_hostile(1, name=f"other{HOSTILE}", **{f"new{HOSTILE}": 2}) + _hostile(3))
+    archive, state = f"archive:{tmp_path / 'archive'}", ["--state", str(tmp_path / "state")]
+
+    def run(*words: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "migrator", *words],
+            env={**environ(True), "MIGRATOR_DEBUG": "1"},
+            capture_output=True,
+        )
+        told = (ended.stdout + ended.stderr).decode()
+        assert not [sign for sign in STEERING if sign in told], (words, told)
+        assert ended.returncode in (0, 3, 4, 10, 5), (words, told)
+        return told
+
+    for _ in range(2):
+        told = run("copy", f"file:{first}", f"file:{tmp_path / 'out.ndjson'}", *state)
+        (tmp_path / "out.ndjson").unlink(missing_ok=True)
+    assert "ns" in told
+    run("backup", f"file:{first}", archive, *state)
+    run("backup", f"file:{second}", archive, "--mode", "full", *state)
+    backups = [each["backup"] for each in json.loads(run("archive", "list", archive, "--json"))["backups"]]
+    run("archive", "list", archive)
+    run("archive", "check", archive)
+    assert r"ns" in run("archive", "diff", archive, *backups, "--ids")
+    run("archive", "diff", archive, *backups, "--json")
+    run("verify", f"file:{first}", f"file:{second}", *state)
+    run("verify", f"file:{first}", archive, *state)
+    run("detect", archive)
+    run("detect", archive, "--exact")
+    run("find", "--namespace", "ns*", "--in", archive)
+    run("find", "a" * 32, "--in", f"{archive}?backup={backups[0]}")
+    run("find", "a" * 32, "--in", f"{archive}?backup={backups[0]}", "--json")
+    run("stats", archive, "--html", str(tmp_path / "stats.html"))
+    run("status", *state)
+    for job in run("status", "--json", *state).splitlines():
+        run("status", json.loads(job)["job"], *state)
+        run("report", json.loads(job)["job"], *state, "--output", str(tmp_path / "page.html"))
+    for page in ("stats.html", "page.html"):
+        assert not [sign for sign in STEERING if sign in (tmp_path / page).read_text()]

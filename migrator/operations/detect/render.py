@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from migrator import forms
 from migrator.operations.detect.conclusions import count
 from migrator.operations.detect.values import Detection, Finding, Probe
+from migrator.printable import printable
 from migrator.report import human_bytes
 
 _WIDTH = 100
+_NAME_WIDTH = 80  # of a name with its counts
 _SHOWN = 8  # namespaces, places or design documents by name
 
 
@@ -95,5 +97,5 @@ def _indices(probe: Probe) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
+    shown = ", ".join(printable(name, _NAME_WIDTH) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
