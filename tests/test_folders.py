@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator.demo.servers import cache
 from migrator.errors import UsageError
 from migrator.folders import expand_user, user_config, user_state
 from migrator.locations import parse_location
@@ -116,6 +117,16 @@ def test_folders_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         user_state()
     with pytest.raises(UsageError, match="write the whole path"):
         expand_user("~/x")
+
+
+def test_demo_asks_for_a_folder_where_there_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the servers that it unpacks."""
+    for name in ("HOME", "XDG_CACHE_HOME", "MIGRATOR_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(UsageError, match="MIGRATOR_SERVERS"):
+        cache()
 
 
 # -- names ------------------------------------------------------------------------------------------------------

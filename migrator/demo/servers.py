@@ -512,8 +512,15 @@ def cache() -> Path:
     """
     if named := os.environ.get("MIGRATOR_SERVERS"):
         return Path(named).absolute()
-    folder = platformdirs.user_cache_path("migrator") if os.geteuid() else platformdirs.site_cache_path("migrator")
-    return folder / "servers"
+    if not os.geteuid():
+        return platformdirs.site_cache_path("migrator") / "servers"
+    try:
+        return platformdirs.user_cache_path("migrator") / "servers"
+    except RuntimeError:
+        raise UsageError(
+            "there is no folder for the unpacked servers: HOME isn't set and the user has no home; "
+            "name one with MIGRATOR_SERVERS"
+        ) from None
 
 
 def _cached(name: str, make: Callable[[Path], object]) -> Path:
