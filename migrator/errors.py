@@ -103,6 +103,12 @@ class ArchiveDamaged(MigratorError):
     exit_code = 12
 
 
+class StateDamaged(MigratorError):
+    """What is kept in the state folder isn't what was written there; it is begun anew, not guessed at."""
+
+    exit_code = 12
+
+
 class Interrupted(MigratorError):
     """A signal asked the run to stop: 130 for SIGINT, 143 for SIGTERM; resumable."""
 

@@ -43,6 +43,15 @@ class Counts(msgspec.Struct, kw_only=True):
         return self.read == self.written + self.present + self.differing + self.rejected + self.filtered
 
 
+def added_up(accounts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
+    """Accounts by namespace, of several together."""
+    result: dict[str, Counts] = {}
+    for account in accounts:
+        for namespace, counts in account.items():
+            result.setdefault(namespace, Counts()).add(counts)
+    return result
+
+
 def total(counts: Iterable[Counts]) -> Counts:
     result = Counts()
     for each in counts:

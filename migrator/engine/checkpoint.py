@@ -8,13 +8,13 @@ documents are read or written.
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
+from migrator.engine.ledger import LEDGER, Ledger
 from migrator.engine.notes import (
     Commit,
     JobSpec,
@@ -26,14 +26,11 @@ from migrator.engine.notes import (
     documents_in,
     refuse_unproven,
 )
-from migrator.engine.statefile import PairFile
-from migrator.records import Document, Form, Rejection, Selection
-from migrator.report import Counts, total
+from migrator.records import Form, Selection
+from migrator.report import Counts, added_up, total
 from migrator.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
-
-FORMAT = 1
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -41,16 +38,7 @@ CREATE TABLE slices (
     number INTEGER PRIMARY KEY, round INTEGER NOT NULL, slice TEXT NOT NULL, run INTEGER NOT NULL,
     position TEXT, done INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE accounts (
-    namespace TEXT PRIMARY KEY, read INTEGER NOT NULL, written INTEGER NOT NULL, present INTEGER NOT NULL,
-    differing INTEGER NOT NULL, rejected INTEGER NOT NULL, filtered INTEGER NOT NULL, size_bytes INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE set_aside (
-    kind TEXT NOT NULL, id TEXT NOT NULL, namespace TEXT NOT NULL, reason TEXT NOT NULL, form TEXT,
-    source_index TEXT, run INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
-) WITHOUT ROWID;
 CREATE TABLE receipts (number INTEGER PRIMARY KEY, round INTEGER NOT NULL, receipt TEXT NOT NULL);
-CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, ended_s REAL, outcome TEXT, read INTEGER NOT NULL DEFAULT 0
 );
@@ -58,18 +46,15 @@ CREATE TABLE runs (
 _SAMPLES = """CREATE TABLE IF NOT EXISTS samples (
     minute INTEGER PRIMARY KEY, read INTEGER NOT NULL, size_bytes INTEGER NOT NULL
 )"""  # a job that was begun before there was this table gets it when it is opened
-_REMARK_EXAMPLES = 20
 
 
-class Checkpoint(PairFile):
+class Checkpoint(Ledger):
     """The checkpoint of one job. Used by several threads; one at a time is inside."""
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, view: bool = False) -> None:
         """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
-        super().__init__(path, schema=_SCHEMA, format=FORMAT, what="the job", added=_SAMPLES)
-        self.has_set_aside = bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
-        """Whether documents are set aside; asked for every batch, so that the file isn't. True may be out of date."""
+        super().__init__(path, schema=_SCHEMA + LEDGER, what="the job", added=_SAMPLES, view=view)
 
     # -- the job ------------------------------------------------------------------------------------------------
 
@@ -124,6 +109,14 @@ class Checkpoint(PairFile):
     def created(self) -> int:
         """Documents that this job stored and that weren't in the target before in any version."""
         return int(self._get("created", 0))
+
+    @property
+    def there(self) -> int:
+        """Documents of the bulk that the target held when they came, in whatever version; some may be one and the same.
+
+        None of them is where the reader's ids are unique: the bulk gives each id once.
+        """
+        return int(self._get("there", 0))
 
     @property
     def shortfall(self) -> Shortfall:
@@ -209,7 +202,7 @@ class Checkpoint(PairFile):
             for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             self.has_set_aside = False
-            for name in ("warnings", "incomplete", "deleted", "created", "shortfall", "was_complete"):
+            for name in ("warnings", "incomplete", "deleted", "created", "there", "shortfall", "was_complete"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
             self._set("full", full)
@@ -270,6 +263,9 @@ class Checkpoint(PairFile):
             warnings=self.warnings,
         )
 
+    def _look_through(self) -> None:
+        _ = self.spec, self.stores, self.selection, self.receipts, self.remarks, self.shortfall, self.open_slices(0)
+
     # -- slices and accounts ------------------------------------------------------------------------------------
 
     def open_slices(self, run: int) -> list[OpenSlice]:
@@ -312,6 +308,10 @@ class Checkpoint(PairFile):
         with self._transaction():
             for commit in commits:
                 self._take(commit, run)
+            self._count(added_up(commit.counts for commit in commits))
+            for name in ("deleted", "created", "there"):
+                if more := sum(getattr(commit, name) for commit in commits):
+                    self._set(name, int(self._get(name, 0)) + more)
             self._sample(total(counts for commit in commits for counts in commit.counts.values()))
             self._db.executemany("UPDATE slices SET done = 1 WHERE number = ?", [(number,) for number in ended])
             if receipt is not None:
@@ -334,168 +334,18 @@ class Checkpoint(PairFile):
         for counts in commit.counts.values():
             if not counts.adds_up:
                 raise AssertionError(f"the accounts of a batch don't add up: {counts}")
-        self._db.execute(
-            "UPDATE slices SET position = ? WHERE number = ?",
-            (msgspec.json.encode(commit.position).decode(), commit.slice),
-        )
-        self._count(commit.counts)
+        position = msgspec.json.encode(commit.position).decode()
+        if self._db.execute("UPDATE slices SET position = ? WHERE number = ?", (position, commit.slice)).rowcount != 1:
+            raise self._damaged(f"slice {commit.slice} isn't there")
         if commit.settled and self.has_set_aside:
             self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
         self._keep(commit.set_aside, run)
         for kind, ids in commit.remarks.items():
             self._remark(kind, ids)
-        if commit.deleted:
-            self._set("deleted", self.deleted + commit.deleted)
-        if commit.created:
-            self._set("created", self.created + commit.created)
 
     def _sample(self, counts: Counts) -> None:
         self._db.execute(
             """INSERT INTO samples VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
             read = read + excluded.read, size_bytes = size_bytes + excluded.size_bytes""",
             (int(self._clock() // 60), counts.read, counts.size_bytes),
-        )
-
-    def _count(self, counts: Mapping[str, Counts]) -> None:
-        self._db.executemany(
-            """INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace) DO UPDATE SET
-            read = read + excluded.read, written = written + excluded.written, present = present + excluded.present,
-            differing = differing + excluded.differing, rejected = rejected + excluded.rejected,
-            filtered = filtered + excluded.filtered, size_bytes = size_bytes + excluded.size_bytes""",
-            [
-                (name, c.read, c.written, c.present, c.differing, c.rejected, c.filtered, c.size_bytes)
-                for name, c in counts.items()
-            ],
-        )
-
-    def _remark(self, kind: str, ids: Sequence[str]) -> None:
-        rows = self._rows("SELECT documents, examples FROM remarks WHERE kind = ?", kind)
-        documents, examples = (rows[0][0], msgspec.json.decode(rows[0][1])) if rows else (0, [])
-        examples = [*examples, *ids][:_REMARK_EXAMPLES]
-        self._db.execute(
-            "INSERT OR REPLACE INTO remarks VALUES (?, ?, ?)",
-            (kind, documents + len(ids), msgspec.json.encode(examples).decode()),
-        )
-
-    @property
-    def counts(self) -> dict[str, Counts]:
-        """The accounts by namespace."""
-        rows = self._rows(
-            "SELECT namespace, read, written, present, differing, rejected, filtered, size_bytes FROM accounts"
-        )
-        return {
-            row[0]: Counts(
-                read=row[1],
-                written=row[2],
-                present=row[3],
-                differing=row[4],
-                rejected=row[5],
-                filtered=row[6],
-                size_bytes=row[7],
-            )
-            for row in rows
-        }
-
-    @property
-    def remarks(self) -> dict[str, int]:
-        return {str(kind): int(documents) for kind, documents in self._rows("SELECT kind, documents FROM remarks")}
-
-    def remark_examples(self, kind: str) -> list[str]:
-        """Some ids of the documents that a remark was made on."""
-        rows = self._rows("SELECT examples FROM remarks WHERE kind = ?", kind)
-        return list(msgspec.json.decode(rows[0][0])) if rows else []
-
-    # -- documents set aside ------------------------------------------------------------------------------------
-
-    def count_set_aside(self, kind: str) -> int:
-        return int(self._rows("SELECT count(*) FROM set_aside WHERE kind = ?", kind)[0][0])
-
-    def set_aside(self, kind: str) -> Iterator[SetAside]:
-        """The documents of a kind in the order of their ids, read a few at a time."""
-        last = ""
-        while True:
-            rows = self._rows(
-                "SELECT kind, id, namespace, reason, form, source_index, body FROM set_aside "
-                "WHERE kind = ? AND id > ? ORDER BY id LIMIT 50",
-                kind,
-                last,
-            )
-            if not rows:
-                return
-            for kind_, id, namespace, reason, form, index, body in rows:
-                yield SetAside(
-                    kind=kind_,
-                    id=id,
-                    namespace=namespace,
-                    reason=reason,
-                    form=Form(form) if form else None,
-                    index=index,
-                    body=zlib.decompress(body),
-                )
-            last = rows[-1][1]
-
-    def reasons(self, kind: str) -> list[tuple[str, int]]:
-        """How many documents were set aside for which reason, the most frequent first."""
-        return [
-            (str(reason), int(count))
-            for reason, count in self._rows(
-                "SELECT reason, count(*) AS n FROM set_aside WHERE kind = ? GROUP BY reason ORDER BY n DESC", kind
-            )
-        ]
-
-    def among_differing(self, documents: Sequence[Document]) -> frozenset[str]:
-        """Which of these documents are listed as differing; their ids."""
-        if not self._rows("SELECT 1 FROM set_aside WHERE kind = 'differing' LIMIT 1"):
-            return frozenset()
-        ids = msgspec.json.encode([document.id for document in documents]).decode()
-        rows = self._rows(
-            "SELECT id FROM set_aside WHERE kind = 'differing' AND id IN (SELECT value FROM json_each(?))", ids
-        )
-        return frozenset(str(row[0]) for row in rows)
-
-    def settle(
-        self,
-        ids: Sequence[str],
-        *,
-        moved: Mapping[str, Counts],
-        kept: Sequence[SetAside],
-        refused: Sequence[Rejection],
-        remarks: Mapping[str, Sequence[str]],
-        run: int,
-    ) -> None:
-        """Rejected documents `ids` were tried again: `moved` changes the accounts, `remarks` are ids by kind.
-
-        Those `refused` stay with their newest reason, those `kept` are set aside as something else, the rest leaves.
-        """
-        stays = {each.id: each.reason for each in refused}
-        with self._transaction():
-            self._db.executemany(
-                "DELETE FROM set_aside WHERE kind = 'rejected' AND id = ?", [(id,) for id in ids if id not in stays]
-            )
-            self._db.executemany(
-                "UPDATE set_aside SET reason = ? WHERE kind = 'rejected' AND id = ?",
-                [(reason, id) for id, reason in stays.items()],
-            )
-            self._keep(kept, run)
-            self._count(moved)
-            for kind, remarked in remarks.items():
-                self._remark(kind, remarked)
-
-    def _keep(self, documents: Sequence[SetAside], run: int) -> None:
-        self.has_set_aside = self.has_set_aside or bool(documents)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    each.kind,
-                    each.id,
-                    each.namespace,
-                    each.reason,
-                    each.form,
-                    each.index,
-                    run,
-                    zlib.compress(each.body, 1),
-                )
-                for each in documents
-            ],
         )

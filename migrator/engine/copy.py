@@ -186,6 +186,7 @@ class _Job:
     def _finish(self, source: Description) -> None:
         """Complete the job, once both stores are still the same and count what they should."""
         reader, writer, checkpoint = self._reader, self._writer, self._checkpoint
+        checkpoint.check()
         if how := changed_for_good(source, reader.describe(), reader.describe):
             raise ReplacedError(f"{source.location} was deleted or created again: {how}")
         if checkpoint.full:

@@ -20,7 +20,6 @@ from migrator.engine.listed import RELISTED, Listed, Seen, by_side
 from migrator.records import Selection
 from migrator.verification import Finding, Refused
 
-FORMAT = 1
 SIDES = ("a", "b")
 
 # A sum is kept as four sums of 32 bits: SQLite's integers have 64, so that two thousand million digests fit.
@@ -89,7 +88,7 @@ class Evidence(Listed):
 
     def __init__(self, path: Path | None) -> None:
         """Open or create the file; None keeps it in memory. Raises as `StateFile`."""
-        super().__init__(path, schema=_SCHEMA, format=FORMAT, what="the verification")
+        super().__init__(path, schema=_SCHEMA, what="the verification")
 
     # -- the verification ---------------------------------------------------------------------------------------
 
@@ -198,6 +197,9 @@ class Evidence(Listed):
         """Let the next run begin anew."""
         with self._transaction():
             self._set("stage", "new")
+
+    def _look_through(self) -> None:
+        _ = self.stores, self.selection, self.open_slices()
 
     # -- reading ------------------------------------------------------------------------------------------------
 

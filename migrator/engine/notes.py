@@ -52,6 +52,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     remarks: Mapping[str, Sequence[str]] = {}  # ids by kind
     deleted: int = 0
     created: int = 0  # of the written ones, those that surely weren't in the target in any version
+    there: int = 0  # of the bulk: documents that the target holds, in whatever version
 
     @property
     def written(self) -> int:

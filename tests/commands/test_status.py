@@ -92,5 +92,5 @@ def test_a_job_that_cannot_be_looked_at_hides_no_other(world: World) -> None:
         (folder / "job.sqlite").write_bytes(b"x" * 5000)
     listed = world.status()
     assert job in listed.output
-    assert listed.output.count("can't be used: file is not a database; --restart begins anew") == 2
-    assert listed.exit_code == 1
+    assert listed.output.count("is damaged and isn't used: file is not a database. Begin anew with") == 2
+    assert listed.exit_code == 12

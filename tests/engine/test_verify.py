@@ -27,6 +27,7 @@ from migrator.errors import Incomplete, Interrupted, Unavailable
 from migrator.records import Document, Form, Selection
 from migrator.verification import Finding, Verification, VerifySpec, render_verification
 from tests.documents import activation
+from tests.engine.worlds import as_of_the_release_before
 
 SPEC = VerifySpec(
     id="0123456789ab",
@@ -903,6 +904,7 @@ def test_a_verification_that_an_earlier_release_began_is_ended(world: World, sta
         file.execute("DELETE FROM meta WHERE name LIKE 'read%' OR name LIKE 'relist%'")
         file.execute("UPDATE meta SET value = ? WHERE name = 'stage'", (json.dumps(stage),))
         file.commit()
+    as_of_the_release_before(world.path)
     found = world.verify()
     assert {id: each.kind for id, each in world.found().items()} == planted
     assert found.exit_code == 4

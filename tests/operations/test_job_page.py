@@ -21,6 +21,7 @@ from migrator.operations.job_page import job_page, look_at
 from migrator.records import Form, Selection
 from migrator.report import Counts
 from tests.documents import activation_id, fields
+from tests.engine.worlds import as_of_the_release_before
 from tests.pages import assert_stands_alone
 
 SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
@@ -161,4 +162,9 @@ def test_a_checkpoint_of_before_the_samples_gets_them(tmp_path: Path) -> None:
     opened = open_job(tmp_path, SPEC)
     opened.checkpoint._db.execute("DROP TABLE samples")
     opened.close()
+    as_of_the_release_before(opened.folder / "job.sqlite")
     assert look_at(find_job(tmp_path, SPEC.id)).samples == ()
+    opened = open_job(tmp_path, SPEC)
+    assert opened.checkpoint.samples == []
+    opened.checkpoint.check()
+    opened.close()

@@ -17,7 +17,7 @@ from migrator import durable
 from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import Compression, compressed, compression_named, filler
-from migrator.errors import AccessDenied, MigratorError, NotFound, UsageError
+from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
 from migrator.printable import printable_path
 
 Segment = tuple[int, int]  # where it begins in the file, and its bytes
@@ -120,7 +120,7 @@ class FileOutput:
     def _partial(self) -> Path:
         name = Path(self._begun).name
         if not durable.is_temporary(name):
-            raise MigratorError(f"{self.printed}: the job's notes of it can't be used; --restart begins anew")
+            raise StateDamaged(f"{self.printed}: the job's notes of it can't be used; --restart begins anew")
         return self._final.parent / name
 
     def append(self, data: bytes) -> Segment:
