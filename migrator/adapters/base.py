@@ -29,7 +29,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     # writer: every flush of written documents gives a receipt; without it none was durable. A receipt that is an object
     # tells in `documents` how many they were.
     receipts: bool = False
-    unique_ids: bool = False  # reader: an id never stands for two documents at once
+    unique_ids: bool = False  # reader: an id never stands for two documents at once, and a plan's slices give it once
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 

@@ -16,11 +16,18 @@ from migrator.report import Counts
 
 
 def account(
-    batch: Batch, slice: int, outcome: WriteOutcome, refused: Sequence[Rejection], *, created: bool = False
+    batch: Batch,
+    slice: int,
+    outcome: WriteOutcome,
+    refused: Sequence[Rejection],
+    *,
+    created: bool = False,
+    bulk: bool = False,
 ) -> Commit:
     """Sort the documents of a batch by what became of them.
 
-    `created` tells that what was written stands in the target as documents that weren't there before.
+    `created` tells that what was written stands in the target as documents that weren't there before, `bulk` that the
+    slice is of the plan that the job began with.
     """
     counts: dict[str, Counts] = defaultdict(Counts)
     for document in batch.documents:
@@ -51,6 +58,7 @@ def account(
         remarks=outcome.remarked,
         deleted=batch.deleted,
         created=len(outcome.written) if created else 0,
+        there=sum(map(len, (outcome.written, outcome.present, outcome.differing))) if bulk else 0,
     )
 
 

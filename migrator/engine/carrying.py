@@ -168,7 +168,7 @@ class Carrier:
         if self._writes and not self._proves:
             held.sample(chain(outcome.written, outcome.present))
         created = not (open.slice.replaces or open.begun_before or self._options.on_conflict == "overwrite")
-        return account(batch, open.number, outcome, refused, created=created)
+        return account(batch, open.number, outcome, refused, created=created, bulk=not open.slice.replaces)
 
     def _write(self, documents: Sequence[Document], open: OpenSlice) -> WriteOutcome:
         """Write by the conflict rule.

@@ -59,7 +59,10 @@ def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: s
 def _least(reader: Reader, checkpoint: Checkpoint) -> int:
     """How many documents a target holds at least."""
     least = checkpoint.created
-    if reader.abilities.unique_ids and (counted := _counted(reader, checkpoint)) is not None:
+    if not reader.abilities.unique_ids:
+        return least
+    least = max(least, checkpoint.there)
+    if (counted := _counted(reader, checkpoint)) is not None:
         totals = total(checkpoint.counts.values())
         least = max(least, counted - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
     return least

@@ -158,6 +158,25 @@ def test_target_that_counts_less_than_was_stored_is_told(world: World) -> None:
     assert world.there() == world.expected()
 
 
+def test_what_was_replaced_or_present_is_counted_as_well(world: World) -> None:
+    """Where the source doesn't tell how many there are, what the target took in the bulk does, each id once."""
+
+    class Uncounted(MemoryReader):
+        def census(self, selection: Selection, snapshot: Token) -> int | None:
+            return None
+
+    def reader() -> MemoryReader:
+        return Uncounted(world.source, page_documents=10)
+
+    report = world.copy(reader=reader(), writer=Forgetful(world.target), on_conflict="overwrite")
+    missing = 230 - len(world.there())
+    assert missing > 10
+    assert (report.unstored, report.exit_code) == (missing, 3)
+    assert world.copy(reader=reader(), on_conflict="overwrite").exit_code == 0
+    assert world.copy(reader=reader(), on_conflict="overwrite").exit_code == 0
+    assert world.there() == world.expected()
+
+
 def test_target_that_held_documents_before_only_counts_more(world: World) -> None:
     for number in range(3000, 3050):
         other = activation(number, form=world.target.form)
