@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -23,10 +23,12 @@ from migrator.adapters.chosen import ChosenReader
 from migrator.copying import ids_digest, opened_reader, resolved
 from migrator.durable import open_private
 from migrator.engine.checkpoint import VerificationNote
+from migrator.engine.copy import Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
+from migrator.engine.statefile import remove_state
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import NotFound, UsageError
+from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.locations import Store
 from migrator.printable import command_line
 from migrator.records import Selection, Wanted
@@ -107,13 +109,26 @@ def verify(
             run.folder,
             job_id(a.location.identity, b.location.identity, msgspec.to_builtins(wanted)),
             found,
+            run.tell,
         )
     return found
 
 
-def _note_in_job(state: Path, job: str, found: Verification) -> None:
-    """Let the job that copied the same know, for its report; where there is none, nothing is noted."""
-    with suppress(NotFound), closing(view_checkpoint(find_job(state, job))) as checkpoint:
+def _note_in_job(state: Path, job: str, found: Verification, tell: Tell) -> None:
+    """Let the job that copied the same know, for its report; where there is none, nothing is noted.
+
+    A job that can't take the note, such as another user's, takes nothing away from what was found.
+    """
+    try:
+        _note(state, job, found)
+    except NotFound:
+        pass
+    except MigratorError as error:
+        tell(f"the verification isn't noted in its job: {error}")
+
+
+def _note(state: Path, job: str, found: Verification) -> None:
+    with closing(view_checkpoint(find_job(state, job))) as checkpoint:
         counts = {name: getattr(found.totals, name) for name in ("a", "b", *KINDS, "refused")}
         checkpoint.note_verification(
             VerificationNote(
@@ -132,9 +147,9 @@ def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidenc
     folder, lock = lock_folder(state, "verification", id)
     try:
         if restart:
-            for name in (_EVIDENCE, f"{_EVIDENCE}-wal", f"{_EVIDENCE}-shm"):
-                (folder / name).unlink(missing_ok=True)
+            remove_state(folder / _EVIDENCE)
         with closing(Evidence(folder / _EVIDENCE)) as evidence:
+            evidence.claim(id)
             yield evidence
     finally:
         os.close(lock)

@@ -8,6 +8,7 @@ Knows nothing of what a checkpoint means.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -20,11 +21,13 @@ from typing import Any
 import msgspec
 
 from migrator.engine.checkpoint import Checkpoint, JobSpec
-from migrator.errors import AccessDenied, Locked, NotFound, UsageError
+from migrator.engine.statefile import remove_state
+from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.folders import user_state
 
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 
 
 def default_state() -> Path:
@@ -63,9 +66,9 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
     folder, lock = lock_folder(state, "job", spec.id)
     try:
         if restart:
-            for name in (_CHECKPOINT, f"{_CHECKPOINT}-wal", f"{_CHECKPOINT}-shm"):
-                (folder / name).unlink(missing_ok=True)
+            remove_state(folder / _CHECKPOINT)
         checkpoint = Checkpoint(folder / _CHECKPOINT)
+        checkpoint.claim(spec.id)
         found = checkpoint.spec
         if found is not None and found.options != spec.options and checkpoint.state == "unfinished":
             checkpoint.close()
@@ -87,16 +90,25 @@ def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
 def lock_folder(state: Path, kind: str, id: str) -> tuple[Path, int]:
     """The folder of a job, or of another kind of work, and its lock as an open file, made where there is none.
 
-    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written.
+    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written, `Unavailable` when
+    its disk is full.
     """
     folder = state / f"{kind}s" / id
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder, _take_lock(folder, f"{kind} {id}")
     except OSError as error:
-        raise UsageError(
-            f"{state}: the state folder can't be written: {error.strerror}; choose another with --state"
-        ) from error
+        raise unwritable(state, error) from error
+
+
+def unwritable(state: Path, error: OSError) -> MigratorError:
+    """What it means that something in a state folder can't be written."""
+    if error.errno in _NO_ROOM:
+        return Unavailable(
+            f"{state}: the state folder can't be written: {error.strerror}; make room or mend the disk, then the same "
+            "command again"
+        )
+    return UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state")
 
 
 def _take_lock(folder: Path, what: str) -> int:
@@ -104,13 +116,16 @@ def _take_lock(folder: Path, what: str) -> int:
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
     except BlockingIOError:
         holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         os.close(lock)
         raise Locked(f"{what} is being run by {holder or 'another process'}; wait for it, or stop it") from None
-    os.ftruncate(lock, 0)
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
+    except BaseException:
+        os.close(lock)
+        raise
     return lock
 
 
@@ -123,16 +138,32 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_jobs(state: Path) -> Iterator[JobView]:
-    """The jobs of a state folder, in the order of their ids. Raises `AccessDenied` where it can't be read."""
+    """The jobs of a state folder, in the order of their ids. Raises `AccessDenied` where it can't be read.
+
+    One that can't be looked into is among them: what is wrong with it, `view_checkpoint` tells.
+    """
     folder = state / "jobs"
     try:
-        if not folder.is_dir():
+        if not _is_there(folder):
             return
-        jobs = [job for job in sorted(folder.iterdir()) if (job / _CHECKPOINT).exists()]
+        jobs = sorted(folder.iterdir())
     except OSError as error:
         raise AccessDenied(f"{error.filename}: the state folder can't be read: {error.strerror}") from error
     for job in jobs:
-        yield JobView(id=job.name, folder=job, running=lock_holder(job))
+        if _is_there(job / _CHECKPOINT, unreadable=True):
+            yield JobView(id=job.name, folder=job, running=lock_holder(job))
+
+
+def _is_there(path: Path, *, unreadable: bool = False) -> bool:
+    """Whether something has this name; `unreadable` is the answer where nobody can tell, else that raises."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        if not unreadable:
+            raise
+    return True
 
 
 def lock_holder(folder: Path) -> str | None:
@@ -160,5 +191,5 @@ def find_job(state: Path, id: str) -> JobView:
 
 
 def view_checkpoint(job: JobView) -> Checkpoint:
-    """The checkpoint of a job to look at, without its lock."""
-    return Checkpoint(job.folder / _CHECKPOINT)
+    """The checkpoint of a job to look at, without its lock. Raises as `StateFile`."""
+    return Checkpoint(job.folder / _CHECKPOINT, view=True)

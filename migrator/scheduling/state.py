@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from migrator import durable
-from migrator.engine.jobs import lock_folder, lock_holder
+from migrator.engine.jobs import lock_folder, lock_holder, unwritable
 from migrator.errors import Locked, UsageError
 
 _STATE = "state.json"
@@ -134,9 +134,7 @@ class Memory:
         try:
             durable.write_file(self._folder / _STATE, data)
         except OSError as error:
-            raise UsageError(
-                f"{self._folder}: the state folder can't be written: {error.strerror}; choose another with --state"
-            ) from error
+            raise unwritable(self._folder, error) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

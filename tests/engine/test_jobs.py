@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
@@ -17,9 +18,10 @@ import msgspec
 import pytest
 
 from migrator.adapters.base import Description, Plan, Slice
-from migrator.engine.checkpoint import FORMAT, Checkpoint, Commit, JobSpec, SetAside
+from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec, SetAside
 from migrator.engine.jobs import find_job, job_id, list_jobs, open_job, view_checkpoint
 from migrator.engine.overview import job_status
+from migrator.engine.statefile import FORMAT
 from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.records import Selection
 from migrator.report import Counts
@@ -126,7 +128,7 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     """A file that isn't a checkpoint gives one clear line."""
     begin(tmp_path)
     (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x" * 5000)
-    with pytest.raises(MigratorError, match=r"can't be used.*--restart"):
+    with pytest.raises(MigratorError, match=r"is damaged.*--restart"):
         open_job(tmp_path, spec())
 
 
@@ -197,6 +199,68 @@ def test_state_folder_that_cannot_be_read_is_refused(shared_state: Path) -> None
         pytest.raises(AccessDenied, match="can't be read: Permission denied"),
     ):
         list(list_jobs(shared_state))
+
+
+def test_one_job_that_cannot_be_looked_into_hides_no_other(shared_state: Path) -> None:
+    """A folder that another user made for himself: it is listed, and only who asks for it is refused."""
+    closed = shared_state / "jobs" / "ffffffffffff"
+    open_job(shared_state, spec(id="ffffffffffff")).close()
+    for path in (shared_state / "jobs" / "0123456789ab").rglob("*"):
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
+    with without_rights(closed, folder=0o000, file=0o000):
+        assert [job.id for job in list_jobs(shared_state)] == ["0123456789ab", "ffffffffffff"]
+        assert job_status(find_job(shared_state, "0123")).state == "unfinished"
+        with pytest.raises(AccessDenied, match=r"ffffffffffff/job.sqlite: Permission denied; check the rights"):
+            job_status(find_job(shared_state, "ffff"))
+
+
+def test_odd_entries_among_the_jobs_hide_no_other(tmp_path: Path) -> None:
+    """A file in place of a folder, links that lead nowhere, a folder in place of a checkpoint."""
+    begin(tmp_path)
+    jobs = tmp_path / "jobs"
+    (jobs / "1-file").write_text("")
+    (jobs / "2-link").symlink_to("nowhere")
+    (jobs / "3-loop").symlink_to("3-loop")
+    (jobs / "4-link").mkdir()
+    (jobs / "4-link" / "job.sqlite").symlink_to("nowhere")
+    (jobs / "5-folder" / "job.sqlite").mkdir(parents=True)
+    (jobs / "6-empty").mkdir()
+    assert [job.id for job in list_jobs(tmp_path)] == ["0123456789ab", "3-loop", "4-link", "5-folder"]
+    assert job_status(find_job(tmp_path, "0123")).state == "unfinished"
+    for odd in ("3", "4", "5"):
+        with pytest.raises(MigratorError) as raised:
+            job_status(find_job(tmp_path, odd))
+        assert raised.value.exit_code in (6, 12)
+    assert not (jobs / "4-link" / "nowhere").exists()
+
+
+def test_folder_of_jobs_that_is_a_file_is_no_empty_one(tmp_path: Path) -> None:
+    """That there are no jobs isn't concluded from it."""
+    (tmp_path / "jobs").write_text("")
+    with pytest.raises(AccessDenied, match="Not a directory"):
+        list(list_jobs(tmp_path))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("where", ["folder", "lock", "holder"])
+def test_full_disk_under_a_new_job_is_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
+) -> None:
+    """Whatever can't be made of it: exit code 5, and the same command once there is room."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        if where == "folder":
+            patched.setattr(Path, "mkdir", full)
+        else:
+            patched.setattr(os, {"lock": "open", "holder": "pwrite"}[where], full)
+        with pytest.raises(Unavailable, match=r"the state folder can't be written: .*; make room") as raised:
+            open_job(tmp_path, spec())
+    assert raised.value.exit_code == 5
+    open_job(tmp_path, spec()).close()
 
 
 def test_batch_that_does_not_add_up_is_never_committed(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.order import ended_later, next_number
 from migrator.adapters.archive.places import Place, translated
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
-from migrator.errors import ArchiveDamaged, MigratorError
+from migrator.errors import ArchiveDamaged, NotFound
 from migrator.records import Document, Form
 
 PART_BYTES = 32 << 20
@@ -244,7 +244,7 @@ class ArchiveWriter:
     def _manifest(self, completion: Completion) -> Manifest:
         head = self._head()
         if head is None or completion.form is None:
-            raise MigratorError(f"{self._place.printed}: the archive is gone; begin anew with --restart")
+            raise NotFound(f"{self._place.printed}: the archive is gone; begin anew with --restart")
         source, snapshot_s = completion.source, completion.snapshot_s
         catalog = read_catalog(self._place)
         # One of the same id is this one, as an attempt wrote it whose answer was lost.
