@@ -329,7 +329,7 @@ def _parse_memory(name: str) -> ParsedLocation:
     return ParsedLocation(location=Location(kind="memory", database=name))
 
 
-_FILE = re.compile(r".*\.(ndjson|jsonl)(\.gz|\.zst)?(\?[a-z]+=[^?]*)?", re.DOTALL)
+_FILE = re.compile(r".*\.(ndjson|jsonl)(\.gz|\.zst|\.xz|\.bz2)?(\?[a-z]+=[^?]*)?", re.DOTALL)
 
 
 def is_file(text: str) -> bool:

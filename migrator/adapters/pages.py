@@ -28,6 +28,10 @@ class Page:
 
     def take(self, id: str, body: bytes, *, index: str | None = None, remarks: tuple[str, ...] = ()) -> None:
         """Sort in one document by what it is; `remarks` are those that its body doesn't show."""
+        if not id.isascii() and (readable := _readable(id)) != id:
+            reason = "its id holds a lone surrogate (\\ud800 to \\udfff), which is no text"
+            self.reject(Rejection(readable, reason, body, readable.partition("/")[0], self._form, index))
+            return
         found = read_document(id, body, self._form, index=index, with_path=self._with_path)
         if isinstance(found, Document):
             if remarks:
@@ -38,17 +42,23 @@ class Page:
                 self._filtered[found.namespace] += 1
         elif found is None:
             self._filtered[""] += 1
-        # What can't be understood is kept unless its namespace alone shows that it wasn't asked for.
-        elif self._selection.takes_namespace(found.namespace):
-            self._rejections.append(found)
+        elif found.namespace or self._selection.takes_namespace(""):
+            self.reject(found)
         else:
             self._filtered[found.namespace] += 1
 
     def reject(self, rejection: Rejection) -> None:
+        """Keep what can't be understood, unless its namespace alone shows that it wasn't asked for."""
+        if rejection.namespace and not self._selection.takes_namespace(rejection.namespace):
+            self._filtered[_readable(rejection.namespace)] += 1
+            return
+        if not rejection.id.isascii() and (readable := _readable(rejection.id)) != rejection.id:
+            namespace = _readable(rejection.namespace)
+            rejection = msgspec.structs.replace(rejection, id=readable, namespace=namespace)
         self._rejections.append(rejection)
 
     def filter(self, namespace: str = "") -> None:
-        self._filtered[namespace] += 1
+        self._filtered[_readable(namespace)] += 1
 
     def delete(self) -> None:
         """Count a deletion seen in the source."""
@@ -63,6 +73,11 @@ class Page:
             deleted=self._deleted,
             size_bytes=size_bytes,
         )
+
+
+def _readable(text: str) -> str:
+    """A text that can be stored and printed: lone surrogates, which some JSON holds, as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 _PATIENCE = 50  # whole pages after which a size is tried that failed before

@@ -6,15 +6,19 @@ nothing of files.
 | shape | a line is |
 |---|---|
 | `couchbackup` | an array of documents; the first line may say which version wrote it, and with which mode |
+| `pouchdb-dump` | an object around an array of documents; the first and some others tell of the dump |
 | `elasticdump` | a hit: an object with `_id`, `_source`, mostly `_index` |
+| `bulk request` | what to do with the document of the next line: the body of Elasticsearch's `_bulk` |
 | `NDJSON` | the document itself; without `_id` its id is NAMESPACE/ACTIVATION_ID |
+| `JSON` | a part of a hit or a document, which stand one after another or in one array, as `jq` prints them |
 
 Source: couchbackup 2.11 `includes/backup.js`, `includes/restoreMappings.js`, `app.js`; elasticdump 6.125
-`lib/transports/file.js`.
+`lib/transports/file.js`; pouchdb-dump 1.2 (pouchdb-replication-stream), `lib/index.js`.
 """
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,15 +38,22 @@ _ABSENT = msgspec.Raw(b"")  # never `Raw | None`, which msgspec takes for null o
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
+class Layout(enum.Enum):
+    """How documents stand in a file."""
+
+    LINES = enum.auto()
+    ARRAYS = enum.auto()  # lines of arrays
+    PACKETS = enum.auto()  # lines of objects that hold arrays
+    ACTIONS = enum.auto()  # each behind a line that says what to do with it
+    ACROSS = enum.auto()  # over as many lines as they take
+
+
 class Shape(msgspec.Struct, frozen=True):
     """Whose file it is, and the form of its documents."""
 
     name: str  # "couchbackup 2.11.12 full", "elasticdump", "NDJSON"
     form: Form
-
-    @property
-    def is_couchbackup(self) -> bool:
-        return self.name.startswith("couchbackup")
+    layout: Layout = Layout.LINES
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +65,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     deleted: bool = False
     rev: str = ""
     remarks: tuple[str, ...] = ()
+
+
+class SourcelessError(ValueError):
+    """A hit without the document that it is of."""
+
+    def __init__(self, reason: str, hit: _Line) -> None:
+        super().__init__(reason)
+        self.id = hit.id or ""
+        self.index = hit.index
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -72,19 +92,30 @@ class _Head(msgspec.Struct):
     """What tells the shape of a file."""
 
     id: str | None = msgspec.field(name="_id", default=None)
-    source: dict[str, msgspec.Raw] | None = msgspec.field(name="_source", default=None)
+    index: msgspec.Raw = msgspec.field(name="_index", default=_ABSENT)
+    source: msgspec.Raw = msgspec.field(name="_source", default=_ABSENT)
     annotations: msgspec.Raw = _ABSENT
     path: msgspec.Raw = _ABSENT
     timestamp: msgspec.Raw = msgspec.field(name="@timestamp", default=_ABSENT)
     name: msgspec.Raw = _ABSENT
     version: msgspec.Raw = _ABSENT
     mode: msgspec.Raw = _ABSENT
+    db_type: msgspec.Raw = _ABSENT
+
+
+class _Action(msgspec.Struct):
+    """A line of a bulk request that isn't a document."""
+
+    id: str | None = msgspec.field(name="_id", default=None)
+    index: str | None = msgspec.field(name="_index", default=None)
 
 
 _line = msgspec.json.Decoder(_Line)
 _head = msgspec.json.Decoder(_Head)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _text = msgspec.json.Decoder(str)
+_any = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_actions = msgspec.json.Decoder(dict[str, _Action])
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------
@@ -96,17 +127,19 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
     Raises `UsageError` where it can't be told, or where it isn't what was asked for.
     """
     told: Shape | None = None
-    is_empty = True
+    refusal = ""
     for line in lines:
-        is_empty = False
-        told = _told_by(line, where)
+        try:
+            told = _told_by(line)
+        except ValueError as error:
+            refusal = refusal or f"this is no file of JSON lines: {error}"
+        else:
+            refusal = refusal or "the form of its documents can't be told; add ?form=couchdb or ?form=elasticsearch"
         if told is not None:
             break
     if told is None:
-        if asked is None and not is_empty:
-            raise UsageError(
-                f"{where}: the form of its documents can't be told; add ?form=couchdb or ?form=elasticsearch"
-            )
+        if refusal and (asked is None or refusal.startswith("this")):
+            raise UsageError(f"{where}: {refusal}")
         return Shape("NDJSON", asked or Form.COUCHDB)
     if asked is not None and told.form is not asked:
         if told.name == "NDJSON":
@@ -115,24 +148,33 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
     return told
 
 
-def _told_by(line: bytes, where: str) -> Shape | None:
+def _told_by(line: bytes) -> Shape | None:
+    """The shape that a line tells. Raises `ValueError` where it is no JSON object or array."""
     if line.startswith(b"["):
-        return Shape("couchbackup", Form.COUCHDB)
+        first = next(iter(elements_of(line) or ()), b"")
+        told = _told_by(first) if first.startswith(b"{") else None
+        if told is not None and told.form is Form.ELASTICSEARCH:
+            return Shape("JSON arrays", Form.ELASTICSEARCH, Layout.ARRAYS)
+        return Shape("couchbackup", Form.COUCHDB, Layout.ARRAYS)
     try:
         head = _head.decode(line)
     except _UNREADABLE as error:
         if line.startswith(b"{"):
             return None  # a document that can't be read; the next may tell
-        raise UsageError(f"{where}: this is no file of JSON lines: {error}") from None
+        raise ValueError(error) from None
     if _string(head.name) == "@cloudant/couchbackup" and head.mode:
         version, mode = _string(head.version) or "", _string(head.mode) or ""
-        return Shape(f"couchbackup {version} {mode}", Form.COUCHDB)
-    if head.source is not None:
+        return Shape(f"couchbackup {version} {mode}", Form.COUCHDB, Layout.ARRAYS)
+    if head.db_type and head.version:
+        return Shape(f"pouchdb-dump {_string(head.version) or ''}".strip(), Form.COUCHDB, Layout.PACKETS)
+    if head.source or (head.index and head.id is not None):
         return Shape("elasticdump", Form.ELASTICSEARCH)
     if head.id is not None or bytes(head.annotations).startswith(b"["):
         return Shape("NDJSON", Form.COUCHDB)
     if head.timestamp or head.path or bytes(head.annotations).startswith(b"{"):
         return Shape("NDJSON", Form.ELASTICSEARCH)
+    if action_of(line) is not None:
+        return Shape("bulk requests", Form.ELASTICSEARCH, Layout.ACTIONS)
     return None
 
 
@@ -149,11 +191,69 @@ def entry_of(text: bytes, form: Form) -> Entry:
         found = _line.decode(text)
     except _UNREADABLE:
         found = _odd(text)
+    if form is Form.ELASTICSEARCH and not found.source and found.id is not None and found.index is not None:
+        raise SourcelessError("this hit has no _source, so that the document isn't in the file", found)
     if form is Form.ELASTICSEARCH and found.source:
         body = bytes(found.source)
+        if body == b"null" or (body.startswith(b"{") and not body[1:-1].strip()):
+            raise SourcelessError("the _source of this hit is empty, so that the document isn't in the file", found)
         return Entry(found.id if found.id is not None else _id_in(body), body, found.index or None)
     id = found.id if found.id is not None else _id(found)
     return Entry(id, text, None, found.deleted and form is Form.COUCHDB, found.rev)
+
+
+def action_of(text: bytes) -> tuple[str, str | None, str | None] | None:
+    """What a line of a bulk request asks for: the verb, the id and the index; None where it is none."""
+    if _ACTION.match(text) is None:
+        return None
+    try:
+        ((verb, action),) = _actions.decode(text).items()
+    except (*_UNREADABLE, ValueError):
+        return None
+    return verb, action.id, action.index
+
+
+_ACTION = re.compile(rb'\{\s*"(index|create|update|delete)"\s*:\s*\{')
+
+
+def packet_of(text: bytes) -> bytes | None:
+    """The array that a line of pouchdb-dump holds, from its bracket on; None where the line tells of the dump."""
+    found = _PACKET.match(text)
+    return text[found.end() - 1 :] if found else None
+
+
+_PACKET = re.compile(rb'\{\s*"docs"\s*:\s*\[')
+
+
+def is_about_dump(text: bytes) -> bool:
+    """Whether a line of pouchdb-dump tells of the dump: its first, and where the source stood."""
+    try:
+        names = _any.decode(text).keys()
+    except _UNREADABLE:
+        return False
+    return "db_type" in names or names == {"seq"}
+
+
+def is_json(text: bytes) -> bool:
+    """Whether a text is a whole JSON object, whatever it holds."""
+    try:
+        _any.decode(text)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+def flat(text: bytes) -> bytes:
+    """JSON without line ends, which are no part of any string of it."""
+    if b"\n" not in text and b"\r" not in text:
+        return text
+    try:
+        return msgspec.json.format(text, indent=-1)
+    except _UNREADABLE:
+        return text.translate(_NO_LINE_ENDS)
+
+
+_NO_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def is_note(text: bytes) -> bool:

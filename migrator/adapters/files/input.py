@@ -23,6 +23,7 @@ from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import (
     BEGINNING,
+    MAGIC_BYTES,
     PIECE_BYTES,
     Chunk,
     Compression,
@@ -35,7 +36,6 @@ from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.printable import printable_path
 
 _COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
-_MAGIC_BYTES = 4
 
 
 class Input(Protocol):
@@ -77,8 +77,8 @@ class FileInput:
     @cached_property
     def compression(self) -> Compression:
         with self._reading() as file:
-            beginning = file.read(_MAGIC_BYTES)
-        if len(beginning) < _MAGIC_BYTES and compression_named(self._path.name) is not Compression.PLAIN:
+            beginning = file.read(MAGIC_BYTES)
+        if len(beginning) < MAGIC_BYTES and compression_named(self._path.name) is not Compression.PLAIN:
             raise ArchiveDamaged(f"{self.printed}: cut off at byte {len(beginning)}")
         return compression_of(beginning)
 
@@ -140,7 +140,7 @@ class StandardInput:
         beginning = b""
         for piece in self._pieces():
             beginning += piece
-            if len(beginning) >= _MAGIC_BYTES:
+            if len(beginning) >= MAGIC_BYTES:
                 break
         return compression_of(beginning)
 

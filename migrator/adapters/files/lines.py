@@ -20,6 +20,10 @@ _BLANK_SIGNS = b" \t\r\n"
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _MOST_BLANK_BYTES = 1 << 20  # without a line end; a longer one is a line like others
 _OPENING, _CLOSING = b"{[", b"}]"
+_STRUCTURE = re.compile(rb'["{}\[\]]')
+_QUOTE = re.compile(rb'["\\]')
+_END_OF_WORD = re.compile(rb"[ \t\r\n,\[\]{]")
+BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
@@ -102,6 +106,7 @@ class Cursor:
     def enter_array(self) -> bool:
         """Whether an array begins at the cursor; then it stands inside afterwards."""
         here = self._next
+        here += len(BOM) if self._buffer.startswith(BOM, here) else 0
         while self._buffer[here : here + 1] in (b" ", b"\t"):
             here += 1
         if self._buffer[here : here + 1] != b"[":
@@ -141,6 +146,65 @@ class Cursor:
                 return None
             elif sign == b",":
                 return self._advance(here, 1).strip()
+
+    def value(self, *, inside: bool, most_bytes: int) -> bytes | None:
+        """The next JSON value, over as many lines as it takes; None at the end of the file.
+
+        `[`, `]` and `,` between values are given as well; `inside` an array `[` begins a value. Raises `TooLong`, and
+        `Torn` where the file ends inside of a value.
+        """
+        self._skip_to_value()
+        sign = self._buffer[self._next : self._next + 1]
+        if not sign:
+            return None
+        if sign in (b",", b"]") or (sign == b"[" and not inside):
+            return self._advance(self._next + 1, 0)
+        if sign not in (b"{", b"["):
+            return self._word(most_bytes)
+        depth, in_string, looked = 0, False, self._next
+        while True:
+            found = (_QUOTE if in_string else _STRUCTURE).search(self._buffer, looked)
+            if found is None or (found[0] == b"\\" and found.end() == len(self._buffer)):
+                looked = self._further(found.start() if found else len(self._buffer), most_bytes)
+                continue
+            looked = found.end()
+            if in_string:
+                looked += found[0] == b"\\"
+                in_string = found[0] != b'"'
+            elif found[0] == b'"':
+                in_string = True
+            else:
+                depth += 1 if found[0] in _OPENING else -1
+                if not depth:
+                    return self._advance(looked, 0)
+
+    def _skip_to_value(self) -> None:
+        while True:
+            found = _BLANK.match(self._buffer, self._next)
+            self._next = found.end() if found else self._next
+            if self._buffer.startswith(BOM, self._next):
+                self._next += len(BOM)
+            elif self._next < len(self._buffer) or not self._more():
+                return
+
+    def _word(self, most_bytes: int) -> bytes:
+        """What is no object and no array, up to where a value may begin or end."""
+        looked = self._next + 1
+        while (found := _END_OF_WORD.search(self._buffer, looked)) is None:
+            try:
+                looked = self._further(len(self._buffer), most_bytes)
+            except Torn as torn:
+                return torn.rest
+        return self._advance(found.start(), 0)
+
+    def _further(self, here: int, most_bytes: int) -> int:
+        """Read on; where a place of the buffer stands afterwards."""
+        at = here - self._next
+        if len(self._buffer) - self._next > most_bytes:
+            raise TooLong
+        if not self._more():
+            raise Torn(self._advance(len(self._buffer), 0), at_end=True)
+        return self._next + at
 
     def _advance(self, end: int, past: int) -> bytes:
         """What stands up to a place of the buffer, from which reading goes on `past` bytes later."""

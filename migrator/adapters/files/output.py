@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 from migrator import durable
 from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
-from migrator.adapters.files.compression import Compression, compressed, compression_named, filler
+from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
 from migrator.printable import printable_path
 
@@ -70,6 +70,8 @@ class FileOutput:
         self._is_final = False  # this job's own file has its name already
 
     def check(self) -> None:
+        if self.compression not in WRITABLE:
+            raise UsageError(f"{self.printed}: {self.compression} is read, not written; name it .ndjson, .gz or .zst")
         if self._final.is_dir():
             raise UsageError(f"{self.printed} is a folder; name a file in it")
         if not self._final.parent.is_dir():

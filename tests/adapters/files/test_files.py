@@ -224,7 +224,11 @@ def test_flipped_bits_never_end_silently(tmp_path: Path, compression: Compressio
         whole[at] ^= 1
         path.write_bytes(whole)
         whole[at] ^= 1
-        batches, damage = read(reader_of(path, query="?form=couchdb"))
+        try:
+            batches, damage = read(reader_of(path, query="?form=couchdb"))
+        except UsageError as error:  # the header of a frame now asks for what isn't there
+            assert "dictionary" in str(error) or "memory" in str(error)
+            damage = ArchiveDamaged()
         if damage is None:
             assert ids(batches) == [activation(number).id for number in range(6)]
         else:
