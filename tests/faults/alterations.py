@@ -22,6 +22,7 @@ SEARCHES = ("_search-page", "_search-ids", "_search-count", "_scroll", "_count",
 COUNTED = (*PAGES, "_search-count", "_count", "_stats", "database")
 BULKS = ("_bulk", "_bulk_docs")
 EVERY = None
+ALL_KINDS = "*"
 _HTML = b"<html><head><title>%s</title></head><body><center><h1>%s</h1></center><hr>nginx</body></html>\r\n"
 
 
@@ -34,9 +35,12 @@ class Alteration(NamedTuple):
     kinds: Collection[str] | None = EVERY  # None: any
     always_only: bool = False
     harmless: bool = False  # the run must go through as if nothing were
+    everywhere: bool = False  # what a proxy does to answers of every kind alike; a case of its own, of the kind `*`
 
     def fits(self, kind: str) -> bool:
-        return self.kinds is None or kind in self.kinds
+        if kind == ALL_KINDS:
+            return self.everywhere
+        return self.name != "bare" and (self.kinds is None or kind in self.kinds)
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------
@@ -101,6 +105,8 @@ def _cap(exchange: Exchange) -> Reply | None:
     asked, most = exchange.asked, 5
     name = "limit" if exchange.kind.startswith("_") and "search" not in exchange.kind else "size"
     body = asked.json if asked.body else {}
+    if exchange.kind not in PAGES:
+        return None
     if int(asked.query.get(name, 0)) > most:
         path = asked.path + "?" + urlencode({**asked.query, name: most})
         return exchange.send_instead(asked._replace(target=path))
@@ -285,8 +291,10 @@ def _limit_request(exchange: Exchange) -> Reply | None:
 
 
 def _limit_answer(exchange: Exchange) -> Reply | None:
-    """A link that breaks every connection after some bytes."""
-    return replace(exchange.reply, sending="cut-12k") if len(exchange.reply.body) > 12_000 else None
+    """A link that breaks every connection after some bytes, more than any answer has that can't be asked for in parts."""
+    if exchange.kind not in ROWS or len(exchange.reply.body) <= 12_000:
+        return None
+    return replace(exchange.reply, sending="cut-12k")
 
 
 # -- whole answers ------------------------------------------------------------------------------------------------
@@ -365,7 +373,7 @@ ALTERATIONS: tuple[Alteration, ...] = (
     Alteration("swapped", _rows(lambda rows: [*rows[:-2], rows[-1], rows[-2]], least=2), ROWS),
     Alteration("previous", _repeat(-1)),
     Alteration("stale", _repeat(0)),
-    Alteration("capped", _cap, PAGES),
+    Alteration("capped", _cap, PAGES, everywhere=True),
     Alteration("counts-lower", _counts(-1), COUNTED),
     Alteration("counts-higher", _counts(+1), COUNTED),
     Alteration("counts-zero", _counts(None), COUNTED),
@@ -381,8 +389,8 @@ ALTERATIONS: tuple[Alteration, ...] = (
     Alteration("unstored-told", _unstored(told=True), BULKS),
     Alteration("unstored", _unstored(told=False), BULKS),
     Alteration("target-replaced", _replace_target, BULKS),
-    Alteration("413-large", _limit_request, ROWS, always_only=True, harmless=True),
-    Alteration("cut-12k", _limit_answer, ROWS, always_only=True, harmless=True),
+    Alteration("413-large", _limit_request, ROWS, always_only=True, harmless=True, everywhere=True),
+    Alteration("cut-12k", _limit_answer, ROWS, always_only=True, harmless=True, everywhere=True),
     Alteration("cut", _sent("cut")),
     Alteration("half", _half),
     Alteration("closed", _sent("closed")),
@@ -403,8 +411,8 @@ ALTERATIONS: tuple[Alteration, ...] = (
     Alteration("503-stored", _instead(503, sent=True)),
     Alteration("trickle", _sent("trickle")),
     Alteration("delay", _sent("whole", delay_s=0.3), harmless=True),
-    Alteration("gzip", _zipped, harmless=True),
-    Alteration("bare", _bare, harmless=True),
-    Alteration("decoded", _decoded, ("document", "_all_docs-page", "_bulk_docs"), always_only=True),
+    Alteration("gzip", _zipped, harmless=True, everywhere=True),
+    Alteration("bare", _bare, always_only=True, harmless=True, everywhere=True),  # no proxy does that to one kind alone
+    Alteration("decoded", _decoded, ("document", "_all_docs-page", "_bulk_docs"), always_only=True, everywhere=True),
 )
 BY_NAME = {each.name: each for each in ALTERATIONS}

@@ -28,7 +28,7 @@ from queue import SimpleQueue
 import msgspec
 
 from migrator.demo import servers
-from tests.faults.alterations import ALTERATIONS
+from tests.faults.alterations import ALL_KINDS, ALTERATIONS
 from tests.faults.laboratory import DIRECTIONS, Case, Direction, Known, Lane, Stores, Verdict, opened, parse_case
 
 CASES = 900
@@ -45,13 +45,13 @@ _SHOWN = {
 
 def cases_of(direction: Direction, known: Known) -> Iterator[Case]:
     """All cases of a direction, in an order that doesn't change."""
-    for kind, requests in sorted(known.kinds.items()):
+    for kind, requests in [(ALL_KINDS, 1), *sorted(known.kinds.items())]:
         numbers = _NUMBERS if requests > 2 else _NUMBERS[:requests]
         for alteration in ALTERATIONS:
             if alteration.fits(kind) and (direction.operation not in _LOOKING or alteration.name in _SHOWN):
                 # What befalls any answer alike befalls the first as the last.
                 some = numbers[:1] if alteration.kinds is None and alteration.name not in _REPEATED else numbers
-                times = ("always",) if alteration.always_only else (*some, "always")
+                times = ("always",) if alteration.always_only or kind == ALL_KINDS else (*some, "always")
                 yield from (Case(direction, kind, alteration.name, each) for each in times)
 
 

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.faults.alterations import Alteration
+from tests.faults.alterations import ALL_KINDS, Alteration
 from tests.faults.exchange import Exchange, Reply
 from tests.faults.kinds import Asked
 
@@ -59,7 +59,12 @@ class Proxy:
             self.seen[kind] += 1
             rule, earlier = self.rule, list(self.earlier[kind])
             number = self.seen[kind]
-            due = rule is not None and rule.kind == kind and number >= rule.first and not (rule.once and rule.applied)
+            due = (
+                rule is not None
+                and rule.kind in (kind, ALL_KINDS)
+                and number >= rule.first
+                and not (rule.once and rule.applied)
+            )
         exchange = Exchange(kind, asked, send, earlier, rule.hidden if rule else "")
         reply = rule.alteration.alter(exchange) if rule and due else None
         with self.lock:
