@@ -291,7 +291,7 @@ def _limit_request(exchange: Exchange) -> Reply | None:
 
 
 def _limit_answer(exchange: Exchange) -> Reply | None:
-    """A link that breaks every connection after some bytes, more than any answer has that can't be asked for in parts."""
+    """A link that breaks every connection after some bytes; no other answer than those with rows has so many."""
     if exchange.kind not in ROWS or len(exchange.reply.body) <= 12_000:
         return None
     return replace(exchange.reply, sending="cut-12k")
