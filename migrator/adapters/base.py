@@ -10,7 +10,7 @@ anything else ends the run. A document that can't be carried over is a value (`R
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -126,6 +126,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, Mapping[str, int]]  # the accounts by namespace
     deleted: int  # deletions seen in the source
     warnings: Sequence[str]
+    unread: int = 0  # documents that the source counts and that weren't read
 
 
 class Reader(Protocol):
@@ -206,6 +207,13 @@ class Writer(Protocol):
 
     def describe(self) -> Description:
         """As the reader's; the target must be there and take writes."""
+        ...
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        """What of an identity is about the places where documents of these namespaces were stored or found.
+
+        The rest may change while a job runs: it is other people's. Asks the server nothing.
+        """
         ...
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -36,6 +36,9 @@ class DryRunWriter:
 
     def describe(self) -> Description:
         return self._inner.describe()
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        return self._inner.concerned(identity, namespaces)
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._inner.preflight(namespaces)

@@ -7,7 +7,7 @@ nothing of connections and never fails by itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -183,6 +183,9 @@ class MemoryWriter:
 
     def describe(self) -> Description:
         return _describe(self._store)
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a store is one place
+        return identity
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  as above
         return ()

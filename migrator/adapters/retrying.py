@@ -10,7 +10,7 @@ must end at once when the run is asked to stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from migrator.adapters.apart import Apart
@@ -155,6 +155,9 @@ class RetryingWriter:
 
     def describe(self) -> Description:
         return self._persistent.describe(self._inner.describe)
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        return self._inner.concerned(identity, namespaces)
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))

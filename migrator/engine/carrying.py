@@ -56,7 +56,7 @@ class Carrier:
         self._observe = observe
         self._mark = checkpoint.mark
         self._rejected = 0
-        self._guard = TargetGuard(writer, target)
+        self._guard = TargetGuard(writer, target, noted=checkpoint.stores[1] if checkpoint.stores else None)
         self._writes = not dry_run
         self._proves = writer.abilities.receipts
         self._told: set[str] = set()  # findings of the preflight
@@ -142,7 +142,7 @@ class Carrier:
             if flushed is None:
                 flushed = held.flush(self._writer.flush())
                 self._guard.wrote(flushed.written)
-            target = self._guard.check(flushed.samples) if self._writes else None
+            target = self._guard.check(flushed.samples, flushed.namespaces) if self._writes else None
             self._checkpoint.commit(
                 flushed.commits,
                 run=self._run,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from migrator.adapters.base import Description, Reader, Token, Writer
 from migrator.engine import census
 from migrator.engine.carrying import Carrier
@@ -51,7 +53,8 @@ def run_copy(
     if checkpoint.state == "complete" and not reader.abilities.catches_up:
         tell(f"job {spec.id} was complete; the source is read again")
         checkpoint.forget()
-    run = checkpoint.begin_run(spec, source, target)
+    noted = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
+    run = checkpoint.begin_run(spec, source, _to_note(writer, target, noted))
     progress = Progress()
     began_s = time.monotonic()
     outcome = "failed"
@@ -83,7 +86,7 @@ def run_copy(
                 stop.renew()
                 checkpoint.forget()
                 source, target = reader.describe(), writer.describe()
-                checkpoint.note_stores(source, target)
+                checkpoint.note_stores(source, _to_note(writer, target, None))
         outcome = "complete"
     except MigratorError as error:
         outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
@@ -214,6 +217,12 @@ def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions)
     if documents is None:
         return options.slice_documents
     return min(options.slice_documents, max(_LEAST_SLICE_DOCUMENTS, documents // (8 * options.jobs)))
+
+
+def _to_note(writer: Writer, target: Description, before: Description | None) -> Description:
+    """The target as it is now, with the identity of those places only that the job's documents are in."""
+    identity = writer.concerned(target.identity, ()) if before is None else before.identity
+    return msgspec.structs.replace(target, identity=identity)
 
 
 def _forget_what_changed(

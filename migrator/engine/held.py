@@ -27,6 +27,16 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True):
     samples: Sequence[Document]
 
     @property
+    def namespaces(self) -> frozenset[str]:
+        """Those of which documents are in the target."""
+        return frozenset(
+            name
+            for commit in self.commits
+            for name, counts in commit.counts.items()
+            if counts.written or counts.present or counts.differing
+        )
+
+    @property
     def written(self) -> int:
         return sum(commit.written for commit in self.commits)
 

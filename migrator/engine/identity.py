@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -87,19 +87,27 @@ class TargetGuard:
 
     What an identity names before the first write of a commit and after its last one holds that commit. An index that a
     worker made may have been deleted before anyone looked, so some of the first documents of each namespace are looked
-    for once, after the look that noted their index.
+    for once, after the look that noted their index. Only what documents of this job stand in counts.
     """
 
     def __init__(
-        self, writer: Writer, description: Description, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        writer: Writer,
+        description: Description,
+        *,
+        noted: Description | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`description` is the target as it is now, `noted` what the job had noted of it before."""
         self._writer = writer
         self._sleep = sleep
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._begun = 0  # looks that were begun
         self._latest = description
-        self._noted = description
+        self._seen = description.identity  # all of it, as it was when it was first seen in this run
+        self._noted = description if noted is None else msgspec.structs.replace(description, identity=noted.identity)
+        self._namespaces: frozenset[str] = frozenset()
         self._first = description.progress
         self._written = 0
 
@@ -113,20 +121,28 @@ class TargetGuard:
         with self._lock:
             self._written += documents
 
-    def check(self, samples: Sequence[Document] = ()) -> Description | None:
+    def check(self, samples: Sequence[Document] = (), namespaces: Collection[str] = frozenset()) -> Description | None:
         """Raise `ReplacedError` unless what was written so far is in the store that is there now.
 
-        `samples` are some of the documents of the namespaces that are new to the worker. Returns what is to be noted
-        with the commit, None where that stands already.
+        `namespaces` are those of the documents that were stored or found since the last check of this worker,
+        `samples` some of the documents of those that are new to it. Returns what is to be noted with the commit, None
+        where that stands already.
         """
         with self._lock:
-            noted, least = self._noted, None if self._first is None else self._first + self._written
+            self._namespaces |= frozenset(namespaces)
+            least = None if self._first is None else self._first + self._written
+            before = self._with_places(self._seen)
         now = self._look()
-        if how := changed_for_good(noted, now, self._writer.describe, least=least, sleep=self._sleep):
-            raise ReplacedError(f"{noted.location} was deleted or created again: {how}")
+        if how := changed_for_good(before, now, self._writer.describe, least=least, sleep=self._sleep):
+            raise ReplacedError(f"{before.location} was deleted or created again: {how}")
         if samples:
             self._find(samples)
         return self._note(now)
+
+    def _with_places(self, identity: Token) -> Description:
+        """What was noted, with what an identity says of the places where this job's documents are."""
+        ours = self._writer.concerned(identity, self._namespaces)
+        return msgspec.structs.replace(self._noted, identity=_merged(self._noted.identity, ours))
 
     def _look(self) -> Description:
         """A description that was asked for after this call began; several workers share one."""
@@ -160,9 +176,10 @@ class TargetGuard:
     def _note(self, now: Description) -> Description | None:
         with self._lock:
             noted = self._noted
+            self._seen = _merged(self._seen, now.identity)
             # Another worker may have looked later than this one did, and noted more; both can be true only together.
-            both = _merged(noted.identity, now.identity)
-            if not still_there(now.identity, both):
+            both = self._with_places(now.identity).identity
+            if not still_there(self._writer.concerned(now.identity, self._namespaces), both):
                 raise ReplacedError(f"{noted.location} was deleted or created again: it was two stores at two moments")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)

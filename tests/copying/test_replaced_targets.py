@@ -62,6 +62,29 @@ def test_index_that_is_deleted_in_the_middle_is_filled_again(
     assert any("copying everything again" in line for line in told), told
 
 
+def test_indices_of_others_that_go_in_the_middle_change_nothing(
+    elasticsearch_server: Server, index_prefix: str, state: Path
+) -> None:
+    """Deleted, closed, created again, under the same pattern: nothing is copied twice. Ours is behind an alias."""
+    target = SearchPlace(elasticsearch_server, index_prefix)
+    one = {"settings": {"number_of_shards": 1, "number_of_replicas": 0}}
+    request("PUT", f"{target.url}/{index_prefix}real", {**one, "aliases": {target.index("guest"): {}}})
+    for name in ("deleted", "closed", "again"):
+        request("PUT", f"{target.url}/{target.index(name)}", one)
+
+    def change() -> None:
+        request("DELETE", f"{target.url}/{target.index('deleted')}")
+        request("POST", f"{target.url}/{target.index('closed')}/_close")
+        request("DELETE", f"{target.url}/{target.index('again')}")
+        request("PUT", f"{target.url}/{target.index('again')}")
+
+    report, told = copied(target, state, change)
+    request("DELETE", f"{target.url}/{target.index('closed')}")
+    assert target.count() == DOCUMENTS
+    assert (report.totals.written, report.exit_code) == (DOCUMENTS, 0)
+    assert not any("again" in line for line in told), told
+
+
 def test_database_that_is_created_again_in_the_middle_is_filled_again(couchdb_database: str, state: Path) -> None:
     """Also where the server tells no identity, only how many changes there were."""
     target = CouchDBPlace(couchdb_database)

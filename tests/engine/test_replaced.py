@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine import census, identity
+from migrator.engine.checkpoint import Checkpoint
 from migrator.engine.identity import ReplacedError, TargetGuard, changed
 from migrator.errors import Unavailable
 from migrator.records import Document, Selection
@@ -102,6 +104,10 @@ class IndexWriter(Replaceable):
 
     def _description(self) -> Description:
         return msgspec.structs.replace(super()._description(), identity={"indices": dict(self._indices.uuids)})
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        assert isinstance(identity, dict)
+        return {"indices": {name: uuid for name, uuid in identity["indices"].items() if name in namespaces}}
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         with self._moments._lock:
@@ -261,6 +267,56 @@ def test_new_indices_of_other_workers_are_no_change(world: World) -> None:
     world.copy(writer=IndexWriter(world.target, Moments(frozenset(), None), indices), jobs=8)
     assert world.there() == world.expected()
     assert not any("again" in message for message in world.messages)
+
+
+@pytest.mark.parametrize("at", [1, 9, 30, 60])
+def test_index_of_others_that_goes_is_no_change(world: World, at: int) -> None:
+    """What no document of the job stands in may be deleted, closed or made again while it runs, and after it."""
+    indices = Indices(world.target)
+    indices.make("others")
+    report = world.copy(
+        writer=IndexWriter(world.target, Moments(frozenset({at}), lambda: indices.delete("others")), indices)
+    )
+    assert report.exit_code == 0
+    assert "others" not in indices.uuids
+    indices.make("others")
+    world.put(activation(900))
+    world.copy(writer=IndexWriter(world.target, Moments(frozenset({at}), lambda: indices.delete("others")), indices))
+    assert world.there() == world.expected()
+    assert not any("again" in message or "anew" in message for message in world.messages)
+
+
+@pytest.mark.parametrize("at", range(4, 40, 5))
+def test_index_that_was_there_before_is_watched_from_its_first_document_on(world: World, at: int) -> None:
+    """Also one in which everything was found already; noted as it was before the first look into it."""
+    world.copy()
+    indices = Indices(world.target)
+    for namespace in ("guest", "whisk.system", "others"):
+        indices.make(namespace)
+    world.path.unlink()
+
+    def replace() -> None:
+        indices.delete("guest")
+        indices.make("guest")
+
+    world.copy(writer=IndexWriter(world.target, Moments(frozenset({at}), replace), indices))
+    assert world.there() == world.expected()
+
+
+def test_index_that_went_between_two_runs_is_noticed_where_it_is_ours(world: World) -> None:
+    """The checkpoint has noted those with documents of the job, and no other."""
+    indices = Indices(world.target)
+    indices.make("others")
+    world.copy(writer=IndexWriter(world.target, Moments(frozenset(), None), indices))
+    with closing(Checkpoint(world.path)) as checkpoint:
+        assert checkpoint.stores is not None
+        identity = checkpoint.stores[1].identity
+        assert isinstance(identity, dict)
+        assert identity["indices"].keys() == {"guest", "whisk.system"}
+    indices.delete("guest")
+    world.copy(writer=IndexWriter(world.target, Moments(frozenset(), None), indices))
+    assert world.there() == world.expected()
+    assert any("guest is gone" in message for message in world.messages)
 
 
 def test_target_is_looked_at_once_a_commit(world: World) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 import msgspec
@@ -123,6 +123,9 @@ class ArchiveWriter:
         if self._place.size(ARCHIVE) is None:
             return None
         return read_head(self._place.read(ARCHIVE), f"{self._place.printed}: {ARCHIVE}")
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a backup is one place
+        return identity
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
         return ()
@@ -268,6 +271,7 @@ class ArchiveWriter:
             counts=completion.counts,
             deleted=completion.deleted,
             warnings=completion.warnings,
+            unread=completion.unread,
             number=next_number(others),
             clock_ahead=ended_later(
                 ended_ms, [each.backup for each in others] + [backup for backup, _ in catalog.damaged], others

@@ -16,7 +16,7 @@ without its data (the reader's remark `attachments` says so).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -122,6 +122,9 @@ class CouchDBWriter:
 
     def describe(self) -> Description:
         return describe(self._client)
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a database is one place
+        return identity
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""

@@ -110,6 +110,7 @@ class Destinations:
         self._client = client
         self._pattern = pattern
         self._known: dict[str, Destination] = {}  # by namespace
+        self._places: dict[str, frozenset[str]] = {}  # by namespace: all indices that ever stood behind its name
         self._seen: frozenset[str] = frozenset()  # the indices behind the pattern
 
     def of(self, namespaces: Iterable[str]) -> dict[str, Destination]:
@@ -120,9 +121,18 @@ class Destinations:
         looked_at = destinations(self._client, sorted(set(names.values()))) if names else {}
         for namespace, name in names.items():
             found[namespace] = looked_at[name]
+            self._places[namespace] = self._places.get(namespace, frozenset()) | looked_at[name].uuids.keys()
             if looked_at[name].uuids and looked_at[name].obstacle is None:
                 self._known[namespace] = looked_at[name]
         return found
+
+    def places(self, namespaces: Iterable[str]) -> frozenset[str]:
+        """The indices in which documents of these namespaces were stored or found, those that are gone as well."""
+        return frozenset(
+            index
+            for namespace in namespaces
+            for index in (index_name(self._pattern, namespace), *self._places.get(namespace, ()))
+        )
 
     def forget(self, namespace: str) -> None:
         """Look at it anew the next time: an answer spoke of another index, or of other documents."""

@@ -11,7 +11,7 @@ About the document, or about the server? Only an item's 400 of a kind that speak
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -89,6 +89,12 @@ class ElasticsearchWriter:
             version=server.version,
             identity={"cluster": server.cluster_uuid, "indices": identities},
         )
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        if not isinstance(identity, dict) or not isinstance(indices := identity.get("indices"), dict):
+            return identity
+        names = self._destinations.places(namespaces)
+        return {**identity, "indices": {name: uuid for name, uuid in indices.items() if name in names}}
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return preflight.findings(self._client, self._pattern, namespaces, self._template)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -42,6 +42,9 @@ class FileWriter:
     def describe(self) -> Description:
         self._output.check()
         return Description(location=self._output.printed, product="file", version=str(self._output.compression))
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  as above
+        return identity
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
         self._output.check_new()
