@@ -8,6 +8,7 @@ Knows nothing of schedule files and of what a run does.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +18,10 @@ import msgspec
 
 from migrator import durable
 from migrator.engine.jobs import lock_folder, lock_holder, unwritable
-from migrator.errors import Locked, UsageError
+from migrator.errors import Locked, StateDamaged, UsageError
 
 _STATE = "state.json"
+_BLANK = "-" * 32  # stands for a checksum while it is computed
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     complete: int = 0  # runs, by how they ended
     failed: int = 0
     interrupted: int = 0
+    checksum: str = ""  # of the file without it; empty where an earlier release or a person wrote it
 
     def begin(self, attempt: Attempt) -> State:
         return msgspec.structs.replace(self, attempt=attempt)
@@ -98,6 +101,20 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _checksum(data: bytes, stands: str) -> str:
+    """The checksum of a file in which `stands` stands for it."""
+    return hashlib.blake2b(_with_checksum(data, stands, _BLANK), digest_size=16).hexdigest()
+
+
+def _with_checksum(data: bytes, before: str, after: str) -> bytes:
+    name = b'"checksum": "'  # in a text of the file its quotes would be escaped
+    return data.replace(name + before.encode() + b'"', name + after.encode() + b'"')
+
+
+def _damaged(path: Path, how: str) -> StateDamaged:
+    return StateDamaged(f"{path}: it was damaged ({how}); move it away, and the schedule begins anew")
+
+
 class Memory:
     """The folder of one schedule in the state folder."""
 
@@ -107,16 +124,20 @@ class Memory:
         self._name = name
 
     def read(self) -> State | None:
-        """What is known; None where nothing is. Raises `UsageError` where it can't be read."""
+        """What is known; None where nothing is. Raises `StateDamaged`, and `UsageError` where it can't be read."""
         path = self._folder / _STATE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=State)
+            data = path.read_bytes()
+            state = msgspec.json.decode(data, type=State)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UsageError(f"{path}: it can't be read: {error.strerror}") from error
-        except msgspec.MsgspecError as error:
-            raise UsageError(f"{path}: it was damaged ({error}); move it away, and the schedule begins anew") from error
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise _damaged(path, str(error)) from error
+        if state.checksum and state.checksum != _checksum(data, state.checksum):
+            raise _damaged(path, "it doesn't match its checksum")
+        return state
 
     def read_or_begin(self, now_s: float) -> State:
         """What is known; a schedule that is new is known from now on, and has missed nothing."""
@@ -130,7 +151,9 @@ class Memory:
 
     def write(self, state: State) -> None:
         """Keep it, durably; only under the lock."""
-        data = msgspec.json.format(msgspec.json.encode(state), indent=1) + b"\n"
+        blank = msgspec.structs.replace(state, checksum=_BLANK)
+        data = msgspec.json.format(msgspec.json.encode(blank), indent=1) + b"\n"
+        data = _with_checksum(data, _BLANK, _checksum(data, _BLANK))
         try:
             durable.write_file(self._folder / _STATE, data)
         except OSError as error:

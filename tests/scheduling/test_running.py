@@ -11,7 +11,7 @@ import time_machine
 
 from migrator.adapters.memory import _stores, memory_store
 from migrator.engine.stopping import Stop
-from migrator.errors import AccessDenied, Locked, MigratorError, Unavailable, UsageError
+from migrator.errors import AccessDenied, Locked, MigratorError, StateDamaged, Unavailable, UsageError
 from migrator.scheduling import running, tasks
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.running import run_schedule, summary
@@ -233,7 +233,7 @@ def test_a_state_that_was_damaged_is_named(world: World) -> None:
     world.run()
     path = world.state / "schedules" / "nightly" / "state.json"
     path.write_bytes(path.read_bytes()[:40])
-    with hearing() as (address, heard), pytest.raises(UsageError, match=r"state\.json: it was damaged"):
+    with hearing() as (address, heard), pytest.raises(StateDamaged, match=r"state\.json: it was damaged"):
         world.run(f'[notify]\nping = "{address}/a"\n')
     assert [path for path, _ in heard] == ["/a/fail"]
 
