@@ -165,11 +165,15 @@ def _parent(
                 other = "isn't encrypted" if encrypted else "is encrypted"
             if other is None:
                 try:
-                    catalog.chain(each, source.location)
+                    chain = catalog.chain(each, source.location)
                 except ArchiveDamaged as error:
                     reason = str(error)
                     continue
-                return each
+                # What a link lacks isn't newer than its snapshot, so that no increment would bring it.
+                lacking = next((link for link in chain if link.unread), None)
+                if lacking is None:
+                    return each
+                other = f"builds on {lacking.backup}, which lacks {lacking.unread:,} documents of the source"
             reason = f"backup {each.backup} {other}"
     if mode == "incremental":
         raise UsageError(f"--mode incremental: {reason}; make a full backup first")

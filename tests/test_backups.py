@@ -404,6 +404,14 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
     assert any("1 are missing" in warning for warning in made.backup.warnings)
     with pytest.raises(UsageError, match="lacks documents"):
         world.backup(mode="incremental")
+    assert made.backup.unread == 1
+    # Another machine knows only the archive.
+    elsewhere = {"state": world.folder / "elsewhere", "tell": world.said.append}
+    with pytest.raises(UsageError, match=r"builds on .*, which lacks 1 documents of the source; make a full backup"):
+        backup("memory:source", world.archive, mode="incremental", **elsewhere)
+    other = backup("memory:source", world.archive, **elsewhere).backup
+    assert other is not None
+    assert (other.mode, other.unread) == ("full", 0)
     assert world.backup().mode == "full"
     assert len(world.restore()) == 30
     assert world.backup().mode == "incremental"

@@ -241,6 +241,7 @@ class _Salvage:
                 },
                 deleted=manifest.deleted if manifest is not None else 0,
                 warnings=[*(manifest.warnings if manifest is not None else ()), warning],
+                unread=manifest.unread if manifest is not None else 0,
             )
         )
         self.close()

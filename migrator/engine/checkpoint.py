@@ -261,6 +261,7 @@ class Checkpoint(Ledger):
             counts=msgspec.to_builtins(self.counts),
             deleted=self.deleted,
             warnings=self.warnings,
+            unread=self.shortfall.unread,
         )
 
     def _look_through(self) -> None:

@@ -102,6 +102,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, Mapping[str, int]]  # the accounts by namespace; "" holds what has none
     deleted: int = 0  # deletions seen in the source; nothing is taken from earlier backups for them
     warnings: Sequence[str] = ()
+    unread: int = 0  # documents that the source counted and that weren't read; no increment continues such a backup
     number: int | None = None  # one more than the highest in the archive before; earlier releases wrote none
     clock_ahead: Sequence[str] = ()  # backups that were there before, although by their clocks they ended later
     parts: Sequence[PartNote]
