@@ -7,7 +7,7 @@ complete backup of the same source. Knows no command line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -21,7 +21,7 @@ from migrator.adapters.retrying import RetryingWriter
 from migrator.copying import carry, copy, make_spec, opened_reader, resolved
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import Tell
-from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.forms import instant
 from migrator.locations import Store
 from migrator.records import Form, Selection, Wanted, parse_moment
@@ -104,14 +104,19 @@ def backup(
             run.tell(f"{kind}, encrypted" if encrypted else kind)
             return parent.snapshot if parent else None
 
-        report = carry(
-            reader,
-            RetryingWriter(writer, run.policy),
-            _spec(store, target, wanted, mode, run),
-            selection,
-            run,
-            begin=begin,
-        )
+        try:
+            report = carry(
+                reader,
+                RetryingWriter(writer, run.policy),
+                _spec(store, target, wanted, mode, run),
+                selection,
+                run,
+                begin=begin,
+            )
+        except NotFound:
+            with suppress(MigratorError):
+                writer.give_up()
+            raise
         return BackupReport(report=report, backup=writer.manifest)
 
 

@@ -20,10 +20,11 @@ from migrator.adapters.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.throttled import ThrottledReader
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import CopyOptions, Tell, run_copy
-from migrator.engine.jobs import find_job, job_id, open_job, view_checkpoint
+from migrator.engine.jobs import find_job, is_begun, job_id, open_job, view_checkpoint
+from migrator.engine.matching import check_beforehand
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.stopping import Stop
-from migrator.errors import UsageError
+from migrator.errors import NotFound, UsageError
 from migrator.locations import Store
 from migrator.printable import command_line
 from migrator.records import Form, Selection, Wanted
@@ -91,6 +92,8 @@ def copy(
                 begin=_nothing if chosen is None else _begin_anew_if_complete,
             )
             if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
+                if absent == len(chosen):
+                    raise NotFound(f"{report.source.location}: none of the {absent:,} ids of {ids} is there")
                 run.tell(f"{absent:,} of the {len(chosen):,} ids aren't in {report.source.location}")
             return report
 
@@ -128,6 +131,8 @@ def carry(
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
     reader.describe()
     writer.describe()
+    if run.dry_run or run.restart or not is_begun(run.folder, spec.id):
+        check_beforehand(reader, selection)
 
     def copied(writer: Writer, checkpoint: Checkpoint) -> Report:
         return run_copy(

@@ -274,6 +274,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return fnmatch.fnmatchcase(path, wanted) or fnmatch.fnmatchcase(path.partition("/")[2], wanted)
 
 
+def literal(name: str) -> str:
+    """A glob that takes this name alone."""
+    return _GLOB.sub(lambda sign: f"[{sign[0]}]", name)
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A selection as an operator types it. Times such as `7d` are fixed when a job begins."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Unpack
@@ -26,6 +26,7 @@ from migrator.engine.checkpoint import VerificationNote
 from migrator.engine.copy import Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
+from migrator.engine.matching import check_nothing
 from migrator.engine.statefile import remove_state
 from migrator.engine.verify import VerifyOptions, run_verify
 from migrator.errors import MigratorError, NotFound, UsageError
@@ -104,6 +105,8 @@ def verify(
         )
         if output is not None:
             _write(evidence, output)
+        if _is_nothing(found):
+            _check_nothing(readers, selection, chosen, ids, run)
     if chosen is None:
         _note_in_job(
             run.folder,
@@ -112,6 +115,30 @@ def verify(
             run.tell,
         )
     return found
+
+
+def _is_nothing(found: Verification) -> bool:
+    """Whether neither side has anything that is selected, as far as is known of all of it."""
+    totals = found.totals
+    return not (totals.a or totals.b or totals.meanwhile or totals.refused or found.incomplete)
+
+
+def _check_nothing(
+    readers: Mapping[str, Reader], selection: Selection, chosen: Sequence[str] | None, ids: Path | None, run: Run
+) -> None:
+    """That nothing equals nothing proves nothing where names were typed. Raises `NotFound`."""
+    if chosen:
+        raise NotFound(f"none of the {len(chosen):,} ids of {ids} is in either store")
+    missing: NotFound | None = None
+    for side in ("a", "b"):
+        try:
+            if told := check_nothing(readers[side], selection, {}):
+                run.tell(told)
+            return
+        except NotFound as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
 
 
 def _note_in_job(state: Path, job: str, found: Verification, tell: Tell) -> None:

@@ -30,6 +30,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     # tells in `documents` how many they were.
     receipts: bool = False
     unique_ids: bool = False  # reader: an id never stands for two documents at once, and a plan's slices give it once
+    reads_once: bool = False  # reader: what was read isn't read again without loss: a pipe
+    dedicated: bool = False  # reader: made to hold activations; where nothing in it is one, it isn't what was meant
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 
@@ -186,6 +188,13 @@ class Reader(Protocol):
 
         Asked in a way that doesn't read pages of documents, and exact: reading the selection gives at least so many
         documents, rejections and filtered ones. None where the server can't tell that.
+        """
+        ...
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        """The namespaces that a look at the store shows, with how many documents they have where that is known.
+
+        For a person who mistyped one: some may be missing, and counts may include what is superseded.
         """
         ...
 

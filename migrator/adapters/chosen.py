@@ -5,7 +5,7 @@ The ids are cut into slices that hold them, so that a checkpoint knows what is l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -52,6 +52,9 @@ class ChosenReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
         return None
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        return self._inner.namespaces()
 
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002  part of the contract
         return len(self._ids)

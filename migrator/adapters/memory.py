@@ -7,6 +7,7 @@ nothing of connections and never fails by itself.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -166,6 +167,10 @@ class MemoryReader:
         with self._store.lock:
             entries = list(self._store.entries.values())
         return sum(entry.body is not None and entry.sequence <= snapshot for entry in entries)
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        with self._store.lock:
+            return Counter(id.partition("/")[0] for id, entry in self._store.entries.items() if entry.body is not None)
 
     def count(self, selection: Selection) -> int | None:
         return len(self._store.entries) if selection.is_all else None

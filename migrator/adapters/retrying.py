@@ -129,6 +129,9 @@ class RetryingReader:
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.census(selection, snapshot))
 
+    def namespaces(self) -> Mapping[str, int | None]:
+        return self._persistent.call("looking for namespaces", self._inner.namespaces)
+
     def count(self, selection: Selection) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.count(selection))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 from migrator.records import Form, Selection
@@ -67,6 +67,9 @@ class ThrottledReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return self._inner.census(selection, snapshot)
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        return self._inner.namespaces()
 
     def count(self, selection: Selection) -> int | None:
         return self._inner.count(selection)

@@ -18,6 +18,7 @@ from migrator.adapters.opening import open_reader
 from migrator.archives.stock import check_kind
 from migrator.backups import chosen_state
 from migrator.copying import resolved
+from migrator.engine.matching import check_nothing
 from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted
 from migrator.locations import DEFAULT_INDEX_PATTERN, Store
@@ -53,11 +54,12 @@ def lines_of(
     selection = wanted.fix(now_ms=now_ms)
     store = chosen_state(store, backup=backup, at=at, now_ms=now_ms)
     with closing(open_reader(store, page_bytes=_PAGE_BYTES)) as reader:
-        plan = reader.plan(selection, slice_documents=1)
+        plan, found_any = reader.plan(selection, slice_documents=1), False
         for warning in plan.warnings:
             tell(warning)
         for slice in plan.slices:
             for batch in reader.read(slice, None, selection):
+                found_any = found_any or bool(batch.documents or batch.rejections)
                 for rejection in batch.rejections:
                     reject(rejection)
                 for document in batch.documents:
@@ -68,6 +70,8 @@ def lines_of(
                         yield as_lines([_with_index(found)])[:-1]
                 if stop.asked:
                     raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+        if not found_any and (told := check_nothing(reader, selection, {})):
+            tell(told)
 
 
 def _with_index(document: Document) -> Document:

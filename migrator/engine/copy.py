@@ -11,13 +11,13 @@ from collections.abc import Callable
 import msgspec
 
 from migrator.adapters.base import Description, Reader, Token, Writer
-from migrator.engine import census
+from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.identity import ReplacedError, changed_for_good
 from migrator.engine.progress import CopyOptions, Observer, Progress, Tell
 from migrator.engine.stopping import Stop
-from migrator.errors import Interrupted, MigratorError, Unavailable
+from migrator.errors import Interrupted, MigratorError, NotFound, Unavailable
 from migrator.records import LOSSES, Selection
 from migrator.report import Report
 
@@ -194,6 +194,7 @@ class _Job:
             raise ReplacedError(f"{source.location} was deleted or created again: {how}")
         if checkpoint.full:
             self._note(census.unread(reader, checkpoint, source.location))
+            self._check_matches()
         if writer.abilities.receipts and (how := checkpoint.unproven()):
             checkpoint.forget()
             raise Unavailable(f"{self._copy.target.location}: {how}; the same command begins anew")
@@ -203,6 +204,19 @@ class _Job:
             if checkpoint.full and not checkpoint.was_complete:
                 self._note(census.unstored(reader, writer, checkpoint, self._copy.target.location))
         checkpoint.complete()
+
+    def _check_matches(self) -> None:
+        """Raise `NotFound` where what was selected is known to be nowhere; such a job leaves nothing to go on with."""
+        checkpoint = self._checkpoint
+        if checkpoint.was_complete or checkpoint.incomplete or checkpoint.shortfall:
+            return
+        try:
+            told = matching.check_read(self._reader, checkpoint.selection, checkpoint.counts)
+        except NotFound:
+            checkpoint.forget()
+            raise
+        if told:
+            self._tell(told)
 
     def _note(self, found: census.Found | None) -> None:
         if found is not None:

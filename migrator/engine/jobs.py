@@ -82,6 +82,11 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
     return Job(folder, checkpoint, lock)
 
 
+def is_begun(state: Path, id: str) -> bool:
+    """Whether an earlier run left anything of a job."""
+    return (state / "jobs" / id / _CHECKPOINT).exists()
+
+
 def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     names = sorted(name for name in {*had, *given} if had.get(name) != given.get(name))
     return ", ".join(f"{name}={had.get(name)} instead of {given.get(name)}" for name in names)

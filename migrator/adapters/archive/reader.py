@@ -9,7 +9,8 @@ superseded is known before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 
@@ -145,6 +146,13 @@ class ArchiveReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
         return None
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        held: Counter[str] = Counter()
+        for manifest in self._chosen.chain:
+            for part in manifest.parts:
+                held.update(part.namespaces)
+        return held
 
     def count(self, selection: Selection) -> int | None:
         """What the parts and frames that may hold something selected have, superseded versions included."""

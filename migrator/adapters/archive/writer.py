@@ -141,6 +141,11 @@ class ArchiveWriter:
         token: Token = msgspec.to_builtins(begun)
         return token
 
+    def give_up(self) -> None:
+        """Take back a backup that was begun and holds nothing; the parts of others stay for a run that goes on."""
+        if self.backup and not self._number and self.manifest is None:
+            self._place.delete(folder_of(self.backup) + UNFINISHED)
+
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
         """Drop what no receipt speaks of: those parts, or pieces of them, are written again.
 

@@ -9,7 +9,7 @@ the other way than a copy: a whole database by its changes, other selections fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -22,11 +22,12 @@ from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.bulk import Bulk
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import Feed, take_alone, there
+from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pace, Pages
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
 from migrator.adapters.pages import Page
-from migrator.records import Form, Selection
+from migrator.records import Form, Selection, literal
 
 _COUNTED = 50  # namespaces, by a few requests each
 
@@ -114,6 +115,11 @@ class CouchDBReader:
         if len(parts) > _COUNTED or not self._bulk.is_ranked:
             return None
         return sum(self._bulk.within(part.low, part.high) for part in parts)
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        names = namespaces(self._client, most_looks=_COUNTED).names
+        counts = len(names) <= _COUNTED
+        return {name: self.count(Selection(namespaces=(literal(name),))) if counts else None for name in names}
 
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:

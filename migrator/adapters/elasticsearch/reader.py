@@ -40,8 +40,9 @@ from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.windows import Window, WindowReader, start_query, take
 from migrator.adapters.pages import Page, PageSize
 from migrator.errors import AnswerLost, NotFound, Unavailable
-from migrator.records import Form, Selection
+from migrator.records import Form, Selection, literal
 
+_COUNTED = 50  # namespaces, by a few requests each
 _NONE = -1  # the number before the first
 
 
@@ -304,6 +305,17 @@ class ElasticsearchReader:
 
     def _is_gone(self, name: str) -> bool:
         return name not in resolve(self._client, [name])[0] or is_closed(self._client, name)
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        """By the names of the indices, which are in lower case; none where all namespaces share an index."""
+        head, placeholder, tail = self._pattern.partition("%s")
+        if not placeholder:
+            return {}
+        indices = select(self._client, self._pattern, Selection())[0]
+        known = {name for index in indices.values() for name in (index.name, *index.behind) if name.startswith(head)}
+        names = sorted(name[len(head) : len(name) - len(tail)] for name in known if name.endswith(tail))
+        counts = len(names) <= _COUNTED
+        return {name: self.count(Selection(namespaces=(literal(name),))) if counts else None for name in names if name}
 
     def count(self, selection: Selection) -> int | None:
         if selection.names or (selection.namespaces and "%s" not in self._pattern):

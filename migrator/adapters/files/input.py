@@ -42,6 +42,7 @@ class Input(Protocol):
     """A file, or standard input."""
 
     printed: str
+    reads_once: bool  # what was read can't be read again
 
     @property
     def compression(self) -> Compression: ...
@@ -69,6 +70,8 @@ class Input(Protocol):
 
 class FileInput:
     """A file of this machine."""
+
+    reads_once = False
 
     def __init__(self, path: str) -> None:
         self.printed = f"file:{printable_path(path)}"
@@ -129,6 +132,7 @@ class StandardInput:
     """What is piped in."""
 
     printed = "-"
+    reads_once = True
 
     def __init__(self, stream: BufferedReader | None = None) -> None:
         self._stream = stream or cast(BufferedReader, sys.stdin.buffer)

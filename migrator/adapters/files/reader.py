@@ -11,7 +11,7 @@ changed, or where couchbackup went on after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -44,9 +44,8 @@ class _Position(msgspec.Struct, frozen=True):
 class FileReader:
     """Reads the documents of a file, or of standard input."""
 
-    abilities = Abilities(catches_up=True)
-
     def __init__(self, input: Input, *, form: Form | None, page_bytes: int) -> None:
+        self.abilities = Abilities(catches_up=True, dedicated=True, reads_once=input.reads_once)
         self._input = input
         self._asked = form
         self._page_bytes = page_bytes
@@ -90,6 +89,9 @@ class FileReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
         return None
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        return {}  # reading it tells them
 
     def count(self, selection: Selection) -> int | None:  # noqa: ARG002  only reading all of it would tell
         return None

@@ -16,6 +16,7 @@ from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.retrying import Policy, RetryingReader, persist
 from migrator.engine.copy import Observer
+from migrator.engine.matching import check_nothing, is_narrow
 from migrator.engine.stopping import Stop
 from migrator.errors import NotFound
 from migrator.locations import Store
@@ -46,7 +47,21 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 def measure(
     store: Store, selection: Selection, *, exact: bool, policy: Policy, stop: Stop, observe: Observer
 ) -> Measured:
-    """Look into a store; raises what its adapter raises. `policy` is for reading; questions are asked again briefly."""
+    """Look into a store; raises what its adapter raises. `policy` is for reading; questions are asked again briefly.
+
+    Raises `NotFound` where what is selected by name is nowhere in it.
+    """
+    measured = _measure(store, selection, exact=exact, policy=policy, stop=stop, observe=observe)
+    knows = measured.method != "sampled" or not selection.names
+    if knows and is_narrow(selection) and not (measured.tally.total.activations or measured.tally.unreadable):
+        with closing(RetryingReader(open_reader(store, page_bytes=_PAGE_BYTES), policy)) as reader:
+            check_nothing(reader, selection, {})
+    return measured
+
+
+def _measure(
+    store: Store, selection: Selection, *, exact: bool, policy: Policy, stop: Stop, observe: Observer
+) -> Measured:
     if store.location.kind == "elasticsearch":
         return _elasticsearch(store, selection, exact, policy, stop, observe)
     inner = open_reader(store, page_bytes=_PAGE_BYTES)

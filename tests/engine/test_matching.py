@@ -1,0 +1,169 @@
+"""A selection that matches nothing is told, with the nearest names, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from migrator.adapters.memory import MemoryStore, _stores, memory_store
+from migrator.archives.looking import lines_of
+from migrator.backups import backup, restore
+from migrator.commands.main import migrator
+from migrator.copying import copy
+from migrator.errors import NotFound
+from migrator.records import Wanted
+from migrator.verifying import verify
+from tests.documents import activation
+
+GEST = Wanted(namespaces=("gest",))
+LATER = Wanted(namespaces=("guest",), since="2030-01-01")
+
+
+@pytest.fixture
+def source() -> Iterator[MemoryStore]:
+    """Twelve activations of guest, three of another."""
+    _stores.clear()
+    store = memory_store("source")
+    for number in range(15):
+        document = activation(number, "guest" if number < 12 else "whisk.system")
+        store.put(document.id, document.body)
+    yield store
+    _stores.clear()
+
+
+@pytest.fixture
+def copied(source: MemoryStore, tmp_path: Path) -> Any:
+    said: list[str] = []
+
+    def run(wanted: Wanted, **more: Any) -> list[str]:
+        report = copy("memory:source", "memory:target", wanted=wanted, state=tmp_path, tell=said.append, **more)
+        assert report.exit_code == 0
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_misspelt_namespace_is_told_with_the_nearest(copied: Any, tmp_path: Path, dry_run: bool) -> None:
+    """Before a job is made."""
+    with pytest.raises(NotFound, match=r"no activation matches --namespace gest; nearest: guest \(12\)$") as raised:
+        copied(GEST, dry_run=dry_run)
+    assert raised.value.exit_code == 10
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (Wanted(namespaces=("xyz*",)), r"--namespace 'xyz\*'; there are: guest \(12\), whisk.system \(3\)"),
+        (Wanted(names=("helo",)), "--name helo; nearest: hello"),
+        (Wanted(names=("guest/helo",)), "--name guest/helo; there are: hello|nearest"),
+        (Wanted(namespaces=("guest",), names=("helo",)), "--namespace guest --name helo; nearest: hello"),
+        (Wanted(namespaces=("gest",), since="2030-01-01"), "nearest: guest"),
+    ],
+)
+def test_globs_names_and_paths_are_told_likewise(copied: Any, wanted: Wanted, told: str) -> None:
+    with pytest.raises(NotFound, match=told):
+        copied(wanted)
+
+
+@pytest.mark.parametrize("wanted", [LATER, Wanted(since="2030-01-01"), Wanted(names=("hello",), since="2030-01-01")])
+def test_span_of_time_in_which_nothing_started_is_no_mistake(copied: Any, wanted: Wanted) -> None:
+    """A nightly run on an idle system ends well, and says so."""
+    assert "started in the span" in " ".join(copied(wanted))
+
+
+def test_empty_store_without_a_selection_is_no_mistake(tmp_path: Path) -> None:
+    _stores.clear()
+    assert copy("memory:empty", "memory:target", state=tmp_path).exit_code == 0
+
+
+def test_complete_job_whose_namespace_was_cleared_has_nothing_new(copied: Any, source: MemoryStore) -> None:
+    copied(Wanted(namespaces=("whisk.system",)))
+    for number in range(12, 15):
+        source.put(activation(number, "whisk.system").id, None)
+    copied(Wanted(namespaces=("whisk.system",)))
+
+
+def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: MemoryStore, tmp_path: Path) -> None:
+    """Where reading all of a store was needed; the same command then begins anew."""
+    for number in range(20, 1500):
+        source.put(activation(number).id, activation(number).body)
+    said: list[str] = []
+    for _ in range(2):
+        with pytest.raises(NotFound, match="nearest: hello"):
+            copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path, tell=said.append)
+    assert not any("unfinished" in each or "resuming" in each for each in said)
+    source.put(activation(2000, name="helo").id, activation(2000, name="helo").body)
+    report = copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path)
+    assert report.totals.written == 1
+
+
+def test_no_empty_backup_comes_to_exist(source: MemoryStore, tmp_path: Path) -> None:
+    """Neither whole nor unfinished; an increment with nothing new is one."""
+    archive = f"archive:{tmp_path / 'archive'}"
+    for number in range(20, 1500):
+        source.put(activation(number).id, activation(number).body)
+    for wanted in (GEST, Wanted(names=("helo",))):
+        with pytest.raises(NotFound, match="no activation matches"):
+            backup("memory:source", archive, wanted=wanted, state=tmp_path / "state")
+    assert not list((tmp_path / "archive").glob("backups/*"))
+    guest = Wanted(namespaces=("guest",))
+    assert backup("memory:source", archive, wanted=guest, state=tmp_path / "state").report.exit_code == 0
+    again = backup("memory:source", archive, wanted=guest, state=tmp_path / "state")
+    assert again.report.exit_code == 0
+    assert again.backup is not None
+    assert again.backup.mode == "incremental"
+
+
+def test_restore_and_cat_name_what_the_archive_has(source: MemoryStore, tmp_path: Path) -> None:
+    archive, state = f"archive:{tmp_path / 'archive'}", tmp_path / "state"
+    backup("memory:source", archive, state=state)
+    with pytest.raises(NotFound, match=r"nearest: guest \(12\)"):
+        restore(archive, "memory:target", wanted=GEST, state=state)
+    with pytest.raises(NotFound, match=r"nearest: guest \(12\)"):
+        list(lines_of(archive, wanted=GEST))
+    assert list(lines_of(archive, wanted=LATER)) == []
+    for words in (["archive", "cat", archive], ["stats", archive]):
+        done = CliRunner().invoke(migrator, [*words, "--namespace", "gest"])
+        assert done.exit_code == 10, done.output
+        assert "nearest: guest" in done.stderr
+
+
+def test_nothing_is_not_the_same_as_nothing(source: MemoryStore, tmp_path: Path) -> None:
+    """`verify` of a misspelt namespace; ids that are nowhere; a span without activations is told."""
+    copy("memory:source", "memory:target", state=tmp_path)
+    with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest \(12\)"):
+        verify("memory:source", "memory:target", wanted=GEST, state=tmp_path)
+    said: list[str] = []
+    assert verify("memory:source", "memory:target", wanted=LATER, state=tmp_path, tell=said.append).exit_code == 0
+    assert "started in the span" in " ".join(said)
+    ids = tmp_path / "ids"
+    ids.write_text("guest/nothing\n")
+    with pytest.raises(NotFound, match="none of the 1 ids"):
+        verify("memory:source", "memory:target", ids=ids, state=tmp_path)
+    with pytest.raises(NotFound, match="none of the 1 ids"):
+        copy("memory:source", "memory:target", ids=ids, state=tmp_path)
+
+
+def test_file_without_a_single_activation_is_the_wrong_one(tmp_path: Path) -> None:
+    """Whole, and of other things; an empty one is empty."""
+    _stores.clear()
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b'{"_id":"_design/views","language":"javascript"}\n{"_id":"guest/hello","entityType":"action"}\n')
+    with pytest.raises(NotFound, match="nothing in it is an activation, of 2 documents"):
+        copy(f"file:{path}", "memory:target", state=tmp_path / "state")
+    path.write_bytes(b"\n")
+    assert copy(f"file:{path}", "memory:target", state=tmp_path / "state", restart=True).exit_code == 0
+
+
+def test_namespace_that_a_file_does_not_have_is_told(tmp_path: Path) -> None:
+    _stores.clear()
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b"".join(activation(number).body + b"\n" for number in range(4)))
+    with pytest.raises(NotFound, match="nearest: guest"):
+        copy(f"file:{path}", "memory:target", wanted=GEST, state=tmp_path / "state")
