@@ -241,7 +241,9 @@ def test_command_tells_differences_and_ends_with_4(world: World) -> None:
     ended = world.run("verify", "memory:a", "memory:b", "--json")
     assert json.loads(ended.stdout)["totals"]["missing"] == 1
     assert world.run("verify", "memory:a", "memory:a").exit_code == 2
-    assert world.run("verify", "memory:a", "memory:b", "--namespace", "nobody", "--quiet").output == ""
+    ended = world.run("verify", "memory:a", "memory:b", "--namespace", "nobody", "--quiet")
+    assert ended.exit_code == 10
+    assert "no activation matches --namespace nobody; there are: guest (60)" in ended.output
 
 
 def test_verifications_have_folders_of_their_own(world: World) -> None:

@@ -204,8 +204,8 @@ def cat_command(
     """Print documents of ARCHIVE on stdout, one a line: all or some, as of now or of then.
 
     Each is printed once, in its newest version. In Elasticsearch form a line is what elasticdump reads. Exit codes:
-    0 all were printed; 3 some can't be put into that form, each is told; 10 there is no such archive or backup; 12 it
-    is damaged.
+    0 all were printed; 3 some can't be put into that form, each is told; 10 there is no such archive or backup, or
+    nothing in it has the names asked for; 12 it is damaged.
     """
     from migrator.archives.looking import lines_of
     from migrator.commands import running

@@ -82,8 +82,9 @@ def copy_command(
 
     Exit codes: 0 complete; 3 complete, but some documents were rejected, differ or were left behind; 4 --verify found
     a difference; 5 a server stayed unavailable; 6 login or right refused; 8 a limit was reached; 10 source or target
-    isn't there; 12 a file is damaged, and what stands before the damage was carried over; 130/143 interrupted. All
-    from 5 on are resumable with the same command.
+    isn't there, or nothing in the source has the names asked for (a span of time without activations ends with 0); 12 a
+    file is damaged, and what stands before the damage was carried over; 130/143 interrupted. All from 5 on are
+    resumable with the same command.
     """
     from migrator.commands import running
     from migrator.copying import copy

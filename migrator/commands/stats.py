@@ -92,7 +92,8 @@ def stats_command(
     and sizes come from documents that are drawn at random; a large CouchDB is sampled; --exact reads all of either.
     The page of --html is one file that asks for nothing else, so that it can be sent.
 
-    Exit codes: 0 told; 5 or 6 the store couldn't be asked; 10 it isn't there; 12 archive damaged; 130/143 interrupted.
+    Exit codes: 0 told; 5 or 6 the store couldn't be asked; 10 it isn't there, or has nothing of
+    the names asked for; 12 archive damaged; 130/143 interrupted.
     """
     from migrator.adapters.retrying import Policy
     from migrator.commands import running

@@ -95,7 +95,8 @@ def verify_command(
 
     Exit codes: 0 the same; 3 the same, but some documents can't be compared; 4 they differ, or reading them gives
     other documents than asking for them does; 5 a server stayed unavailable, or gave fewer than it counts; 6 login or
-    right refused; 12 an archive is damaged; 130/143 interrupted.
+    right refused; 10 a store isn't there, or neither has the names asked for; 12 an archive is damaged; 130/143
+    interrupted.
     """
     from migrator.commands import running
     from migrator.verifying import verify
