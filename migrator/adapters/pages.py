@@ -60,6 +60,11 @@ class Page:
     def filter(self, namespace: str = "") -> None:
         self._filtered[_readable(namespace)] += 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been sorted into it."""
+        return not (self._documents or self._rejections or self._filtered)
+
     def delete(self) -> None:
         """Count a deletion seen in the source."""
         self._deleted += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -37,11 +38,11 @@ def reading(server: ScriptedCouchDB, *, page_bytes: int = 60_000) -> Iterator[Co
             reader.close()
 
 
-def patient(reader: CouchDBReader) -> RetryingReader:
+def patient(reader: CouchDBReader, *, patience_s: float = 30) -> RetryingReader:
     """As a run uses it, with a clock by tries."""
     ticks = iter(range(100))
     return RetryingReader(
-        reader, Policy(patience_s=30, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None)
+        reader, Policy(patience_s=patience_s, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None)
     )
 
 
@@ -51,6 +52,11 @@ def read(reader: RetryingReader, plan: Plan, selection: Selection = ALL) -> list
 
 def ids_of(batches: list[Batch]) -> set[str]:
     return {document.id for batch in batches for document in batch.documents}
+
+
+def all_ids(batches: list[Batch]) -> list[str]:
+    """One for each time that a document was given."""
+    return sorted(document.id for batch in batches for document in batch.documents)
 
 
 def is_page(request: Request) -> bool:
@@ -141,14 +147,14 @@ def withhold_ranks(fault: Fault) -> Fault:
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("ranked", [True, False], ids=["ranks", "no ranks"])
 def test_answer_altered_once_costs_no_document(alter: Alter, way: str, at: int, ranked: bool) -> None:
-    """Whichever page is cut, emptied, reordered or doubled, every document is given in the end."""
+    """Whichever page is cut, emptied, reordered or doubled, every document is given in the end, and once."""
     server = ScriptedCouchDB(BODIES)
     fault = once("_changes" if way == "changes" else "_all_docs", alter, at=at)
     with reading(server) as reader:
         server.fault = None if ranked else withhold_ranks(lambda *_: None)
         plan, selection = plan_of(reader, way)
         server.fault = fault if ranked else withhold_ranks(fault)
-        assert ids_of(read(patient(reader), plan, selection)) == BODIES.keys()
+        assert all_ids(read(patient(reader), plan, selection)) == IDS
 
 
 @ALTERATIONS
@@ -229,16 +235,75 @@ def test_what_is_deleted_while_it_is_read_is_no_loss() -> None:
         assert given == {*IDS[:-50]}
 
 
-def test_a_range_that_is_resumed_is_proven_as_a_whole() -> None:
-    """What was left out before an interruption is noticed after it, and read again."""
+@ALTERATIONS
+@WAYS
+@pytest.mark.parametrize("ranked", [True, False], ids=["ranks", "no ranks"])
+def test_a_reading_that_is_gone_on_with_gives_the_rest_once(alter: Alter, way: str, ranked: bool) -> None:
+    """What was given before answers began to be altered is behind the position, and nothing else is."""
     server = ScriptedCouchDB(BODIES)
     with reading(server) as reader:
+        server.fault = None if ranked else withhold_ranks(lambda *_: None)
+        plan, selection = plan_of(reader, way)
+        always_altered = always("_changes" if way == "changes" else "_all_docs", alter)
+        seen = 0
+
+        def later(asked: str, request: Request, body: dict[str, Any]) -> dict[str, Any] | bytes | None:
+            nonlocal seen
+            seen += bool(is_page(request))
+            return always_altered(asked, request, body) if seen > 1 else None
+
+        given: list[Batch] = []
+        left: list[tuple[Any, Any]] = []
+        server.fault = later if ranked else withhold_ranks(later)
+        for slice in plan.slices:
+            position = None
+            try:
+                for batch in patient(reader, patience_s=3).read(slice, None, selection):
+                    given.append(batch)
+                    position = json.loads(json.dumps(batch.position))
+            except Unavailable:
+                left.append((slice, position))
+        server.fault = None if ranked else withhold_ranks(lambda *_: None)
+        for slice, position in left:
+            given += reader.read(slice, position, selection)
+        assert all_ids(given) == IDS
+
+
+def test_a_range_that_is_written_to_is_given_once() -> None:
+    """Documents that are stored and deleted all over the database while it is read; those that stay come once."""
+    server = ScriptedCouchDB(BODIES)
+    new = (activation(number) for number in range(1000, 1400))
+    with reading(server, page_bytes=20_000) as reader:
         (slice,) = reader.plan(ALL, slice_documents=1000).slices
-        server.fault = once("_all_docs", without_one, at=1)
-        first = next(iter(reader.read(slice, None, ALL)))
-    position = json.loads(json.dumps(first.position))
-    with reading(server) as reader:
-        assert ids_of(list(reader.read(slice, position, ALL))) == BODIES.keys()
+        given: list[Batch] = []
+        for number, batch in enumerate(reader.read(slice, None, ALL)):
+            given.append(batch)
+            server.delete(IDS[number * 7])
+            server.put({document.id: document.body for document in islice(new, 3)})
+    ids = all_ids(given)
+    assert len(set(ids)) == len(ids)
+    assert {*ids} >= {id for number, id in enumerate(IDS) if number % 7}
+
+
+def test_a_server_without_ranks_costs_one_more_look_a_page() -> None:
+    """And one with ranks one more a slice."""
+    costs: list[int] = []
+    for ranked in (True, False):
+        server, looks, pages = ScriptedCouchDB(BODIES), 0, 0
+        with reading(server, page_bytes=20_000) as reader:
+            (slice,) = reader.plan(ALL, slice_documents=1000).slices
+
+            def count(_: str, request: Request, body: dict[str, Any], ranked: bool = ranked) -> dict[str, Any] | None:
+                nonlocal looks, pages
+                pages += is_page(request)
+                looks += not is_page(request)
+                return None if ranked or "offset" not in body else {**body, "offset": 0}
+
+            server.fault = count
+            assert all_ids(list(reader.read(slice, None, ALL))) == IDS
+            costs.append(looks)
+            assert pages > 3
+    assert costs[0] <= 2
 
 
 def test_a_position_of_an_earlier_version_is_gone_on_with() -> None:

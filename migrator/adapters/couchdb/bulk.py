@@ -1,62 +1,40 @@
-"""Reads a range of ids through `_all_docs`, and proves that it was read whole.
+"""Reads a range of ids through `_all_docs`; each page is proven to be whole before it is given.
 
 A slice enters, batches leave. No page is believed to be the last because it is short or empty: proxies cap `limit`,
-and a fault cuts pages. A range counts as read when as many documents came as the server counts in another way:
+and a fault cuts pages. What is asked costs one small request for a range where nothing is written meanwhile:
 
-* where it knows ranks (`offset`), the rank of the range's end less that of its beginning, both from before the first
-  page. Documents that are missing must have been deleted since, which `_changes` tells.
-* elsewhere (PouchDB), the last id from the other end is the last one read, and it stands where the count says.
+* where the server knows ranks (`offset`), the rank that the next page begins at is that of this page and its rows; the
+  last page ends at the rank of the range's end.
+* where ranks don't agree (something was stored or deleted elsewhere meanwhile), or aren't known (PouchDB), the last id
+  of a page must stand where its number of rows says, counted by the server (`skip`).
+* that a range ends is shown by the id that follows it, or by the last of the database.
 
-Otherwise the range is read again from its beginning, a few times; then it is `Unavailable`. How many rows were read is
-part of the position, so that a resumed range is proven as a whole.
+A page that isn't proven is read again, a few times; then the range is `Unavailable`. So a position is an id up to which
+all was given, once: whoever goes on from it gets nothing twice and misses nothing.
+
+What is left: documents hidden in a page while just as many below it are deleted before the next page comes.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.client import Client
-from migrator.adapters.couchdb.feed import Changed, changed_ids, take_alone, there
-from migrator.adapters.couchdb.paging import Found, Pace, Pages
+from migrator.adapters.couchdb.feed import take_alone, there
+from migrator.adapters.couchdb.paging import Pace, Pages
 from migrator.adapters.couchdb.ranges import TOP, Look
 from migrator.adapters.pages import Page
 from migrator.errors import Unavailable
 from migrator.records import Form, Selection
 
-_TRIES = 3  # at a range whose proof fails, in one run
-_FRESH_S = 10
-_LISTED = 5_000  # ids in a page of a count
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a range is read; a position is made of it. Earlier versions' was just the id."""
-
-    at: str | None = None  # the last id
-    first: str | None = None
-    rows: int = 0  # how many came, from the range's beginning or from behind `base` on
-    base: str | None = None
-    expected: int | None = None  # how many there were when it was begun, where the server knows ranks
-    since: str | int | None = None  # the sequence of the database then
-
-    @property
-    def token(self) -> Token:
-        found: Token = msgspec.to_builtins(self)
-        return found
-
-
-def place_of(position: Token) -> Place:
-    if isinstance(position, str):
-        return Place(at=position, base=position)
-    return Place() if position is None else msgspec.convert(position, Place)
+_TRIES = 5  # at a page whose proof fails
 
 
 class _Range(msgspec.Struct, frozen=True):
@@ -73,8 +51,22 @@ class _Range(msgspec.Struct, frozen=True):
             return self.low, self.high
         return (self.low, id) if self.descending else (f"{id}\0", self.high)
 
-    def __contains__(self, id: str) -> bool:
-        return self.low <= id and (self.high is None or id < self.high)
+
+class _Read(NamedTuple):
+    """A page as it was read."""
+
+    page: Page
+    rows: int
+    size_bytes: int
+    low: str  # what was asked for
+    high: str | None
+    last: str | None  # the id it ends with
+    came: int  # its rows, with one that the page before ended with
+    offset: int | None
+    is_short: bool  # fewer rows than were asked for
+
+    def batch(self) -> Batch:
+        return self.page.batch(self.last, size_bytes=self.size_bytes)
 
 
 class Bulk:
@@ -84,9 +76,6 @@ class Bulk:
         self._client = client
         self._pages = pages
         self._ranked: bool | None = None
-        self._failures: Counter[str] = Counter()  # of proofs, by slice
-        self._lock = threading.Lock()
-        self._since: tuple[float, str | int] | None = None
 
     # -- looks --------------------------------------------------------------------------------------------------
 
@@ -133,64 +122,46 @@ class Bulk:
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         part = _Range(slice.key, slice.spec["low"], slice.spec["high"], slice.spec.get("descending", False))
-        place, pace, emptied = place_of(after), Pace(self._pages), 0
+        pace, failures, asks_end = Pace(self._pages), 0, self.is_ranked
+        at = begun = after if isinstance(after, str) else None  # up to which all was given
+        held: _Read | None = None  # until it is proven; it begins behind `begun`
         while True:
-            end_rank = None
-            if place.since is None:
-                place, end_rank = self._begin(part, place)
-            found = pace.next(
-                partial(self._page, part, place, selection, end_rank),
-                partial(self._alone, part, place, selection, end_rank),
-            )
-            place = place_of(found.position)
+            try:
+                found = pace.next(partial(self._page, part, at, selection), partial(self._alone, part, at, selection))
+            except Unavailable:
+                if held is not None and self._stands(part, held):
+                    yield held.batch()
+                raise
+            if held is not None:
+                if not (self._continues(part, held, found) or self._stands(part, held)):
+                    failures = self._failed(part, failures, begun)
+                    at, held = begun, None
+                    continue
+                yield held.batch()
+                begun, held, failures = at, None, 0
             if found.rows:
-                emptied = 0
-                yield found.page.batch(found.position, size_bytes=found.size_bytes)
-                continue
-            lack = self._lack(part, place)
-            if lack is None:
+                if asks_end and found.is_short:
+                    if self._ends_with(part, found):
+                        yield found.batch()
+                        return
+                    asks_end = False  # a cap on `limit`, or the database is written to
+                at, held = found.last, found
+            elif self._is_end(part, at):
                 return
-            emptied += 1
-            if emptied < _TRIES and self._goes_on(part, place):
-                continue
-            with self._lock:
-                self._failures[part.key] += 1
-            if self._failures[part.key] > _TRIES:
-                raise Unavailable(
-                    f"{self._client.location}: {part.key} can't be read whole: {lack}; "
-                    "look at the server and the proxies in between, then run again"
-                )
-            place, emptied = Place(), 0
+            else:
+                failures = self._failed(part, failures, begun)
 
-    def _begin(self, part: _Range, place: Place) -> tuple[Place, int | None]:
-        """Note where the database stands before a range is read, and the rank of its end where the server tells."""
-        place = msgspec.structs.replace(place, since=self._stood_at())
-        return place, self.rank(part.after(place.at)[1]) if self.is_ranked else None
+    def _failed(self, part: _Range, failures: int, begun: str | None) -> int:
+        """Count one more failure; raises `Unavailable` where they are too many."""
+        if failures + 1 < _TRIES:
+            return failures + 1
+        raise Unavailable(
+            f"{self._client.location}: {part.key} can't be read whole: what comes after {begun or 'its beginning'!r} "
+            "isn't what the server counts there; look at the server and the proxies in between, then run again"
+        )
 
-    def _stood_at(self) -> str | int:
-        """A sequence of a moment ago; an older one only makes the list of what changed longer."""
-        now_s = time.monotonic()
-        if self._since is None or now_s - self._since[0] > _FRESH_S:
-            self._since = now_s, self._client.about().update_seq
-        return self._since[1]
-
-    def _expect(self, part: _Range, place: Place, end_rank: int | None, offset: int | None) -> Place:
-        """How many documents a range must give: its first page tells the rank of its beginning."""
-        if end_rank is None:
-            return place
-        low = self.rank(part.low) if part.descending else offset or 0
-        return msgspec.structs.replace(place, expected=max(0, end_rank - low))
-
-    def _page(
-        self,
-        part: _Range,
-        place: Place,
-        selection: Selection,
-        end_rank: int | None,
-        asked: int,
-        bound_bytes: int | None,
-    ) -> Found:
-        low, high = part.after(place.at)
+    def _page(self, part: _Range, at: str | None, selection: Selection, asked: int, bound_bytes: int | None) -> _Read:
+        low, high = part.after(at)
         again = part.descending and high is not None  # the upper bound may come, too
         body = self._client.all_docs(
             low=low,
@@ -205,85 +176,61 @@ class Bulk:
         for row in rows:
             if row.error is not None:
                 raise self._client.garbled("_all_docs", f"the row of {row.id or 'a document'} says {row.error}")
+        came = len(rows)
         self._check([row.id for row in rows], low, high, asked + again, descending=part.descending)
         if again and rows and rows[0].id == high:
             del rows[0]
         page = Page(Form.COUCHDB, selection)
         for row in rows:
             page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
-        place = self._expect(part, place, end_rank, answer.offset)
-        return Found(page, len(rows), _on(place, [row.id for row in rows]).token, len(body))
+        last = rows[-1].id if rows else None
+        return _Read(page, len(rows), len(body), low, high, last, came, answer.offset, came < asked + again)
 
-    def _alone(self, part: _Range, place: Place, selection: Selection, end_rank: int | None) -> Found:
+    def _alone(self, part: _Range, at: str | None, selection: Selection) -> _Read:
         """A page of the one document that can't be decoded, fetched by itself."""
         page = Page(Form.COUCHDB, selection)
-        low, high = part.after(place.at)
+        low, high = part.after(at)
         again = part.descending and high is not None
         look = self.look(low, high, 1 + again, descending=part.descending)
-        place = self._expect(part, place, end_rank, look.rank)
-        ids = [id for id in look.ids if id != high][:1]
-        size_bytes = sum(take_alone(self._client, id, page) for id in ids)
-        return Found(page, len(ids), _on(place, ids).token, size_bytes)
+        ids = [id for id in look.ids if not (again and id == high)][:1]
+        if not ids:
+            raise self._client.garbled("_all_docs", "it has no ids where it had a document")
+        size_bytes = take_alone(self._client, ids[0], page)
+        if page.is_empty and self.look(ids[0], f"{ids[0]}\0", 1).ids:
+            raise self._client.garbled("_all_docs", f"{ids[0]} is there, and isn't where it is asked for by itself")
+        came = look.ids.index(ids[0]) + 1
+        return _Read(page, 1, size_bytes, low, high, ids[0], came, look.rank, False)
 
     # -- the proof ----------------------------------------------------------------------------------------------
 
-    def _goes_on(self, part: _Range, place: Place) -> bool:
-        """Whether more stands after the last id, against what an empty page said."""
-        low, high = part.after(place.at)
-        ids = self.look(low, high, 1 + part.descending, descending=part.descending).ids
-        return any(id != high for id in ids)
+    def _continues(self, part: _Range, held: _Read, found: _Read) -> bool:
+        """Whether the page that was read next begins at the rank where a page ends."""
+        if not self.is_ranked or held.offset is None or found.offset is None:
+            return False
+        return found.offset == held.offset + held.came - part.descending
 
-    def _lack(self, part: _Range, place: Place) -> str | None:
-        """What shows that a range wasn't read whole; None where it was."""
-        if place.expected is not None:
-            missing = place.expected - place.rows
-            if missing <= 0 or missing <= self._changed(part, place).deleted:
-                return None
-            # Each rank is of a moment of its own: what was deleted below the range between the two counts as missing.
-            if place.base is None and place.rows >= self.within(part.low, part.high):
-                return None
-            return f"{place.expected:,} documents are counted in it, {place.rows:,} came"
-        begun = part if place.base is None else _Range(part.key, f"{place.base}\0", part.high)
-        if not place.rows:
-            return None if self._is_empty(begun) else "it seems to be empty, but nothing shows it"
-        last = self.look(begun.low, begun.high, 2, descending=not part.descending).ids
-        is_end = place.at in last[:1] or (len(last) == 2 and last[0] == part.high and last[1] == place.at)
-        upper = place.first if part.descending else place.at
-        if is_end and self.look(begun.low, begun.high, 1, skip=place.rows - 1).ids == [upper]:
-            return None
-        counted = self._count(begun)
-        changed = self._changed(begun, place)
-        if changed.ids and abs(counted - place.rows) <= changed.ids:
-            return None
-        return f"{counted:,} documents are counted in it, {place.rows:,} came"
+    def _stands(self, part: _Range, held: _Read) -> bool:
+        """Whether the server counts as many ids up to the last of a page as the page has."""
+        found = self.look(held.low, held.high, 1, descending=part.descending, skip=held.came - 1)
+        return found.ids == [held.last]
 
-    def _is_empty(self, part: _Range) -> bool:
-        """Whether something shows that a range is empty: its neighbour, since an empty answer shows nothing."""
-        following = self.look(part.low, TOP, 1).ids if part.low < TOP else []
-        if following:
-            return following[0] not in part
-        before = self.look("", TOP, 1, descending=True).ids
-        return before[0] < part.low if before else not self._client.about().doc_count
+    def _ends_with(self, part: _Range, found: _Read) -> bool:
+        """Whether a page ends at the rank where its range does, so that it is whole and the last."""
+        if found.offset is None:
+            return False
+        if part.descending:  # ranks count from the end
+            below = self.look(part.low, None, 1)
+            return found.offset + found.came == below.total - below.rank
+        return found.offset + found.came == self.rank(part.high)
 
-    def _count(self, part: _Range) -> int:
-        """How many ids stand in a range, by listing them."""
-        count, last = 0, None
-        while True:
-            low = part.low if last is None else f"{last}\0"
-            ids = self.look(low, part.high, _LISTED).ids
-            if not ids:
-                return count
-            count, last = count + len(ids), ids[-1]
-
-    def _changed(self, part: _Range, place: Place) -> Changed:
-        """What was stored and deleted in a range since it was begun."""
-        if place.since is None or not self._client.knows(place.since):
-            return Changed(0, 0)
-        return changed_ids(self._client, place.since, part.__contains__)
-
-
-def _on(place: Place, ids: list[str]) -> Place:
-    """A place behind some more ids."""
-    if not ids:
-        return place
-    return msgspec.structs.replace(place, at=ids[-1], first=place.first or ids[0], rows=place.rows + len(ids))
+    def _is_end(self, part: _Range, at: str | None) -> bool:
+        """Whether something shows that nothing is left in a range: its neighbour, since an empty answer doesn't."""
+        low, high = part.low, at
+        if not part.descending or at is None:
+            low, high = part.after(at)
+        top = None if self.is_ranked or low >= TOP else TOP  # PouchDB
+        following = self.look(low, top, 1).ids
+        if following:  # downwards `at` itself, or what stands above where it has been deleted
+            return high is not None and following[0] >= high
+        before = self.look("", top, 1, descending=True).ids
+        return before[0] < low if before else not self._client.about().doc_count

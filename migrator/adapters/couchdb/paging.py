@@ -8,7 +8,7 @@ alone. A page that broke off makes all pages smaller for a while: some links cut
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from migrator import canonical
 from migrator.adapters.base import Token
@@ -16,6 +16,19 @@ from migrator.adapters.couchdb.client import BrokenOff, TooLarge, Undecodable
 from migrator.adapters.pages import Page, PageSize
 
 _CALM = 20  # pages that arrive whole before they may be larger again
+
+
+class Arrived(Protocol):
+    """What is learned from a page."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Arrived)
 
 
 class Found(NamedTuple):
@@ -60,7 +73,7 @@ class Pace:
         self._pages = pages
         self._most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
 
-    def next(self, page: Callable[[int, int | None], Found], alone: Callable[[], Found]) -> Found:
+    def next(self, page: Callable[[int, int | None], P], alone: Callable[[], P]) -> P:
         """The next page, of `page(documents, bound_bytes)`, or, where one document can't be decoded, of `alone()`.
 
         A single document is taken at any size.
