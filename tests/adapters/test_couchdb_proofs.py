@@ -42,7 +42,8 @@ def patient(reader: CouchDBReader, *, patience_s: float = 30) -> RetryingReader:
     """As a run uses it, with a clock by tries."""
     ticks = iter(range(100))
     return RetryingReader(
-        reader, Policy(patience_s=patience_s, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None)
+        reader,
+        Policy(patience_s=patience_s, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None),
     )
 
 

@@ -134,6 +134,8 @@ def writer(script: Script) -> Iterator[ElasticsearchWriter]:
 
 
 SETTINGS = {"openwhisk-guest": {"settings": {"index": {"uuid": "u1", "number_of_shards": "1"}}}}
+LISTED = [answer(SETTINGS), answer({"openwhisk-guest": {"aliases": {}}})]
+"""The indices, by their settings and by their aliases."""
 THERE = [
     answer({"openwhisk-guest": {"aliases": {}, "settings": {"index": {"uuid": "u1"}}}}),
     answer({"_shards": {"failed": 0}}),
@@ -242,19 +244,19 @@ def test_index_that_changed_while_it_was_read_is_told(script: Script, reader: El
 
 def test_checkpoints_are_taken_before_the_refresh(script: Script, reader: ElasticsearchReader) -> None:
     """First the sequence numbers, then the refresh: what came between them belongs to the next round."""
-    script.answers += [answer(SETTINGS), stats(4), answer({"_shards": {"failed": 0}}), *SETTLED]
+    script.answers += [*LISTED, stats(4), answer({"_shards": {"failed": 0}}), *SETTLED]
     plan = reader.plan(ALL, slice_documents=2)
-    assert [script.asked(number).split("/")[-1] for number in range(3)] == ["_settings", "docs", "_refresh"]
+    assert [script.asked(number).split("/")[-1] for number in range(4)] == ["_settings", "_alias", "docs", "_refresh"]
     assert [(slice.spec["above"], slice.spec["last"]) for slice in plan.slices] == [(-1, 1), (1, 3), (3, 4)]
 
 
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([answer(SETTINGS), stats(), answer({"_shards": {"failed": 1}})], "1 shards failed"),
-        ([answer(SETTINGS), stats(shard="1"), answer({"_shards": {"failed": 0}})], "have no primary that is up"),
-        ([answer(SETTINGS), answer({}), error(503, "no_shard_available_action_exception")], "have no primary that"),
-        ([answer(SETTINGS), stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "created anew just now"),
+        ([*LISTED, stats(), answer({"_shards": {"failed": 1}})], "1 shards failed"),
+        ([*LISTED, stats(shard="1"), answer({"_shards": {"failed": 0}})], "have no primary that is up"),
+        ([*LISTED, answer({}), error(503, "no_shard_available_action_exception")], "have no primary that"),
+        ([*LISTED, stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "created anew just now"),
     ],
     ids=["refresh-failed", "shard-missing", "all-shards-missing", "another-index"],
 )
@@ -282,7 +284,7 @@ def test_positions_that_no_longer_hold(
 ) -> None:
     """A catch-up goes on from its number, or reads all again, with a warning, where the number means nothing."""
     uuid, history, checkpoint = known
-    script.answers += [answer(SETTINGS), stats(9), answer({"_shards": {"failed": 0}}), *SETTLED]
+    script.answers += [*LISTED, stats(9), answer({"_shards": {"failed": 0}}), *SETTLED]
     snapshot = {"indices": {"openwhisk-guest": {"uuid": uuid, "shards": {"0": [history, checkpoint]}}}}
     plan = reader.catch_up(snapshot, ALL, slice_documents=100)
     assert [(slice.spec["above"], slice.spec["last"]) for slice in plan.slices] == [(above, 9)]
@@ -550,7 +552,7 @@ def test_the_next_host_is_asked_where_one_is_down(script: Script) -> None:
         dead: int = taken.getsockname()[1]
     for ports in ((dead, script.port), (script.port, dead)):
         for _ in range(4):
-            script.answers += [answer(ROOT), answer(SETTINGS)]
+            script.answers += [answer(ROOT), *LISTED]
             reader = elasticsearch.open_reader(store_of(*ports))
             assert reader.describe().version == "7.17.0"
             reader.close()

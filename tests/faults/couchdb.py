@@ -148,15 +148,17 @@ class ScriptedCouchDB:
             return _in_chunks(b'{"total_rows":%d,"offset":null,"rows":[\r\n' % len(ids), rows, b"\r\n]}\n")
         keys = [id.encode() for id in ids]
         low, high = options.get("startkey", options.get("start_key")), options.get("endkey", options.get("end_key"))
+        downwards = options.get("descending", False)
+        low, high = (high, low) if downwards else (low, high)
         first = bisect_left(keys, low.encode()) if low is not None else 0
         last = len(keys)
         if high is not None:
             last = bisect_left(keys, high.encode())
             if options.get("inclusive_end", True) and last < len(keys) and ids[last] == high:
                 last += 1
-        if options.get("descending"):
-            raise AssertionError("descending isn't scripted")
-        chosen = ids[first:last][options.get("skip", 0) :][: options.get("limit", len(ids))]
+        among = ids[first:last][::-1] if downwards else ids[first:last]
+        first = len(ids) - last if downwards else first
+        chosen = among[options.get("skip", 0) :][: options.get("limit", len(ids))]
         rows = [self._row(database, id, with_docs=with_docs) for id in chosen]
         return _in_chunks(b'{"total_rows":%d,"offset":%d,"rows":[\r\n' % (len(ids), first), rows, b"\r\n]}\n")
 

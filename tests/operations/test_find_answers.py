@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from migrator.commands.main import migrator
 from tests.documents import activation
 from tests.scripted import Request, answer, serve
+from tests.scripted_couchdb import ScriptedCouchDB
 
 DATABASE = "acts"
 SOME = activation(1)
@@ -103,3 +104,24 @@ def test_a_store_that_answers_at_the_second_look_is_asked_twice() -> None:
 
     with serve(script) as server:
         assert find(server.port, SOME.id).exit_code == 0
+
+
+@pytest.mark.parametrize("left", [slice(0, 0), slice(1, None), slice(0, -1)], ids=["empty", "first", "last"])
+def test_an_id_is_in_no_namespace_only_where_all_are_known(left: slice) -> None:
+    """Looks at keys that leave some out end as unavailable, or another way finds the namespace."""
+    bodies = {each.id: each.body for each in (SOME, OTHER)}
+
+    def look_less(asked: str, request: Request, body: dict[str, Any]) -> dict[str, Any] | None:
+        if asked != "_all_docs" or request.method == "POST":
+            return None
+        return {**body, "rows": body["rows"][left]}
+
+    with serve(ScriptedCouchDB(bodies, fault=look_less)) as server:
+        found = find(server.port, SOME.id.rpartition("/")[2])
+    assert found.exit_code in (0, 5), found.output
+
+
+def test_an_id_that_is_in_no_namespace_is_told() -> None:
+    """Both ways to list namespaces agree."""
+    with serve(ScriptedCouchDB({each.id: each.body for each in (SOME, OTHER)})) as server:
+        assert find(server.port, "0" * 32).exit_code == 10

@@ -104,7 +104,8 @@ class CouchDBReader:
             changed: int | None = number_of(self._client.about().update_seq) - then.number
         else:
             body = self._client.changes(then.seq, limit=0)
-            changed = self._client.understand(body, rows.Changes, "_changes").pending
+            since = self._client.understand(body, rows.Changes, "_changes")
+            changed = None if since.pending is None else since.pending + len(since.results)
         return None if changed is None else max(0, counted - changed)
 
     def _counted(self, selection: Selection) -> int | None:

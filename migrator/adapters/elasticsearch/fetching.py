@@ -6,18 +6,23 @@ is also found in another index than OpenWhisk's rule gives; the bytes come by `_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from migrator.adapters.elasticsearch.client import Cause, Client, index_paths
+from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
 from migrator.adapters.elasticsearch.counting import Total, exact
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import Unavailable
 
 _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
-_MOST_HITS = 10_000  # of one search, by default of every server
+_PLACES = 2  # asked for, for each id; where some have more, fewer ids are asked for
+_MOST_PLACES = 1_000  # of one id
+WINDOW_LIMIT = re.compile(r"Result window is too large.* less than or equal to: \[(\d+)\]")
+"""Source: the refusal of `index.max_result_window`, the same on all versions."""
 
 
 class UndecodableError(Exception):
@@ -45,8 +50,15 @@ class _Hits(msgspec.Struct):
     hits: list[_Located]
 
 
+class _ShardCounts(msgspec.Struct):
+    total: int
+    successful: int
+
+
 class _Search(msgspec.Struct):
+    timed_out: bool
     hits: _Hits
+    shards: _ShardCounts = msgspec.field(name="_shards")
 
 
 class _Got(msgspec.Struct, gc=False):
@@ -65,37 +77,68 @@ _got_all = msgspec.json.Decoder(_GotAll)
 
 
 def locate(client: Client, indices: Collection[str], ids: Sequence[str]) -> Iterator[Place]:
-    """Where the documents of these ids stand, among indices that were refreshed."""
-    for path in index_paths(sorted(indices)):
+    """Where the documents of these ids stand, among indices that were refreshed, whatever their routing."""
+    among = frozenset(indices)
+    for path in index_paths(sorted(among)):
         for first in range(0, len(ids), _IDS):
-            yield from _locate(client, path, list(ids[first : first + _IDS]))
+            yield from _locate(client, path, list(ids[first : first + _IDS]), among)
 
 
-def _locate(client: Client, path: str, ids: list[str]) -> Iterator[Place]:
+def _locate(client: Client, path: str, ids: list[str], among: frozenset[str]) -> Iterator[Place]:
+    try:
+        yield from search_ids(client, path, ids, among)
+    except TooLarge:
+        if len(ids) == 1:
+            raise
+        half = len(ids) // 2
+        yield from _locate(client, path, ids[:half], among)
+        yield from _locate(client, path, ids[half:], among)
+
+
+def search_ids(
+    client: Client, path: str, ids: Sequence[str], among: frozenset[str], *, query: Any = None, shard: int | None = None
+) -> list[Place]:
+    """The places that a search for ids gives, of a further query and of a single shard if any are given.
+
+    Raises `TooLarge` where fewer ids must be asked for at once: the request is too large for a proxy, or there are
+    more hits than the index gives.
+    """
+    size = _PLACES * len(ids) if len(ids) > 1 else _MOST_PLACES
+    wanted = [{"ids": {"values": list(ids)}}, *([query] if query else [])]
+    body = {"query": {"bool": {"filter": wanted}}, "size": size, "_source": False, "sort": ["_doc"]}
     where = f"/{path}/_search"
-    asked = {"query": {"ids": {"values": ids}}, "size": _MOST_HITS, "_source": False, "sort": ["_doc"]}
     try:
         answer = client.call(
             "POST",
-            f"{where}?allow_partial_search_results=false&request_cache=false",
-            body=msgspec.json.encode({**asked, "track_total_hits": True}),
-            splits=len(ids) > 1,
+            f"{where}?{WHOLE}" + ("" if shard is None else f"&preference=_shards:{shard}"),
+            body=msgspec.json.encode({**body, "track_total_hits": True}),
+            splits=True,
             right=_RIGHT,
         )
-    except TooLarge:
-        half = len(ids) // 2
-        yield from _locate(client, path, ids[:half])
-        yield from _locate(client, path, ids[half:])
-        return
-    found = client.understand(answer, _Search, where).hits
-    total = exact(client, where, found.total)
-    if len(found.hits) != total:
-        raise client.garbled(where, f"{len(found.hits)} places of {len(ids)} ids, of {total} that it counts")
-    wanted = set(ids)
-    for hit in found.hits:
-        if hit.id not in wanted:
-            raise client.garbled(where, f"{hit.id}, which wasn't asked for")
-        yield Place(hit.index, hit.type, hit.id, hit.routing)
+    except TooLarge as error:
+        if len(ids) == 1:
+            raise Unavailable(str(error)) from error
+        raise
+    except Unavailable as error:
+        if len(ids) == 1 or WINDOW_LIMIT.search(str(error)) is None:
+            raise
+        raise TooLarge(str(error)) from error
+    found = client.understand(answer, _Search, where)
+    counts = found.shards
+    if found.timed_out or not 0 < counts.total == counts.successful or (shard is not None and counts.total != 1):
+        raise Unavailable(f"{client.location}: a search for ids in {shown_path(path)} is incomplete")
+    total, hits = exact(client, where, found.hits.total), found.hits.hits
+    if total > size and len(ids) > 1:
+        raise TooLarge(f"{client.location}: {where}: {total} places of {len(ids)} ids")
+    asked = frozenset(ids)
+    places = [Place(hit.index, hit.type, hit.id, hit.routing) for hit in hits]
+    if len(places) != total:
+        raise client.garbled(where, f"{len(places)} places of {len(ids)} ids, of {total} that it counts")
+    if len({(place.index, place.id, place.routing) for place in places}) < total:
+        raise client.garbled(where, "a place twice")
+    if strange := next((place for place in places if place.id not in asked or place.index not in among), None):
+        raise client.garbled(where, f"{strange.id} in {strange.index}, which wasn't asked for")
+    return places
 
 
 def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> tuple[list[bytes | None], int]:

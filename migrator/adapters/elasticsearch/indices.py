@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
-from migrator.errors import NotFound, Unavailable, UsageError
+from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
 from migrator.records import Selection
 
 _NAME_BYTES = 255
@@ -179,6 +179,10 @@ class _Refreshed(msgspec.Struct):
     shards: _ShardCounts = msgspec.field(name="_shards")
 
 
+class _Counted(msgspec.Struct):
+    count: int
+
+
 class _Alias(msgspec.Struct):
     filter: Any = None
 
@@ -205,14 +209,15 @@ def resolve(client: Client, wanted: Sequence[str]) -> tuple[dict[str, Index], tu
     """
     found: dict[str, Index] = {}
     missing: list[str] = []
+    without_system = all("*" in name for name in wanted) and any(name.startswith("*") for name in wanted)
     for path in index_paths(wanted):
-        found |= _settings(client, path)
-    if all("*" in name for name in wanted) and any(name.startswith("*") for name in wanted):
-        found = {name: index for name, index in found.items() if name[0] != "." or _OF_STREAM.fullmatch(name)}
+        found |= _held(client, path, without_system=without_system)
+    if without_system:
+        found = {name: index for name, index in found.items() if not _is_system(name)}
     found = {name: _of_stream(index) for name, index in found.items()}
     for name in wanted:
         if "*" not in name and name not in found:  # an alias, a data stream, or not there
-            behind = _settings(client, index_paths([name])[0])
+            behind = _held(client, index_paths([name])[0])
             for each, index in behind.items():
                 known = found.get(each, index)
                 found[each] = msgspec.structs.replace(known, behind=(*known.behind, name))
@@ -236,23 +241,71 @@ def aliases_of(client: Client, names: Iterable[str]) -> dict[str, dict[str, bool
     """The aliases of each index, and whether they show only a part of it."""
     found: dict[str, dict[str, bool]] = {}
     for path in index_paths(tuple(names)):
-        where = f"/{path}/_alias"
-        answer = client.call(
-            "GET",
-            f"{where}?expand_wildcards=all&ignore_unavailable=true",
-            accept=(404,),
-            right="the index privilege view_index_metadata",
-        )
-        if answer.status == 404:
-            raise client.garbled(where, "404 for indices that are there")
-        for name, each in client.understand(answer, dict[str, _AliasesOfIndex], where).items():
-            found[name] = {alias: about.filter is not None for alias, about in each.aliases.items()}
+        listed = _aliases(client, path)
+        if not listed:
+            raise client.garbled(f"/{path}/_alias", "nothing of indices that are there")
+        found |= listed
     return found
+
+
+def _aliases(client: Client, path: str) -> dict[str, dict[str, bool]]:
+    where = f"/{path}/_alias"
+    answer = client.call(
+        "GET",
+        f"{where}?expand_wildcards=all&ignore_unavailable=true",
+        accept=(404,),
+        right="the index privilege view_index_metadata",
+    )
+    if answer.status == 404:
+        if cause_of(answer.body).type != "index_not_found_exception":
+            raise client.garbled(where, f"404 {cause_of(answer.body)}")
+        return {}
+    return {
+        name: {alias: about.filter is not None for alias, about in each.aliases.items()}
+        for name, each in client.understand(answer, dict[str, _AliasesOfIndex], where).items()
+    }
 
 
 def _of_stream(index: Index) -> Index:
     match = _OF_STREAM.fullmatch(index.name)
     return msgspec.structs.replace(index, behind=(match[1],)) if match else index
+
+
+def _held(client: Client, path: str, *, without_system: bool = False) -> dict[str, Index]:
+    """What the settings list, held against the aliases: an index that is missing in one list isn't gone.
+
+    Raises `Unavailable` where an index that can be read stays out of the settings.
+    """
+    found = _settings(client, path)
+    try:
+        lacking = _aliases(client, path).keys() - found.keys()
+    except AccessDenied:  # OpenSearch has a right of its own for it
+        return found
+    for name in lacking:
+        if without_system and _is_system(name):
+            continue
+        alone = _settings(client, index_paths([name])[0])
+        if name in alone:
+            found[name] = alone[name]
+        elif _is_there(client, name):
+            raise Unavailable(
+                f"{client.location}: index {name} is there, but GET /{path}/_settings leaves it out; "
+                "what is in front of the server?"
+            )
+    return found
+
+
+def _is_system(name: str) -> bool:
+    return name[0] == "." and not _OF_STREAM.fullmatch(name)
+
+
+def _is_there(client: Client, name: str) -> bool:
+    """Whether an index holds something that this login may read, or is closed."""
+    path = f"/{index_paths([name])[0]}/_count"
+    answer = client.call("GET", path, accept=(400, 403, 404))
+    if answer.status != 200:
+        return b"index_closed_exception" in answer.body
+    return client.understand(answer, _Counted, path).count > 0
 
 
 def _settings(client: Client, path: str) -> dict[str, Index]:

@@ -13,7 +13,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.adapters.elasticsearch.fetching import fetch_source
+from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import RequestRefused, Unavailable
 from migrator.records import Document, Form, read_document
@@ -21,7 +21,7 @@ from migrator.records import Document, Form, read_document
 Addressed: TypeAlias = tuple[Address, Document]
 
 MOST_HITS = 10_000  # of one search, by default of every server
-_IDS = 1000  # looked for with one search
+_IDS = 500  # looked for with one search
 _BY_INDEX = "explicit index in"  # in the refusal where rest.action.multi.allow_explicit_index is false
 
 
@@ -35,32 +35,6 @@ class _Got(msgspec.Struct, gc=False):
 
 class _GotAll(msgspec.Struct):
     docs: list[_Got]
-
-
-class _Hit(msgspec.Struct, gc=False):
-    index: str = msgspec.field(name="_index")
-    id: str = msgspec.field(name="_id")
-    routing: str | None = msgspec.field(name="_routing", default=None)
-
-
-class _Total(msgspec.Struct):
-    value: int
-
-
-class _Hits(msgspec.Struct):
-    total: int | _Total  # an object from 7 on
-    hits: list[_Hit]
-
-
-class _ShardCounts(msgspec.Struct):
-    total: int
-    successful: int
-
-
-class _Search(msgspec.Struct):
-    timed_out: bool
-    hits: _Hits
-    shards: _ShardCounts = msgspec.field(name="_shards")
 
 
 _got_all = msgspec.json.Decoder(_GotAll)
@@ -173,55 +147,23 @@ class Lookup:
         """Where the documents of these ids stand, among indices that were refreshed, whatever their routing."""
         places: dict[str, list[Address]] = {}
         for path in index_paths(indices):
-            for hit in self.search(path, ids, frozenset(indices)):
-                places.setdefault(hit.id, []).append(Address(hit.index, hit.routing))
+            for place in self.search(path, ids, frozenset(indices)):
+                places.setdefault(place.id, []).append(Address(place.index, place.routing))
         return places
 
     def search(
         self, path: str, ids: Sequence[str], indices: frozenset[str], *, query: Any = None, shard: int | None = None
-    ) -> Iterator[_Hit]:
-        """The hits of a search for ids, of a further query and of a single shard if any are given."""
+    ) -> Iterator[Place]:
+        """As `search_ids`, for any number of ids."""
         first = 0
         while first < len(ids):
             some = ids[first : first + min(self._most_ids, _IDS)]
             try:
-                yield from self._search(path, some, indices, query, shard)
-            except RequestRefused as refusal:
-                if refusal.status != 413 or len(some) == 1:
-                    raise Unavailable(str(refusal)) from refusal
+                yield from search_ids(self._client, path, some, indices, query=query, shard=shard)
+            except TooLarge:
                 self._most_ids = max(1, len(some) // 2)
                 continue
             first += len(some)
-
-    def _search(
-        self, path: str, ids: Sequence[str], indices: frozenset[str], query: Any, shard: int | None
-    ) -> list[_Hit]:
-        wanted = [{"ids": {"values": list(ids)}}, *([query] if query else [])]
-        body = {
-            "query": {"bool": {"filter": wanted}},
-            "size": MOST_HITS if shard is None else len(ids),
-            "_source": False,
-            "sort": ["_doc"],
-            "track_total_hits": True,
-        }
-        where = f"/{path}/_search?allow_partial_search_results=false&request_cache=false"
-        where += "" if shard is None else f"&preference=_shards:{shard}"
-        answer = self._client.call(
-            "POST",
-            where,
-            body=msgspec.json.encode(body),
-            holds_documents=True,
-            right="the index privilege read",
-        )
-        found = self._client.understand(answer, _Search, where)
-        hits, counts = found.hits.hits, found.shards
-        if found.timed_out or not 0 < counts.total == counts.successful or (shard is not None and counts.total != 1):
-            raise Unavailable(f"{self._client.location}: a search for ids in {path} is incomplete")
-        total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
-        asked = frozenset(ids)
-        if total != len(hits) or any(hit.id not in asked or hit.index not in indices for hit in hits):
-            raise self._client.garbled(where, f"{len(hits)} hits of {total} for {len(ids)} ids")
-        return hits
 
 
 def _as_stored(index: str, document: Document, source: bytes) -> Document:

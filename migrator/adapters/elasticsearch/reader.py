@@ -21,6 +21,7 @@ from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, T
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
 from migrator.adapters.elasticsearch.fetching import Place, UndecodableError, fetch_source, get, locate
+from migrator.adapters.elasticsearch.hits import Window, start_query, take
 from migrator.adapters.elasticsearch.indices import (
     Index,
     Shard,
@@ -36,8 +37,9 @@ from migrator.adapters.elasticsearch.indices import (
     survey,
 )
 from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
+from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
-from migrator.adapters.elasticsearch.windows import Window, WindowReader, start_query, take
+from migrator.adapters.elasticsearch.windows import WindowReader
 from migrator.adapters.pages import Page, PageSize
 from migrator.errors import AnswerLost, NotFound, Unavailable
 from migrator.records import Form, Selection, literal
@@ -82,6 +84,7 @@ class ElasticsearchReader:
         self._pattern = pattern
         self._page_size = PageSize(aim_bytes=page_bytes)
         self._windows = WindowReader(client, self._page_size)
+        self._scrolls = ScrollReader(client, self._page_size)
         self._seen: dict[tuple[str, str, int], int] = {}  # numbers above a checkpoint, until that has passed them
         self._unscrolled: set[str] = set()  # keys of slices that a scroll can't give
 
@@ -272,7 +275,7 @@ class ElasticsearchReader:
 
     def _scroll(self, key: str, window: Window, selection: Selection) -> Iterator[Batch]:
         try:
-            yield from self._windows.scroll(window, selection)
+            yield from self._scrolls.read(window, selection)
         except (TooLarge, UndecodableError, AnswerLost) as error:
             # Its pages can't be made smaller; another look at the slice reads it by windows.
             self._unscrolled.add(key)

@@ -4,15 +4,11 @@ A window enters, batches leave. What a page holds is checked against what was as
 against the total that the page itself tells, and against a `_count` of the numbers that it is given for; a page that is
 shorter than it should be is never an end. Several documents of one shard may have the same number (`_shrink` makes them
 so), and such a group is given as a whole.
-
-`scroll` reads a window by another way, for whoever doubts the first: what holds is only known at its end.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -20,79 +16,34 @@ import msgspec
 
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
-from migrator.adapters.elasticsearch.counting import ShardQuery, Total, count_in_shard, exact, numbers
-from migrator.adapters.elasticsearch.fetching import UndecodableError
+from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
+from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT, UndecodableError
+from migrator.adapters.elasticsearch.hits import (
+    RIGHT,
+    TOLD,
+    Asked,
+    Found,
+    Hit,
+    Window,
+    batch_of,
+    decode,
+    incomplete,
+    query_of,
+)
 from migrator.adapters.elasticsearch.indices import deleted
 from migrator.adapters.elasticsearch.transport import TooLarge
-from migrator.adapters.pages import Page, PageSize
-from migrator.errors import AnswerLost, Incomplete, MigratorError, Unavailable
-from migrator.records import Form, Rejection, Selection
+from migrator.adapters.pages import PageSize
+from migrator.errors import AnswerLost, Unavailable
+from migrator.records import Selection
 
 _TRIES = 12  # at one page that isn't whole, smaller each time
-_RIGHT = "the index privilege read"
-_WINDOW_LIMIT = re.compile(r"Result window is too large.* less than or equal to: \[(\d+)\]")
-"""Source: the refusal of `index.max_result_window`, the same on all versions."""
-
-
-class Window(msgspec.Struct, frozen=True):
-    """The `spec` of a slice: the sequence numbers (above, last] of one shard of one index."""
-
-    index: str
-    uuid: str
-    history: str
-    shard: int
-    above: int
-    last: int
-    start_is_long: bool = False
-    scroll: bool = False
-
-
-class _Hit(msgspec.Struct, gc=False):
-    index: str = msgspec.field(name="_index")
-    id: str = msgspec.field(name="_id")
-    number: int = msgspec.field(name="_seq_no")
-    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
-
-
-class _Shards(msgspec.Struct):
-    total: int
-    successful: int
-
-
-class _Hits(msgspec.Struct):
-    total: int | Total
-    hits: list[_Hit]
-
-
-class _Found(msgspec.Struct):
-    timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
-    hits: _Hits
-    scroll_id: str = msgspec.field(name="_scroll_id", default="")
-
-
-_found = msgspec.json.Decoder(_Found)
-
-
-class _Asked(NamedTuple):
-    """One page: the numbers (above, last] and how many documents at most."""
-
-    window: Window
-    above: int
-    last: int
-    size: int
-    selection: Selection
-    by_number: bool
-
-    def __str__(self) -> str:
-        return f"{self.window.index}[{self.window.shard}] {self.above + 1}..{self.last}"
 
 
 class _Whole(NamedTuple):
     """Documents that are proven to be all of the numbers up to `position`."""
 
     position: int
-    hits: list[_Hit]
+    hits: list[Hit]
 
 
 class _Short(NamedTuple):
@@ -112,15 +63,15 @@ class _Pace:
         self.most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         self.failures = 0  # at the page in hand
 
-    def next(self, window: Window, done: int, selection: Selection) -> _Asked:
+    def next(self, window: Window, done: int, selection: Selection) -> Asked:
         size = self._page_size.of(window.last - done)
         size = size if self.most is None else min(size, self.most)
         last = min(done + max(1, size if self.spread == 1 else int(size * self.spread)), window.last)
         # Where the page holds all there can be, their order doesn't matter, and that of the disk is the cheapest.
         fits = last - done <= size * min(self.spread, 1)
-        return _Asked(window, done, last, size, selection, by_number=not (last - done > 1 and fits))
+        return Asked(window, done, last, size, selection, by_number=not (last - done > 1 and fits))
 
-    def arrived(self, asked: _Asked, whole: _Whole) -> None:
+    def arrived(self, asked: Asked, whole: _Whole) -> None:
         found, width = len(whole.hits), whole.position - asked.above
         if found >= asked.size:
             spread = width / found
@@ -131,7 +82,7 @@ class _Pace:
             self.most = self.most * 2 if self.most < self._page_size.documents else None
         self.failures = 0
 
-    def failed(self, asked: _Asked, short: _Short) -> None:
+    def failed(self, asked: Asked, short: _Short) -> None:
         """Ask otherwise next time: for fewer numbers where they are crowded, for fewer documents where not all come."""
         self.failures += 1
         if short.hits >= asked.size:
@@ -142,8 +93,6 @@ class _Pace:
 
 class WindowReader:
     """Reads the windows of a store; used by several threads at once."""
-
-    form = Form.ELASTICSEARCH
 
     def __init__(self, client: Client, page_size: PageSize) -> None:
         self._client = client
@@ -157,7 +106,7 @@ class WindowReader:
             body = b""
             try:
                 body = self._search(asked)
-                found = self._prove(asked, self._decode(asked, body))
+                found = self._prove(asked, decode(self._client, asked, body))
             except TooLarge:
                 pace.most = self._page_size.shrink(asked.size)
                 continue
@@ -175,31 +124,31 @@ class WindowReader:
             if isinstance(found, _Short):
                 pace.failed(asked, found)
                 if pace.failures > _TRIES:
-                    raise self._incomplete(asked, found)
+                    raise incomplete(self._client, asked, found.counted, found.hits)
                 continue
             self._page_size.saw(len(found.hits), len(body))
             pace.arrived(asked, found)
             done = found.position
-            yield self._batch(found.hits, done, selection, size_bytes=len(body))
+            yield batch_of(found.hits, done, selection, size_bytes=len(body))
 
     def count(self, window: Window, above: int, last: int, selection: Selection) -> int:
         """How many documents of a window the server counts in (above, last]."""
-        query = _query(window, above, last, selection)
+        query = query_of(window, above, last, selection)
         return count_in_shard(self._client, ShardQuery(window.index, window.shard, query))
 
     # -- pages --------------------------------------------------------------------------------------------------
 
-    def _search(self, asked: _Asked, *, id: str | None = None, **more: Any) -> bytes:
+    def _search(self, asked: Asked, *, id: str | None = None, **more: Any) -> bytes:
         """One page; raises `TooLarge` where it grows too large, or the index gives no so many documents at once.
 
         A single document is taken at any size. With `id` only that document is asked for.
         """
         window, size = asked.window, asked.size
-        query = _query(window, asked.above, asked.last, asked.selection)
+        query = query_of(window, asked.above, asked.last, asked.selection)
         if id is not None:
             query = {"bool": {"filter": [query, {"ids": {"values": [id]}}]}}
         order = "_seq_no" if asked.by_number else "_doc"
-        body = {"query": query, "sort": [{order: "asc"}], "size": size, **_TOLD, **more}
+        body = {"query": query, "sort": [{order: "asc"}], "size": size, **TOLD, **more}
         try:
             answer = self._client.call(
                 "POST",
@@ -208,10 +157,10 @@ class WindowReader:
                 body=msgspec.json.encode(body),
                 accept=(404,),
                 bound_bytes=self._page_size.bound_bytes if size > 1 else None,
-                right=_RIGHT,
+                right=RIGHT,
             )
         except Unavailable as error:
-            if (limit := _WINDOW_LIMIT.search(str(error))) is None or size <= int(limit[1]):
+            if (limit := WINDOW_LIMIT.search(str(error))) is None or size <= int(limit[1]):
                 raise
             self._page_size.limit(int(limit[1]))
             raise TooLarge(str(error)) from error
@@ -219,34 +168,7 @@ class WindowReader:
             raise deleted(self._client, window.index)
         return answer.body
 
-    def _decode(self, asked: _Asked, body: bytes) -> _Found:
-        """A page of which every document is one that was asked for."""
-        try:
-            found = _found.decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise UndecodableError(str(error)) from error
-        if found.timed_out or not found.shards.total == found.shards.successful == 1:
-            raise Unavailable(
-                f"{self._client.location}: the page {asked} is incomplete "
-                f"(timed_out {str(found.timed_out).lower()}, shards {found.shards.successful} of {found.shards.total})"
-            )
-        hits = found.hits.hits
-        given = [hit.number for hit in hits]
-        if hits and {hit.index for hit in hits} != {asked.window.index}:
-            wrong = "documents of another index"
-        elif given and not asked.above < min(given) <= max(given) <= asked.last:
-            wrong = f"sequence numbers from {min(given)} to {max(given)}"
-        elif asked.by_number and given != sorted(given):
-            wrong = "sequence numbers out of order"
-        elif len(set(given)) < len(hits) and len({(hit.id, hit.number) for hit in hits}) < len(hits):
-            wrong = "a document twice"
-        elif len(hits) > asked.size:
-            wrong = f"{len(hits)} documents where {asked.size} were asked for"
-        else:
-            return found
-        raise Unavailable(f"{self._client.location}: the page {asked} holds {wrong}; what is in front of the server?")
-
-    def _prove(self, asked: _Asked, found: _Found) -> _Whole | _Short:
+    def _prove(self, asked: Asked, found: Found) -> _Whole | _Short:
         """How far a page is all there is."""
         hits = found.hits.hits
         total = exact(self._client, f"/{asked.window.index}/_search", found.hits.total)
@@ -267,20 +189,14 @@ class WindowReader:
             return _Whole(end - 1, before)
         return _Short(counted, len(hits))
 
-    def _count(self, asked: _Asked, last: int) -> int:
+    def _count(self, asked: Asked, last: int) -> int:
         return self.count(asked.window, asked.above, last, asked.selection)
 
-    def _incomplete(self, asked: _Asked, short: _Short) -> Incomplete:
-        return Incomplete(
-            f"{self._client.location}: the server counts {short.counted} documents in {asked} and gives {short.hits}; "
-            "what is in front of the server?"
-        )
-
-    def _alone(self, asked: _Asked, body: bytes, *, id: str | None = None) -> _Found:
+    def _alone(self, asked: Asked, body: bytes, *, id: str | None = None) -> Found:
         """The hit of a page of one document whose JSON can't be decoded, with its bytes cut out of the page."""
         path = f"/{asked.window.index}/_search"
         try:
-            found = self._decode(asked, self._search(asked, id=id, _source=False))
+            found = decode(self._client, asked, self._search(asked, id=id, _source=False))
         except UndecodableError as error:
             raise self._client.garbled(path, error) from error
         # Quotes inside a string are escaped, so the first `"_source":` is the name, and after the last `"sort":` come
@@ -293,115 +209,18 @@ class WindowReader:
         hits[0].source = msgspec.Raw(source)
         return found
 
-    def _group(self, asked: _Asked, counted: int) -> _Whole | _Short:
+    def _group(self, asked: Asked, counted: int) -> _Whole | _Short:
         """All documents of one number, each by itself: together they may be too large, or one undecodable."""
         asked = asked._replace(size=counted)
-        listed = self._decode(asked, self._search(asked, _source=False))
-        hits: list[_Hit] = []
+        listed = decode(self._client, asked, self._search(asked, _source=False))
+        hits: list[Hit] = []
         for each in listed.hits.hits:
             one = asked._replace(size=1)
             body = self._search(one, id=each.id)
             try:
-                found = self._decode(one, body)
+                found = decode(self._client, one, body)
             except UndecodableError:
                 found = self._alone(one, body, id=each.id)
             hits += found.hits.hits
         counted = self._count(asked, asked.last)
         return _Whole(asked.last, hits) if len(hits) >= counted else _Short(counted, len(hits))
-
-    def _batch(self, hits: list[_Hit], position: int | None, selection: Selection, *, size_bytes: int) -> Batch:
-        page = Page(self.form, selection)
-        for hit in hits:
-            take(page, hit.index, hit.id, bytes(hit.source))
-        return page.batch(position, size_bytes=size_bytes)
-
-    # -- the other way ------------------------------------------------------------------------------------------
-
-    def scroll(self, window: Window, selection: Selection) -> Iterator[Batch]:
-        """The batches of a whole window by a scroll, in no order; it holds when the iterator ends.
-
-        Raises `TooLarge` or `UndecodableError` where a page can't be taken: a scroll can't be asked again for less.
-        """
-        asked = _Asked(window, window.above, window.last, self._page_size.documents, selection, by_number=False)
-        given: set[tuple[str, int]] = set()
-        total, id = None, ""
-        try:
-            while total is None or len(given) < total:
-                body = self._scroll_on(id) if id else self._scroll(asked)
-                found = self._decode(asked, body)
-                id = found.scroll_id or id
-                if total is None:
-                    total = exact(self._client, f"/{window.index}/_search", found.hits.total)
-                hits = found.hits.hits
-                before = len(given)
-                given.update((hit.id, hit.number) for hit in hits)
-                if len(given) < before + len(hits) or (not hits and len(given) < total):
-                    raise self._incomplete(asked, _Short(total, len(given)))
-                yield self._batch(hits, None, selection, size_bytes=len(body))
-            counted = self._count(asked, window.last)
-            if len(given) < counted:
-                raise self._incomplete(asked, _Short(counted, len(given)))
-        finally:
-            if id:
-                self._end_scroll(id)
-
-    def _scroll(self, asked: _Asked) -> bytes:
-        window = asked.window
-        query = _query(window, asked.above, asked.last, asked.selection)
-        answer = self._client.call(
-            "POST",
-            f"/{quote(window.index, safe='')}/_search?scroll={_SCROLL_KEPT}&preference=_shards:{window.shard}"
-            "&allow_partial_search_results=false",
-            body=msgspec.json.encode({"query": query, "sort": ["_doc"], "size": asked.size, **_TOLD}),
-            accept=(404,),
-            bound_bytes=self._page_size.bound_bytes,
-            right=_RIGHT,
-        )
-        if answer.status == 404:
-            raise deleted(self._client, window.index)
-        return answer.body
-
-    def _scroll_on(self, id: str) -> bytes:
-        asked = msgspec.json.encode({"scroll": _SCROLL_KEPT, "scroll_id": id})
-        bound = self._page_size.bound_bytes
-        answer = self._client.call(
-            "POST", "/_search/scroll", body=asked, accept=(404,), bound_bytes=bound, right=_RIGHT
-        )
-        if answer.status == 404:
-            raise Unavailable(f"{self._client.location}: the server has forgotten a scroll; was it started again?")
-        return answer.body
-
-    def _end_scroll(self, id: str) -> None:
-        body = msgspec.json.encode({"scroll_id": [id]})
-        with suppress(MigratorError):  # it ends by itself otherwise
-            self._client.call("DELETE", "/_search/scroll", body=body, accept=(404,), right=_RIGHT)
-
-
-_SCROLL_KEPT = "5m"  # between two pages: verifying is slower than reading
-_TOLD = {"track_total_hits": True, "seq_no_primary_term": True}
-
-
-def take(page: Page, index: str, id: str, source: bytes) -> None:
-    """Sort a document into a page."""
-    if source:
-        page.take(id, source, index=index)
-    else:
-        reason = "the index keeps no _source, so the document can't be read"
-        page.reject(Rejection(id, reason, b"", namespace=id.partition("/")[0], form=Form.ELASTICSEARCH, index=index))
-
-
-def _query(window: Window, above: int, last: int, selection: Selection) -> dict[str, Any]:
-    query = numbers(above, last)
-    return {"bool": {"filter": [query, start_query(selection)]}} if window.start_is_long else query
-
-
-def start_query(selection: Selection) -> dict[str, Any]:
-    """A span of `start`, and what has no `start` that was indexed: what that is, the page finds out."""
-    span = {"gte": selection.since_ms, "lt": selection.until_ms}
-    given = {name: moment for name, moment in span.items() if moment is not None}
-    return {
-        "bool": {
-            "should": [{"range": {"start": given}}, {"bool": {"must_not": [{"exists": {"field": "start"}}]}}],
-            "minimum_should_match": 1,
-        }
-    }

@@ -5,11 +5,11 @@ No view is asked, since that would build it: a list is found by reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from migrator.adapters.couchdb import CouchDBReader
 from migrator.adapters.couchdb.client import Client
-from migrator.adapters.couchdb.namespaces import namespaces
+from migrator.adapters.couchdb.namespaces import Namespaces, namespaces, namespaces_downwards
 from migrator.errors import LimitReached
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
@@ -29,12 +29,26 @@ class CouchDBFinder:
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         self._client.about()
-        names: Sequence[str] = ()
-        if any(each.namespace is None for each in wanted):
-            names, is_complete = namespaces(self._client, most_looks=_LOOKS)
-            if not is_complete:
-                raise LimitReached(f"{self._client.location}: it has too many namespaces; give NAMESPACE/ID")
-        keys = [id for each in wanted for id in each.ids(names)]
+        names: tuple[str, ...] = ()
+        bare = [each for each in wanted if each.namespace is None]
+        if bare:
+            names = self._names(namespaces)
+        met: set[WantedId] = set()
+        for found in self._look_up([id for each in wanted for id in each.ids(names)]):
+            met |= {each for each in bare if each.is_met_by(found.id)}
+            yield found
+        if lacking := [each for each in bare if each not in met]:
+            # That they are in none of the namespaces is only believed where all are known: they are listed again.
+            others = [name for name in self._names(namespaces_downwards) if name not in names]
+            yield from self._look_up([id for each in lacking for id in each.ids(others)])
+
+    def _names(self, listed: Callable[..., Namespaces]) -> tuple[str, ...]:
+        names, is_complete = listed(self._client, most_looks=_LOOKS)
+        if not is_complete:
+            raise LimitReached(f"{self._client.location}: it has too many namespaces; give NAMESPACE/ID")
+        return names
+
+    def _look_up(self, keys: Sequence[str]) -> Iterator[Found]:
         for at in range(0, len(keys), _KEYS):
             some = keys[at : at + _KEYS]
             there = self._present(some)

@@ -23,7 +23,7 @@ from migrator.operations.shards import closed_error, paths_of, without_closed
 from migrator.records import Document, Form, Selection, read_document
 
 _COPIES = 20  # of one id, in different namespaces or indices
-_LOOKED_UP = 200  # ids in one search
+_LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives
 _PAGE = 200
 _WINDOW = 10_000  # what a search gives page by page; Source: index.max_result_window
 _PAGE_BYTES = 4_000_000
@@ -33,6 +33,8 @@ _RIGHT = "the index privilege read"
 class _Hit(msgspec.Struct):
     id: str = msgspec.field(name="_id")
     index: str = msgspec.field(name="_index")
+    type: str = msgspec.field(name="_type", default="_doc")
+    routing: str | None = msgspec.field(name="_routing", default=None)
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b"{}"))
 
 
@@ -42,6 +44,10 @@ class _Hits(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     hits: _Hits
+
+
+class _Counted(msgspec.Struct):
+    count: int
 
 
 class ElasticsearchFinder:
@@ -69,7 +75,7 @@ class ElasticsearchFinder:
         return without_closed(self._client, held)
 
     def _hits(self, path: str, shards: int, wanted: Sequence[WantedId]) -> list[_Hit]:
-        """Where the wanted stand."""
+        """Where the wanted stand: a search and a count must agree, since nothing else tells that there is no more."""
         ids = [str(each) for each in wanted if each.namespace]
         bare = [each.activation_id for each in wanted if not each.namespace]
         query = {
@@ -82,6 +88,11 @@ class ElasticsearchFinder:
         hits = self._client.search(path, _Answer, shards=shards, body=asked).hits.hits
         if len(hits) == asked["size"]:
             raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; look for fewer at once")
+        if len({(hit.index, hit.id, hit.routing) for hit in hits}) < len(hits):
+            raise self._client.garbled("_search", "it gives a document twice")
+        counted = self._client.ask("POST", f"/{path}/_count", _Counted, body={"query": query}, right=_RIGHT).count
+        if counted > len(hits):
+            raise Incomplete(f"{self._client.location}: {counted} documents match, and the search gives {len(hits)}")
         return [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
 
     def _document(self, hit: _Hit, shards: int) -> Found | None:
@@ -97,10 +108,10 @@ class ElasticsearchFinder:
         try:
             hits = msgspec.json.decode(answer.body, type=_Answer).hits.hits
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # it is no JSON that can be read
-            body = fetch_source(self._client, hit.index, hit.id)
+            body = fetch_source(self._client, hit.index, hit.id, type=hit.type, routing=hit.routing)
         else:
             self._client.check_searched(answer, path, shards=shards, size=_COPIES)
-            body = next((bytes(each.source) for each in hits if each.id == hit.id), None)
+            body = next((bytes(each.source) for each in hits if (each.id, each.routing) == (hit.id, hit.routing)), None)
         if body is None:
             raise Incomplete(f"{self._client.location}: {hit.id} was found in {hit.index}, and then it wasn't")
         return read_document(hit.id, body.strip(), Form.ELASTICSEARCH, index=hit.index)
