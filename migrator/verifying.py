@@ -27,9 +27,9 @@ from migrator.engine.copy import Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.matching import check_nothing
-from migrator.engine.statefile import remove_state
+from migrator.engine.statefile import NO_ROOM, remove_state
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import MigratorError, NotFound, UsageError
+from migrator.errors import MigratorError, NotFound, Unavailable, UsageError
 from migrator.locations import Store
 from migrator.printable import command_line
 from migrator.records import Selection, Wanted
@@ -206,6 +206,10 @@ def _writing(output: Path) -> Iterator[Path]:
     try:
         yield output.with_name(f"{output.name}.unfinished")
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise Unavailable(
+                f"{output}: the file of ids can't be written: {error.strerror}; make room, then the same command again"
+            ) from error
         raise UsageError(f"{output}: the file of ids can't be written: {error.strerror}") from error
 
 

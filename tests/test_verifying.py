@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from migrator import forms
+from migrator import forms, verifying
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.commands.main import migrator
 from migrator.copying import copy
 from migrator.engine.jobs import lock_folder
-from migrator.errors import Locked, UsageError
+from migrator.errors import Locked, Unavailable, UsageError
 from migrator.records import Document, Form, Wanted
 from migrator.verification import Finding, Verification, read_ids, render_verification, write_ids
 from migrator.verifying import verify
@@ -148,6 +150,32 @@ def test_a_file_of_ids_that_cannot_be_written_is_refused_first(world: World, tmp
         world.verify(output=tmp_path / output)
     assert not world.state.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_full_disk_under_a_file_of_ids_is_mended_and_gone_on_with(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 5, as of every full disk; the same command then writes it."""
+    world.plant()
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"file of ids .* make room"):
+        patched.setattr(verifying, "write_ids", full)
+        world.verify(output=tmp_path / "ids")
+    world.verify(output=tmp_path / "ids")
+    assert read_ids(tmp_path / "ids")
+
+
+def test_job_that_cannot_take_the_note_takes_nothing_from_the_verification(world: World) -> None:
+    """Its checkpoint is damaged: one line says so, and what was found stands."""
+    job = copy("memory:a", "memory:b", state=world.state).job
+    (world.state / "jobs" / job / "job.sqlite").write_bytes(b"x" * 5000)
+    world.plant()
+    found = world.verify()
+    assert (found.totals.missing, found.exit_code) == (1, 4)
+    assert any("isn't noted in its job" in line and "damaged" in line for line in world.said)
 
 
 def test_the_copy_that_mends_finds_the_same_state_folder(world: World) -> None:

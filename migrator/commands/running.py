@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import click
 
 from migrator.commands.messages import current
-from migrator.commands.output import print_json, print_text
+from migrator.commands.output import NO_ROOM, print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
 from migrator.engine.stopping import Stop
-from migrator.errors import UsageError
+from migrator.errors import Unavailable, UsageError
 from migrator.report import Report, render_report
 from migrator.verification import Verification, render_verification
 
@@ -92,7 +92,7 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
 
 
 def write_page(page: str, file: Path) -> None:
-    """Write a page at once or not at all. Raises `UsageError` where that can't be."""
+    """Write a page at once or not at all. Raises `UsageError` where that can't be, `Unavailable` on a full disk."""
     from migrator.durable import discard, open_temporary, put_in_place, write_all
 
     try:
@@ -104,4 +104,8 @@ def write_page(page: str, file: Path) -> None:
             discard(written)
             raise
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise Unavailable(
+                f"{file}: the page can't be written: {error.strerror}; make room, then the same command again"
+            ) from error
         raise UsageError(f"{file}: the page can't be written: {error.strerror}") from error

@@ -8,7 +8,6 @@ Knows nothing of what a checkpoint means.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -21,13 +20,12 @@ from typing import Any
 import msgspec
 
 from migrator.engine.checkpoint import Checkpoint, JobSpec
-from migrator.engine.statefile import remove_state
+from migrator.engine.statefile import NO_ROOM, remove_state
 from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.folders import user_state
 
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 
 
 def default_state() -> Path:
@@ -108,7 +106,7 @@ def lock_folder(state: Path, kind: str, id: str) -> tuple[Path, int]:
 
 def unwritable(state: Path, error: OSError) -> MigratorError:
     """What it means that something in a state folder can't be written."""
-    if error.errno in _NO_ROOM:
+    if error.errno in NO_ROOM:
         return Unavailable(
             f"{state}: the state folder can't be written: {error.strerror}; make room or mend the disk, then the same "
             "command again"

@@ -5,6 +5,7 @@ Every change is one transaction, so that a process may die between any two instr
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
 import threading
@@ -25,6 +26,8 @@ _WITHOUT_SUMS = 1  # the format of the releases before this one, which is brough
 
 _ADDED = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)[^;]*")
 _NO_RIGHT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
+"""What the operating system calls a disk that is full or broken."""
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -42,9 +45,23 @@ def _primary(error: sqlite3.Error) -> int:
 def remove_state(path: Path) -> None:
     """Remove a state file with the log beside it. Raises `StateDamaged` where something else stands in its place."""
     for each in (path, *(_beside(path, ending) for ending in ("-wal", "-shm", "-journal"))):
-        if each.is_dir() and not each.is_symlink():
-            raise StateDamaged(f"{each} is a folder where a file should be; remove it, then the same command again")
-        each.unlink(missing_ok=True)
+        with _told_by_the_system(each):
+            if each.is_dir() and not each.is_symlink():
+                raise StateDamaged(f"{each} is a folder where a file should be; remove it, then the same command again")
+            each.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_by_the_system(path: Path) -> Iterator[None]:
+    """Tell what the operating system says of a file by what happens next."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise Unavailable(
+                f"{path}: {error.strerror}; make room or mend the disk, then the same command again"
+            ) from error
+        raise AccessDenied(f"{path}: {error.strerror}; check the rights of its folder") from error
 
 
 def _beside(path: Path, ending: str) -> Path:
@@ -89,15 +106,13 @@ class StateFile:
 
     def _prepare(self, path: Path, *, view: bool) -> None:
         """Have a whole file under its name, or raise: one that has it is never taken for one that is being made."""
-        try:
+        with _told_by_the_system(path):
             if path.is_dir():
                 raise Mismatch("it is a folder")
             if path.exists() and not path.stat().st_size:
                 raise Mismatch("it is empty")
             if path.exists() or path.is_symlink() or view:
                 return
-        except OSError as error:
-            raise AccessDenied(f"{path}: {error.strerror}; check the rights of its folder") from error
         unfinished = _beside(path, ".unfinished")
         remove_state(unfinished)
         remove_state(path)  # a log whose file is gone would be read as the new one's
@@ -108,7 +123,8 @@ class StateFile:
             self._make()
         finally:
             self._db.close()
-        unfinished.replace(path)
+        with _told_by_the_system(path):
+            unfinished.replace(path)
 
     def _make(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")

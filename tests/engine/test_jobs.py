@@ -21,7 +21,7 @@ from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.checkpoint import Checkpoint, Commit, JobSpec, SetAside
 from migrator.engine.jobs import find_job, job_id, list_jobs, open_job, view_checkpoint
 from migrator.engine.overview import job_status
-from migrator.engine.statefile import FORMAT
+from migrator.engine.statefile import FORMAT, remove_state
 from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.records import Selection
 from migrator.report import Counts
@@ -261,6 +261,31 @@ def test_full_disk_under_a_new_job_is_resumable(
             open_job(tmp_path, spec())
     assert raised.value.exit_code == 5
     open_job(tmp_path, spec()).close()
+
+
+def test_full_disk_while_the_checkpoint_is_made_is_resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has its name then, and the same command makes it."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(Unavailable, match=r"job\.sqlite: No space left on device; make room"):
+            open_job(tmp_path, spec())
+    assert not list(list_jobs(tmp_path))
+    open_job(tmp_path, spec()).close()
+
+
+def test_restart_without_the_right_to_remove_is_refused(shared_state: Path) -> None:
+    """By the name of what can't be removed."""
+    job = shared_state / "jobs" / "0123456789ab"
+    (job / "lock").unlink()
+    with (
+        without_rights(job, folder=0o555, file=0o444),
+        pytest.raises(AccessDenied, match=r"job\.sqlite: Permission denied; check the rights"),
+    ):
+        remove_state(job / "job.sqlite")
 
 
 def test_batch_that_does_not_add_up_is_never_committed(tmp_path: Path) -> None:
