@@ -209,7 +209,7 @@ def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:
         "    8  a limit was reached, e.g. --max-rejects (resumable)\n"
         "   10  source, target or job is not there\n"
         "   11  locked by another run\n"
-        "   12  archive damaged\n"
+        "   12  archive damaged, or what the state folder keeps of a job\n"
         "  130, 143  interrupted (resumable)\n"
         "  141  complete, but the reader of its output left (`| head`)\n"
         "\n"

@@ -20,6 +20,7 @@ _KEY = "key"  # its row holds the file's own random number
 _SCHEMA = "schema"  # its row is over the definitions of the tables
 _MASK = (1 << 61) - 1  # two of them add up to less than what SQLite's integers hold
 _ADD = f"UPDATE {_NAME} SET rows = rows + ?, total = (total + ?) & {_MASK} WHERE name = ?"  # noqa: S608  our own
+_encode = msgspec.msgpack.Encoder().encode
 
 Sum = tuple[int, int]
 
@@ -33,7 +34,7 @@ class Checksums:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._key = b""
+        self._keyed = hashlib.blake2b(digest_size=8)
         self._noted: dict[str, Sum] = {}
         self._watched = False
 
@@ -120,7 +121,7 @@ class Checksums:
         row = self._db.execute(f"SELECT total FROM {_NAME} WHERE name = ?", (_KEY,)).fetchone()  # noqa: S608  our own
         if row is None or not isinstance(row[0], int):
             raise Mismatch("the key of its checksums is missing")
-        self._key = row[0].to_bytes(8, signed=True)
+        self._keyed = hashlib.blake2b(digest_size=8, key=row[0].to_bytes(8, signed=True))
 
     def _tables(self) -> list[str]:
         query = "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name <> ? ORDER BY name"
@@ -148,5 +149,6 @@ class Checksums:
         self._noted[table] = rows + sign, total + sign * self._digest(table, values)
 
     def _digest(self, table: str, values: tuple[Any, ...]) -> int:
-        data = msgspec.msgpack.encode((table, values))
-        return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=self._key).digest()) & _MASK
+        keyed = self._keyed.copy()  # faster than keying anew
+        keyed.update(_encode((table, values)))
+        return int.from_bytes(keyed.digest()) & _MASK
