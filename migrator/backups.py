@@ -236,6 +236,7 @@ def restore(
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
+    mend_ids: bool = False,
     **keywords: Unpack[WritingKeywords],
 ) -> Report:
     """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
@@ -260,6 +261,7 @@ def restore(
         on_conflict=on_conflict,
         template=template,
         keep_revisions=keep_revisions,
+        mend_ids=mend_ids,
         **keywords,
     )
 

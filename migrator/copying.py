@@ -15,6 +15,7 @@ import msgspec
 
 from migrator.adapters.chosen import ChosenReader
 from migrator.adapters.dryrun import DryRunWriter
+from migrator.adapters.mending import MendingReader
 from migrator.adapters.opening import open_reader, open_writer
 from migrator.adapters.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.throttled import ThrottledReader
@@ -50,6 +51,7 @@ def copy(
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
+    mend_ids: bool = False,
     **keywords: Unpack[WritingKeywords],
 ) -> Report:
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
@@ -57,6 +59,7 @@ def copy(
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
     or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are carried over (what `verify`
     wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
+    `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
     rejected; documents that were rejected or differ are kept with the job and are no exception. Raises
     `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
@@ -77,7 +80,23 @@ def copy(
             raise UsageError("--keep-revisions leaves what is there: a revision can't be replaced by an older one")
         words, options_too = f"{spec.command} --keep-revisions", {**spec.options, "keep-revisions": True}
         spec = msgspec.structs.replace(spec, options=options_too, command=words)
-    with opened_reader(source, run) as reader:
+    if mend_ids:
+        spec = msgspec.structs.replace(
+            spec, options={**spec.options, "mend-ids": True}, command=f"{spec.command} --mend-ids"
+        )
+
+    def begin(checkpoint: Checkpoint) -> Token:
+        """A job that mended otherwise carries over everything again, and so does one of chosen ids.
+
+        Of these there is no telling which are new since.
+        """
+        was = checkpoint.spec
+        otherwise = was is not None and bool(was.options.get("mend-ids")) is not mend_ids
+        if checkpoint.state == "complete" and (otherwise or chosen is not None):
+            checkpoint.forget()
+        return None
+
+    with opened_reader(source, run, mend_ids=mend_ids) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
             raise UsageError(f"{source.location.printed}: its documents have no revisions that --keep-revisions keeps")
         writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), run.policy)
@@ -89,7 +108,7 @@ def copy(
                 selection,
                 run,
                 on_conflict=on_conflict,
-                begin=_nothing if chosen is None else _begin_anew_if_complete,
+                begin=begin,
             )
             if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
                 if absent == len(chosen):
@@ -102,19 +121,14 @@ def _nothing(_: Checkpoint) -> Token:
     return None
 
 
-def _begin_anew_if_complete(checkpoint: Checkpoint) -> Token:
-    """Chosen documents are read again: there is no telling which of them are new since."""
-    if checkpoint.state == "complete":
-        checkpoint.forget()
-    return None
-
-
 @contextmanager
-def opened_reader(source: Store, run: Run) -> Iterator[Reader]:
+def opened_reader(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
     """A source with the wrappers that every run puts around it."""
     reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
     with closing(reader):
-        yield ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep) if run.max_rate else reader
+        if run.max_rate:
+            reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)
+        yield MendingReader(reader) if mend_ids else reader
 
 
 def carry(

@@ -63,10 +63,14 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     index: str | None = None
 
 
+ODD_ID, MENDED_ID = "odd-id", "mended-id"
+
 REMARKS = {
     "attachments": "has attachments, which were left behind",
     "conflicts": "has conflicting revisions; only the winning one was carried over",
     "couchdb-form": "stands in Elasticsearch in CouchDB's form; OpenWhisk reads it without annotations and result",
+    MENDED_ID: "stood under an id that OpenWhisk doesn't look up, and is under NAMESPACE/ACTIVATION_ID now",
+    ODD_ID: "stands under an id that OpenWhisk doesn't look up; --mend-ids copies it under NAMESPACE/ACTIVATION_ID",
     "result-not-json": "its result isn't JSON text; it was kept as a string",
 }
 """What is worth telling about a document that was carried over, by kind."""
@@ -118,6 +122,8 @@ def read_document(
         remarks += ("conflicts",) if header.conflicts is not None else ()
     if form is Form.ELASTICSEARCH and bytes(header.annotations).startswith(b"["):
         remarks += ("couchdb-form",)
+    if id != f"{header.namespace}/{header.activationId}":
+        remarks += (ODD_ID,)
     path = None
     if with_path:
         path = _string(header.path) if form is Form.ELASTICSEARCH else None

@@ -62,13 +62,15 @@ def verify(
     sample: float | None = None,
     allow_extra: bool = False,
     output: Path | None = None,
+    mend_ids: bool = False,
     **keywords: Unpack[RunKeywords],
 ) -> Verification:
     """Compare what two stores hold, going on where an interrupted run of the same verification ended.
 
     `a` is what should be in `b`, as for `copy`. `wanted` selects, on both sides; `ids` is a file with the only ids
     that count; `scope` takes the place of the selection after a copy. With `sample` only that share of all ids is
-    compared by content. With `allow_extra` what is only in B is told but no difference. `output` becomes a file of
+    compared by content. With `mend_ids` those of A count under the ids that `copy` gives them
+    with it. With `allow_extra` what is only in B is told but no difference. `output` becomes a file of
     what differs, which `copy` takes as `ids`. Differences are no exception: look at `agrees` or `exit_code`. Raises
     what the stores raise; everything read until then stays, and the same call goes on.
     """
@@ -81,12 +83,20 @@ def verify(
     selection = scope.selection if scope else wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
     spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, run)
+    if mend_ids:
+        spec = msgspec.structs.replace(
+            spec,
+            id=job_id(spec.id, "mend-ids", {}),
+            command=f"{spec.command} --mend-ids",
+            listing=spec.listing.replace(" --output", " --mend-ids --output"),
+            mend=spec.mend.replace(" --ids", " --mend-ids --ids"),
+        )
     if output is not None:
         _check_writable(output)  # before hours of reading
     with ExitStack() as opened:
         readers: dict[str, Reader] = {}
         for side, store in (("a", a), ("b", b)):
-            reader = opened.enter_context(opened_reader(store, run))
+            reader = opened.enter_context(opened_reader(store, run, mend_ids=mend_ids and side == "a"))
             readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
             # Both ends are asked before anything is written, so that a typing error leaves no trace.
             readers[side].describe()

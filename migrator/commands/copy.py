@@ -16,6 +16,7 @@ from migrator.commands.options import (
     json_option,
     keep_revisions_option,
     log_format_option,
+    mend_ids_option,
     quiet_option,
     run_options,
     selection_options,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @conflict_option
 @template_options
 @keep_revisions_option
+@mend_ids_option
 @click.option("--verify", is_flag=True, help="At the end read both sides afresh and compare what was copied.")
 @config_option
 @state_option
@@ -63,6 +65,7 @@ def copy_command(
     on_conflict: str,
     template: TemplateOptions | None,
     keep_revisions: bool,
+    mend_ids: bool,
     verify: bool,
     config: Path | None,
     as_json: bool,
@@ -103,6 +106,7 @@ def copy_command(
             on_conflict=on_conflict,
             template=template,
             keep_revisions=keep_revisions,
+            mend_ids=mend_ids,
             **run.watched(keywords),
         )
         if verify:
@@ -112,6 +116,7 @@ def copy_command(
                 ids=ids,
                 scope=scope_of_job(report.job, keywords["state"]),
                 allow_extra=True,
+                mend_ids=mend_ids,
                 **run.watched(reading(keywords)),
             )
     running.print_report(report, as_json=as_json, quiet=quiet)

@@ -221,6 +221,13 @@ keep_revisions_option = click.option(
 )
 
 
+mend_ids_option = click.option(
+    "--mend-ids",
+    is_flag=True,
+    help="Documents of the source under an id that OpenWhisk doesn't look up count under NAMESPACE/ACTIVATION_ID.",
+)
+
+
 def _template(
     *, index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
 ) -> TemplateOptions | None:

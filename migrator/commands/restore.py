@@ -16,6 +16,7 @@ from migrator.commands.options import (
     json_option,
     keep_revisions_option,
     log_format_option,
+    mend_ids_option,
     quiet_option,
     run_options,
     selection_options,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @conflict_option
 @template_options
 @keep_revisions_option
+@mend_ids_option
 @config_option
 @state_option
 @json_option
@@ -64,6 +66,7 @@ def restore_command(
     on_conflict: str,
     template: TemplateOptions | None,
     keep_revisions: bool,
+    mend_ids: bool,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -92,6 +95,7 @@ def restore_command(
             on_conflict=on_conflict,
             template=template,
             keep_revisions=keep_revisions,
+            mend_ids=mend_ids,
             **run.watched(keywords),
         )
     running.print_report(report, as_json=as_json, quiet=quiet)

@@ -15,6 +15,7 @@ from migrator.commands.options import (
     ids_option,
     json_option,
     log_format_option,
+    mend_ids_option,
     quiet_option,
     reading_run_options,
     selection_options,
@@ -66,6 +67,7 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
     metavar="FILE",
     help="Write every difference there, one line of JSON each; `migrator copy --ids FILE` takes it.",
 )
+@mend_ids_option
 @config_option
 @state_option
 @json_option
@@ -80,6 +82,7 @@ def verify_command(
     sample: float | None,
     allow_extra: bool,
     output: Path | None,
+    mend_ids: bool,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -110,6 +113,7 @@ def verify_command(
             sample=sample,
             allow_extra=allow_extra,
             output=output,
+            mend_ids=mend_ids,
             **run.watched(keywords),
         )
     running.print_verification(found, as_json=as_json, quiet=quiet)
