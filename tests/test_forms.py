@@ -15,10 +15,10 @@ from migrator import forms
 from migrator.demo.samples import ODD_SHAPES, labelled_odd
 from migrator.records import LOSSES, Document, Form, Rejection, activation_path, read_document
 from tests import golden, strategies
-from tests.documents import activation, fields
+from tests.documents import activation, activation_id, fields
 from tests.losses import Number, expected_after_round_trip, parse_doubles, parse_exact
 
-ID = "guest/0123456789abcdef0123456789abcdef"
+ID = f"guest/{activation_id(1)}"
 
 
 def couchdb_document(body: bytes) -> Document:

@@ -22,9 +22,9 @@ from migrator.records import (
     read_document,
 )
 from tests import strategies
-from tests.documents import fields
+from tests.documents import activation_id, fields
 
-ID = "guest/0123456789abcdef0123456789abcdef"
+ID = f"guest/{activation_id(1)}"
 NOW_MS = 1_767_225_600_000
 
 
@@ -125,6 +125,15 @@ def test_losses_and_foreign_forms_are_remarked() -> None:
     found = read(body_of(annotations={}), Form.ELASTICSEARCH)
     assert isinstance(found, Document)
     assert found.remarks == ()
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("id", [activation_id(1), "AXk2", f"other/{activation_id(1)}", f"guest/{activation_id(2)}"])
+def test_ids_that_openwhisk_does_not_look_up_are_remarked(id: str, form: Form) -> None:
+    """It looks for namespace and activation id, as the document has them."""
+    found = read_document(id, body_of(annotations=...), form)
+    assert isinstance(found, Document)
+    assert found.remarks == ("odd-id",)
 
 
 def test_path_is_found_where_it_is_asked_for() -> None:
