@@ -86,7 +86,7 @@ class MendingReader:
         for batch in self._inner.fetch(asked, None, selection):
             documents += (mended for each in batch.documents if (mended := mend(each)).id in wanted)
             rejections += (each for each in batch.rejections if each.id in wanted)
-        known = {each.id for each in (*documents, *rejections)}
+        known = {*(each.id for each in documents), *(each.id for each in rejections)}
         if left := [id for id in wanted if id not in known]:
             for batch in fetch_by_reading(self, left, None, selection):
                 documents += batch.documents
