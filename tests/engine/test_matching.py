@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from migrator.archives.looking import lines_of
 from migrator.backups import backup, restore
 from migrator.commands.main import migrator
 from migrator.copying import copy
+from migrator.demo.servers import Server
 from migrator.errors import NotFound
-from migrator.records import Wanted
+from migrator.records import Form, Wanted
 from migrator.verifying import verify
 from tests.documents import activation
+from tests.servers import request
 
 GEST = Wanted(namespaces=("gest",))
 LATER = Wanted(namespaces=("guest",), since="2030-01-01")
@@ -167,3 +170,21 @@ def test_namespace_that_a_file_does_not_have_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"".join(activation(number).body + b"\n" for number in range(4)))
     with pytest.raises(NotFound, match="nearest: guest"):
         copy(f"file:{path}", "memory:target", wanted=GEST, state=tmp_path / "state")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("pattern", ["{}%25s", "{}shared"])
+def test_namespaces_of_elasticsearch_are_told(
+    elasticsearch_server: Server, index_prefix: str, tmp_path: Path, pattern: str
+) -> None:
+    """By its indices, or where they share one by what was read of it."""
+    _stores.clear()
+    for number in range(7):
+        body = activation(number, form=Form.ELASTICSEARCH).body
+        index = pattern.format(index_prefix).replace("%25s", "guest")
+        request("PUT", f"{elasticsearch_server.url}/{index}/_doc/guest%2F{number}", json.loads(body))
+    source = f"elasticsearch://127.0.0.1:{elasticsearch_server.port}/?index-pattern={pattern.format(index_prefix)}"
+    with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest( \(7\))?$"):
+        copy(source, "memory:target", wanted=GEST, state=tmp_path)
+    later = Wanted(namespaces=("guest",), since="2030-01-01")
+    assert copy(source, "memory:target", wanted=later, state=tmp_path).exit_code == 0

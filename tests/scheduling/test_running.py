@@ -80,6 +80,14 @@ def test_a_run_is_kept_with_what_came_of_it(world: World) -> None:
     assert f"3 documents read, full backup {run.backup}" in summary(run)
 
 
+def test_a_misspelt_namespace_fails_and_is_told(world: World) -> None:
+    """No empty backup is made that a check would then find in order."""
+    run = world.run(CHECKED, 'select = { namespaces = ["gest"] }')
+    assert (run.outcome, run.exit_code, run.backup) == ("failed", 10, "")
+    assert "no activation matches --namespace gest; nearest: guest (3)" in run.message
+    assert not (world.folder / "archive").exists()
+
+
 def test_increments_follow_until_a_full_backup_is_due(world: World) -> None:
     """Every third night here."""
     modes = []
