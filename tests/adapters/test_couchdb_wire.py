@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
 import pytest
 
 from migrator.adapters import couchdb
@@ -16,6 +17,7 @@ from migrator.adapters.couchdb import CouchDBWriter
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import CouchDBReader
 from migrator.adapters.couchdb.revisions import RevisionKeepingWriter
+from migrator.adapters.retrying import Policy, RetryingWriter
 from migrator.errors import RequestRefused, Unavailable
 from migrator.locations import Location, Store
 from migrator.records import Document
@@ -102,6 +104,29 @@ def test_link_that_cuts_every_large_answer_gets_through() -> None:
         plan = reader.plan(ALL, slice_documents=1000)
         assert ids_of(read(patient(reader), plan)) == BODIES.keys()
         reader.close()
+
+
+@pytest.mark.parametrize("kind", [CouchDBWriter, RevisionKeepingWriter])
+def test_link_that_cuts_every_large_answer_lets_a_writer_through(kind: type[CouchDBWriter]) -> None:
+    """Bulks become smaller with every cut, and so do look-ups of what is there; later ones are larger again."""
+    server = ScriptedCouchDB()
+    documents = [msgspec.structs.replace(each, body=b'{"_rev":"1-a",' + each.body[1:]) for each in DOCUMENTS]
+
+    def cutting(request: Request) -> bytes:
+        whole = server(request)
+        return whole if len(whole) < 2_500 else Cut(whole[:2_500])
+
+    with writing(cutting, kind) as writer:
+        ticks = iter(range(1000))
+        policy = Policy(patience_s=30, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None)
+        patient_writer = RetryingWriter(writer, policy)
+        if kind is CouchDBWriter:
+            found = patient_writer.write(documents, replace=False)
+            assert {each.id for each in (*found.written, *found.present)} == {each.id for each in documents}
+            assert {*patient_writer.stored(documents)} == {each.id for each in documents}
+        else:
+            patient_writer.write(documents, replace=False)
+    assert server.documents.keys() == {each.id for each in documents}
 
 
 @pytest.mark.parametrize("status", [204, 206])

@@ -10,6 +10,7 @@ Source: `chttpd_db.erl` of CouchDB 2.3.1, `all_docs_view`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -18,6 +19,7 @@ import msgspec
 
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import Database, Server
+from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.wire import BrokenOff, TooLarge, Wire
 from migrator.errors import MigratorError, NotFound, Unavailable
 from migrator.locations import Store
@@ -43,6 +45,7 @@ class Client:
         self._path = f"/{quote(self.database, safe='')}"
         self._wire = Wire(store, connect_s=connect_s, answer_s=answer_s, connections=connections)
         self.location = self._wire.location
+        self._by_ids = Ceiling()
 
     # -- documents ----------------------------------------------------------------------------------------------
 
@@ -88,23 +91,31 @@ class Client:
         if conflicts:
             options["conflicts"] = "true"
         body = json_text({"keys": list(ids)})
-        return self._wire.send(
-            "_all_docs",
-            "POST",
-            f"{self._path}/_all_docs",
-            params=options,
-            data=body,
-            bound_bytes=bound_bytes,
-            splits=len(ids) > 1,
-        )
+        with self._about(ids):
+            return self._wire.send(
+                "_all_docs",
+                "POST",
+                f"{self._path}/_all_docs",
+                params=options,
+                data=body,
+                bound_bytes=bound_bytes,
+                splits=len(ids) > 1,
+            )
+
+    def _about(self, ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Around a request about ids; raises `TooLarge` where answers to fewer of them broke off."""
+        if not self._by_ids.allows(len(ids)):
+            raise TooLarge(f"{self.location}: answers about fewer than {len(ids)} ids broke off")
+        return self._by_ids.watching(len(ids))
 
     def revisions(self, ids: Sequence[str]) -> list[rows.KeyRow]:
         """One row for each of the ids, in their order, without the documents."""
         if not ids:
             return []
-        try:
+        body = None
+        with suppress(TooLarge):
             body = self.docs_by_id(ids, with_docs=False)
-        except TooLarge:
+        if body is None:
             half = len(ids) // 2
             return self.revisions(ids[:half]) + self.revisions(ids[half:])
         found = self.understand(body, rows.KeyRows, "_all_docs").rows
@@ -165,12 +176,13 @@ class Client:
             options["descending"] = True
         else:
             options["since"] = str(since)
-        return self._wire.call(
-            "_changes",
-            lambda: self._wire.service.post_changes_as_stream(self.database, **options),
-            bound_bytes=bound_bytes,
-            splits=ids is not None and len(ids) > 1,
-        ).body
+        with nullcontext() if ids is None else self._about(ids):
+            return self._wire.call(
+                "_changes",
+                lambda: self._wire.service.post_changes_as_stream(self.database, **options),
+                bound_bytes=bound_bytes,
+                splits=ids is not None and len(ids) > 1,
+            ).body
 
     def knows(self, since: str | int) -> bool:
         """Whether the database takes a sequence as one of its own."""

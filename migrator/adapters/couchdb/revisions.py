@@ -69,13 +69,16 @@ class RevisionKeepingWriter(CouchDBWriter):
             else:
                 tally.differing.append(document)
         for part in _parts(waiting, self._bulk_bytes):
-            self._store_part(part, tally)
+            for piece in self._bulks.pieces(part):
+                self._store_part(piece, tally)
         return tally.outcome()
 
     def _store_part(self, part: Sequence[_Keeping], tally: Tally) -> None:
         """Send one request, and see what became of each of its documents."""
         body = b'{"new_edits":false,"docs":[' + b",".join([each.body for each in part]) + b"]}"
-        answer = self._client.understand(self._client.bulk_docs(body), list[Result], "_bulk_docs")
+        with self._bulks.watching(len(part)):
+            sent = self._client.bulk_docs(body)
+        answer = self._client.understand(sent, list[Result], "_bulk_docs")
         # Nothing is said of what was stored: that is looked up. CouchDB 2 says `ok` of it.
         refused = {result.id: result for result in answer if result.error is not None}
         self._drop_older([each for each in part if each.older and each.document.id not in refused])

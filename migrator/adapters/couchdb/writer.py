@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import msgspec
 
 from migrator import forms
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.tally import Tally
@@ -119,6 +121,7 @@ class CouchDBWriter:
         self.form: Form | None = Form.COUCHDB
         self._client = client
         self._bulk_bytes = bulk_bytes
+        self._bulks = Ceiling()
 
     def describe(self) -> Description:
         return describe(self._client)
@@ -184,10 +187,13 @@ class CouchDBWriter:
         conflicts: list[Document] = []
         waiting = [sendings]
         while waiting:
-            for part in split(waiting.pop(), self._bulk_bytes):
+            parts = split(waiting.pop(), self._bulk_bytes)
+            for part in [piece for each in parts for piece in self._bulks.pieces(each)]:
                 body = b'{"docs":[' + b",".join([sending.body for sending in part]) + b"]}"
                 try:
-                    results = results_of(self._client, [each.document for each in part], self._client.bulk_docs(body))
+                    with self._bulks.watching(len(part)):
+                        answer = self._client.bulk_docs(body)
+                    results = results_of(self._client, [each.document for each in part], answer)
                 except RequestRefused as refusal:
                     if refusal.status != 413 or len(part) == 1 or "document_too_large" in str(refusal):
                         raise
@@ -266,10 +272,11 @@ class CouchDBWriter:
         # What is there may be larger than what shall come; the answer is bounded all the same.
         bound_bytes = 4 * sum(document.size_bytes for document in documents) + 1_000_000
         ids = [document.id for document in documents]
-        try:
+        rows = None
+        with suppress(TooLarge, Undecodable):
             body = self._client.docs_by_id(ids, with_docs=True, bound_bytes=bound_bytes if len(ids) > 1 else None)
             rows = self._client.decode_page(_rows, body, "_all_docs").rows
-        except (TooLarge, Undecodable):
+        if rows is None:
             # One of them can't be decoded, or they are too many: as with pages, ask for half.
             if len(documents) > 1:
                 half = len(documents) // 2
@@ -303,9 +310,10 @@ class CouchDBWriter:
         return frozenset(found)
 
     def _changed_since(self, mark: str | int, ids: list[str]) -> set[str]:
-        try:
+        body = None
+        with suppress(TooLarge):
             body = self._client.changes(mark, limit=len(ids), ids=ids)
-        except TooLarge:
+        if body is None:
             half = len(ids) // 2
             return self._changed_since(mark, ids[:half]) | self._changed_since(mark, ids[half:])
         changes = self._client.understand(body, _Changes, "_changes")
