@@ -55,10 +55,12 @@ class Pass:
         self._of_what = "" if is_plain else " of the text"
         self.inside = False  # an array, whose elements are taken one by one
         self._array = -1
+        self._is_across = shape.layout is Layout.ACROSS
+        self._is_of_lines = shape.layout is Layout.LINES
 
     def next(self, cursor: Cursor, most_bytes: int) -> Taken | None:
         """The next line, the next element of a line beyond `most_bytes`, or the next value; None at the end."""
-        if self._shape.layout is Layout.ACROSS:
+        if self._is_across:
             return self._value(cursor)
         if self.inside:
             return self._element(cursor)
@@ -73,6 +75,8 @@ class Pass:
         if line is None:
             return None
         text = line.text.strip()
+        if self._is_of_lines and text.startswith(b"{") and text.endswith(b"}"):  # what nearly every line is
+            return Taken() if is_note(text) else self._document(line, text, at)
         if text.startswith(BOM):
             text = text.removeprefix(BOM).lstrip()
         if text.startswith(b"\0") or text.endswith(b"\0"):
