@@ -104,6 +104,6 @@ def test_a_run_that_found_nothing_new_says_so() -> None:
 
 
 def test_a_long_namespace_does_not_break_the_table() -> None:
-    """Its middle is left out; what would steer a terminal is replaced."""
+    """Its middle is left out; what would steer a terminal is shown instead."""
     assert shown_name("n" * 30 + "m" * 30) == "n" * 26 + "…" + "m" * 13
-    assert shown_name("a\x1b[2Jb") == "a\ufffd[2Jb"
+    assert shown_name("a\x1b[2Jb") == "a\\x1b[2Jb"
