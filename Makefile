@@ -4,7 +4,7 @@ python := .venv/bin/python
 inputs := pyproject.toml $(wildcard constraints.txt)
 install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
 
-.PHONY: help setup demo test lint types faults bench clean
+.PHONY: help setup demo test lint types faults bench clean model
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -25,6 +25,9 @@ types: .venv/.installed-test  ## mypy, strict
 
 faults: .venv/.installed-test .venv/.jdk-tried  ## Alter every kind of answer; look whether a document is lost
 	@$(python) -m tests.faults.answers $(ARGS)
+
+model: .venv/.installed-test  ## Run the model 10,000 times; look whether what is reported is true
+	@$(python) -m tests.faults.model $(or $(ARGS),--runs 10000)
 
 bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
 	@$(python) -m tests.benchmarks.copying $(ARGS)
