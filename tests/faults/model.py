@@ -113,7 +113,7 @@ class Model(RuleBasedStateMachine):
         eager=st.booleans(),
         page=st.integers(1, 3),
         slice_documents=st.integers(2, 8),
-        documents=st.lists(choices, min_size=6, max_size=16),
+        documents=st.lists(numbers, min_size=5, unique=True),
         there=st.lists(choices, max_size=4),
     )
     def begin(self, *, in_file: bool, documents: list[int], there: list[int], **how: Any) -> None:

@@ -22,7 +22,7 @@ from migrator.engine.evidence import Evidence
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import Interrupted, LimitReached, MigratorError, Unavailable
+from migrator.errors import Interrupted, LimitReached, MigratorError, NotFound, Unavailable
 from migrator.records import Document, Form, Rejection, Selection, read_document
 from migrator.report import Report, total
 from migrator.verification import Verification, VerifySpec
@@ -288,6 +288,8 @@ class World:
             self.look(checkpoint)
             if isinstance(found, Report):
                 self.judge(found, checkpoint, writer)
+            elif isinstance(found, NotFound) and not (self.script.met or self.lies.told):
+                assert not self._selected(), f"there are {self._selected()}, and: {found}"
         finally:
             self._closed(checkpoint)
         return found
@@ -376,6 +378,8 @@ class World:
         last_read = max(map(self.script.last, ("reader.read", "reader.catch_up", "checkpoint.commit")))
         if self.source.replaced_at > last_read or self.target.replaced_at > self.script.last("writer.finish"):
             return  # when nothing of it was used any more
+        for described, store in ((report.source, self.source), (report.target, self.target)):
+            assert described.identity == store.describe().identity, f"{store.name} was replaced, and no word of it"
         snapshot = checkpoint.snapshot
         assert isinstance(snapshot, int)
         if isinstance(self.target, PartsStore):
@@ -386,6 +390,11 @@ class World:
         else:
             there = self.target.live()
         self._judge_content(report, checkpoint, there, snapshot)
+
+    def _selected(self) -> list[str]:
+        """What is selected in the source now."""
+        live = self.source.live().items()
+        return [id for id, content in live if expected(id, content, self.selection, self.form) is not None]
 
     def _has_reason(self, report: Report) -> None:
         named = report.rejected, report.differing, report.left_behind, report.unread, report.unstored
@@ -510,19 +519,19 @@ class World:
         }
         missing, extra = should.keys() - there.keys(), there.keys() - should.keys()
         different = {id for id in should.keys() & there.keys() if should[id] != there[id]}
-        same = not (missing or extra or different)
         # What can't be converted on A's side may stand in B, and isn't compared.
-        extra_by_refusal = {id for id in extra if id in a}
+        extra -= a.keys()
+        same = not (missing or extra or different)
         if changing:
             return
         if lied:
-            assert same or not found.agrees or extra <= extra_by_refusal, "verify says the same, and they differ"
+            assert same or not found.agrees, "verify says the same, and they differ"
             return
         totals = found.totals
         told = totals.missing, totals.different, totals.extra, totals.refused
-        truth = len(missing), len(different), len(extra - extra_by_refusal), refused
+        truth = len(missing), len(different), len(extra), refused
         assert told == truth, f"verify found {told}, and there are {truth}"
-        assert found.agrees == (not any(truth[:3])), f"verify says {found.agrees}, and there are {truth}"
+        assert found.agrees == same, f"verify says {found.agrees}, and there are {truth}"
         assert not found.unexplained_hours
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -533,6 +542,8 @@ class World:
         for _ in range(NUMBERS + 6):
             found = self.copy()
             if isinstance(found, Report) and not (found.unread or found.unstored):
+                break
+            if isinstance(found, NotFound) and not self._selected():
                 break
             fine = isinstance(found, (LimitReached, Report)) or (
                 isinstance(found, Unavailable) and isinstance(self.target, PartsStore)
