@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from migrator.adapters.archive import ArchiveWriter, open_writer
-from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.encrypted import AGE
 from migrator.adapters.archive.manifest import (
     BACKUPS,
@@ -207,19 +207,24 @@ class _Salvage:
         receipts: list[tuple[int, Token]] = []
         missing: list[Missing] = []
 
-        def take(documents: list[Document]) -> None:
+        def close_part(layer: int) -> None:
+            if (receipt := writer.flush()) is not None:
+                receipts.append((layer, receipt))
+
+        def take(layer: int, documents: list[Document]) -> None:
             writer.write(documents, replace=False)
             namespaces.update([document.namespace for document in documents])
             self.progress.add({"": Counts(read=len(documents), size_bytes=sum(each.size_bytes for each in documents))})
             self._observe(self.progress)
             if self._stop.asked:
                 raise Interrupted("interrupted", exit_code=self._stop.exit_code or 130)
+            if writer.due():
+                close_part(layer)
 
         for layer, name, note in _parts(remains):
             piece = folder_of(remains.backup) + name
-            missing += save_part(self._place, piece, remains.parts.get(name), note, form, take)
-            if (receipt := writer.flush()) is not None:
-                receipts.append((layer, receipt))
+            missing += save_part(self._place, piece, remains.parts.get(name), note, form, partial(take, layer))
+            close_part(layer)
         lost = sum(each.documents or 0 for each in missing)
         warning = f"saved from backup {remains.backup} of {self._place.printed}; {lost:,} documents are missing"
         writer.finish(
@@ -245,7 +250,8 @@ class _Salvage:
             )
         )
         self.close()
-        self._saved[remains.backup] = read_catalog(self._new).find(writer.backup, self._new.printed)
+        assert writer.manifest is not None  # it is finished
+        self._saved[remains.backup] = writer.manifest
         return Saved(
             backup=remains.backup,
             saved_as=writer.backup,

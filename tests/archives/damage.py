@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.adapters.archive import writer
+from migrator.adapters.archive import lane, writer
 from migrator.adapters.archive.format import Index
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
@@ -24,7 +24,8 @@ from tests.documents import activation
 def frames_of(size_bytes: int) -> Iterator[None]:
     """Let the writer make frames of so many bytes of lines, so that a small archive has many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "FRAME_BYTES", size_bytes)
+        for module in (lane, writer):
+            patch.setattr(module, "FRAME_BYTES", size_bytes)
         yield
 
 

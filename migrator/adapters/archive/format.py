@@ -43,6 +43,8 @@ MOST_FRAME_BYTES = FRAME_BYTES + MOST_LINE_BYTES + (16 << 20)
 _MOST_LINES = 1 << 18  # in a frame: no activation has as few bytes as would give more
 _MOST_FRAMES = 1 << 20  # in a part
 _MOST_HEADER_BYTES = 64 << 20  # of what an index says of frames, decompressed
+FULL_HEADER_BYTES = 16 << 20
+"""Of what an index says of frames: a part is ended here, with room for all the frames of one more page."""
 TAIL_BYTES = 128 * 1024
 """Of the end of a part, enough in most cases for the seek table and what each frame holds."""
 
@@ -54,6 +56,11 @@ class FrameNote(msgspec.Struct, frozen=True):
     first_ms: int  # the span of `start`, both ends inclusive
     last_ms: int
     namespaces: tuple[str, ...]  # sorted
+
+
+def noted_bytes(note: FrameNote) -> int:
+    """How many bytes of an index a note takes, decompressed."""
+    return len(msgspec.json.encode(note)) + 1
 
 
 class _Header(msgspec.Struct, frozen=True):

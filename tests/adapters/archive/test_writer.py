@@ -11,6 +11,7 @@ import pytest
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
 from migrator.adapters.archive.places import Folder
+from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
 from migrator.records import Form
 from tests.adapters.archive.archives import CLOCK, add_backup, completion, read_archive
@@ -85,6 +86,21 @@ def test_a_backup_whose_parts_do_not_hold_what_was_written_is_not_completed(tmp_
     catalog = read_catalog(Folder(str(tmp_path)))
     assert [each.backup for each in catalog.backups] == [earlier.backup]
     assert catalog.unfinished == (writer.backup,)
+
+
+def test_a_part_ends_before_its_index_is_larger_than_a_reader_takes(tmp_path: Path) -> None:
+    """As where every document of a frame is in a namespace of its own."""
+    writer = ArchiveWriter(Folder(str(tmp_path)), clock=CLOCK, part_bytes=1 << 40, part_s=3600)
+    writer.prepare()
+    receipts: list[tuple[int, Token]] = []
+    for page in range(72):
+        documents = [activation(each, f"{each:06}" * 25_000) for each in range(7 * page, 7 * page + 7)]
+        writer.write(documents, replace=False)
+        if writer.due() or page == 71:
+            receipts.append((0, writer.flush()))
+    assert len(receipts) > 1
+    writer.finish(completion(Form.COUCHDB, receipts))
+    assert len(read_archive(tmp_path)) == 7 * 72
 
 
 # -- requests that fail -------------------------------------------------------------------------------------------
