@@ -15,7 +15,7 @@ import msgspec
 
 from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
-from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.manifest import Manifest, lacking
 from migrator.adapters.archive.places import open_place
 from migrator.adapters.retrying import RetryingWriter
 from migrator.copying import carry, copy, make_spec, opened_reader, resolved
@@ -175,10 +175,10 @@ def _parent(
                     reason = str(error)
                     continue
                 # What a link lacks isn't newer than its snapshot, so that no increment would bring it.
-                lacking = next((link for link in chain if link.unread), None)
-                if lacking is None:
+                lacks = [f"builds on {link.backup}, which {what}" for link in chain if (what := lacking(link))]
+                if not lacks:
                     return each
-                other = f"builds on {lacking.backup}, which lacks {lacking.unread:,} documents of the source"
+                other = lacks[0]
             reason = f"backup {each.backup} {other}"
     if mode == "incremental":
         raise UsageError(f"--mode incremental: {reason}; make a full backup first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 from migrator.adapters.archive import places
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.backups import backup, restore
@@ -185,6 +186,29 @@ def test_a_link_that_lost_a_part_is_not_continued(world: World) -> None:
         world.restore()
     assert world.backup().mode == "full"
     assert any("is missing" in each for each in world.said)
+
+
+def test_a_backup_whose_parts_do_not_hold_what_it_says_is_not_continued(world: World) -> None:
+    """As an earlier release made them: no increment would bring what is missing, and a restore tells of it."""
+    world.put(*range(10))
+    made = world.backup()
+    counts = {
+        "guest": {"read": 300, "written": 300},
+        **{name: made.counts[name] for name in made.counts if name != "guest"},
+    }
+    uneven = msgspec.structs.replace(made, counts=counts)
+    folder, data = world.folder / "archive" / made.folder, uneven.encode()
+    (folder / "manifest.json").write_bytes(data)
+    (folder / "SHA256SUMS").write_bytes(make_sums(uneven, hashlib.sha256(data).hexdigest()))
+    report = restore(world.archive, "memory:target", state=world.folder / "state", tell=world.said.append)
+    assert report.exit_code == 3
+    assert any("its parts hold 6 documents of namespace guest, and 300 were written" in each for each in world.said)
+    with pytest.raises(UsageError, match="its parts hold 6 documents"):
+        world.backup(mode="incremental")
+    world.put(20)
+    assert world.backup().mode == "full"
+    restored = restore(world.archive, "memory:other", state=world.folder / "state")
+    assert (restored.exit_code, restored.totals.written) == (0, 11)
 
 
 def test_an_older_state_is_never_taken_for_the_newest(world: World) -> None:

@@ -273,6 +273,14 @@ def uneven_counts(manifest: Manifest) -> str | None:
     return None
 
 
+def lacking(manifest: Manifest) -> str | None:
+    """What is known to be missing in a backup, as the end of a sentence about it; None where nothing is."""
+    if manifest.unread:
+        return f"lacks {manifest.unread:,} documents of the source"
+    uneven = uneven_counts(manifest)
+    return f"isn't what it says: {uneven}" if uneven is not None else None
+
+
 def make_sums(manifest: Manifest, manifest_sha256: str) -> bytes:
     """`SHA256SUMS`, as `sha256sum -c` reads it in the backup's folder."""
     lines = [f"{manifest_sha256}  {MANIFEST}", *(f"{part.sha256}  {part.name}" for part in manifest.parts)]

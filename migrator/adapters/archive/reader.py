@@ -18,7 +18,7 @@ import msgspec
 
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
-from migrator.adapters.archive.manifest import Manifest, id_ms
+from migrator.adapters.archive.manifest import Manifest, id_ms, lacking
 from migrator.adapters.archive.newest import Newest, as_numbers
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
@@ -118,10 +118,12 @@ class ArchiveReader:
             for part in manifest.parts
             if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
         )
-        warnings = [*(reason for _, reason in self._catalog.damaged), *self._other_lines()]
+        where = self._place.printed
+        lacks = [f"{where}: backup {link.backup} {what}" for link in self._chosen.chain if (what := lacking(link))]
+        warnings = [*lacks, *(reason for _, reason in self._catalog.damaged), *self._other_lines()]
         if self._backup is None and (told := contradiction(self._catalog.backups)):
-            warnings.append(f"{self._place.printed}: {told}")
-        return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=tuple(warnings))
+            warnings.append(f"{where}: {told}")
+        return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=tuple(warnings), incomplete=bool(lacks))
 
     def _other_lines(self) -> Iterator[str]:
         """A sentence for each other source or selection of which there are backups, unless a backup was named."""
