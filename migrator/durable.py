@@ -6,6 +6,7 @@ gives a local file its final name.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -24,7 +25,8 @@ def open_temporary(final: Path, *, mode: int | None = None) -> BinaryIO:
     """A new file beside `final`, open for reading and writing; `put_in_place` gives it its name.
 
     It has no buffer: what the disk refuses is told by the very call, and can be called again. Write with `write_all`.
-    Only its owner can read it, and the group where the folder has the setgid bit, unless `mode` says otherwise.
+    Only its owner can read it, and the group where the folder has the setgid bit, unless `mode` says otherwise, or the
+    file system keeps no modes.
     """
     path = final.parent / f".{final.name}.{secrets.token_hex(4)}.partial"
     opener = partial(open_private, mode=mode)
@@ -36,13 +38,24 @@ def open_private(path: str, flags: int, *, mode: int | None = None) -> int:
     handle = os.open(path, flags, 0o600)
     try:
         if flags & os.O_CREAT:
-            mode = mode or (0o640 if is_shared(Path(path).parent) else 0o600)
-            if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
-                os.fchmod(handle, mode)
+            wanted = mode or (0o640 if is_shared(Path(path).parent) else 0o600)
+            if stat.S_IMODE(os.fstat(handle).st_mode) != wanted:
+                with _where_modes_are_kept(asked=mode is not None):
+                    os.fchmod(handle, wanted)
     except OSError:
         os.close(handle)
         raise
     return handle
+
+
+@contextmanager
+def _where_modes_are_kept(*, asked: bool) -> Iterator[None]:
+    """Let a mode be refused that nobody asked for: on a network share or a disk without modes the mount has the say."""
+    try:
+        yield
+    except OSError as error:
+        if asked or error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
 
 
 def is_shared(folder: Path) -> bool:
@@ -68,9 +81,20 @@ def put_in_place(file: BinaryIO, final: Path) -> None:
     Raises `OSError`; then it is open still, and this can be called again.
     """
     os.fsync(file.fileno())
-    Path(file.name).replace(final)
+    try:
+        Path(file.name).replace(final)
+    except FileNotFoundError:
+        if not _is_named(file, final):
+            raise
     sync_folder(final.parent)
     file.close()
+
+
+def _is_named(file: BinaryIO, final: Path) -> bool:
+    """Whether an open file has its final name already, as after a call that couldn't make the name durable."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), final.stat())
+    return False
 
 
 def discard(file: BinaryIO) -> None:
@@ -126,5 +150,8 @@ def make_folders(folder: Path, *, file_mode: int | None = None) -> None:
         mode = file_mode or (0o640 if shared else 0o600)
         with suppress(FileExistsError):  # another thread made it
             each.mkdir(mode=0o700)
-            each.chmod(0o700 | (mode & 0o044) | (mode & 0o044) >> 2 | (mode & 0o022) | (stat.S_ISGID if shared else 0))
+            with _where_modes_are_kept(asked=file_mode is not None):
+                each.chmod(
+                    0o700 | (mode & 0o044) | (mode & 0o044) >> 2 | (mode & 0o022) | (stat.S_ISGID if shared else 0)
+                )
         sync_folder(each.parent)

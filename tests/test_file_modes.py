@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from migrator.adapters.memory import _stores, memory_store
 from migrator.backups import backup
 from migrator.copying import copy
-from migrator.errors import UsageError
+from migrator.errors import AccessDenied, UsageError
 from tests.documents import activation
 
 
@@ -71,3 +72,20 @@ def test_a_file_of_documents_is_its_owners(tmp_path: Path, name: str) -> None:
         copy("memory:source", f"file:{tmp_path / name}", state=tmp_path / "state")
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
         memory_store("source").put(activation(number).id, activation(number).body)
+
+
+def test_a_file_system_that_keeps_no_modes_takes_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network share whose files are another user's; only a mode that was asked for is insisted on."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    share = tmp_path / "share"
+    share.mkdir()
+    os.chmod(share, 0o2770)  # noqa: PTH101  the other way is refused
+    made = backup("memory:source", f"archive:{share / 'archive'}", state=tmp_path / "state")
+    assert made.report.exit_code == 0
+    with pytest.raises(AccessDenied, match="Operation not permitted"):
+        backup("memory:source", f"archive:{share / 'other'}", file_mode=0o644, state=tmp_path / "state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from migrator import durable
 from migrator.adapters.archive.places import Folder, Place
-from migrator.errors import AccessDenied
+from migrator.errors import AccessDenied, NotFound, Unavailable
 from tests.conformance.places import PlaceConformance
 
 
@@ -37,6 +39,29 @@ class TestFolder(PlaceConformance):
             closed.chmod(0o700)
             with as_nobody(), pytest.raises(AccessDenied, match=f"backups/{closed.name}/: Permission denied"):
                 list(Folder(str(folder)).names(""))
+
+    def test_a_piece_that_has_its_name_is_stored_where_only_the_folder_is_tried_again(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The disk failed between the rename and the folder's fsync."""
+        steps = iter([OSError(errno.EIO, os.strerror(errno.EIO)), None])
+
+        def sync_folder(_: Path) -> None:
+            if step := next(steps, None):
+                raise step
+
+        spool = place.spool("piece")
+        spool.write(b"content")
+        monkeypatch.setattr(durable, "sync_folder", sync_folder)
+        with pytest.raises(Unavailable):
+            place.store("piece", spool)
+        assert place.store("piece", spool).size_bytes == 7
+        assert self.raw("piece") == b"content"
+        stolen = place.spool("piece")
+        Path(stolen.name).unlink()
+        with pytest.raises(NotFound):
+            place.store("piece", stolen)
+        place.discard(stolen)
 
     def test_what_a_file_system_keeps_for_itself_may_be_closed(self) -> None:
         """An archive may be the whole of a disk."""
