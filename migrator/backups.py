@@ -17,7 +17,7 @@ from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest, lacking
 from migrator.adapters.archive.places import open_place
-from migrator.adapters.retrying import RetryingWriter
+from migrator.adapters.retrying import RetryingWriter, persist
 from migrator.copying import carry, copy, make_spec, opened_reader, resolved
 from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import Tell
@@ -94,7 +94,8 @@ def backup(
             anew = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
-            catalog = _catalog_or_none(target)
+            # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
+            catalog = persist(run.policy, lambda: _catalog_or_none(target), f"{target.location.printed}: listing it")
             if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
                 run.tell(told)
             encrypted = bool(target.encrypt_to)

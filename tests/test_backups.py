@@ -410,6 +410,24 @@ def test_a_full_disk_is_waited_out(world: World, monkeypatch: pytest.MonkeyPatch
     assert world.restore() == content(world.source)
 
 
+def test_a_manifest_that_the_store_refuses_for_a_moment_is_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a backup begins every manifest is read: with thousands of them a bucket says 503 now and then."""
+    world.put(*range(10))
+    world.backup()
+    read, refusals = Folder.read, iter([True])
+
+    def refused_once(self: Folder, name: str) -> bytes:
+        if name.endswith("manifest.json") and next(refusals, False):
+            raise Unavailable(f"{name}: 503 SlowDown")
+        return read(self, name)
+
+    monkeypatch.setattr(Folder, "read", refused_once)
+    world.put(10)
+    assert world.backup().mode == "incremental"
+
+
 def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the source counts and didn't give isn't newer than the snapshot, so that no increment would bring it."""
     world.put(*range(30))
