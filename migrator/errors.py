@@ -8,7 +8,12 @@ Their messages repeat what servers say, and servers repeat requests: no error ho
 
 from __future__ import annotations
 
+import errno
+
 from migrator.secrets import redact
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
+"""What the operating system calls a disk that is full or broken, wherever a file is written."""
 
 
 class MigratorError(Exception):

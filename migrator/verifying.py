@@ -27,9 +27,9 @@ from migrator.engine.copy import Tell
 from migrator.engine.evidence import Evidence
 from migrator.engine.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.matching import check_nothing
-from migrator.engine.statefile import NO_ROOM, remove_state
+from migrator.engine.statefile import remove_state
 from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.errors import MigratorError, NotFound, Unavailable, UsageError
+from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, UsageError
 from migrator.locations import Store
 from migrator.printable import command_line
 from migrator.records import Selection, Wanted

@@ -20,7 +20,7 @@ import click
 from migrator.commands import output
 from migrator.commands.messages import Messages, current, without_logins, without_words
 from migrator.commands.options import examples
-from migrator.errors import Interrupted, MigratorError, Unavailable
+from migrator.errors import NO_ROOM, Interrupted, MigratorError, Unavailable
 
 COMMANDS = {
     "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET, resumably."),
@@ -135,7 +135,7 @@ class Commands(click.Group):
         except _ReaderLeft:
             return output.READER_LEFT
         except OSError as error:
-            if error.errno in output.NO_ROOM:
+            if error.errno in NO_ROOM:
                 # What goes into a file of ours is told with its name; this is `> FILE`.
                 return _output_failed(error)
             return _unexpected(error, words)

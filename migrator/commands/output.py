@@ -7,7 +7,6 @@ would end it with 120 and a traceback.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -20,7 +19,6 @@ import click
 from migrator.printable import printable_lines
 
 READER_LEFT = 141
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COLOUR = re.compile(r"(\x1b\[\d*m)")
 

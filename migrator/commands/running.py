@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import click
 
 from migrator.commands.messages import current
-from migrator.commands.output import NO_ROOM, print_json, print_text
+from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
 from migrator.engine.stopping import Stop
-from migrator.errors import Unavailable, UsageError
+from migrator.errors import NO_ROOM, Unavailable, UsageError
 from migrator.report import Report, render_report
 from migrator.verification import Verification, render_verification
 

@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from migrator.engine.checkpoint import Checkpoint, JobSpec
-from migrator.engine.statefile import NO_ROOM, remove_state
-from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
+from migrator.engine.statefile import remove_state
+from migrator.errors import NO_ROOM, AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.folders import user_state
 
 _CHECKPOINT = "job.sqlite"

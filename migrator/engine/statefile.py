@@ -5,7 +5,6 @@ Every change is one transaction, so that a process may die between any two instr
 
 from __future__ import annotations
 
-import errno
 import re
 import sqlite3
 import threading
@@ -18,7 +17,7 @@ import msgspec
 
 from migrator.adapters.base import Description
 from migrator.engine.checksums import Checksums, Mismatch
-from migrator.errors import AccessDenied, StateDamaged, Unavailable, UsageError
+from migrator.errors import NO_ROOM, AccessDenied, StateDamaged, Unavailable, UsageError
 from migrator.records import Selection
 
 FORMAT = 2
@@ -26,8 +25,6 @@ _WITHOUT_SUMS = 1  # the format of the releases before this one, which is brough
 
 _ADDED = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)[^;]*")
 _NO_RIGHT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
-"""What the operating system calls a disk that is full or broken."""
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from migrator import durable
 from migrator.adapters.archive.manifest import is_own, is_own_folder
-from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
+from migrator.errors import NO_ROOM, AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.printable import printable_path
 
 _PIECE_BYTES = 1 << 20
@@ -286,7 +286,7 @@ def stored_as(name: str, spool: BinaryIO) -> Stored:
 def translated(where: str, error: OSError) -> MigratorError:
     """What the operating system says of a local file, as one of our errors."""
     reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE):
+    if error.errno in NO_ROOM:
         return Unavailable(f"{where}: {reason}; make room or mend the disk, and run again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AccessDenied(f"{where}: {reason}; check the rights of the folder")
