@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import msgspec
 import pytest
 
 from migrator.adapters import couchdb
@@ -284,6 +285,29 @@ def test_a_range_that_is_written_to_is_given_once() -> None:
     ids = all_ids(given)
     assert len(set(ids)) == len(ids)
     assert {*ids} >= {id for number, id in enumerate(IDS) if number % 7}
+
+
+@pytest.mark.parametrize("ranked", [True, False], ids=["ranks", "no ranks"])
+@pytest.mark.parametrize("way", ["ids", "ids downwards"])
+def test_a_small_range_that_is_written_to_all_the_time_is_read(way: str, ranked: bool) -> None:
+    """No page of it is ever whole a moment later; smaller ones are, and nothing comes twice."""
+    server = ScriptedCouchDB(BODIES)
+    new = (activation(number) for number in range(1000, 1_000_000))
+
+    def write(_: str, request: Request, body: dict[str, Any]) -> dict[str, Any] | bytes | None:
+        # So many documents of a busy namespace come while a page is on its way.
+        server.put({document.id: document.body for document in islice(new, 1 + len(rows_of(body)) // 4)})
+        return body if ranked else {**body, "offset": 0}
+
+    with reading(server, page_bytes=4_000_000) as reader:
+        plan, selection = plan_of(reader, way)
+        slices = tuple(
+            msgspec.structs.replace(slice, spec={**slice.spec, "low": "", "high": "~"}) for slice in plan.slices[:1]
+        )
+        server.fault = write
+        ids = all_ids(read(patient(reader), msgspec.structs.replace(plan, slices=slices), selection))
+    assert len(set(ids)) == len(ids)
+    assert {*ids} >= {*IDS}
 
 
 def test_a_server_without_ranks_costs_one_more_look_a_page() -> None:

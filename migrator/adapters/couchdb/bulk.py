@@ -9,7 +9,7 @@ and a fault cuts pages. What is asked costs one small request for a range where 
   of a page must stand where its number of rows says, counted by the server (`skip`).
 * that a range ends is shown by the id that follows it, or by the last of the database.
 
-A page that isn't proven is read again, a few times; then the range is `Unavailable`. So a position is an id up to which
+A page that isn't proven is read again, smaller each time, until the range is `Unavailable`. So a position is an id up to which
 all was given, once: whoever goes on from it gets nothing twice and misses nothing.
 
 What is left: documents hidden in a page while just as many below it are deleted before the next page comes.
@@ -34,7 +34,7 @@ from migrator.adapters.pages import Page
 from migrator.errors import Unavailable
 from migrator.records import Form, Selection
 
-_TRIES = 5  # at a page whose proof fails
+_TRIES = 8  # at a page whose proof fails, each half as large
 
 
 class _Range(msgspec.Struct, frozen=True):
@@ -135,8 +135,10 @@ class Bulk:
             if held is not None:
                 if not (self._continues(part, held, found) or self._stands(part, held)):
                     failures = self._failed(part, failures, begun)
+                    pace.doubted(held.rows)
                     at, held = begun, None
                     continue
+                pace.proven()
                 yield held.batch()
                 begun, held, failures = at, None, 0
             if found.rows:

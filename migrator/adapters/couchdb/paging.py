@@ -3,6 +3,8 @@
 A page's size follows the bytes seen; one that grows beyond its bound is given up while it arrives. A page that can't
 be decoded (a lone surrogate, deep nesting) is asked for again in halves until the document that is the cause stands
 alone. A page that broke off makes all pages smaller for a while: some links cut every connection after so many bytes.
+One that couldn't be proven makes the next ones of its range smaller: where documents are stored all the time, no large
+page would ever be proven.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ class Pace:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
+        self._provable: int | None = None  # bounds a page after one that couldn't be proven
 
     def next(self, page: Callable[[int, int | None], P], alone: Callable[[], P]) -> P:
         """The next page, of `page(documents, bound_bytes)`, or, where one document can't be decoded, of `alone()`.
@@ -80,7 +83,7 @@ class Pace:
         """
         pages = self._pages
         while True:
-            asked = min(pages.documents, self._most or pages.documents)
+            asked = min(pages.documents, self._most or pages.documents, self._provable or pages.documents)
             try:
                 found = page(asked, pages.size.bound_bytes if asked > 1 else None)
             except TooLarge:
@@ -98,6 +101,16 @@ class Pace:
             if self._most is not None:
                 self._most = self._most * 2 if self._most < pages.size.documents else None
             return found
+
+    def doubted(self, rows: int) -> None:
+        """A page of so many documents couldn't be proven: into a smaller one less is written meanwhile."""
+        self._provable = max(1, rows // 2)
+
+    def proven(self) -> None:
+        """A page was proven: dare somewhat more again."""
+        if self._provable is not None:
+            more = self._provable + self._provable // 4 + 1
+            self._provable = more if more < self._pages.documents else None
 
 
 def is_json(body: bytes) -> bool:
