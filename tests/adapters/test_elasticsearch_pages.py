@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrator.adapters import elasticsearch
 from migrator.adapters.base import Batch, Reader, Slice
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.transport import Arrival
 from migrator.adapters.pages import PageSize
 from migrator.adapters.retrying import Policy, RetryingReader
 from migrator.errors import Incomplete, NotFound, Unavailable
+from migrator.locations import Location, Store
 from migrator.records import Document, Selection
-from tests.scripted import Cut, Request, answer
+from tests.scripted import Cut, Request, answer, serve
 from tests.scripted_elasticsearch import Alter, Cluster, Index, Shard, reading, some
 
 ALL = Selection()
@@ -222,6 +225,41 @@ def test_a_proxy_that_strips_the_ids_of_requests_is_lived_with() -> None:
     assert len(set(sent)) == len(sent)
 
 
+def test_a_host_whose_proxy_strips_the_ids_of_requests_is_lived_with() -> None:
+    """That another host of the store names them says nothing of this one."""
+    cluster = Cluster().of_one(numbered(some(30)))
+    silent = Cluster(guest=cluster.indices["openwhisk-guest"])
+    silent.echoes = False
+    with serve(cluster.script) as one, serve(silent.script) as other:
+        hosts = (("127.0.0.1", one.port), ("127.0.0.1", other.port))
+        location = Location(kind="elasticsearch", hosts=hosts, index_pattern="openwhisk-%s")
+        with closing(elasticsearch.open_reader(Store(location=location), page_bytes=4_000)) as reader:
+            assert len(ids(read(reader, reader.plan(ALL, slice_documents=10).slices))) == 30
+        assert one.requests
+        assert other.requests
+
+
+def test_copies_of_a_shard_that_show_different_moments_are_refreshed() -> None:
+    """A replica that isn't refreshed still counts what was deleted; it isn't a document that a page leaves out."""
+    cluster = Cluster().of_one(numbered(some(30)))
+    stale = False
+
+    def alter(request: Request, right: Any) -> Any:
+        nonlocal stale
+        if request.path.endswith("/_refresh"):
+            stale = False
+        if stale and request.path.endswith("/_count") and "preference" in request.query:
+            return {**right, "count": right["count"] + 1}
+        return None
+
+    cluster.alter = alter
+    with reading(cluster) as (reader, _):
+        for plan in (reader.plan, reader.plan_verification):
+            slices = plan(ALL, slice_documents=100).slices
+            stale = True
+            assert len(ids(read(reader, slices))) == 30
+
+
 def test_a_count_of_another_shard_or_of_none_is_not_believed() -> None:
     """A count is held against a page only if the one shard gave it."""
     for shards in ({"total": 0, "successful": 0, "failed": 0}, {"total": 1, "successful": 0, "failed": 1}):
@@ -259,6 +297,25 @@ def test_a_scroll_that_breaks_off_is_read_by_windows() -> None:
         with pytest.raises(Unavailable, match="can't be read to its end"):
             list(reader.read(slice, None, ALL))
         assert ids(list(reader.read(slice, None, ALL))) == all_ids(documents)
+
+
+def test_a_scroll_of_an_index_that_gives_few_documents_at_once() -> None:
+    """`index.max_result_window` bounds the pages of a scroll, with words of its own; the second look asks for less."""
+    cluster = Cluster().of_one(numbered(some(120)))
+    reason = "Batch size is too large, size must be less than or equal to: [50] but was [100]. Scroll batch sizes cost"
+
+    def alter(request: Request, _: Any) -> Any:
+        if "scroll" in request.query and request.json["size"] > 50:
+            error = {"type": "illegal_argument_exception", "reason": reason}
+            return answer({"error": {**error, "root_cause": [error]}, "status": 400}, 400)
+        return None
+
+    cluster.alter = alter
+    with reading(cluster) as (reader, _):
+        (slice,) = reader.plan_verification(ALL, slice_documents=1_000).slices
+        with pytest.raises(Unavailable, match="Batch size"):
+            list(reader.read(slice, None, ALL))
+        assert len(ids(list(reader.read(slice, None, ALL)))) == 120
 
 
 # -- where a shard stands ---------------------------------------------------------------------------------------------
@@ -300,6 +357,34 @@ def test_a_checkpoint_that_lags_behind_writers_is_no_fault() -> None:
     with reading(cluster) as (reader, _):
         plan = RetryingReader(reader, PATIENT).plan(ALL, slice_documents=100)
     assert plan.slices[0].spec["last"] >= 19
+
+
+def test_a_closed_index_is_told_beside_one_that_is_written_to() -> None:
+    """A second look at where the shards of open indices stand doesn't let a closed one be forgotten."""
+    cluster = Cluster(
+        guest=Index([Shard(numbered(some(20)), checkpoint=10)]),
+        shut=Index([Shard()], uuid="u2"),
+    )
+    shard = cluster.indices["openwhisk-guest"].shards[0]
+
+    def alter(request: Request, right: Any) -> Any:
+        if request.path.endswith("/_msearch"):
+            shard.checkpoint = None
+        if request.path == "/openwhisk-shut/_count":
+            error = {"type": "index_closed_exception", "reason": "closed"}
+            echo = {"X-Opaque-Id": request.headers["x-opaque-id"]}
+            return answer({"error": error, "status": 400}, 400, **echo)
+        if request.path.endswith("/_stats/docs"):
+            right["indices"].pop("openwhisk-shut", None)
+            return right
+        return None
+
+    cluster.alter = alter
+    with reading(cluster) as (reader, _):
+        plan = reader.plan(ALL, slice_documents=100)
+        assert plan.incomplete
+        assert "index openwhisk-shut is closed" in "; ".join(plan.warnings)
+        assert len(ids(read(reader, plan.slices))) == 20
 
 
 @pytest.mark.parametrize(("checkpoint", "highest"), [(-2, 9), (9, 4)], ids=["unknown", "above-the-highest"])

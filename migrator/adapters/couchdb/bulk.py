@@ -9,8 +9,8 @@ and a fault cuts pages. What is asked costs one small request for a range where 
   of a page must stand where its number of rows says, counted by the server (`skip`).
 * that a range ends is shown by the id that follows it, or by the last of the database.
 
-A page that isn't proven is read again, smaller each time, until the range is `Unavailable`. So a position is an id up to which
-all was given, once: whoever goes on from it gets nothing twice and misses nothing.
+A page that isn't proven is read again, smaller each time, a few times; then the range is `Unavailable`. So a position
+is an id up to which all was given, once: whoever goes on from it gets nothing twice and misses nothing.
 
 What is left: documents hidden in a page while just as many below it are deleted before the next page comes.
 """

@@ -128,7 +128,7 @@ class Client:
         self._server: Server | None = None
         self._run = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
-        self._echoes = False  # whether an answer has named its request
+        self._echoing: set[tuple[str, int]] = set()  # hosts of which an answer has named its request
 
     def call(
         self,
@@ -165,22 +165,25 @@ class Client:
         except TransportError as error:
             raise self._unreachable(error, method, path, documents=holds_documents) from error
         expected = 200 <= meta.status < 300 or meta.status in accept
-        self._check_request(method, path, id, meta.headers.get("x-opaque-id"), expected=expected)
+        host = meta.node.host, meta.node.port
+        self._check_request(method, path, id, meta.headers.get("x-opaque-id"), host, expected=expected)
         if expected:
             return Answer(meta.status, data)
         if splits and meta.status == 413:
             raise TooLarge(f"{self._where(method, path)}: 413 {cause_of(data)}")
         raise self._refusal(method, path, meta.status, data, meta.headers.get("retry-after"), holds_documents, right)
 
-    def _check_request(self, method: str, path: str, id: str, answered: str | None, *, expected: bool) -> None:
+    def _check_request(
+        self, method: str, path: str, id: str, answered: str | None, host: tuple[str, int], *, expected: bool
+    ) -> None:
         """Raises `Unavailable` where an answer isn't the one to this request.
 
-        Some proxies strip the header, so its absence counts only once it was seen, and not in a refusal, which may be
-        a proxy's own.
+        Some proxies strip the header, so its absence counts only once it was seen from the same host, and not in a
+        refusal, which may be a proxy's own.
         """
         if answered == id:
-            self._echoes = True
-        elif answered or (self._echoes and expected):
+            self._echoing.add(host)
+        elif answered or (host in self._echoing and expected):
             raise Unavailable(
                 f"{self._where(method, path)}: the answer belongs to "
                 f"{'another request' if answered else 'no request of ours'}; is there a cache in front of the server?"

@@ -21,8 +21,8 @@ _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
 _PLACES = 2  # asked for, for each id; where some have more, fewer ids are asked for
 _MOST_PLACES = 1_000  # of one id
-WINDOW_LIMIT = re.compile(r"Result window is too large.* less than or equal to: \[(\d+)\]")
-"""Source: the refusal of `index.max_result_window`, the same on all versions."""
+WINDOW_LIMIT = re.compile(r"(?:Result window|Batch size) is too large.* less than or equal to: \[(\d+)\]")
+"""Source: the refusals of `index.max_result_window`, of a search and of a scroll, the same on all versions."""
 
 
 class UndecodableError(Exception):

@@ -184,7 +184,8 @@ class ElasticsearchReader:
             self._seen.setdefault(_identity(found, *key), highest)
         if not self._behind(found):
             return found
-        found = survey(self._client, found.indices, found.missing)
+        again = survey(self._client, found.indices, found.missing)
+        found = msgspec.structs.replace(again, closed=(*found.closed, *again.closed))
         if behind := self._behind(found):
             (name, number), checkpoint, highest = behind[0]
             raise Unavailable(

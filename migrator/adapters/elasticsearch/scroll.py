@@ -14,8 +14,9 @@ import msgspec
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
+from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT
 from migrator.adapters.elasticsearch.hits import RIGHT, TOLD, Asked, Window, batch_of, decode, incomplete, query_of
-from migrator.adapters.elasticsearch.indices import deleted
+from migrator.adapters.elasticsearch.indices import deleted, refresh
 from migrator.adapters.pages import PageSize
 from migrator.errors import MigratorError, Unavailable
 from migrator.records import Selection
@@ -51,8 +52,10 @@ class ScrollReader:
                 if len(given) < before + len(hits) or (not hits and len(given) < total):
                     raise incomplete(self._client, asked, total, len(given))
                 yield batch_of(hits, None, selection, size_bytes=len(body))
-            query = query_of(window, window.above, window.last, selection)
-            counted = count_in_shard(self._client, ShardQuery(window.index, window.shard, query))
+            query = ShardQuery(window.index, window.shard, query_of(window, window.above, window.last, selection))
+            if (counted := count_in_shard(self._client, query)) > len(given):
+                refresh(self._client, [window.index])  # a copy of the shard may show what another has deleted
+                counted = count_in_shard(self._client, query)
             if len(given) < counted:
                 raise incomplete(self._client, asked, counted, len(given))
         finally:
@@ -62,15 +65,20 @@ class ScrollReader:
     def _scroll(self, asked: Asked) -> bytes:
         window = asked.window
         query = query_of(window, asked.above, asked.last, asked.selection)
-        answer = self._client.call(
-            "POST",
-            f"/{quote(window.index, safe='')}/_search?scroll={_KEPT}&preference=_shards:{window.shard}"
-            "&allow_partial_search_results=false",
-            body=msgspec.json.encode({"query": query, "sort": ["_doc"], "size": asked.size, **TOLD}),
-            accept=(404,),
-            bound_bytes=self._page_size.bound_bytes,
-            right=RIGHT,
-        )
+        try:
+            answer = self._client.call(
+                "POST",
+                f"/{quote(window.index, safe='')}/_search?scroll={_KEPT}&preference=_shards:{window.shard}"
+                "&allow_partial_search_results=false",
+                body=msgspec.json.encode({"query": query, "sort": ["_doc"], "size": asked.size, **TOLD}),
+                accept=(404,),
+                bound_bytes=self._page_size.bound_bytes,
+                right=RIGHT,
+            )
+        except Unavailable as error:
+            if (limit := WINDOW_LIMIT.search(str(error))) is not None:
+                self._page_size.limit(int(limit[1]))  # the next look asks for no more
+            raise
         if answer.status == 404:
             raise deleted(self._client, window.index)
         return answer.body

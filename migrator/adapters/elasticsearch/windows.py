@@ -30,13 +30,16 @@ from migrator.adapters.elasticsearch.hits import (
     incomplete,
     query_of,
 )
-from migrator.adapters.elasticsearch.indices import deleted
+from migrator.adapters.elasticsearch.indices import deleted, refresh
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.pages import PageSize
 from migrator.errors import AnswerLost, Unavailable
 from migrator.records import Selection
 
 _TRIES = 12  # at one page that isn't whole, smaller each time
+_REFRESHED = (
+    3  # tries, after which all copies of a shard are made to show the same: one may show what another has deleted
+)
 
 
 class _Whole(NamedTuple):
@@ -123,6 +126,8 @@ class WindowReader:
                 found = self._group(asked, found.counted)
             if isinstance(found, _Short):
                 pace.failed(asked, found)
+                if pace.failures == _REFRESHED:
+                    refresh(self._client, [window.index])
                 if pace.failures > _TRIES:
                     raise incomplete(self._client, asked, found.counted, found.hits)
                 continue
