@@ -89,6 +89,8 @@ class Cluster:
     def _right(self, request: Request) -> Any:
         if request.path == "/":
             return {"cluster_uuid": "c1", "version": {"number": "7.17.0"}}
+        if request.path.startswith("/_security/"):
+            return {"status": 404, "error": {"type": "no security"}}
         if request.path == "/_search/scroll":
             return self._scroll(request)
         if request.path == "/_msearch":

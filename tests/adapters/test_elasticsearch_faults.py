@@ -183,8 +183,8 @@ def counted(documents: int) -> bytes:
 NOTHING_ABOVE = answer(
     {"responses": [{"timed_out": False, "_shards": {"total": 1, "successful": 1}, "hits": {"total": 0, "hits": []}}]}
 )
-SETTLED = [NOTHING_ABOVE, counted(0), answer({})]
-"""What follows a refresh: nothing above the checkpoints, nothing without a number, no mapping that matters."""
+SETTLED = [NOTHING_ABOVE, counted(0), answer({}), answer(ROOT), answer({}, "404 Not Found")]
+"""What follows a refresh: nothing above the checkpoints or without a number, no mapping that matters, no security."""
 
 
 def bulk(*items: dict[str, Any]) -> Callable[[bytes], bytes]:

@@ -142,8 +142,8 @@ def test_missing_rights_are_named(restricted: Server, index_prefix: str) -> None
     reader.close()
     writer = elasticsearch.open_writer(Store(location=place, login=basic(restricted, "writer"), tls=trust(restricted)))
     documents = [activation(number, form=Form.ELASTICSEARCH) for number in range(3)]
-    with pytest.raises(AccessDenied, match="the login needs the index privileges create_index, index"):
+    with pytest.raises(AccessDenied, match="the login needs the index privileges index and auto_configure"):
         writer.write(documents, replace=False)
     findings = list(writer.preflight(["guest"]))
-    assert any("lacks the rights create_index, index, maintenance" in finding for finding in findings)
+    assert any("lacks the rights auto_configure, index, maintenance" in finding for finding in findings)
     writer.close()

@@ -190,7 +190,7 @@ class Wire:
         if status == 401:
             return AccessDenied(f"{text}; check the user of the store")
         if status == 403:
-            return AccessDenied(f"{text}; the user needs the right to do this")
+            return AccessDenied(f"{text}; make the user a member of the database, in its _security")
         if status == 404:
             return NotFound(text)
         if 300 <= status < 400:

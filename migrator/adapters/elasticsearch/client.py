@@ -265,7 +265,8 @@ class Client:
         # The test builds of 8 and 9 lack the module that answers `GET /`; they say 405, and older ones 400.
         # Below a path, such as the name of an index, 404 and an answer without a version mean that it isn't a server's.
         accept = (400, 404, 405) if self._path else (400, 405)
-        answer = self.call("GET", "/", accept=accept, right="the cluster privilege monitor")
+        right = "the cluster privilege monitor"
+        answer = self.call("GET", "/", accept=accept, right=right)
         root = _Root()
         if answer.status == 200:
             root = self.understand(answer, _Root, "/")
@@ -276,10 +277,10 @@ class Client:
                 "a proxy, and indices are named by ?index-pattern="
             )
         if not number:
-            found = self.ask("GET", "/_nodes/_local?filter_path=nodes.*.version", _Nodes)
+            found = self.ask("GET", "/_nodes/_local?filter_path=nodes.*.version", _Nodes, right=right)
             number = next(iter(found.nodes.values())).version
         if not uuid or uuid == "_na_":
-            uuid = self.ask("GET", "/_cluster/state/version?filter_path=cluster_uuid", _Root).cluster_uuid
+            uuid = self.ask("GET", "/_cluster/state/version?filter_path=cluster_uuid", _Root, right=right).cluster_uuid
         product = "OpenSearch" if root.version.distribution == "opensearch" else "Elasticsearch"
         return Server(product, number, uuid)
 

@@ -23,6 +23,7 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
+from migrator.adapters.elasticsearch.rights import lacking
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
 from migrator.records import Selection
@@ -263,36 +264,17 @@ def _mappings(target: _Target) -> Iterator[str]:
                     )
 
 
-_PRIVILEGES = ("create_index", "index", "read", "monitor", "maintenance", "view_index_metadata")
-
-
-class _Privileges(msgspec.Struct):
-    has_all_requested: bool
-    index: dict[str, dict[str, bool]] = {}
-    cluster: dict[str, bool] = {}
+_PRIVILEGES = ("index", "read", "monitor", "maintenance", "view_index_metadata")
 
 
 def _rights(target: _Target) -> Iterator[str]:
     """Ask what the login may do; where there is no security, or OpenSearch's, there is nobody to ask."""
-    server = target.client.server()
-    if server.product != "Elasticsearch":
-        return
-    path = f"/{'_xpack/' if server.is_typed else ''}_security/user/_has_privileges"
-    major = int(server.version.partition(".")[0])
-    # From 7.9 on the right to write doesn't hold that of extending the mapping.
-    wanted = [*_PRIVILEGES, *(["auto_configure"] if major >= 8 else [])]
-    body = {
-        "cluster": ["monitor"],
-        "index": [{"names": [target.pattern.replace("%s", "*")], "privileges": wanted}],
-    }
-    answer = target.client.call("POST", path, body=msgspec.json.encode(body), accept=(400, 404, 405, 500))
-    if answer.status != 200:
-        return
-    found = target.client.understand(answer, _Privileges, path)
-    if not found.has_all_requested:
-        lacking = [name for name, granted in found.cluster.items() if not granted]
-        lacking += [name for rights in found.index.values() for name, granted in rights.items() if not granted]
-        yield f"the login lacks the rights {', '.join(sorted(lacking))} on {target.pattern.replace('%s', '*')}"
+    version = tuple(int(part) for part in target.client.server().version.split(".")[:2])
+    # From 7.9 on a right by itself, which is all that a bulk needs to make an index and to extend its mapping.
+    creating = "auto_configure" if version >= (7, 9) else "create_index"
+    indices = target.pattern.replace("%s", "*")
+    if lacks := lacking(target.client, [indices], [creating, *_PRIVILEGES], cluster=["monitor"]):
+        yield f"the login lacks the rights {', '.join(lacks)} on {indices}"
 
 
 _CHECKS: tuple[Callable[[_Target], Iterator[str]], ...] = (

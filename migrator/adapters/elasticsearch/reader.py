@@ -37,11 +37,12 @@ from migrator.adapters.elasticsearch.indices import (
     survey,
 )
 from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
+from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.windows import WindowReader
 from migrator.adapters.pages import Page, PageSize
-from migrator.errors import AnswerLost, NotFound, Unavailable
+from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.records import Form, Selection, literal
 
 _COUNTED = 50  # namespaces, by a few requests each
@@ -158,6 +159,8 @@ class ElasticsearchReader:
                 f"index {name} doesn't keep whole documents: its mapping has _source with {told}; "
                 "what it left out can't be read"
             )
+        if unseen := hidden(self._client, expressions(self._pattern, selection)):
+            warnings.lose(unseen)
         by_name = [name for name, index in found.indices.items() if index.behind]
         for name, aliases in aliases_of(self._client, by_name).items() if by_name else ():
             warnings.told += [
@@ -209,8 +212,11 @@ class ElasticsearchReader:
     def _found_or_raise(self, names: Collection[str], selection: Selection) -> None:
         one_by_one = "%s" in self._pattern and selection.exact_namespaces() is not None
         if not (names or one_by_one):
-            pattern = ", ".join(expressions(self._pattern, selection))
-            raise NotFound(f"{self._client.location}: no index matches {pattern}; check the index pattern")
+            names = expressions(self._pattern, selection)
+            none = f"{self._client.location}: no index matches {', '.join(names)}"
+            if told := hidden(self._client, names):
+                raise AccessDenied(f"{none} that the login is shown: {told}")
+            raise NotFound(f"{none}; check the index pattern")
 
     @staticmethod
     def _as_plan(

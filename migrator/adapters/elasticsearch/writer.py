@@ -367,4 +367,4 @@ class ElasticsearchWriter:
         self._client.close()
 
 
-_RIGHTS = "the index privileges create_index, index and auto_configure"
+_RIGHTS = "the index privileges index and auto_configure (before 7.9 create_index)"

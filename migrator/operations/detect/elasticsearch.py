@@ -12,9 +12,11 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, resolve
+from migrator.adapters.elasticsearch.rights import hidden
+from migrator.errors import AccessDenied
 from migrator.locations import Store
 from migrator.operations.detect.indices import ACTIVATION, FOREIGN, Look, checks, keyword_of
-from migrator.operations.detect.values import Place, Probe
+from migrator.operations.detect.values import Finding, Place, Probe
 from migrator.operations.shards import paths_of
 from migrator.records import Selection
 
@@ -83,6 +85,9 @@ def probe(store: Store, empty: Probe) -> Probe:
     try:
         server = client.server()
         indices, _ = resolve(client, expressions(pattern, Selection()))
+        told = hidden(client, expressions(pattern, Selection()))
+        if told and not indices:
+            raise AccessDenied(f"{client.location}: {told}")
         look = Look.at(client, pattern, indices)
         totals = _totals(look)
         return msgspec.structs.replace(
@@ -96,10 +101,17 @@ def probe(store: Store, empty: Probe) -> Probe:
             namespaces=dict(sorted(totals.namespaces.items())),
             namespaces_complete=totals.is_complete,
             others=max(sum(look.documents.values()) - totals.activations, 0),
-            findings=checks(look, foreign=totals.foreign, namespaces=len(totals.namespaces), typed=empty.typed),
+            findings=(
+                *((_not_shown(told),) if told else ()),
+                *checks(look, foreign=totals.foreign, namespaces=len(totals.namespaces), typed=empty.typed),
+            ),
         )
     finally:
         client.close()
+
+
+def _not_shown(told: str) -> Finding:
+    return Finding(kind="not-shown", level="warning", text=told, advice="look again with such a login")
 
 
 def _place(name: str, look: Look) -> Place:

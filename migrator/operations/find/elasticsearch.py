@@ -13,9 +13,10 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
-from migrator.adapters.elasticsearch.indices import Index, check_pattern, select
+from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, select
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
-from migrator.errors import Incomplete
+from migrator.adapters.elasticsearch.rights import hidden
+from migrator.errors import AccessDenied, Incomplete
 from migrator.locations import Store
 from migrator.operations.find.reading import newest_by_reading
 from migrator.operations.find.values import Found, WantedId
@@ -66,13 +67,19 @@ class ElasticsearchFinder:
                         raise self._client.garbled("_search", f"a hit is of {hit.index}, which wasn't asked for")
                     if document := self._document(hit, indices[hit.index].shards):
                         yield document
-        if closed:
-            raise closed_error(self._client, closed)
+        self._check_seen(Selection(), closed)
 
     def _indices(self, selection: Selection) -> tuple[Mapping[str, Index], tuple[str, ...]]:
         self._client.server()
         held, _ = select(self._client, self._pattern, selection)
         return without_closed(self._client, held)
+
+    def _check_seen(self, selection: Selection, closed: tuple[str, ...]) -> None:
+        """Raise where something that may hold what is looked for wasn't looked into."""
+        if closed:
+            raise closed_error(self._client, closed)
+        if told := hidden(self._client, expressions(self._pattern, selection)):
+            raise AccessDenied(f"{self._client.location}: {told}")
 
     def _hits(self, path: str, shards: int, wanted: Sequence[WantedId]) -> list[_Hit]:
         """Where the wanted stand: a search and a count must agree, since nothing else tells that there is no more."""
@@ -129,8 +136,7 @@ class ElasticsearchFinder:
             found += of_path
         found.sort(key=lambda document: (document.start_ms, document.id), reverse=True)
         yield from found[:limit]
-        if closed:
-            raise closed_error(self._client, closed)
+        self._check_seen(selection, closed)
 
     def _newest(self, path: str, shards: int, selection: Selection, limit: int) -> list[Document] | None:
         """The newest in some indices; None where a search can't tell."""

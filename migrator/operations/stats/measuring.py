@@ -18,7 +18,7 @@ from migrator.adapters.retrying import Policy, RetryingReader, persist
 from migrator.engine.copy import Observer
 from migrator.engine.matching import check_nothing, is_narrow
 from migrator.engine.stopping import Stop
-from migrator.errors import NotFound
+from migrator.errors import AccessDenied, NotFound
 from migrator.locations import Store
 from migrator.operations.stats.reading import read_all, read_sample
 from migrator.operations.stats.room import room_of_cluster, room_of_folder
@@ -124,6 +124,7 @@ def _elasticsearch(
 ) -> Measured:
     from migrator.adapters.elasticsearch.client import Client
     from migrator.adapters.elasticsearch.indices import check_pattern, expressions, select
+    from migrator.adapters.elasticsearch.rights import hidden
     from migrator.operations.detect.indices import Look
     from migrator.operations.stats.elasticsearch import aggregate
 
@@ -131,10 +132,13 @@ def _elasticsearch(
     with closing(Client(store)) as client:
         server = client.server()
         indices, _ = persist(briefly(policy), lambda: select(client, pattern, selection))
+        told = persist(briefly(policy), lambda: hidden(client, expressions(pattern, selection)))
+        if not indices and told:
+            raise AccessDenied(f"{client.location}: {told}")
         if not indices:
             raise NotFound(f"{client.location}: no index matches {', '.join(expressions(pattern, selection))}")
         look = persist(briefly(policy), lambda: Look.at(client, pattern, indices))
-        notes = [f"index {name} is closed and wasn't looked at" for name in look.closed]
+        notes = [*([told] if told else []), *(f"index {name} is closed and wasn't looked at" for name in look.closed)]
         found = None if exact else persist(briefly(policy), lambda: aggregate(look, selection, stop=stop))
         if found is None:
             with closing(RetryingReader(open_reader(store), policy)) as reader:
