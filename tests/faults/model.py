@@ -246,6 +246,7 @@ def main() -> int:
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for number, tally, failure in pool.imap_unordered(run_chunk, chunks):
             total += tally
+            print(f"seed {number}: {tally['runs of the model']} runs", file=sys.stderr, flush=True)
             if failure:
                 failures += 1
                 print(f"\nseed {number} fails: --runs {_CHUNK} --seed {number}\n{failure}", flush=True)
