@@ -94,8 +94,10 @@ class Checksums:
         self._noted.clear()
 
     def forget_noted(self) -> None:
-        """The transaction didn't take place."""
+        """The transaction was rolled back, with the triggers that were made in it."""
         self._noted.clear()
+        query = "SELECT 1 FROM temp.sqlite_master WHERE type = 'trigger' AND name LIKE ?"
+        self._watched = self._db.execute(query, (f"{_NAME} %",)).fetchone() is not None
 
     def check(self) -> None:
         """Read the whole file; raise `Mismatch` where it isn't as it was written. In a transaction."""

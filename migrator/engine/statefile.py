@@ -241,9 +241,9 @@ class StateFile:
                 self._sums.add_noted()
                 self._db.execute("COMMIT")
             except BaseException:
-                self._sums.forget_noted()
                 if self._db.in_transaction:  # a full disk ends it by itself
                     self._db.execute("ROLLBACK")
+                self._sums.forget_noted()
                 raise
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -316,6 +316,19 @@ def test_who_looked_before_the_job_was_brought_up_to_date_keeps_the_checksums(in
         checkpoint.check()
 
 
+def test_who_failed_to_write_after_the_job_was_brought_up_to_date_keeps_the_checksums(interrupted: Interrupted) -> None:
+    """What was rolled back was also that it notes its changes."""
+    path = interrupted.lay_out(interrupted.kept)
+    as_of_the_release_before(path)
+    with closing(Checkpoint(path, view=True)) as looked_before:
+        Checkpoint(path).close()
+        with suppress(CutError), looked_before._transaction():
+            raise CutError
+        looked_before.end_run(1, "complete", read=1)
+    with closing(Checkpoint(path)) as whole:
+        whole.check()
+
+
 def test_unreadable_values_of_the_release_before_are_damage(interrupted: Interrupted) -> None:
     """Without checksums, what can be noticed is noticed."""
     for statement in (
