@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from migrator.engine.stopping import Stop
+from migrator.errors import Interrupted
 
 _LOOK_S = 0.2
 
@@ -26,7 +27,7 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
     """Call `work` in `count` threads at once, and `look` a few times a second until all of them have returned.
 
     The first exception asks the others to stop and is raised once they have returned; so is `Interrupted` where
-    somebody else asked.
+    somebody else asked. A worker that stops because another failed may return before it does: that isn't the reason.
     """
     failures: list[BaseException] = []
 
@@ -46,5 +47,6 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
             look()
     look()
     if failures:
-        raise failures[0]
+        reasons = [each for each in failures if not isinstance(each, Interrupted)]
+        raise (reasons or failures)[0] if stop.exit_code is None else failures[0]
     stop.check()
