@@ -104,7 +104,7 @@ class TargetGuard:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._begun = 0  # looks that were begun
-        self._latest = description
+        self._latest: Description | BaseException = description
         self._seen = description.identity  # all of it, as it was when it was first seen in this run
         self._noted = description if noted is None else msgspec.structs.replace(description, identity=noted.identity)
         self._namespaces: frozenset[str] = frozenset()
@@ -145,17 +145,21 @@ class TargetGuard:
         return msgspec.structs.replace(self._noted, identity=_merged(self._noted.identity, ours))
 
     def _look(self) -> Description:
-        """A description that was asked for after this call began; several workers share one."""
+        """A description that was asked for after this call began; several workers share one.
+
+        They share a failure as well: one after the other they would wait for a server that is away as often as there
+        are workers, and a run that was asked to stop with them.
+        """
         begun = self._begun
         with self._looking:
             if self._begun <= begun:
                 self._begun += 1
-                number = self._begun
                 try:
                     self._latest = self._writer.describe()
-                except BaseException:
-                    self._begun = number - 1  # whoever waits for it looks for himself
-                    raise
+                except BaseException as error:  # noqa: BLE001  raised below
+                    self._latest = error
+            if isinstance(self._latest, BaseException):
+                raise self._latest
             return self._latest
 
     def _find(self, samples: Sequence[Document]) -> None:

@@ -381,6 +381,42 @@ def test_two_workers_that_saw_two_indices_of_one_name_tell_it(world: World) -> N
         guard.check()
 
 
+def test_target_that_does_not_answer_is_asked_for_all_workers_at_once() -> None:
+    """One after the other they would wait for it as often as there are workers, and Ctrl-C with them."""
+    store, arrived = MemoryStore("target"), threading.Semaphore(0)
+
+    class Away(MemoryWriter):
+        looks = 0
+
+        def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+            arrived.release()
+            return super().concerned(identity, namespaces)
+
+        def describe(self) -> Description:
+            self.looks += 1
+            for _ in range(8 if self.looks == 1 else 0):
+                arrived.acquire()
+            raise Unavailable("no answer")
+
+    writer = Away(store)
+    guard = TargetGuard(writer, MemoryWriter(store).describe(), sleep=lambda _: None)
+    told: list[str] = []
+
+    def look() -> None:
+        try:
+            guard.check()
+        except Unavailable as error:
+            told.append(str(error))
+
+    workers = [threading.Thread(target=look) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert told == ["no answer"] * 8
+    assert writer.looks < 8
+
+
 def test_plan_stays_what_readers_promise(world: World) -> None:
     """A source that stays the same is planned once."""
     plans = 0
