@@ -20,7 +20,7 @@ from migrator.errors import RequestRefused, Unavailable
 from migrator.locations import Location, Store
 from migrator.records import Document, Form
 from tests.documents import activation
-from tests.scripted import Request, answer, serve
+from tests.scripted import Cut, Request, answer, serve
 
 Alter = Callable[[Request, Any], Any]
 """Makes another answer of the true one; may give the bytes of a whole answer."""
@@ -275,6 +275,19 @@ def test_a_proxy_that_takes_small_requests_only(index: Index, writer: Elasticsea
     index.most_bytes = 3000
     assert ids(writer.write(documents, replace=False).written) == ids(documents)
     assert ids(writer.write(documents, replace=False).present) == ids(documents)
+    assert ids(writer.stored(documents).values()) == ids(documents)
+
+
+def test_a_link_that_cuts_large_answers(index: Index, writer: ElasticsearchWriter) -> None:
+    """What is stored is asked for in parts whose answers arrive."""
+    documents = some(200)
+    index.documents = {document.id: json.loads(document.body) for document in documents}
+
+    def cut(request: Request, content: Any) -> Any:
+        whole = answer(content)
+        return Cut(whole[:12_000]) if request.path.endswith("_mget") and len(whole) > 12_000 else content
+
+    index.alter = cut
     assert ids(writer.stored(documents).values()) == ids(documents)
 
 

@@ -15,7 +15,7 @@ from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, w
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
 from migrator.adapters.elasticsearch.transport import TooLarge
-from migrator.errors import RequestRefused, Unavailable
+from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.records import Document, Form, read_document
 
 Addressed: TypeAlias = tuple[Address, Document]
@@ -102,6 +102,10 @@ class Lookup:
                 return self._fetch_by_index(addressed)
             # Nothing but ids was sent, so no document is at fault.
             raise Unavailable(str(refusal)) from refusal
+        except AnswerLost:
+            if len(addressed) == 1:
+                raise
+            return self._apart(addressed)  # some links carry only small answers
         except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._apart(addressed)
         if len(found) != len(addressed):
@@ -160,7 +164,9 @@ class Lookup:
             some = ids[first : first + min(self._most_ids, _IDS)]
             try:
                 yield from search_ids(self._client, path, some, indices, query=query, shard=shard)
-            except TooLarge:
+            except (TooLarge, AnswerLost) as error:
+                if isinstance(error, AnswerLost) and len(some) == 1:
+                    raise
                 self._most_ids = max(1, len(some) // 2)
                 continue
             first += len(some)
