@@ -147,8 +147,8 @@ class Client:
 
         `accept` are statuses besides 2xx that the caller deals with. `bound_bytes` gives an answer up with `TooLarge`
         when it grows beyond. `holds_documents` makes 400, 413 and 500 a `RequestRefused`, since a document in the body
-        may be the cause; otherwise 413 is a `TooLarge` where `splits` says that the caller can ask for less. `right`
-        is what the login must be allowed, told where that is refused.
+        may be the cause. `splits` says that the caller can ask for less: 413 is a `TooLarge` then, and an answer that
+        breaks off an `AnswerLost`. `right` is what the login must be allowed, told where that is refused.
 
         Every request has an id of its own, which servers put into the answer (Source: `X-Opaque-Id`, since 6.2). So an
         answer that a cache or a confused proxy kept from another request isn't taken for this one's.
@@ -163,7 +163,7 @@ class Client:
             with answer_bound(bound_bytes):
                 meta, data = self._transport.perform_request(method, path, body=body, headers=headers)
         except TransportError as error:
-            raise self._unreachable(error, method, path, documents=holds_documents) from error
+            raise self._unreachable(error, method, path, smaller=splits or not holds_documents) from error
         expected = 200 <= meta.status < 300 or meta.status in accept
         host = meta.node.host, meta.node.port
         self._check_request(method, path, id, meta.headers.get("x-opaque-id"), host, expected=expected)
@@ -290,14 +290,14 @@ class Client:
     def _where(self, method: str, path: str) -> str:
         return f"{self.location}: {method} {path.partition('?')[0]}"
 
-    def _unreachable(self, error: Exception, method: str, path: str, *, documents: bool) -> MigratorError:
+    def _unreachable(self, error: Exception, method: str, path: str, *, smaller: bool) -> MigratorError:
         """Name what kept an answer from arriving."""
         cause = error.__cause__ or error
         text = f"{self._where(method, path)}: no answer: {_innermost(cause)}"
         if isinstance(_innermost(cause), ssl.SSLCertVerificationError):
             # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
             return AccessDenied(f"{text}; name the authority that signed the server's certificate (CA file)")
-        if was_reached(error) and not documents:
+        if was_reached(error) and smaller:
             return AnswerLost(f"{text}; is the server up, and are address, port and TLS right?")
         return Unavailable(f"{text}; is the server up, and are address, port and TLS right?")
 

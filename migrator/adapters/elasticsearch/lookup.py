@@ -91,12 +91,11 @@ class Lookup:
                 body=msgspec.json.encode({"docs": wanted}),
                 bound_bytes=bound_bytes if len(addressed) > 1 else None,
                 holds_documents=True,
+                splits=True,
                 right="the index privilege read",
             )
             found = _got_all.decode(answer.body).docs
         except RequestRefused as refusal:
-            if refusal.status == 413:
-                return self._apart(addressed, remember=True)
             if self._names_indices and names_index(refusal):
                 self._names_indices = False
                 return self._fetch_by_index(addressed)
@@ -105,8 +104,10 @@ class Lookup:
         except AnswerLost:
             if len(addressed) == 1:
                 raise
-            return self._apart(addressed)  # some links carry only small answers
-        except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return self._apart(addressed, remember=True)  # some links carry only small answers
+        except TooLarge:
+            return self._apart(addressed, remember=True)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._apart(addressed)
         if len(found) != len(addressed):
             raise self._client.garbled(path, f"{len(found)} documents where {len(addressed)} were asked for")
