@@ -126,6 +126,8 @@ class Cluster:
                 return {name: {"mappings": self.indices[name].mapping} for name in names}
             case ["_mapping", "field", "start"]:
                 return {name: {"mappings": {"start": {"mapping": {"start": {"type": "long"}}}}} for name in names}
+            case ["_mget"]:
+                return {"docs": [self._get(names[0], each["_id"]) for each in request.json["docs"]]}
             case ["_count"]:
                 return self._count(names, request)
             case ["_search"] if "scroll" in request.query:

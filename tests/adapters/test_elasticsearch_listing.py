@@ -103,6 +103,23 @@ def test_places_that_come_twice_or_not_at_all_are_no_answer(change: Callable[[li
         list(reader.fetch(ids, None, ALL))
 
 
+def test_documents_are_asked_for_by_paths_where_bodies_may_name_no_index() -> None:
+    """`rest.action.multi.allow_explicit_index: false` refuses an `_mget` that names them."""
+    strict = cluster()
+
+    def alter(request: Request, _: Any) -> Any:
+        if request.path.endswith("_mget") and b'"_index"' in request.body:
+            error = {"type": "illegal_argument_exception", "reason": "explicit index in multi get is not allowed"}
+            return answer({"error": {**error, "root_cause": [error]}, "status": 400}, 400)
+        return None
+
+    strict.alter = alter
+    ids = sorted(document.id for document in (*some(10), *some(5, 100, namespace="other")))
+    with reading(strict) as (reader, _):
+        given = [document.id for batch in reader.fetch(ids, None, ALL) for document in batch.documents]
+    assert sorted(given) == ids
+
+
 def test_an_index_that_gives_few_hits_at_once_is_asked_for_fewer_ids() -> None:
     """`index.max_result_window` bounds what a search may ask for."""
     altered = cluster()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
-from migrator.adapters.elasticsearch.counting import Total, exact
+from migrator.adapters.elasticsearch.counting import Total, exact, names_index
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import Unavailable
 
@@ -158,7 +158,12 @@ def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> 
 
 
 def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> tuple[list[bytes | None], int]:
-    body = _ask(client, places, bound_bytes=bound_bytes)
+    try:
+        body = _ask(client, places, bound_bytes=bound_bytes)
+    except Unavailable as error:
+        if not names_index(error) or len({place.index for place in places}) == 1:
+            raise
+        return _get_by_index(client, places, bound_bytes=bound_bytes)
     try:
         docs = _got_all.decode(body).docs
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -171,17 +176,41 @@ def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) ->
     return [bytes(got.source) if got.found else None for got in docs], len(body)
 
 
+def _get_by_index(
+    client: Client, places: Sequence[Place], *, bound_bytes: int | None
+) -> tuple[list[bytes | None], int]:
+    sources: list[bytes | None] = [None] * len(places)
+    size_bytes = 0
+    for index in {place.index for place in places}:
+        positions = [at for at, place in enumerate(places) if place.index == index]
+        found, more_bytes = _get(client, [places[at] for at in positions], bound_bytes=bound_bytes)
+        size_bytes += more_bytes
+        for at, source in zip(positions, found, strict=True):
+            sources[at] = source
+    return sources, size_bytes
+
+
 def _ask(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> bytes:
-    typed = client.server().is_typed
+    try:
+        return _ask_at(client, "/_mget", places, bound_bytes=bound_bytes)
+    except Unavailable as error:
+        if not names_index(error) or len({place.index for place in places}) > 1:
+            raise
+    return _ask_at(client, f"/{index_paths([places[0].index])[0]}/_mget", places, bound_bytes=bound_bytes)
+
+
+def _ask_at(client: Client, path: str, places: Sequence[Place], *, bound_bytes: int | None) -> bytes:
+    typed, names_indices = client.server().is_typed, path == "/_mget"
     wanted = [
-        {"_index": place.index, "_id": place.id}
+        ({"_index": place.index} if names_indices else {})
+        | {"_id": place.id}
         | ({"_type": place.type} if typed else {})
         | ({"routing": place.routing} if place.routing is not None else {})
         for place in places
     ]
     return client.call(
         "POST",
-        "/_mget",
+        path,
         body=msgspec.json.encode({"docs": wanted}),
         bound_bytes=bound_bytes,
         splits=len(places) > 1,

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
 from migrator.adapters.elasticsearch.transport import TooLarge
@@ -22,7 +23,6 @@ Addressed: TypeAlias = tuple[Address, Document]
 
 MOST_HITS = 10_000  # of one search, by default of every server
 _IDS = 500  # looked for with one search
-_BY_INDEX = "explicit index in"  # in the refusal where rest.action.multi.allow_explicit_index is false
 
 
 class _Got(msgspec.Struct, gc=False):
@@ -38,11 +38,6 @@ class _GotAll(msgspec.Struct):
 
 
 _got_all = msgspec.json.Decoder(_GotAll)
-
-
-def names_index(error: Exception) -> bool:
-    """Whether a server refused a request for naming indices in its body, as they may be set up."""
-    return _BY_INDEX in str(error)
 
 
 def by_index(addressed: Sequence[Addressed]) -> dict[str, list[int]]:

@@ -21,6 +21,7 @@ from migrator.adapters.base import Abilities, Completion, Description, Token, Wr
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
 from migrator.adapters.elasticsearch.indices import (
     expressions,
@@ -30,7 +31,7 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
-from migrator.adapters.elasticsearch.lookup import Addressed, Lookup, by_index, names_index
+from migrator.adapters.elasticsearch.lookup import Addressed, Lookup, by_index
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable

@@ -17,7 +17,7 @@ from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import Index
 from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_settings
-from migrator.errors import AccessDenied
+from migrator.errors import AccessDenied, Incomplete
 from migrator.operations.detect.values import Finding
 from migrator.operations.shards import all_up, paths_of
 from migrator.records import Form, read_document
@@ -124,13 +124,15 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             )
             for name, each in answer.items():
                 mappings[name] = _fields(each.get("mappings", {}), typed=typed)
+        if absent := searched.keys() - stats.keys():
+            raise Incomplete(f"{client.location}: GET /_stats leaves out index {min(absent)}, which is open")
         return cls(
             client=client,
             pattern=pattern,
             indices=indices,
             searched=searched,
             closed=closed,
-            documents={name: stats[name].docs.count for name in searched if name in stats},
+            documents={name: stats[name].docs.count for name in searched},
             sizes_bytes={name: each.store.size_in_bytes for name, each in stats.items()},
             replicas={name: int(each.get("index.number_of_replicas", 1)) for name, each in settings.items()},
             blocks={name: _blocks_of(each) for name, each in settings.items()},
