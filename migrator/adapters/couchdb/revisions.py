@@ -20,7 +20,7 @@ from migrator import forms
 from migrator.adapters.base import WriteOutcome
 from migrator.adapters.couchdb.rows import Value
 from migrator.adapters.couchdb.standing import generation
-from migrator.adapters.couchdb.writer import CouchDBWriter, Result
+from migrator.adapters.couchdb.writer import CouchDBWriter, Result, split
 from migrator.adapters.tally import Tally
 from migrator.errors import Unavailable
 from migrator.records import Document, unreadable
@@ -68,7 +68,7 @@ class RevisionKeepingWriter(CouchDBWriter):
                 waiting.append(keeping._replace(older=found.rev))
             else:
                 tally.differing.append(document)
-        for part in _parts(waiting, self._bulk_bytes):
+        for part in split(waiting, self._bulk_bytes):
             for piece in self._bulks.pieces(part):
                 self._store_part(piece, tally)
         return tally.outcome()
@@ -142,16 +142,3 @@ def _ancestors(body: bytes) -> frozenset[str]:
     except msgspec.MsgspecError:
         return frozenset()
     return frozenset(f"{history.start - number}-{id}" for number, id in enumerate(history.ids))
-
-
-def _parts(waiting: Sequence[_Keeping], bulk_bytes: int) -> list[list[_Keeping]]:
-    """Parts of about `bulk_bytes`, in order; a document that is larger stands alone."""
-    parts: list[list[_Keeping]] = []
-    size_bytes = bulk_bytes
-    for each in waiting:
-        if size_bytes + len(each.body) > bulk_bytes:
-            parts.append([])
-            size_bytes = 0
-        parts[-1].append(each)
-        size_bytes += len(each.body) + 1
-    return parts

@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from migrator.adapters.base import Abilities, Completion, Description, Token, Wr
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
+from migrator.adapters.couchdb.rows import Changes, key_rows
 from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
 from migrator.records import Document, Form, read_document, unreadable
@@ -45,31 +46,6 @@ class Result(msgspec.Struct, gc=False):
     rev: str = ""
     error: str | None = None
     reason: str | None = None
-
-
-class _Value(msgspec.Struct, gc=False):
-    rev: str
-    deleted: bool = False
-
-
-class _Row(msgspec.Struct, gc=False):
-    key: str
-    value: _Value | None = None
-    doc: msgspec.Raw = msgspec.Raw(b"")
-    error: str | None = None
-
-
-class _Rows(msgspec.Struct):
-    rows: list[_Row]
-
-
-class _Changed(msgspec.Struct, gc=False):
-    id: str
-    deleted: bool = False
-
-
-class _Changes(msgspec.Struct):
-    results: list[_Changed]
 
 
 class _DesignRow(msgspec.Struct):
@@ -107,8 +83,14 @@ class _Sending(NamedTuple):
     body: bytes
 
 
+class _HasBody(Protocol):
+    @property
+    def body(self) -> bytes: ...
+
+
+S = TypeVar("S", bound=_HasBody)
+
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_rows = msgspec.json.Decoder(_Rows)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -275,7 +257,7 @@ class CouchDBWriter:
         rows = None
         with suppress(TooLarge, Undecodable):
             body = self._client.docs_by_id(ids, with_docs=True, bound_bytes=bound_bytes if len(ids) > 1 else None)
-            rows = self._client.decode_page(_rows, body, "_all_docs").rows
+            rows = self._client.decode_page(key_rows, body, "_all_docs").rows
         if rows is None:
             # One of them can't be decoded, or they are too many: as with pages, ask for half.
             if len(documents) > 1:
@@ -286,7 +268,7 @@ class CouchDBWriter:
             raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
         found: dict[str, _There] = {}
         for document, row in zip(documents, rows, strict=True):
-            if row.error == "not_found" or (row.value is not None and row.value.deleted):
+            if row.is_absent:
                 continue
             stored = bytes(row.doc)
             if row.error is not None or row.value is None or stored in (b"", b"null"):
@@ -316,7 +298,7 @@ class CouchDBWriter:
         if body is None:
             half = len(ids) // 2
             return self._changed_since(mark, ids[:half]) | self._changed_since(mark, ids[half:])
-        changes = self._client.understand(body, _Changes, "_changes")
+        changes = self._client.understand(body, Changes, "_changes")
         return {change.id for change in changes.results if not change.deleted}.intersection(ids)
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -356,7 +338,7 @@ def results_of(client: Client, documents: Sequence[Document], answer: bytes) -> 
     return results
 
 
-def split(sendings: Sequence[_Sending], bulk_bytes: int) -> Iterator[Sequence[_Sending]]:
+def split(sendings: Sequence[S], bulk_bytes: int) -> Iterator[Sequence[S]]:
     """Parts of about `bulk_bytes`, in order; a document that is larger stands alone."""
     first, size_bytes = 0, 0
     for at, sending in enumerate(sendings):

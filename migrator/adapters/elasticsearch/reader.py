@@ -336,10 +336,9 @@ class ElasticsearchReader:
             if start_is_long(self._client, names) != names:
                 return None
             body = {"query": start_query(selection)}
-        return sum(
-            self._client.ask("POST", f"/{path}/_count", _Count, body=body, right="the index privilege read").count
-            for path in index_paths(sorted(names))
-        )
+        right = "the index privilege read"
+        paths = index_paths(sorted(names))
+        return sum(self._client.ask("POST", f"/{path}/_count", _Count, body=body, right=right).count for path in paths)
 
     # -- by id --------------------------------------------------------------------------------------------------
 
