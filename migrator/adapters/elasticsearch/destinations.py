@@ -10,12 +10,13 @@ with custom routing lies in another shard than its id says: neither `create` nor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.indices import index_name, name_refusal
+from migrator.adapters.elasticsearch.indices import index_name, name_refusal, refresh
 from migrator.errors import AccessDenied
 
 
@@ -79,13 +80,9 @@ class Found(msgspec.Struct, frozen=True):
     data_stream: str | None = None
 
 
-class _Refreshed(msgspec.Struct):
-    shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `understand` sees that none failed
-
-
 class _Counted(msgspec.Struct):
     count: int
-    shards: msgspec.Raw = msgspec.field(name="_shards")
+    shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `ask` sees that all answered
 
 
 _SETTINGS = ("uuid", "default_pipeline", "final_pipeline", "mapping.source.mode", "mode")
@@ -175,24 +172,15 @@ def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
     None for a login that may only write; the preflight tells which rights it lacks.
     """
     names = sorted(found)
-    _refresh(client, names)
+    # By default a server refreshes every second; the end of a run needs the right to, and names it.
+    with suppress(AccessDenied):
+        refresh(client, names, open_only=True)
     try:
         total = sum(_count_routed(client, path) for path in index_paths(names))
         counts = {name: _count_routed(client, index_paths([name])[0]) for name in names} if total else {}
     except AccessDenied:
         return {}
     return {name: count for name, count in counts.items() if count}
-
-
-def _refresh(client: Client, names: Sequence[str]) -> None:
-    """Make visible what was stored; closed indices are passed over, and told where they are written to."""
-    for path in index_paths(names):
-        where = f"/{path}/_refresh"
-        try:
-            answer = client.call("POST", f"{where}?ignore_unavailable=true", right="the index privilege maintenance")
-        except AccessDenied:
-            return  # by default a server does it every second; the end of a run needs the right, and names it
-        client.understand(answer, _Refreshed, where)
 
 
 def _count_routed(client: Client, path: str) -> int:

@@ -171,12 +171,8 @@ class _Stats(msgspec.Struct):
     indices: dict[str, _IndexStats] = {}
 
 
-class _ShardCounts(msgspec.Struct):
-    failed: int
-
-
 class _Refreshed(msgspec.Struct):
-    shards: _ShardCounts = msgspec.field(name="_shards")
+    shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `understand` sees that none failed
 
 
 class _Counted(msgspec.Struct):
@@ -377,13 +373,15 @@ def is_closed(client: Client, name: str) -> bool:
     return answer.status in (400, 403) and b"index_closed_exception" in answer.body
 
 
-def refresh(client: Client, names: Iterable[str]) -> None:
+def refresh(client: Client, names: Iterable[str], *, open_only: bool = False) -> None:
     """Make all that was stored visible to searches; raises `Unavailable` where a shard couldn't.
 
+    With `open_only` closed indices and missing ones are passed over.
     Source: measured: without it none of 100 documents below the checkpoint were found.
     """
     for path in index_paths(tuple(names)):
-        answer = client.call("POST", f"/{path}/_refresh", right="the index privilege maintenance")
+        asked = f"/{path}/_refresh" + "?ignore_unavailable=true" * open_only
+        answer = client.call("POST", asked, right="the index privilege maintenance")
         client.understand(answer, _Refreshed, f"/{path}/_refresh")
 
 
