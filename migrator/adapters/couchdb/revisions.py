@@ -20,7 +20,7 @@ from migrator import forms
 from migrator.adapters.base import WriteOutcome
 from migrator.adapters.couchdb.rows import Value
 from migrator.adapters.couchdb.standing import generation
-from migrator.adapters.couchdb.writer import CouchDBWriter, Result, split
+from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
 from migrator.adapters.tally import Tally
 from migrator.errors import Unavailable
 from migrator.records import Document, unreadable
@@ -117,6 +117,9 @@ class RevisionKeepingWriter(CouchDBWriter):
 
 def _keeping(document: Document, tally: Tally) -> _Keeping | None:
     """A document as it is sent: under its id and with its revision, without CouchDB's other fields."""
+    if document.id.startswith("_"):
+        tally.reject(document, RESERVED)
+        return None
     try:
         source = _fields.decode(document.body)
         rev = _text.decode(source["_rev"])

@@ -350,7 +350,17 @@ def split(sendings: Sequence[S], bulk_bytes: int) -> Iterator[Sequence[S]]:
         yield sendings[first:]
 
 
+RESERVED = "CouchDB reserves ids that begin with an underscore"
+"""Its refusal would take the whole request with it, and can't be told from one of the server where nothing else comes.
+
+Source: `couch_doc:validate_docid`, "Only reserved document ids may start with underscore."
+"""
+
+
 def _sending(document: Document, tally: Tally) -> _Sending | None:
+    if document.id.startswith("_"):
+        tally.reject(document, RESERVED)
+        return None
     try:
         return _Sending(document, _body(document))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
