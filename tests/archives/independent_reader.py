@@ -39,15 +39,15 @@ def newest(found: dict[str, dict[str, Any]]) -> str:
         links = chain(found, backup)
         number = 0
         for link in links:
-            if link["number"] is not None:
+            if link.get("number") is not None:
                 number = max(number + 1, link["number"])
                 continue
             for other in found.values():
-                after = other["number"] is not None and other["ended_ms"] < link["ended_ms"]
-                if after and link["backup"] not in other["clock_ahead"]:
+                after = other.get("number") is not None and other["ended_ms"] < link["ended_ms"]
+                if after and link["backup"] not in other.get("clock_ahead", []):
                     number = max(number, other["number"])
         ended = max(link["ended_ms"] for link in links)
-        return number, links[-1]["number"] is None, ended, len(links), backup
+        return number, links[-1].get("number") is None, ended, len(links), backup
 
     return max(found, key=rank)
 
