@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def archive_command(context: click.Context) -> None:
-    """List, check, salvage, print, prune or compare the backups of an archive."""
+    """List, check, repair, print, prune or compare backups."""
     from migrator.commands.main import help_without_command
 
     help_without_command(context)
@@ -71,11 +71,12 @@ def _readable(archive: str, identity: Path | None, config: Path | None) -> Store
 @config_option
 @json_option
 def list_command(archive: str, config: Path | None, as_json: bool) -> None:
-    """List the backups of ARCHIVE, chain by chain, each with its size, its counts and its state.
+    """List the backups of ARCHIVE by chain, with size, counts and state.
 
-    A backup is complete, or: unfinished (running, or interrupted), incomplete (a part is missing or cut), broken
-    (what it builds on isn't whole), damaged (its manifest can't be read), remains (it has no manifest). Exit codes:
-    0 listed, whatever the states; 10 there is no archive.
+    A backup is complete, unfinished (running or interrupted), incomplete (a part is missing or truncated), broken (a
+    backup it builds on isn't complete), damaged (its manifest can't be read) or remains (it has no manifest).
+
+    Exit codes: 0 listed, whatever the states; 10 archive not found.
     """
     from migrator.archives.listing import list_archive
     from migrator.commands import archive_texts, running
@@ -109,14 +110,17 @@ def _a_share(_: click.Context, __: click.Parameter, value: str | None) -> float 
     ),
 )
 @click.argument("archive")
-@click.option("--quick", is_flag=True, help="Only manifests, and the size and SHA-256 of every part; needs no key.")
 @click.option(
-    "--sample", callback=_a_share, metavar="SHARE", help="Read only a share of the parts, such as 5%, by chance."
+    "--quick", is_flag=True, help="Check only manifests and the size and SHA-256 of every part; needs no key."
 )
 @click.option(
-    "--repair", metavar="OUT", help="Save every document of every whole frame of a damaged archive in a new one, OUT."
+    "--sample",
+    callback=_a_share,
+    metavar="SHARE",
+    help="Read only this share of the parts, chosen at random, such as 5%.",
 )
-@click.option("--jobs", type=int, default=2, show_default=True, help="How many parts are read at once.")
+@click.option("--repair", metavar="OUT", help="Save every document of every intact frame to a new archive, OUT.")
+@click.option("--jobs", type=int, default=2, show_default=True, help="Number of parts read in parallel.")
 @identity_option
 @config_option
 @json_option
@@ -134,12 +138,14 @@ def check_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Check that ARCHIVE holds what it says; each finding is a line with part, frame and bytes.
+    """Check ARCHIVE for damage, and print each finding with part, frame and bytes.
 
-    Everything is read: every frame is decompressed, every line read as a document, every id hashed again, and all of
-    it compared with index, manifest and SHA256SUMS. With --repair what is whole in a damaged archive is saved, what
-    is missing is listed, and ARCHIVE itself is left as it is. Exit codes: 0 whole; 12 damaged, also where it was
-    saved; 10 there is no archive; 2 it is of a later version of the format; 6 no key opens an encrypted part.
+    Everything is read: every frame is decompressed, every line parsed as a document and every id hashed, and all of
+    it is compared with index, manifest and SHA256SUMS. With --repair, everything intact in a damaged archive is saved
+    to a new one and everything missing is listed; ARCHIVE itself is not changed.
+
+    Exit codes: 0 intact; 12 damaged, even if it was saved; 10 archive not found; 2 newer version of the format; 6 no
+    key opens an encrypted part.
     """
     from migrator.archives.checking import check
     from migrator.archives.salvage import salvage
@@ -185,7 +191,7 @@ def check_command(
 @click.option(
     "--form",
     type=click.Choice(["couchdb", "elasticsearch"]),
-    help="The form of the documents; by default the one they are archived in.",
+    help="Form of the printed documents; by default the form they are archived in.",
 )
 @config_option
 @quiet_option
@@ -201,11 +207,12 @@ def cat_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Print documents of ARCHIVE on stdout, one a line: all or some, as of now or of then.
+    """Print documents of ARCHIVE, one per line.
 
-    Each is printed once, in its newest version. In Elasticsearch form a line is what elasticdump reads. Exit codes:
-    0 all were printed; 3 some can't be put into that form, each is told; 10 there is no such archive or backup, or
-    nothing in it has the names asked for; 12 it is damaged.
+    Each document is printed once, in its newest version. Lines in Elasticsearch form can be read by elasticdump.
+
+    Exit codes: 0 all printed; 3 some can't be converted to the form, and each is reported; 10 archive or backup not
+    found, or nothing in it matches the names you gave; 12 the archive is damaged.
     """
     from migrator.archives.looking import lines_of
     from migrator.commands import running
@@ -250,13 +257,13 @@ def cat_command(
 @click.option("--keep-weekly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N weeks.")
 @click.option("--keep-monthly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N months.")
 @click.option("--keep-yearly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N years.")
-@click.option("--keep-within", metavar="AGE", help="Keep all that are younger: 36h, 30d, 12w.")
+@click.option("--keep-within", metavar="AGE", help="Keep every backup younger than this: 36h, 30d, 12w.")
 @click.option(
     "--unfinished-older-than",
     metavar="AGE",
-    help="Also delete unfinished backups that were begun longer ago, and what interrupted deletions left.",
+    help="Also delete unfinished backups begun longer ago, and remains of interrupted deletions.",
 )
-@click.option("--dry-run", "-n", is_flag=True, help="Tell what would be deleted, and delete nothing.")
+@click.option("--dry-run", "-n", is_flag=True, help="Print what would be deleted; delete nothing.")
 @config_option
 @json_option
 @quiet_option
@@ -276,11 +283,13 @@ def prune_command(
     quiet: bool,
     log_format: str,  # noqa: ARG001  its callback has set the format
 ) -> None:
-    """Delete the backups of ARCHIVE that no rule keeps; at least one must be given, and what any keeps is kept.
+    """Delete the backups of ARCHIVE that no --keep rule keeps.
 
-    Days, weeks, months and years are those of UTC, and only those that have a backup count. Backups of another source
-    or selection are counted by themselves. Never deleted: the newest complete backup, what a kept one builds on, what
-    an unfinished one continues, and what is damaged. Exit codes: 0 done; 10 there is no archive.
+    Give at least one rule; a backup that any rule keeps is kept. Days, weeks, months and years are in UTC, and only
+    those with a backup count. Backups of another source or selection are counted separately. Never deleted: the newest
+    complete backup, backups that a kept one builds on or an unfinished one continues, and damaged backups.
+
+    Exit codes: 0 done; 10 archive not found.
     """
     from migrator.archives.pruning import prune
     from migrator.archives.retention import Retention
@@ -320,7 +329,7 @@ def prune_command(
 @click.argument("first")
 @click.argument("second")
 @selection_options
-@click.option("--ids", is_flag=True, help="Print every id that differs, with what happened to it.")
+@click.option("--ids", is_flag=True, help="Print every id that was added, changed or removed.")
 @identity_option
 @config_option
 @json_option
@@ -338,10 +347,12 @@ def diff_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Compare two backups of ARCHIVE, each with all that it builds on: what was added, what changed, what is gone.
+    """Compare two backups of ARCHIVE: what was added, changed and removed.
 
-    FIRST and SECOND are ids of backups or their beginnings. Activations are compared by value. Exit codes: 0 compared,
-    whatever was found; 10 there is no such backup; 12 the archive is damaged.
+    FIRST and SECOND are ids of backups, or unique prefixes of them; each backup is compared with everything it builds
+    on. Activations are compared by value.
+
+    Exit codes: 0 compared, whatever was found; 10 backup not found; 12 the archive is damaged.
     """
     from migrator.archives.differing import diff
     from migrator.commands import archive_texts, running

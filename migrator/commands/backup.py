@@ -53,29 +53,28 @@ def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | N
     default="auto",
     show_default=True,
     metavar="auto|full|incremental",
-    help="Everything, or what is new since the newest complete backup; auto is incremental where that can be.",
+    help="Read everything, or only what is new since the newest complete backup; auto is incremental where possible.",
 )
-@click.option("--level", type=int, default=3, show_default=True, help="How hard Zstandard compresses: 1 to 22.")
-@size_option("--part-size", default="32MiB", help="About how large a file of the backup gets.")
+@click.option("--level", type=int, default=3, show_default=True, help="Zstandard compression level, 1 to 22.")
+@size_option("--part-size", default="32MiB", help="Approximate size of each file of the backup.")
 @click.option(
     "--encrypt-to",
     multiple=True,
     metavar="RECIPIENT",
-    help="Encrypt to this public key of age (age1…); may be given several times. Without the secret key of one of "
-    "them nobody can read the backup, this machine included.",
+    help="Encrypt to this age public key (age1…); repeatable. Only a holder of a matching secret key can read the "
+    "backup; not even this machine can without one.",
 )
 @click.option(
     "--encrypt-to-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The same with the public keys of a file, one a line.",
+    help="Encrypt to the public keys in this file, one per line.",
 )
 @click.option(
     "--file-mode",
     callback=_a_mode,
     metavar="MODE",
-    help="Who may read the files of a folder, such as 0640. By default their owner (0600), and the group where the "
-    "folder has the setgid bit (0640).",
+    help="File mode of the files in a folder, such as 0640; by default 0600, or 0640 if the folder has the setgid bit.",
 )
 @run_options
 @config_option
@@ -99,18 +98,18 @@ def backup_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Back up the activations of SOURCE into ARCHIVE: in full, or what is new since the last backup.
+    """Back up SOURCE to ARCHIVE, in full or incrementally.
 
     ARCHIVE is a folder (archive:/var/backups/openwhisk) or a bucket (s3://bucket/prefix). Documents are kept exactly
-    as the source has them. A backup exists when it is complete; one that was interrupted is gone on with by the same
-    command. An incremental backup reads what was stored since, however long before it had started; deletions in the
-    source are counted, and nothing is taken from earlier backups for them.
+    as the source has them. A backup exists only once it is complete; run the same command again to resume an
+    interrupted one. An incremental backup reads everything stored since the last backup, including activations that
+    started long before. Deletions in the source are counted; earlier backups keep what was deleted.
 
-    A bucket's login and endpoint come from the variables that its cloud's own tools read (AWS_ACCESS_KEY_ID,
-    AWS_ENDPOINT_URL, AWS_REGION …). With --encrypt-to the parts are files of the age format; which backups there are,
-    and whether they are whole, can be seen without a key.
+    A bucket's login and endpoint come from the environment variables of its cloud's own tools (AWS_ACCESS_KEY_ID,
+    AWS_ENDPOINT_URL, AWS_REGION …). With --encrypt-to, parts are encrypted in the age format; listing backups and
+    checking hashes needs no key.
 
-    Exit codes as for copy.
+    Exit codes: as for copy.
     """
     from migrator.adapters.archive.keys import read_recipients
     from migrator.backups import backup

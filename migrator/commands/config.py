@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 def config_command(context: click.Context) -> None:
     """Show or check the configuration.
 
-    It is read from --config, else from the file that MIGRATOR_CONFIG names, else from the first of ./migrator.toml,
-    the user's migrator.toml and /etc/migrator/migrator.toml.
+    The configuration is read from --config, otherwise from the file that MIGRATOR_CONFIG names, otherwise from the
+    first that exists of ./migrator.toml, the user's migrator.toml and /etc/migrator/migrator.toml.
     """
     from migrator.commands.main import help_without_command
 
@@ -61,7 +61,7 @@ def show_command(
 ) -> None:
     """Show the effective configuration, and where each value comes from.
 
-    Of secrets it is shown where they come from and whether they are set; none is fetched.
+    For each secret it shows where it comes from and whether it is set; no secret is fetched.
     """
     from migrator.config import load
 
@@ -170,7 +170,7 @@ def _secret_lines(secrets: dict[str, Any]) -> list[str]:
     ),
 )
 @click.argument("names", metavar="[STORE]...", nargs=-1)
-@click.option("--connect", is_flag=True, help="Reach each store and log in, and tell product and version.")
+@click.option("--connect", is_flag=True, help="Connect and log in to each store, and print its product and version.")
 @config_option
 @quiet_option
 @log_format_option
@@ -183,10 +183,11 @@ def check_command(
     log_format: str,  # noqa: ARG001  its callback has set the format
     as_json: bool,
 ) -> None:
-    """Check the file, and for each STORE (without any: all) its location, its login and its secrets.
+    """Check the configuration file, and location, login and secrets of each STORE, by default of all.
 
-    Secrets are fetched as a copy would fetch them, commands are run. Exit codes: 0 all is well; else the highest of
-    2 configuration, 5 unavailable, 6 login refused, 10 not there.
+    Secrets are fetched as a copy would fetch them; commands are run.
+
+    Exit codes: 0 all is well; otherwise the highest of 2 configuration, 5 unavailable, 6 login refused, 10 not found.
     """
     from migrator.config import load, resolve
 

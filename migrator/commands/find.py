@@ -39,10 +39,14 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--in", "stores", multiple=True, metavar="STORE", help="Where to look; by default all of migrator.toml.")
+@click.option(
+    "--in", "stores", multiple=True, metavar="STORE", help="Search this store; by default all stores of migrator.toml."
+)
 @selection_options
-@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="How many a list shows.")
-@click.option("--raw", is_flag=True, help="Print every copy as its store holds it, one a line.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Maximum number of activations to list."
+)
+@click.option("--raw", is_flag=True, help="Print every copy as its store holds it, one per line.")
 @config_option
 @json_option
 @quiet_option
@@ -58,17 +62,17 @@ def find_command(
     quiet: bool,  # noqa: ARG001  its callback has set it
     log_format: str,  # noqa: ARG001  as above
 ) -> None:
-    """Find activations in all stores at once, and say whether their copies agree.
+    """Find activations in all stores and compare the copies.
 
-    ID is an activation id, or NAMESPACE/ID, which is quicker in CouchDB. Each activation is printed as `wsk activation
-    get` would show it; where it is and whether the copies agree is told on stderr, or with --json beside it. Without
-    an ID, --namespace, --name, --since and --until list activations, the newest first; in CouchDB and in archives that
-    reads all that may be selected.
+    ID is an activation id, or NAMESPACE/ID, which is faster in CouchDB. Each activation is printed as `wsk activation
+    get` would show it. Where it was found, and whether the copies agree, is printed on stderr, or with --json as part
+    of the result. Without an ID, --namespace, --name, --since and --until list activations, newest first; CouchDB and
+    archives have to be read in full for that, within the selection.
 
-    A store that can't be asked, or not for all it holds (a shard is down, an index is closed), is told, and what the
-    others hold is printed all the same.
+    A store that can't be searched, or only in part (a shard is down, an index is closed), is reported; results from
+    the other stores are printed anyway.
 
-    Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be asked; 10 found nowhere; 12 archive damaged.
+    Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be searched; 10 found nowhere; 12 archive damaged.
     """
     from migrator.operations.find import find, list_newest, parse_id
 

@@ -23,52 +23,52 @@ from migrator.commands.options import examples
 from migrator.errors import NO_ROOM, Interrupted, MigratorError, Unavailable
 
 COMMANDS = {
-    "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET, resumably."),
+    "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET."),
     "backup": (
         "migrator.commands.backup:backup_command",
-        "Back up the activations of SOURCE into ARCHIVE: in full, or what is new since the last backup.",
+        "Back up SOURCE to ARCHIVE, in full or incrementally.",
     ),
     "restore": (
         "migrator.commands.restore:restore_command",
-        "Restore activations from ARCHIVE into TARGET: all or some, as of now or of then.",
+        "Restore activations from ARCHIVE to TARGET.",
     ),
     "archive": (
         "migrator.commands.archive:archive_command",
-        "List, check, salvage, print, prune or compare the backups of an archive.",
+        "List, check, repair, print, prune or compare backups.",
     ),
     "detect": (
         "migrator.commands.detect:detect_command",
-        "Find out which backend holds the activations, what is wrong, and what to do.",
+        "Find out where OpenWhisk keeps activations, and what is wrong.",
     ),
     "find": (
         "migrator.commands.find:find_command",
-        "Find activations in all stores at once, and say whether their copies agree.",
+        "Find activations in all stores and compare the copies.",
     ),
     "verify": (
         "migrator.commands.verify:verify_command",
-        "Compare A with B, and tell whether the same activations are in both.",
+        "Verify that A and B hold the same activations.",
     ),
     "schedule": (
         "migrator.commands.schedule:schedule_command",
-        "Keep to schedules: back up, copy or verify when it is time, and tell when that stops working.",
+        "Back up, copy or verify on a schedule.",
     ),
     "stats": (
         "migrator.commands.stats:stats_command",
-        "Tell what STORE holds and how it grows, for planning its capacity.",
+        "Show what STORE holds and how it grows.",
     ),
-    "status": ("migrator.commands.status:status_command", "Show jobs, how far they are, and what to do next."),
+    "status": ("migrator.commands.status:status_command", "Show jobs, their progress, and what to do next."),
     "report": (
         "migrator.commands.report:report_command",
-        "Write the page of JOB for a change ticket: what was carried over, and what became of it.",
+        "Write an HTML report of JOB, such as for a change ticket.",
     ),
     "retry-rejected": (
         "migrator.commands.retry_rejected:retry_rejected_command",
-        "Try the rejected documents of JOB again, once their cause is gone.",
+        "Retry the rejected documents of JOB.",
     ),
     "config": ("migrator.commands.config:config_command", "Show or check the configuration."),
     "demo": (
         "migrator.commands.demo:demo_command",
-        "See a copy at work: real servers, a kill half-way, and the proof.",
+        "Run a demonstration with real servers and a killed copy.",
     ),
 }
 """Each command's module and attribute, and its short help, the first sentence of its own."""
@@ -200,18 +200,18 @@ def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:
         "\b\n"
         "Exit codes:\n"
         "    0  complete\n"
-        "    1  unexpected\n"
-        "    2  usage or configuration; nothing was done\n"
+        "    1  unexpected error\n"
+        "    2  wrong usage or configuration; nothing was done\n"
         "    3  complete, but some documents were rejected, differ or were left behind\n"
         "    4  verification found a difference\n"
         "    5  a server stayed unavailable (resumable)\n"
-        "    6  login or right refused (resumable)\n"
-        "    8  a limit was reached, e.g. --max-rejects (resumable)\n"
-        "   10  source, target or job is not there\n"
+        "    6  login refused or privilege missing (resumable)\n"
+        "    8  a limit was reached, such as --max-rejects (resumable)\n"
+        "   10  source, target, archive or job not found\n"
         "   11  locked by another run\n"
-        "   12  archive damaged, or what the state folder keeps of a job\n"
+        "   12  an archive, or a file in the state folder, is damaged\n"
         "  130, 143  interrupted (resumable)\n"
-        "  141  complete, but the reader of its output left (`| head`)\n"
+        "  141  complete, but the reader of the output closed it (`| head`)\n"
         "\n"
         + examples(
             "migrator demo",
@@ -220,14 +220,14 @@ def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:
             "migrator restore archive:/var/backups/openwhisk elasticsearch://es2:9200",
             "migrator status",
         )
-        + "\n\n\b\nCompletion in the shell (bash; zsh and fish alike), once in ~/.bashrc:\n"
+        + "\n\n\b\nShell completion, once in ~/.bashrc (zsh and fish likewise):\n"
         '  eval "$(_MIGRATOR_COMPLETE=bash_source migrator)"'
     ),
 )
 @click.version_option(package_name="openwhisk-activation-migrator", message="migrator %(version)s")
 @click.pass_context
 def migrator(context: click.Context) -> None:
-    """Move, back up and restore Apache OpenWhisk activations, resumably, losing nothing."""
+    """Copy, back up, restore and verify Apache OpenWhisk activations."""
     help_without_command(context)
 
 

@@ -97,7 +97,7 @@ config_option = click.option(
     is_eager=True,  # before the options whose defaults it holds
     callback=_on_config,
     metavar="FILE",
-    help="The configuration; without it MIGRATOR_CONFIG, ./migrator.toml, the user's, /etc/migrator/migrator.toml.",
+    help="Configuration file; default: $MIGRATOR_CONFIG, ./migrator.toml, the user's, /etc/migrator/migrator.toml.",
 )
 
 state_option = click.option(
@@ -105,13 +105,13 @@ state_option = click.option(
     cls=_StateOption,
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Where jobs are kept; by default the platform's folder for state, such as ~/.local/state/migrator.",
+    help="Folder for the state of jobs; by default the platform's, such as ~/.local/state/migrator.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 quiet_option = click.option(
-    "--quiet", "-q", is_flag=True, callback=_on_quiet, help="No progress and no notes; warnings and errors stay."
+    "--quiet", "-q", is_flag=True, callback=_on_quiet, help="Print no progress and no notes, only warnings and errors."
 )
 
 log_format_option = click.option(
@@ -120,7 +120,7 @@ log_format_option = click.option(
     default="text",
     show_default=True,
     callback=_on_log_format,
-    help="How messages and progress are told on stderr.",
+    help="Format of messages and progress on stderr.",
 )
 
 
@@ -129,7 +129,7 @@ conflict_option = click.option(
     default="skip",
     show_default=True,
     metavar="skip|overwrite|fail",
-    help="When another version is in the target: leave it and list it, replace it, or stop.",
+    help="If the target has another version of a document: keep it and list it, replace it, or stop.",
 )
 
 
@@ -164,18 +164,22 @@ def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
         _packing(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run"),
-        click.option("--jobs", type=int, default=4, show_default=True, help="How many slices are carried at once."),
+        click.option("--jobs", type=int, default=4, show_default=True, help="Number of slices copied in parallel."),
         click.option(
-            "--max-rejects", type=int, default=10_000, show_default=True, help="Stop after so many rejections."
+            "--max-rejects",
+            type=int,
+            default=10_000,
+            show_default=True,
+            help="Stop after this many rejected documents.",
+        ),
+        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents per second."),
+        retry_for_option("Wait this long for an unavailable server or a full disk, then stop; resumable."),
+        click.option(
+            "--dry-run", "-n", is_flag=True, help="Read everything and show what would be written; write nothing."
         ),
         click.option(
-            "--max-rate", type=float, metavar="N", help="Read at most N documents a second, to spare the source."
+            "--restart", is_flag=True, help="Discard the progress of earlier runs of this job, and start over."
         ),
-        retry_for_option("How long an outage or a full disk is waited out before the run stops, resumable."),
-        click.option(
-            "--dry-run", "-n", is_flag=True, help="Read everything and tell what would be written; write nothing."
-        ),
-        click.option("--restart", is_flag=True, help="Forget what an earlier run of this job left, and begin anew."),
     )
 
 
@@ -184,11 +188,15 @@ def reading_run_options(command: F) -> F:
     return _with(
         _packing(command, "keywords", _keywords, *_RUN),
         click.option(
-            "--jobs", type=int, default=4, show_default=True, help="How many slices are read at once, of both sides."
+            "--jobs",
+            type=int,
+            default=4,
+            show_default=True,
+            help="Number of slices read in parallel, on both sides together.",
         ),
-        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents a second from each side."),
-        retry_for_option("How long an outage is waited out before the run stops, resumable."),
-        click.option("--restart", is_flag=True, help="Forget what an interrupted run read, and begin anew."),
+        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents per second from each side."),
+        retry_for_option("Wait this long for an unavailable server, then stop; resumable."),
+        click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run, and start over."),
     )
 
 
@@ -206,25 +214,27 @@ def template_options(command: F) -> F:
         click.option(
             "--index-template",
             is_flag=True,
-            help="Install an index template in the target first; without it nothing is installed, as OpenWhisk does.",
+            help="Install an index template in the target first; by default none is installed, as with OpenWhisk.",
         ),
         click.option("--shards", type=int, help="With --index-template: primary shards of each new index."),
         click.option("--replicas", type=int, help="With --index-template: replicas of each new index."),
-        click.option("--field-limit", type=int, help="With --index-template: how many fields an index may have."),
+        click.option(
+            "--field-limit", type=int, help="With --index-template: maximum number of fields of each new index."
+        ),
     )
 
 
 keep_revisions_option = click.option(
     "--keep-revisions",
     is_flag=True,
-    help="CouchDB to CouchDB: store documents with the _rev they had; another revision that is there stays.",
+    help="CouchDB to CouchDB: keep the _rev of each document; other revisions in the target stay.",
 )
 
 
 mend_ids_option = click.option(
     "--mend-ids",
     is_flag=True,
-    help="Documents of the source under an id that OpenWhisk doesn't look up count under NAMESPACE/ACTIVATION_ID.",
+    help="Treat documents under an id that OpenWhisk doesn't look up as if they had NAMESPACE/ACTIVATION_ID.",
 )
 
 
@@ -245,7 +255,7 @@ ids_option = click.option(
     "--ids",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Only these documents: a file that `migrator verify --output` wrote, or one id a line.",
+    help="Only these documents: a file written by `migrator verify --output`, or one id per line.",
 )
 
 
@@ -259,7 +269,7 @@ def selection_options(command: F) -> F:
             multiple=True,
             callback=_not_empty,
             metavar="NAME",
-            help="Only this namespace, or those that a glob such as 'team-*' takes; may be given several times.",
+            help="Only this namespace; globs such as 'team-*' allowed; repeatable.",
         ),
         click.option(
             "--name",
@@ -267,16 +277,16 @@ def selection_options(command: F) -> F:
             multiple=True,
             callback=_not_empty,
             metavar="NAME",
-            help="Only activations of this action (hello), package/action or path; may be given several times.",
+            help="Only activations of this action (hello), package/action or path; repeatable.",
         ),
         click.option(
             "--since",
             callback=_a_moment,
             metavar="TIME",
-            help="Only those that started then or later: 2026-11-01, 2026-11-01T12:00:00Z, an epoch, 7d (ago).",
+            help="Only activations started at or after TIME: 2026-11-01, 2026-11-01T12:00:00Z, an epoch, 7d (ago).",
         ),
         click.option(
-            "--until", callback=_a_moment, metavar="TIME", help="Only those that started before; as for --since."
+            "--until", callback=_a_moment, metavar="TIME", help="Only activations started before TIME; as for --since."
         ),
     )
 
@@ -291,12 +301,8 @@ def state_choice_options(command: F) -> F:
     """`--backup` and `--at`: which state of an archive is read."""
     return _with(
         command,
-        click.option(
-            "--backup", metavar="ID", help="The backup to read, with all it builds on; by default the newest."
-        ),
-        click.option(
-            "--at", metavar="TIME", help="The newest backup that was complete by then; a time as for --since."
-        ),
+        click.option("--backup", metavar="ID", help="Read this backup, with all it builds on; by default the newest."),
+        click.option("--at", metavar="TIME", help="Read the newest backup that was complete at TIME; as for --since."),
     )
 
 
@@ -304,7 +310,7 @@ identity_option = click.option(
     "--identity",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The secret keys of age that open an encrypted backup; without it the file that MIGRATOR_IDENTITY names.",
+    help="File with age secret keys, to read encrypted backups; by default $MIGRATOR_IDENTITY.",
 )
 
 

@@ -26,18 +26,18 @@ from migrator.printable import printable_path
     "-o",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="Where the page is written, - for standard output; by default JOB.html in this folder.",
+    help="Write the page to this file, or - for standard output; by default ./JOB.html.",
 )
 @state_option
 @quiet_option
 def report_command(job: str, output: Path | None, state: Path | None, quiet: bool) -> None:
-    """Write the page of JOB for a change ticket: what was carried over, and what became of it.
+    """Write an HTML report of JOB, such as for a change ticket.
 
-    JOB is the id of a job or its beginning. The page is one file that asks for nothing else: from where to where,
-    counts that add up, runs with their rates, what was rejected and why, warnings, and whether source and target were
-    compared. No store is asked.
+    JOB is the id of a job, or a unique prefix of it. The page is one self-contained file: source and target, counts
+    that add up, runs with their rates, rejected documents with reasons, warnings, and the result of the verification,
+    if there was one. No store is contacted.
 
-    Exit codes: 0 written; 10 there is no such job.
+    Exit codes: 0 written; 10 job not found.
     """
     from migrator.commands import running
     from migrator.engine.jobs import default_state, find_job

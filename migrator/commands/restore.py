@@ -72,14 +72,15 @@ def restore_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Restore activations from ARCHIVE into TARGET: all or some, as of now or of then.
+    """Restore activations from ARCHIVE to TARGET.
 
-    Documents arrive in the form of the target, whichever form the backup has; into a store of the same form they are
-    what they were, byte for byte. What is in the target already stays. The same command given again goes on where it
-    ended. ARCHIVE may also be a file that another tool wrote: file:dump.json, acts.ndjson.gz.
+    Restores the newest state of the archive, or an earlier one with --at or --backup, in full or in part. Documents
+    arrive in the form of the target, whichever form the backup has; a store of the same form gets them back byte for
+    byte. Documents already in the target stay. Run the same command again to resume. ARCHIVE may also be a file written
+    by another tool: file:dump.json, acts.ndjson.gz.
 
-    Exit codes as for copy; 6 also: no key opens an encrypted backup; 10 there is no such archive or backup; 12 the
-    archive is damaged.
+    Exit codes: as for copy; also 6 no key opens an encrypted backup; 10 archive or backup not found; 12 the archive
+    is damaged.
     """
     from migrator.backups import restore
     from migrator.commands import running

@@ -24,7 +24,7 @@ from migrator.commands.output import print_json, print_text
     epilog=examples("migrator retry-rejected 3f9a", "migrator status 3f9a --rejected | jq -r .reason | sort | uniq -c"),
 )
 @click.argument("job")
-@retry_for_option("As for copy.")
+@retry_for_option("Wait this long for an unavailable server or a full disk, then stop; resumable.")
 @config_option
 @state_option
 @json_option
@@ -39,11 +39,12 @@ def retry_rejected_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Try the rejected documents of JOB again, once their cause is gone.
+    """Retry the rejected documents of JOB.
 
-    They are taken from the copies that the job kept; the source isn't asked. What goes over leaves the list, what is
-    refused again stays with its newest reason. Exit codes: 0 all went over; 3 some didn't, or not as a whole;
-    others as for copy.
+    Fix the cause of the rejections first. The job kept a copy of each rejected document; the source isn't read again.
+    Documents that are now stored leave the list, the others stay on it with their newest reason.
+
+    Exit codes: 0 all stored; 3 some were not stored, or not completely; others as for copy.
     """
     from migrator.commands import running
     from migrator.copying import retry_rejected

@@ -42,7 +42,7 @@ schedules_option = click.option(
     type=click.Path(path_type=Path),
     envvar="MIGRATOR_SCHEDULES",
     metavar="FOLDER",
-    help="Where the schedule files lie; by default ./schedules, the user's, /etc/migrator/schedules.",
+    help="Folder of schedule files; by default ./schedules, the user's, or /etc/migrator/schedules.",
 )
 
 
@@ -55,9 +55,10 @@ schedules_option = click.option(
 )
 @click.pass_context
 def schedule_command(context: click.Context) -> None:
-    """Keep to schedules: back up, copy or verify when it is time, and tell when that stops working.
+    """Back up, copy or verify on a schedule.
 
-    A schedule is a TOML file in a folder; its name is the schedule's. docs/backups.md explains what may stand in it.
+    A schedule is a TOML file in a folder, named after the file. docs/backups.md describes the format, and how to get
+    alerts when a schedule stops working.
     """
     from migrator.commands.main import help_without_command
 
@@ -76,21 +77,27 @@ def schedule_command(context: click.Context) -> None:
     ),
 )
 @click.argument("what", required=False, metavar="[FOLDER|NAME]")
-@click.option("--once", is_flag=True, help="Run the schedule NAME now, and end: for cron, systemd and Kubernetes.")
+@click.option("--once", is_flag=True, help="Run the schedule NAME now and exit, for cron, systemd and Kubernetes.")
 @schedules_option
 @click.option(
     "--listen",
     metavar="[ADDRESS:]PORT",
-    help="Answer /live, /health and /metrics there; without an address to this machine alone. Off by default.",
+    help="Serve /live, /health and /metrics there, on the loopback address unless you give one. Off by default.",
 )
 @click.option(
     "--textfile",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="MIGRATOR_TEXTFILE",
     metavar="FOLDER",
-    help="Write metrics for Prometheus' node exporter there after every run.",
+    help="Write metrics for the Prometheus node exporter to this folder after every run.",
 )
-@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="How many run at once.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Number of schedules that run in parallel.",
+)
 @config_option
 @state_option
 @json_option
@@ -109,17 +116,17 @@ def run_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Keep to the schedules of FOLDER until stopped; with --once run the schedule NAME now.
+    """Run the schedules of FOLDER until stopped; with --once, run the schedule NAME now.
 
-    The daemon takes up files that change, at once, and reads all of them again on SIGHUP; one that doesn't hold is
-    reported, and the others run on. A run that was missed while it was down is caught up once. It ends with SIGTERM:
-    a backup that is cut short is continued by the next run.
+    The daemon reloads schedule files when they change, and all of them on SIGHUP; an invalid file is reported and the
+    other schedules keep running. Runs missed while it was down are made up for once. SIGTERM stops it; the next run
+    resumes a backup that was interrupted.
 
-    NAME is a schedule of the folder, or the path of its file. It takes the same lock as the daemon, so that the two
+    NAME is a schedule of the folder, or the path of its file. --once takes the same lock as the daemon, so the two
     never run a schedule at the same time.
 
-    Exit codes of --once: those of backup, copy and verify; 11 the schedule is being run; 12 the backup isn't whole.
-    The daemon ends with 0 when it was asked to.
+    Exit codes of --once: as for backup, copy and verify; 11 the schedule is already running; 12 the backup is damaged.
+    The daemon exits with 0 when it is told to stop.
     """
     from migrator.commands import running
     from migrator.engine.jobs import default_state
@@ -232,9 +239,9 @@ def list_command(
     as_json: bool,
     log_format: str,  # noqa: ARG001  as above
 ) -> None:
-    """Show every schedule: its next and last run, how it stands, the size of the last backup.
+    """Show every schedule: state, next and last run, size of the last backup.
 
-    Exit codes: 0 all is well; 3 a schedule is stale, its last run failed, or its file doesn't hold.
+    Exit codes: 0 all is well; 3 a schedule is stale, its last run failed, or its file is invalid.
     """
     from migrator.engine.jobs import default_state
     from migrator.scheduling.files import read_folder
@@ -284,7 +291,7 @@ def _local(moment_s: float, zone: str) -> str:
     "check", epilog=examples("migrator schedule check", "migrator schedule check --schedules schedules --connect")
 )
 @schedules_option
-@click.option("--connect", is_flag=True, help="Also reach every store.")
+@click.option("--connect", is_flag=True, help="Also connect to every store.")
 @config_option
 @log_format_option
 def check_command(
@@ -293,9 +300,9 @@ def check_command(
     config: Path | None,
     log_format: str,  # noqa: ARG001  its callback is what counts
 ) -> None:
-    """Check every schedule file, the stores that it names, and their secrets.
+    """Check every schedule file, the stores it names, and their secrets.
 
-    Exit codes: 0 all hold; 2 a file or a store's settings don't; with --connect also 5, 6 and 10 as for copy.
+    Exit codes: 0 all valid; 2 a file or a store's settings are invalid; with --connect also 5, 6 and 10, as for copy.
     """
     from migrator.scheduling.files import Broken, read_folder
 
@@ -362,7 +369,7 @@ def _check_end(schedule: Schedule, role: Role, store: Store, connect: bool) -> N
 @schedules_option
 @json_option
 def next_command(name: str, count: int, schedules: Path | None, as_json: bool) -> None:
-    """Show when the next runs of the schedule NAME begin, jitter and changes of the clocks included."""
+    """Show when the next runs of the schedule NAME begin, including jitter and clock changes."""
     from migrator.scheduling.files import default_folder, find_schedule
 
     schedule = find_schedule(name, schedules or default_folder())

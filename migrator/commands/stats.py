@@ -60,14 +60,17 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
     show_default=True,
     callback=_ages,
     metavar="DAYS",
-    help="Tell what would be held that is so many days old at most.",
+    help="Show how much there would be if only so many days were kept.",
 )
 @click.option(
-    "--disk-free", callback=_size, metavar="SIZE", help="How much the store may still grow, such as 200GB or 1TB."
+    "--disk-free", callback=_size, metavar="SIZE", help="Space left for the store to grow into, such as 200GB or 1TB."
 )
 @click.option("--exact", is_flag=True, help="Read CouchDB or Elasticsearch from end to end.")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with charts there."
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with charts to this file.",
 )
 @config_option
 @json_option
@@ -85,15 +88,15 @@ def stats_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Tell what STORE holds and how it grows, for planning its capacity.
+    """Show what STORE holds and how it grows.
 
-    Activations, bytes and errors by namespace, action and day; growth, and when the disk is full at this rate; what
-    a retention would hold; how many shards are enough. Archives and files are read. Elasticsearch counts for itself,
-    and sizes come from documents that are drawn at random; a large CouchDB is sampled; --exact reads all of either.
-    The page of --html is one file that asks for nothing else, so that it can be sent.
+    Shows activations, bytes and errors by namespace, action and day; growth, and when the disk will be full at this
+    rate; what a retention would hold; how many shards are enough. Archives and files are read in full. Elasticsearch
+    is asked for its counts, and sizes are estimated from a random sample; a large CouchDB is sampled; --exact reads
+    all of either. The page of --html is one self-contained file.
 
-    Exit codes: 0 told; 5 or 6 the store couldn't be asked; 10 it isn't there, or has nothing of
-    the names asked for; 12 archive damaged; 130/143 interrupted.
+    Exit codes: 0 done; 5 or 6 the store couldn't be read; 10 the store was not found, or holds nothing that matches
+    the names you gave; 12 archive damaged; 130/143 interrupted.
     """
     from migrator.adapters.retrying import Policy
     from migrator.commands import running

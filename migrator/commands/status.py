@@ -33,15 +33,17 @@ _SUCH_AS = 3  # ids told of each remark; --json has more
     ),
 )
 @click.argument("job", required=False)
-@click.option("--rejected", is_flag=True, help="Export the documents that were rejected, with reasons, as NDJSON.")
-@click.option("--differing", is_flag=True, help="Export the documents of which the target holds another version.")
+@click.option("--rejected", is_flag=True, help="Print the rejected documents, with reasons, as NDJSON.")
+@click.option(
+    "--differing", is_flag=True, help="Print the documents of which the target holds another version, as NDJSON."
+)
 @state_option
 @json_option
 def status_command(job: str | None, rejected: bool, differing: bool, state: Path | None, as_json: bool) -> None:
-    """Show jobs, how far they are, and what to do next.
+    """Show jobs, their progress, and what to do next.
 
-    JOB is the id of a job or its beginning; without it all jobs are listed. An exported line holds the id, the
-    reason, and the document as its source has it.
+    JOB is the id of a job, or a unique prefix of it; without it, all jobs are listed. An exported line holds the id,
+    the reason, and the document as its source has it.
     """
     folder = state or default_state()
     if (rejected or differing) and job is None:

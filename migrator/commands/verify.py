@@ -57,15 +57,17 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
     "--sample",
     callback=_share,
     metavar="SHARE",
-    help="A quick look: count everything, but compare only this share by content, e.g. 1%.",
+    help="Count everything, but compare the content of only this share, such as 1%.",
 )
-@click.option("--allow-extra", is_flag=True, help="What is only in B is told, but is no difference.")
+@click.option(
+    "--allow-extra", is_flag=True, help="Report activations that are only in B, but don't count them as a difference."
+)
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write every difference there, one line of JSON each; `migrator copy --ids FILE` takes it.",
+    help="Write every difference to FILE as a line of JSON, for `migrator copy --ids FILE`.",
 )
 @mend_ids_option
 @config_option
@@ -88,18 +90,19 @@ def verify_command(
     quiet: bool,
     log_format: str,
 ) -> None:
-    """Compare A with B, and tell whether the same activations are in both.
+    """Verify that A and B hold the same activations.
 
-    A and B are locations or names of stores, archives too. Both are read afresh; an activation of A counts as
-    OpenWhisk would have written it into B, so that what B's form can't hold is no difference. Told are the counts of
-    each namespace, and the ids that are missing in B, only in B, or different, with the fields that differ. What was
-    stored or deleted since the verification began is told apart. Each side's reading is held against what its own
-    server counts. An interrupted verification goes on with the same command; one that was complete begins anew.
+    A and B are locations or names of stores, including archives. Both are read from the beginning. Activations of A
+    are compared as OpenWhisk would have written them to B, so what B's form can't hold is not a difference. The result
+    lists counts by namespace, and ids that are missing in B, only in B, or different, with the fields that differ.
+    What was stored or deleted since the verification began is counted separately. What was read from each side is
+    compared with its server's own count. Run the same command again to resume an interrupted verification; a complete
+    one starts over.
 
-    Exit codes: 0 the same; 3 the same, but some documents can't be compared; 4 they differ, or reading them gives
-    other documents than asking for them does; 5 a server stayed unavailable, or gave fewer than it counts; 6 login or
-    right refused; 10 a store isn't there, or neither has the names asked for; 12 an archive is damaged; 130/143
-    interrupted.
+    Exit codes: 0 the same; 3 the same, but some documents can't be compared; 4 they differ, or a listing and a lookup
+    by id return different documents; 5 a server stayed unavailable, or returned fewer documents than it counts; 6
+    login refused or privilege missing; 10 a store was not found, or neither holds the names you gave; 12 an archive is
+    damaged; 130/143 interrupted.
     """
     from migrator.commands import running
     from migrator.verifying import verify
