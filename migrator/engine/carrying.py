@@ -164,9 +164,10 @@ class Carrier:
                 converted.append(result)
             else:
                 refused.append(result)
+        proven = self._guard.proven  # before anything is written: what is written is held by the look that comes after
         outcome = self._write(converted, open) if converted else WriteOutcome()
         if self._writes and not self._proves:
-            held.sample(chain(outcome.written, outcome.present))
+            held.sample(chain(outcome.written, outcome.present), proven=proven)
         created = not (open.slice.replaces or open.begun_before or self._options.on_conflict == "overwrite")
         return account(batch, open.number, outcome, refused, created=created, bulk=not open.slice.replaces)
 

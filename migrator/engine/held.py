@@ -6,16 +6,13 @@ commit are one thing: a receipt is kept until the checkpoint has it, however oft
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
 from migrator.adapters.base import Token
 from migrator.engine.checkpoint import Commit
 from migrator.records import Document
-
-_SAMPLES = 8  # documents of a namespace that is new to a worker
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +45,7 @@ class Held:
         self.flushed: Flushed | None = None
         self._commits: list[Commit] = []
         self._ended: list[int] = []
-        self._proven: set[str] = set()  # namespaces whose documents were in the target when they were committed
-        self._samples: dict[str, list[Document]] = defaultdict(list)
+        self._samples: dict[str, Document] = {}  # by namespace: the first that was written
 
     def add(self, commit: Commit, *, set_aside: bool) -> None:
         """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
@@ -58,11 +54,14 @@ class Held:
             commit = msgspec.structs.replace(commit, settled=())
         self._commits.append(commit)
 
-    def sample(self, documents: Iterable[Document]) -> None:
-        """Keep some of the documents that are in the target now, of the namespaces that are new to this worker."""
+    def sample(self, documents: Iterable[Document], *, proven: Set[str]) -> None:
+        """Keep the first document of each namespace that wasn't `proven` to be there before it was written.
+
+        If the place was replaced after that, it is gone. One is enough: a server refreshes a shard to look it up.
+        """
         for document in documents:
-            if document.namespace not in self._proven and len(self._samples[document.namespace]) < _SAMPLES:
-                self._samples[document.namespace].append(document)
+            if document.namespace not in proven:
+                self._samples.setdefault(document.namespace, document)
 
     def end(self, slice: int) -> None:
         """A slice was read to its end."""
@@ -74,7 +73,7 @@ class Held:
 
     def flush(self, receipt: Token) -> Flushed:
         """What was held is durable."""
-        samples = [document for some in self._samples.values() for document in some]
+        samples = tuple(self._samples.values())
         self.flushed = Flushed(commits=self._commits, ended=self._ended, receipt=receipt, samples=samples)
         self._commits, self._ended = [], []
         return self.flushed
@@ -82,5 +81,4 @@ class Held:
     def committed(self) -> None:
         """What was flushed is in the checkpoint."""
         self.flushed = None
-        self._proven |= self._samples.keys()
         self._samples.clear()

@@ -86,8 +86,9 @@ class TargetGuard:
     """Holds the target against what it was, with every commit of every worker.
 
     What an identity names before the first write of a commit and after its last one holds that commit. An index that a
-    worker made may have been deleted before anyone looked, so some of the first documents of each namespace are looked
-    for once, after the look that noted their index. Only what documents of this job stand in counts.
+    worker made may have been deleted before anyone looked, so some of the documents that were written to a namespace
+    before its index was noted are looked for, after the look that noted it. Only what documents of this job stand in
+    counts.
     """
 
     def __init__(
@@ -108,8 +109,14 @@ class TargetGuard:
         self._seen = description.identity  # all of it, as it was when it was first seen in this run
         self._noted = description if noted is None else msgspec.structs.replace(description, identity=noted.identity)
         self._namespaces: frozenset[str] = frozenset()
+        self._proven: frozenset[str] = frozenset()
         self._first = description.progress
         self._written = 0
+
+    @property
+    def proven(self) -> frozenset[str]:
+        """Namespaces whose place is noted: a store that is replaced after a write there begins shows by itself."""
+        return self._proven
 
     @property
     def noted(self) -> Description:
@@ -137,7 +144,7 @@ class TargetGuard:
             raise ReplacedError(f"{before.location} was deleted or created again: {how}")
         if samples:
             self._find(samples)
-        return self._note(now)
+        return self._note(now, frozenset(namespaces))
 
     def _with_places(self, identity: Token) -> Description:
         """What was noted, with what an identity says of the places where this job's documents are."""
@@ -177,7 +184,7 @@ class TargetGuard:
                 return
         raise ReplacedError(f"{self._noted.location} was deleted or created again: {lost[0]} was written and is gone")
 
-    def _note(self, now: Description) -> Description | None:
+    def _note(self, now: Description, namespaces: frozenset[str]) -> Description | None:
         with self._lock:
             noted = self._noted
             self._seen = _merged(self._seen, now.identity)
@@ -187,4 +194,5 @@ class TargetGuard:
                 raise ReplacedError(f"{noted.location} was deleted or created again: it was two stores at two moments")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)
+            self._proven |= namespaces
             return self._noted if self._noted != noted else None

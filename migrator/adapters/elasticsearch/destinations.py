@@ -9,7 +9,8 @@ with custom routing lies in another shard than its id says: neither `create` nor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -96,27 +97,41 @@ class Destinations:
     """The destinations of a pattern by namespace, each looked at when it is first needed.
 
     Looked at every time are those that aren't there yet, and those with an obstacle, which may have been removed. Used
-    by several threads at once; two may look at the same name, and find the same.
+    by several threads at once, of which one looks and the others wait for what it finds.
     """
 
     def __init__(self, client: Client, pattern: str) -> None:
         self._client = client
         self._pattern = pattern
+        self._looking = threading.Lock()
         self._known: dict[str, Destination] = {}  # by namespace
+        self._absent: set[str] = set()  # names behind which nothing stood when they were looked at
         self._places: dict[str, frozenset[str]] = {}  # by namespace: all indices that ever stood behind its name
         self._seen: frozenset[str] = frozenset()  # the indices behind the pattern
 
     def of(self, namespaces: Iterable[str]) -> dict[str, Destination]:
         """The destination of each namespace."""
         wanted = set(namespaces)
-        found = {namespace: each for namespace in wanted if (each := self._known.get(namespace)) is not None}
-        names = {namespace: index_name(self._pattern, namespace) for namespace in wanted - found.keys()}
-        looked_at = destinations(self._client, sorted(set(names.values()))) if names else {}
-        for namespace, name in names.items():
-            found[namespace] = looked_at[name]
-            self._places[namespace] = self._places.get(namespace, frozenset()) | looked_at[name].uuids.keys()
-            if looked_at[name].uuids and looked_at[name].obstacle is None:
-                self._known[namespace] = looked_at[name]
+        found = self._known_of(wanted)
+        if len(found) < len(wanted):
+            with self._looking:
+                found = self._known_of(wanted)
+                found |= self._look(wanted - found.keys())
+        return found
+
+    def _known_of(self, namespaces: Set[str]) -> dict[str, Destination]:
+        return {namespace: each for namespace in namespaces if (each := self._known.get(namespace)) is not None}
+
+    def _look(self, namespaces: Set[str]) -> dict[str, Destination]:
+        names = {namespace: index_name(self._pattern, namespace) for namespace in namespaces}
+        looked_at = destinations(self._client, sorted(set(names.values())), created=self._absent) if names else {}
+        found = {namespace: looked_at[name] for namespace, name in names.items()}
+        for namespace, destination in found.items():
+            self._places[namespace] = self._places.get(namespace, frozenset()) | destination.uuids.keys()
+            if not destination.uuids:
+                self._absent.add(destination.name)
+            elif destination.obstacle is None:
+                self._known[namespace] = destination
         return found
 
     def places(self, namespaces: Iterable[str]) -> frozenset[str]:
@@ -147,11 +162,15 @@ class Destinations:
         return uuids
 
 
-def destinations(client: Client, names: Sequence[str]) -> dict[str, Destination]:
-    """What stands behind each of these names; a request or two for all of them."""
+def destinations(client: Client, names: Sequence[str], *, created: Set[str] = frozenset()) -> dict[str, Destination]:
+    """What stands behind each of these names; a request or two for all of them.
+
+    `created` are names behind which nothing stood before this run wrote there, as OpenWhisk does: without a routing.
+    """
     allowed = [name for name in names if name_refusal(name) is None]
     found = look(client, allowed)
-    routed = _routed(client, found)
+    ours = {index for name in created & set(allowed) for index in behind_name(name, found)}
+    routed = _routed(client, found.keys() - ours)
     return {name: _destination(name, found, routed) for name in names}
 
 
@@ -172,6 +191,8 @@ def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
     None for a login that may only write; the preflight tells which rights it lacks.
     """
     names = sorted(found)
+    if not names:
+        return {}
     # By default a server refreshes every second; the end of a run needs the right to, and names it.
     with suppress(AccessDenied):
         refresh(client, names, open_only=True)

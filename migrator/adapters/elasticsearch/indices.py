@@ -221,6 +221,14 @@ def resolve(client: Client, wanted: Sequence[str]) -> tuple[dict[str, Index], tu
     return dict(sorted(found.items())), tuple(missing)
 
 
+def look_up_uuids(client: Client, wanted: Sequence[str]) -> dict[str, str]:
+    """The uuid of each concrete index behind names and wildcards, by one look that nothing is held against.
+
+    An index that is missing may still be there: `resolve` makes sure.
+    """
+    return {name: index.uuid for path in index_paths(wanted) for name, index in _settings(client, path).items()}
+
+
 def select(client: Client, pattern: str, selection: Selection) -> tuple[dict[str, Index], tuple[str, ...]]:
     """As `resolve`, for the indices that can hold what is selected."""
     found, missing = resolve(client, expressions(pattern, selection))

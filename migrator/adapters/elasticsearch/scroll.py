@@ -51,6 +51,7 @@ class ScrollReader:
                 given.update((hit.id, hit.number) for hit in hits)
                 if len(given) < before + len(hits) or (not hits and len(given) < total):
                     raise incomplete(self._client, asked, total, len(given))
+                self._page_size.saw(len(hits), len(body))  # for the next scroll
                 yield batch_of(hits, None, selection, size_bytes=len(body))
             query = ShardQuery(window.index, window.shard, query_of(window, window.above, window.last, selection))
             if (counted := count_in_shard(self._client, query)) > len(given):

@@ -26,6 +26,7 @@ from migrator.adapters.elasticsearch.destinations import Address, Destination, D
 from migrator.adapters.elasticsearch.indices import (
     expressions,
     index_name,
+    look_up_uuids,
     name_refusal,
     refresh,
     resolve,
@@ -71,8 +72,11 @@ class ElasticsearchWriter:
 
     def describe(self) -> Description:
         server = self._client.server()
-        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
-        identities = {name: index.uuid for name, index in indices.items()}
+        wanted = expressions(self._pattern, Selection())
+        # At every commit: one small request, and more only where an index seems to be gone.
+        identities = look_up_uuids(self._client, wanted) if self._described else {}
+        if not identities or not self._described <= identities.keys():
+            identities = {name: index.uuid for name, index in resolve(self._client, wanted)[0].items()}
         # The first time, an index is the one that was written to, which a caller holds against what is there the next
         # time: one that was deleted and created again in between is noticed like one that is replaced later.
         written = self._destinations.identities(identities)
