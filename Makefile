@@ -4,7 +4,7 @@ python := .venv/bin/python
 inputs := pyproject.toml $(wildcard constraints.txt)
 install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
 
-.PHONY: help setup demo test lint types faults bench clean model
+.PHONY: help setup demo test lint types faults bench clean model mutants
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -29,6 +29,9 @@ faults: .venv/.installed-test .venv/.jdk-tried  ## Alter every kind of answer; l
 model: .venv/.installed-test  ## Run the model 10,000 times; look whether what is reported is true
 	@$(python) -m tests.faults.model $(or $(ARGS),--runs 10000)
 
+mutants: .venv/.installed-mutants  ## Change the code at 400 places; look whether a test notices
+	@$(python) -m tests.benchmarks.mutating $(ARGS)
+
 bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
 	@$(python) -m tests.benchmarks.copying $(ARGS)
 	@$(python) -m tests.benchmarks.archiving
@@ -48,6 +51,11 @@ clean:  ## Remove .venv and what was built; the downloaded servers stay in the c
 	@scripts/prepare venv
 	@$(install) '.[demo,test]'
 	@touch $@ .venv/.installed-demo
+
+.venv/.installed-mutants: .venv/.installed-test
+	@echo "Installing mutmut into .venv"
+	@$(install) '.[demo,test,mutants]'
+	@touch $@
 
 .venv/.jdk-tried: | .venv/.installed-test
 	@scripts/prepare jdk

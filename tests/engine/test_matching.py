@@ -80,6 +80,23 @@ def test_span_of_time_in_which_nothing_started_is_no_mistake(copied: Any, wanted
     assert "started in the span" in " ".join(copied(wanted))
 
 
+@pytest.mark.parametrize("namespaces", range(8))
+def test_five_names_are_shown_and_that_there_are_more(tmp_path: Path, namespaces: int) -> None:
+    """Those with the most activations first, then by name; nothing is suggested where there is nothing."""
+    _stores.clear()
+    store = memory_store("source")
+    for number in range(namespaces):
+        for activations in range(2 if number == namespaces - 1 else 1):
+            document = activation(10 * number + activations, f"ns{number}")
+            store.put(document.id, document.body)
+    with pytest.raises(NotFound) as raised:
+        copy("memory:source", "memory:target", wanted=Wanted(namespaces=("quite-other",)), state=tmp_path)
+    names = [f"ns{number} ({2 if number == namespaces - 1 else 1})" for number in range(namespaces)]
+    shown = ", ".join([*names[-1:], *names[:-1]][:5]) + (", …" if namespaces > 5 else "")
+    told = f"; there are: {shown}" if namespaces else ""
+    assert str(raised.value) == f"memory:source: no activation matches --namespace quite-other{told}"
+
+
 def test_empty_store_without_a_selection_is_no_mistake(tmp_path: Path) -> None:
     _stores.clear()
     assert copy("memory:empty", "memory:target", state=tmp_path).exit_code == 0
