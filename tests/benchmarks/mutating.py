@@ -304,8 +304,9 @@ def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: arg
         each.start()
     for mutant in [*sample, *[None] * given.processes]:
         waiting.put(mutant)
-    for _ in sample:
+    for number in range(1, len(sample) + 1):
         mutant = done.get()
+        print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
         if mutant.outcome != "killed":
             print(mutant, flush=True)
         yield mutant

@@ -58,16 +58,16 @@ def test_ids_are_held_only_where_they_may_be_set_aside(kept: bool) -> None:
     assert settled == [there if kept else [], there if kept else [], there]
 
 
-def test_some_documents_of_each_new_namespace_are_samples() -> None:
-    """Eight, and none of a namespace whose documents are known to be in the target."""
+def test_first_document_of_each_namespace_that_was_not_proven_is_a_sample() -> None:
+    """Until it is committed; what is flushed keeps its own."""
     held = Held()
-    ours, others = [activation(number) for number in range(12)], [activation(number, "other") for number in range(3)]
-    held.sample(ours[:5])
-    held.sample([*others, *ours[5:]])
-    assert held.flush(None).samples == [*ours[:8], *others]
+    ours, others = [activation(number) for number in range(3)], [activation(number, "other") for number in range(3)]
+    held.sample(ours[:2], proven=set())
+    held.sample([activation(5, "third"), *others, *ours[2:]], proven={"third"})
+    assert held.flush(None).samples == (ours[0], others[0])
     held.committed()
-    held.sample([*ours, activation(1, "third")])
-    assert held.flush(None).samples == [activation(1, "third")]
+    held.sample([*ours, activation(1, "third")], proven={"guest", "other"})
+    assert held.flush(None).samples == (activation(1, "third"),)
 
 
 def test_namespaces_are_those_of_which_documents_are_in_the_target() -> None:
