@@ -1,21 +1,23 @@
-"""Change one thing in the code and look whether a test fails: which lines do the tests hold?
+"""Change one thing in the code and look whether a test fails: what of the code do the tests hold?
 
     python -m tests.benchmarks.mutating [PATH...] [--number 400] [--seed N] [--processes 2] [--results FILE]
 
 1. The tests run once on a copy of the tree; which test runs which line, and for how long, is noted.
-2. Places are drawn from the modules at random and one of mutmut's changes is made at each. The tests that run the
+2. Places are drawn from the modules at random, and one of mutmut's changes is made at each. The tests that run the
    changed line run, the fastest first, until one fails. No real servers.
-3. The score of each module is printed and every change that no test noticed.
+3. Every change that no test noticed is printed, and the score of each module.
 
-With `--again FILE`, only what survived in the results of an earlier run is tried, with the tests of now.
-Needs `mutmut`, for the changes it knows and the coverage that comes with it.
+Most changes are made in a fork of a process that has collected the tests already: the changed function gets its new
+code there. With `--again FILE` only what survived in the results of an earlier run is tried, with the tests of now.
+Needs `mutmut`, for the changes that it knows and the coverage that comes with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import functools
+import gc
 import json
 import multiprocessing
 import os
@@ -28,9 +30,10 @@ import tempfile
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import coverage
@@ -44,12 +47,12 @@ from mutmut.mutation.pragma_handling import IgnoredCode
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("migrator/engine", "migrator/forms.py", "migrator/adapters/archive")
-_LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "mutants")
-_OPTIONS = ["-q", "-x", "-m", "not servers", "-p", "no:cacheprovider", "--timeout", "120"]
-_MEMORY = 12 << 30  # a change that loops for ever must not take the machine with it
-_SLOW = 5  # times as long as it took unchanged, and a change counts as noticed
-_BROKEN = 99  # what a fork exits with where it's this module that fails
 OUTCOMES = ("killed", "too slow", "survived", "not run")
+_LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "__pycache__")
+_OPTIONS = ["-q", "-x", "-m", "not servers", "-p", "no:cacheprovider", "--timeout", "120"]
+_MEMORY = 12 << 30  # a change that takes more and more must not take the machine with it
+_SLOW = 4  # times as long as the tests took unchanged, and a change counts as noticed
+_BROKEN = 99  # what a fork exits with where it's this module that fails
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -66,6 +69,9 @@ class Mutant(msgspec.Struct, frozen=True):
         return f"{self.path}:{self.line}  {self.outcome}\n  - {self.was}\n  + {self.now}"
 
 
+# -- changes --------------------------------------------------------------------------------------------------------
+
+
 class Place(NamedTuple):
     """Where a module can be changed, and the change drawn of those that mutmut knows for it."""
 
@@ -76,7 +82,9 @@ class Place(NamedTuple):
 
     def mutant(self) -> Mutant:
         code = self.module.deep_replace(self.change.original_node, self.change.mutated_node).code  # type: ignore[arg-type, union-attr]
-        return Mutant(self.path, self.line, *_first_difference(self.module.code, code), code)
+        both = zip_longest(self.module.code.splitlines(), code.splitlines(), fillvalue="")
+        was, now = next(((old.strip(), new.strip()) for old, new in both if old != new), ("", ""))
+        return Mutant(self.path, self.line, was, now, code)
 
 
 class _Visitor(MutationVisitor):
@@ -96,23 +104,17 @@ def places(path: str, draw: random.Random) -> list[Place]:
     for change in visitor.mutations:
         if change.original_node in positions:
             changes[change.original_node].append(change)
-    return [
-        Place(path, positions[node].start.line, wrapper.module, draw.choice(them)) for node, them in changes.items()
-    ]
+    return [Place(path, positions[at].start.line, wrapper.module, draw.choice(them)) for at, them in changes.items()]
 
 
-def _first_difference(before: str, after: str) -> tuple[str, str]:
-    for old, new in zip_longest(before.splitlines(), after.splitlines(), fillvalue=""):
-        if old != new:
-            return old.strip(), new.strip()
-    return "", ""
+# -- which test runs what -------------------------------------------------------------------------------------------
 
 
 class _Map:
     """Notes which test runs which line, and how long it takes; a pytest plugin."""
 
-    def __init__(self, modules: Iterable[str]) -> None:
-        self.coverage = coverage.Coverage(data_file=None, include=[f"{each}*" for each in modules], config_file=False)
+    def __init__(self, modules: Sequence[str]) -> None:
+        self.coverage = coverage.Coverage(data_file=None, include=modules, config_file=False)
         self.seconds: dict[str, float] = defaultdict(float)
         self.failed: set[str] = set()
 
@@ -130,60 +132,12 @@ class _Map:
         """The tests of each line, and as line 0 those of the module, the fastest first."""
         data, found = self.coverage.get_data(), {}
         for file in data.measured_files():
-            lines = {
-                line: sorted({*tests} - self.failed - {""}, key=lambda each: (self.seconds[each], each))
-                for line, tests in data.contexts_by_lineno(file).items()
+            lines = {line: {*tests} - self.failed - {""} for line, tests in data.contexts_by_lineno(file).items()}
+            lines[0] = set().union(*lines.values())
+            found[str(Path(file).relative_to(Path.cwd()))] = {
+                str(line): sorted(tests, key=lambda each: (self.seconds[each], each)) for line, tests in lines.items()
             }
-            lines[0] = sorted({test for tests in lines.values() for test in tests}, key=lambda each: self.seconds[each])
-            found[str(Path(file).relative_to(Path.cwd()))] = {str(line): tests for line, tests in lines.items()}
         return found
-
-
-def _in_child(tree: Path, seconds: float, work: Any) -> int | None:
-    """The exit status of what runs in a fork inside a tree; None where it takes too long."""
-    child = os.fork()
-    if not child:
-        try:
-            os.setsid()
-            with (tree.parent / f"{tree.name}.log").open("w") as log:
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
-            os.chdir(tree)
-            temporary = tree.parent / f"{tree.name}-tmp"
-            temporary.mkdir(exist_ok=True)
-            os.environ |= {"TMPDIR": str(temporary), "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-            tempfile.tempdir = None
-            for module in [each for each in sys.modules if each.partition(".")[0] in ("migrator", "tests")]:
-                del sys.modules[module]
-            sys.path.insert(0, str(tree))
-            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            os._exit(work())
-        finally:
-            traceback.print_exc()
-            os._exit(_BROKEN)
-    deadline = time.monotonic() + seconds
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    if not ended[0]:
-        os.waitpid(child, 0)
-    shutil.rmtree(tree.parent / f"{tree.name}-tmp", ignore_errors=True)
-    return os.waitstatus_to_exitcode(ended[1]) if ended[0] else None
-
-
-class _Chosen:
-    """Runs these tests in this order; a pytest plugin. Names on a command line are not free of ambiguity."""
-
-    def __init__(self, tests: list[str]) -> None:
-        self.order = {test: number for number, test in enumerate(tests)}
-        self.files = sorted({test.partition("::")[0] for test in tests})
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted(
-            (item for item in items if item.nodeid in self.order), key=lambda item: self.order[item.nodeid]
-        )
 
 
 def note_map(tree: Path, tests: list[str], modules: list[str]) -> dict[str, Any]:
@@ -196,60 +150,218 @@ def note_map(tree: Path, tests: list[str], modules: list[str]) -> dict[str, Any]
         pytest.main([each for each in _OPTIONS if each != "-x"] + tests, plugins=[plugin])
         plugin.coverage.stop()
         noted = {"lines": plugin.lines(), "seconds": plugin.seconds, "failed": sorted(plugin.failed)}
-        noted["imported"] = [
-            name for name, each in sys.modules.items() if "site-packages" in (getattr(each, "__file__", "") or "")
-        ]
-        Path("map.json").write_text(json.dumps(noted))
+        (tree / "map.json").write_text(json.dumps(noted))
         return 0
 
-    if _in_child(tree, 3600, work):
+    if _in_child(tree, 7200, lambda: _enter(tree) or work()):
         sys.exit((tree.parent / f"{tree.name}.log").read_text()[-3000:])
     return json.loads((tree / "map.json").read_text())  # type: ignore[no-any-return]
 
 
-def try_mutant(mutant: Mutant, tree: Path, noted: dict[str, Any], limit: float) -> Mutant:
-    lines = noted["lines"].get(mutant.path, {})
-    tests, expected = [], 0.0
-    for test in lines.get(str(mutant.line)) or lines.get("0", []):
-        if tests and expected + noted["seconds"][test] > limit:
-            break
-        expected += noted["seconds"][test]
-        tests.append(test)
-    if not tests:
-        return msgspec.structs.replace(mutant, outcome="not run")
-    file = tree / mutant.path
-    for compiled in file.parent.glob(f"__pycache__/{file.stem}.*"):
-        compiled.unlink()
-    original = file.read_bytes()
-    file.write_text(mutant.code)
-    try:
-        chosen = _Chosen(tests)
-        status = _in_child(
-            tree, 20 + _SLOW * expected, lambda: int(pytest.main(_OPTIONS + chosen.files, plugins=[chosen]))
+# -- running tests --------------------------------------------------------------------------------------------------
+
+
+def _enter(tree: Path) -> None:
+    """Make a tree the one that this process and what it starts import from."""
+    with (tree.parent / f"{tree.name}.log").open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.chdir(tree)
+    temporary = tree.parent / f"{tree.name}-tmp"
+    os.environ |= {"TMPDIR": str(temporary), "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    tempfile.tempdir = None
+    sys.path.insert(0, str(tree))
+    for module in [each for each in sys.modules if each.partition(".")[0] in ("migrator", "tests")]:
+        del sys.modules[module]
+
+
+def _in_child(tree: Path, seconds: float, work: Callable[[], int]) -> int | None:
+    """The exit status of what runs in a fork; None where it takes too long."""
+    temporary = tree.parent / f"{tree.name}-tmp"
+    temporary.mkdir(exist_ok=True)
+    child = os.fork()
+    if not child:
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+            os._exit(work())
+        except BaseException:  # noqa: BLE001  a fork must not go on as if it were its parent
+            traceback.print_exc()
+        os._exit(_BROKEN)
+    deadline = time.monotonic() + seconds
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if not ended[0]:
+        os.waitpid(child, 0)
+    shutil.rmtree(temporary, ignore_errors=True)
+    return os.waitstatus_to_exitcode(ended[1]) if ended[0] else None
+
+
+class _Chosen:
+    """Runs these tests in this order; a pytest plugin, since not every name can be given on a command line."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.order = {test: number for number, test in enumerate(tests)}
+        self.files = sorted({test.partition("::")[0] for test in tests})
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self.order), key=lambda item: self.order[item.nodeid]
         )
-    finally:
-        file.write_bytes(original)
-    if status == _BROKEN:
-        raise SystemExit((tree.parent / f"{tree.name}.log").read_text()[-3000:])
-    return msgspec.structs.replace(mutant, outcome={0: "survived", None: "too slow"}.get(status, "killed"))
 
 
-def _import_ahead(names: list[str]) -> None:
-    """Spare every fork the imports of others' packages."""
-    for name in names:
-        if not name.startswith(("_pytest", "pytest_timeout", "_hypothesis_pytestplugin", "anyio.pytest_plugin")):
-            with contextlib.suppress(Exception):
-                module = importlib.import_module(name)
-                module.__doc__ = "PYTEST_DONT_REWRITE"  # or pytest warns that it comes too late to rewrite its plugins
+class _Trier:
+    """Tries mutants in a tree of its own; as a pytest plugin those that change nothing but a function."""
+
+    def __init__(self, tree: Path, noted: dict[str, Any], limit: float) -> None:
+        self._tree = tree
+        self._noted = noted
+        self._limit = limit
+        self.work: Callable[[], None] = lambda: None
+
+    def run(self, mutant: Mutant, run_tests: Callable[[list[str]], int]) -> str:
+        lines, tests, expected = self._noted["lines"].get(mutant.path, {}), [], 0.0
+        for test in lines.get(str(mutant.line)) or lines.get("0", []):
+            if tests and expected + self._noted["seconds"][test] > self._limit:
+                break
+            expected += self._noted["seconds"][test]
+            tests.append(test)
+        if not tests:
+            return "not run"
+        file = self._tree / mutant.path
+        for compiled in file.parent.glob(f"__pycache__/{file.stem}.*"):
+            compiled.unlink()
+        original = file.read_bytes()
+        file.write_text(mutant.code)  # also for what tests start
+        try:
+            status = _in_child(self._tree, 20 + _SLOW * expected, lambda: run_tests(tests))
+        finally:
+            file.write_bytes(original)
+        if status == _BROKEN:
+            raise SystemExit(f"{mutant}\n{(self._tree.parent / f'{self._tree.name}.log').read_text()[-3000:]}")
+        return {0: "survived", None: "too slow"}.get(status, "killed")
+
+    def slowly(self, mutant: Mutant) -> str:
+        """In a process that has imported nothing yet."""
+
+        def run_tests(tests: list[str]) -> int:
+            chosen = _Chosen(tests)
+            return int(pytest.main(_OPTIONS + chosen.files, plugins=[chosen]))
+
+        return self.run(mutant, run_tests)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Instead of running the tests that were collected, run some of them for each mutant."""
+        items = {item.nodeid: item for item in session.items}
+        functions: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
+        caches = []
+        for each in gc.get_objects():
+            if type(each) is FunctionType and each.__code__.co_filename.startswith(str(self._tree)):
+                code = each.__code__
+                functions[code.co_filename, code.co_qualname, code.co_firstlineno].append(each)
+            elif type(each) is functools._lru_cache_wrapper:
+                caches.append(each)
+
+        def quickly(mutant: Mutant) -> str:
+            new = changed_function((self._tree / mutant.path).read_text(), mutant.code, str(self._tree / mutant.path))
+            assert new is not None
+
+            def run_tests(tests: list[str]) -> int:
+                for function in functions[new.co_filename, new.co_qualname, new.co_firstlineno]:
+                    function.__code__ = new
+                for cache in caches:
+                    cache.cache_clear()
+                chosen = [items[each] for each in tests]
+                for item, following in zip_longest(chosen, chosen[1:]):
+                    item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                    if session.testsfailed:
+                        return 1
+                return 0
+
+            return self.run(mutant, run_tests)
+
+        self.quickly = quickly
+        self.work()
+        return True
 
 
-def _worker(folder: Path, noted: dict[str, Any], limit: float, waiting: Any, done: Any) -> None:
-    sys.dont_write_bytecode = True
-    _import_ahead(noted["imported"])
+def changed_function(before: str, after: str, file: str) -> CodeType | None:
+    """The code of the one function that differs; None where it isn't one, or can't take the other's place."""
+    old, new = ([*_functions(compile(text, file, "exec"))] for text in (before, after))
+    differing = [(one, other) for one, other in zip(old, new, strict=False) if one != other]
+    if len(differing) != 1 or len(old) != len(new):
+        return None
+    ((one, other),) = differing
+    return other if (one.co_freevars, one.co_qualname) == (other.co_freevars, other.co_qualname) else None
+
+
+def _functions(code: CodeType) -> Iterator[CodeType]:
+    """The functions of a module and its classes, without those inside of functions."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            if each.co_flags & 2:  # CO_NEWLOCALS, which the body of a class hasn't
+                yield each
+            else:
+                yield from _functions(each)
+
+
+def _worker(
+    folder: Path, noted: dict[str, Any], limit: float, kinds: list[list[Mutant]], next_of: Any, done: Any
+) -> None:
     tree = folder / f"tree-{os.getpid()}"
     shutil.copytree(folder / "tree", tree)
-    while (mutant := waiting.get()) is not None:
-        done.put(try_mutant(mutant, tree, noted, limit))
+    _enter(tree)
+    sys.dont_write_bytecode = True
+    trier = _Trier(tree, noted, limit)
+
+    def work(kind: int, attempt: Callable[[Mutant], str]) -> None:
+        while True:
+            with next_of[kind].get_lock():
+                number, next_of[kind].value = next_of[kind].value, next_of[kind].value + 1
+            if number >= len(kinds[kind]):
+                return
+            done.put((kind, number, attempt(kinds[kind][number])))
+
+    try:
+        work(0, trier.slowly)
+        trier.work = lambda: work(1, trier.quickly)
+        chosen = _Chosen(sorted(noted["seconds"].keys() - set(noted["failed"])))
+        pytest.main(_OPTIONS + chosen.files, plugins=[chosen, trier])
+    finally:
+        done.put(None)
+
+
+def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: argparse.Namespace) -> Iterator[Mutant]:
+    context = multiprocessing.get_context("fork")
+    done = context.SimpleQueue()
+    kinds: list[list[Mutant]] = [[], []]
+    for mutant in sample:
+        quick = changed_function((ROOT / mutant.path).read_text(), mutant.code, mutant.path)
+        kinds[quick is not None].append(mutant)
+    next_of = [context.Value("i", 0) for _ in kinds]
+    arguments = folder, noted, given.limit, kinds, next_of, done
+    workers = [context.Process(target=_worker, args=arguments) for _ in range(given.processes)]
+    for each in workers:
+        each.start()
+    at_work, number = len(workers), 0
+    while at_work:
+        if (came := done.get()) is None:
+            at_work -= 1
+            continue
+        mutant = msgspec.structs.replace(kinds[came[0]][came[1]], outcome=came[2])
+        number += 1
+        print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
+        if mutant.outcome != "killed":
+            print(mutant, flush=True)
+        yield mutant
+    for each in workers:
+        each.join()
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
 
 
 def _parsed() -> argparse.Namespace:
@@ -268,11 +380,7 @@ def _parsed() -> argparse.Namespace:
 def main() -> int:
     given = _parsed()
     draw = random.Random(given.seed)
-    files = [
-        f
-        for each in given.paths
-        for f in sorted((ROOT / each).glob("**/*.py") if (ROOT / each).is_dir() else [ROOT / each])
-    ]
+    files = [file for each in given.paths for file in sorted((ROOT / each).rglob("*.py")) or [ROOT / each]]
     modules = [str(file.relative_to(ROOT)) for file in files]
     pool = [place for module in modules for place in places(module, draw)]
     if given.again:
@@ -285,7 +393,7 @@ def main() -> int:
         shutil.copytree(ROOT, folder / "tree", ignore=_LEFT_OUT)
         noted = note_map(folder / "tree", given.tests, modules)
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
-        print(*(noted["failed"] or ["  none"]), sep="\n  ")
+        print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
         results = list(_tried(sample, folder, noted, given))
     if given.results:
         given.results.write_bytes(msgspec.json.encode(results))
@@ -293,38 +401,14 @@ def main() -> int:
     return 0
 
 
-def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: argparse.Namespace) -> Iterator[Mutant]:
-    context = multiprocessing.get_context("fork")
-    waiting, done = context.Queue(), context.Queue()
-    workers = [
-        context.Process(target=_worker, args=(folder, noted, given.limit, waiting, done))
-        for _ in range(given.processes)
-    ]
-    for each in workers:
-        each.start()
-    for mutant in [*sample, *[None] * given.processes]:
-        waiting.put(mutant)
-    for number in range(1, len(sample) + 1):
-        mutant = done.get()
-        print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
-        if mutant.outcome != "killed":
-            print(mutant, flush=True)
-        yield mutant
-    for each in workers:
-        each.join()
-
-
-def _report(results: list[Mutant], places: Counter[str]) -> None:
-    print(f"\n{'module':45}{'places':>8}{'tried':>8}" + "".join(f"{each:>10}" for each in OUTCOMES) + f"{'score':>8}")
-    for path in [*sorted({each.path for each in results}), ""]:
-        came = Counter(each.outcome for each in results if path in ("", each.path))
+def _report(results: list[Mutant], pool: Counter[str]) -> None:
+    print(f"\n{'module':42}{'places':>8}{'tried':>8}" + "".join(f"{each:>10}" for each in OUTCOMES) + f"{'score':>8}")
+    for path in [*sorted({each.path for each in results}), "all"]:
+        came = Counter(each.outcome for each in results if path in ("all", each.path))
         score = (came["killed"] + came["too slow"]) / max(came.total(), 1)
-        number = places[path] if path else places.total()
-        print(
-            f"{path or 'all':45}{number:8}{came.total():8}"
-            + "".join(f"{came[each]:10}" for each in OUTCOMES)
-            + f"{score:8.0%}"
-        )
+        number = pool.total() if path == "all" else pool[path]
+        counts = "".join(f"{came[each]:10}" for each in OUTCOMES)
+        print(f"{path:42}{number:8}{came.total():8}{counts}{score:8.0%}")
 
 
 if __name__ == "__main__":
