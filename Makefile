@@ -23,8 +23,8 @@ lint: .venv/.installed-test  ## ruff
 types: .venv/.installed-test  ## mypy, strict
 	@$(python) -m mypy
 
-faults: .venv/.installed-test .venv/.jdk-tried  ## Alter every kind of answer; look whether a document is lost
-	@$(python) -m tests.faults.answers $(ARGS)
+faults: .venv/.installed-test .venv/.jdk-tried  ## Bring about every fault; one table, in which nothing may be but zeros
+	@$(python) -m tests.faults $(ARGS)
 
 model: .venv/.installed-test  ## Run the model 10,000 times; look whether what is reported is true
 	@$(python) -m tests.faults.model $(or $(ARGS),--runs 10000)

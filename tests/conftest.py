@@ -28,6 +28,7 @@ STARTING = {
     "couchdb_address",
     "couchdb_server",
     "elasticsearch_server",
+    "fault_stores",
     "search_server",
     "secured_couchdb",
     "secured_elasticsearch",

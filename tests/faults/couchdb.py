@@ -14,6 +14,7 @@ import json
 import threading
 import uuid
 from bisect import bisect_left
+from collections.abc import Container
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -73,6 +74,15 @@ class ScriptedCouchDB:
         """The files of a database, as a backup of the disk has them."""
         with self._lock:
             return copy.deepcopy(self._databases[name])
+
+    def copy_with(self, name: str, ids: Container[str]) -> _Database:
+        """The files as they would be if only these had been stored, the newest of what is kept last."""
+        with self._lock:
+            earlier = copy.deepcopy(self._databases[name])
+            kept = {id: each for id, each in earlier.documents.items() if id in ids}
+            earlier.documents = kept
+            earlier.sequence = max((each.sequence for each in kept.values()), default=0)
+            return earlier
 
     def roll_back(self, name: str, snapshot: _Database) -> None:
         """Put earlier files in place: the same identity, and sequences that go on from where they stood."""

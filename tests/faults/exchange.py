@@ -12,7 +12,7 @@ from tests.faults.kinds import SEARCH_ENTRIES, Asked
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and how it goes out: `whole`, `cut` after half of it, `cut-12k`, `closed`, `trickle`."""
+    """An answer, and how it goes out: `whole`, `cut` after half of it, `cut-12k`, `closed`, `reset`, `trickle`."""
 
     status: int
     body: bytes
@@ -63,6 +63,9 @@ class Exchange:
     def send_instead(self, asked: Asked) -> Reply:
         self._reply = self._send(asked)
         return self._reply
+
+
+Alter = Callable[[Exchange], Reply | None]
 
 
 def rows_of(kind: str, answer: Any) -> list[Any] | dict[str, Any] | None:

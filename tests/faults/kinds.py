@@ -45,6 +45,12 @@ SEARCH_ENTRIES = ("_settings", "_alias", "_mapping", "_stats", "index")
 _SEARCH_STATE = ("_count", "_refresh", "_cluster", "_nodes", "_security", "_resolve")
 SEARCH_OTHER = ("_search-count", "root", "document", *_SEARCH_STATE)
 COUCHDB = (*COUCHDB_ROWS, *COUCHDB_OTHER)
+PAGES = ("_all_docs-page", "_all_docs-look", "_changes-page", "_search-page", "_search-ids", "_scroll")
+SEARCHES = ("_search-page", "_search-ids", "_search-count", "_scroll", "_count", "_refresh", "_stats")
+COUNTED = (*PAGES, "_search-count", "_count", "_stats", "database")
+BULKS = ("_bulk", "_bulk_docs")
+ROWS = frozenset((*COUCHDB_ROWS, *SEARCH_ROWS))
+LISTS = frozenset((*ROWS, *SEARCH_ENTRIES))
 SEARCH = (*SEARCH_ROWS, *SEARCH_ENTRIES, *SEARCH_OTHER)
 
 

@@ -9,28 +9,22 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from migrator.demo import samples
 from tests.faults import proxy
-from tests.faults.alterations import BY_NAME
-from tests.faults.couchdb import ScriptedCouchDB
+from tests.faults.alterations import BY_NAME, group_of
 from tests.faults.kinds import couchdb_kind, search_kind
 from tests.faults.operations import Operation, Outcome, Runner
-from tests.faults.places import ArchivePlace, Bodies, Contents, CouchDBPlace, Place, SearchPlace
+from tests.faults.places import ArchivePlace, Contents, CouchDBPlace, Place, ScriptedPlace, SearchPlace
 from tests.faults.proxy import Proxy, Rule
-from tests.scripted import serve
-from tests.servers import request
+from tests.faults.secrets import leaks
+from tests.faults.stores import DOCUMENTS, NEW, Stores
+from tests.faults.verdict import EXPLAINED, Verdict
 
-NAMESPACES = ("guest", "whisk.system", "team-a")
-_DOCUMENTS = 240
-_NEW = 70  # stored after the first backup
 _THERE = 60  # in a target beforehand
 
 
@@ -58,6 +52,7 @@ class Direction(NamedTuple):
 DIRECTIONS = (
     Direction("copy", "couchdb", "es"),
     Direction("copy", "couchdb", "es", "target"),
+    Direction("copy", "couchdb", "es", note="session"),
     Direction("copy", "es", "couchdb"),
     Direction("copy", "es", "couchdb", "target"),
     Direction("copy", "scripted", "es"),
@@ -112,30 +107,6 @@ def parse_case(id: str) -> Case:
     return case
 
 
-class Verdict(msgspec.Struct, kw_only=True):
-    """What a case came to; the counts are of documents, after a run that said that all was well."""
-
-    case: str
-    applied: int = 0
-    exit_code: int | None = None
-    missing: int = 0
-    altered: int = 0
-    doubled: int = 0
-    wrong_same: bool = False  # a verification that passed over the planted difference
-    wrong_none: bool = False  # less was found than there is
-    stuck: bool = False  # what is no more than a limit or a peculiarity of a proxy kept it from its end
-    hung: bool = False
-    unexpected: bool = False
-    stopped: bool = False  # neither complete nor as without the fault: nothing was claimed
-    seconds: float = 0.0
-    text: str = ""
-
-    @property
-    def is_wrong(self) -> bool:
-        lost = self.missing or self.altered or self.doubled
-        return bool(lost or self.wrong_same or self.wrong_none or self.stuck or self.hung or self.unexpected)
-
-
 @dataclass
 class Known:
     """How a direction goes without a fault: its outcome, what is in the target, and how many requests of each kind."""
@@ -143,92 +114,6 @@ class Known:
     outcome: Outcome
     contents: Contents
     kinds: dict[str, int]
-
-
-@dataclass
-class Stores:
-    """What is filled once: the ports of the servers, and their stores by kind and purpose."""
-
-    folder: Path
-    ports: dict[str, int]
-    bodies: Bodies
-    hidden: str
-    planted: str
-    places: dict[tuple[str, str], Place] = field(default_factory=dict)
-
-    def new(self, kind: str) -> Place:
-        """A fresh, empty store."""
-        name = f"faults-target-{uuid.uuid4().hex[:12]}"
-        if kind == "es":
-            return SearchPlace(self.ports["es"], name)
-        if kind == "archive":
-            return ArchivePlace(self.folder / name)
-        return CouchDBPlace(self.ports[kind], name)
-
-
-@contextlib.contextmanager
-def opened(folder: Path, couchdb: int, search: int) -> Iterator[Stores]:
-    """Fill the stores, with a scripted CouchDB beside the two servers on these ports."""
-    first = _everyday(_DOCUMENTS, seed=1)
-    new = _everyday(_NEW, seed=2)
-    script = ScriptedCouchDB()
-    with serve(script) as scripted, Runner() as runner, _shards(f"http://127.0.0.1:{search}"):
-        ports = {"couchdb": couchdb, "es": search, "scripted": scripted.port}
-        ids = sorted(id for id in first if id.startswith("guest/"))
-        # The planted difference is the last by its id, and stored last.
-        planted = {max(first): first[max(first)]}
-        less = {id: body for id, body in first.items() if id not in planted}
-        stores = Stores(folder, ports, first, hidden=ids[len(ids) // 2], planted=max(first))
-        for kind, port in ports.items():
-            make = partial(SearchPlace if kind == "es" else CouchDBPlace, port)
-            for purpose, bodies in (("all", less | planted), ("less", less), ("new", less | planted)):
-                stores.places[kind, purpose] = place = make(f"faults-{purpose}")
-                place.put(bodies)
-            archive = ArchivePlace(folder / f"{kind}-beginning")
-            stores.places[kind, "beginning"] = archive
-            _expect_complete(runner, folder, stores.places[kind, "new"].location(), archive)
-            stores.places[kind, "new"].put(new)
-        stores.places["scripted", "odd"] = odd = CouchDBPlace(scripted.port, "faults-odd")
-        odd.put(less)
-        script.put("faults-odd", f"guest/{'8' * 32}", _nested(first[ids[0]]))
-        stores.places["archive", "all"] = whole = ArchivePlace(folder / "archive-all")
-        _expect_complete(runner, folder, stores.places["couchdb", "all"].location(), whole)
-        try:
-            yield stores
-        finally:
-            for place in stores.places.values():
-                place.remove()
-
-
-@contextlib.contextmanager
-def _shards(search: str) -> Iterator[None]:
-    """Sources of two shards, targets of one, which are quicker to make; none with replicas."""
-    for name, shards in (("faults", 2), ("faults-target", 1)):
-        settings = {"number_of_shards": shards, "number_of_replicas": 0}
-        template = {"index_patterns": [f"{name}-*"], "order": len(name), "settings": settings}
-        request("PUT", f"{search}/_template/{name}", template)
-    yield
-    for name in ("faults", "faults-target"):
-        request("DELETE", f"{search}/_template/{name}")
-
-
-def _expect_complete(runner: Runner, folder: Path, source: str, archive: Place) -> None:
-    state = folder / uuid.uuid4().hex
-    outcome = runner.run(Operation(name="backup", source=source, target=archive.location(), folder=str(state)))
-    assert outcome.exit_code == 0, outcome
-
-
-def _everyday(count: int, *, seed: int) -> dict[str, bytes]:
-    bodies = samples.everyday(count, seed=seed, namespaces=NAMESPACES)
-    return {msgspec.json.decode(body)["_id"]: body for body in bodies}
-
-
-def _nested(body: bytes) -> bytes:
-    """The inside of a document that is nested so deeply that it is fetched alone."""
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    deep = b'"deep":' + b"[" * 1_200 + b"]" * 1_200
-    kept = {name: raw for name, raw in fields.items() if name != "_id"}
-    return msgspec.json.encode(kept)[1:-1] + b"," + deep
 
 
 class Lane:
@@ -254,7 +139,7 @@ class Lane:
     def known(self, direction: Direction) -> Known:
         """How the direction goes without a fault; asserts that it goes right."""
         if direction.name not in self._known:
-            with self._ready(direction) as (operation, target):
+            with self._ready(direction) as (operation, _, target):
                 door = self._proxies[direction.before]
                 door.set(None)
                 outcome = self._runner.run(operation)
@@ -271,21 +156,48 @@ class Lane:
         hidden = self._stores.planted if case.direction.operation == "verify" else self._stores.hidden
         rule = Rule(case.kind, BY_NAME[case.alteration], first, once=case.times != "always", hidden=hidden)
         door = self._proxies[case.direction.before]
-        with self._ready(case.direction) as (operation, target):
+        of_store = BY_NAME[case.alteration].of_store
+        with self._ready(case.direction, own_source=of_store) as (operation, source, target):
+            if of_store:
+                rule.before = self._change(case, source, target)
             door.set(rule)
             if BY_NAME[case.alteration].harmless:
                 operation.retry_for_s = 8.0  # pages are made smaller step by step
             outcome = self._runner.run(operation)
             door.set(None)
-            verdict = Verdict(case=case.id, applied=rule.applied, exit_code=outcome.exit_code, seconds=outcome.seconds)
+            verdict = Verdict(
+                case=case.id,
+                fault=f"answers: {group_of(case.alteration)}",
+                applied=rule.applied,
+                exit_code=outcome.exit_code,
+                seconds=outcome.seconds,
+            )
             verdict.text = outcome.text or "; ".join(outcome.told)
             verdict.hung = outcome.exit_code is None
             verdict.unexpected = outcome.exit_code == 1
+            verdict.wrong_exit = outcome.exit_code not in EXPLAINED | {1, None}
+            if of_store and case.direction.faulty == "source":
+                known = replace(known, contents=_of_now(source, known))
             _judge(verdict, case.direction, outcome, known, target, self._stores)
             verdict.stuck = verdict.stopped and BY_NAME[case.alteration].harmless and not verdict.unexpected
             if outcome.exit_code == 5 and target is not None and not verdict.is_wrong:
                 self._go_on(verdict, case, operation, known, target)
+            found = leaks([verdict.text, *outcome.told], Path(operation.folder))
+            verdict.secrets = len(found)
+            verdict.text = "; ".join([verdict.text, *found])
         return verdict
+
+    def _change(self, case: Case, source: Place, target: Place | None) -> Callable[[], None]:
+        """What befalls the store of a case, once: it is deleted and made anew, or is what it was some time ago."""
+        place = source if case.direction.faulty == "source" else target
+        assert isinstance(place, CouchDBPlace | SearchPlace)
+        everything = list(self._stores.bodies.items())
+        bodies = dict(everything) if place is source else {}
+        if case.alteration == "rolled-back":
+            bodies = dict(everything[: -_THERE if place is source else _THERE])
+            if isinstance(place, ScriptedPlace):
+                return partial(place.roll_back, bodies)
+        return partial(place.recreate, bodies)
 
     def _go_on(self, verdict: Verdict, case: Case, operation: Operation, known: Known, target: Place) -> None:
         """What was interrupted is complete after the same command without the fault."""
@@ -298,10 +210,12 @@ class Lane:
         verdict.text += f" | and then: {outcome.exit_code} {outcome.text or '; '.join(outcome.told)}"
 
     @contextlib.contextmanager
-    def _ready(self, direction: Direction) -> Iterator[tuple[Operation, Place | None]]:
-        """An operation with a fresh target; it is removed afterwards."""
+    def _ready(
+        self, direction: Direction, *, own_source: bool = False
+    ) -> Iterator[tuple[Operation, Place, Place | None]]:
+        """An operation with a fresh target, and where asked a fresh source; they are removed afterwards."""
         stores, folder = self._stores, self._stores.folder / f"case-{uuid.uuid4().hex[:12]}"
-        purposes = {"second": "new", "odd": "odd", "less": "less"}
+        purposes = {"second": "new", "odd": "odd", "less": "less", "session": "session"}
         purpose = purposes.get(direction.note, "all") if direction.operation != "verify" else "all"
         target: Place | None = None
         if direction.operation == "verify":
@@ -310,6 +224,9 @@ class Lane:
             other = stores.places[direction.target, "less" if direction.note == "more" else "all"]
         else:
             source = stores.places[direction.source, purpose]
+            if own_source and direction.faulty == "source":
+                source = stores.new(direction.source)
+                source.put(stores.bodies)
             if direction.note == "second":
                 beginning = stores.places[direction.source, "beginning"]
                 assert isinstance(beginning, ArchivePlace)
@@ -328,11 +245,18 @@ class Lane:
             ids=(stores.hidden.partition("/")[2] if direction.note == "bare" else stores.hidden,),
         )
         try:
-            yield operation, target
+            yield operation, source, target
         finally:
+            if source not in stores.places.values():
+                source.remove()
             if target is not None:
                 target.remove()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_now(source: Place, known: Known) -> Contents:
+    """What must be in the target of what is in the source now."""
+    return {id: known.contents.get(id, fields) for id, fields in source.contents().items()}
 
 
 def _assert_right(direction: Direction, known: Known, stores: Stores) -> None:
@@ -340,12 +264,12 @@ def _assert_right(direction: Direction, known: Known, stores: Stores) -> None:
     if direction.operation == "verify":
         assert code == 4, known.outcome
     elif direction.operation in ("stats", "detect"):
-        assert (code, known.outcome.read) == (0, _DOCUMENTS), known.outcome
+        assert (code, known.outcome.read) == (0, DOCUMENTS), known.outcome
     elif direction.operation == "find":
         assert code == 0, known.outcome
         assert known.outcome.found == [stores.hidden], known.outcome
     else:
-        expected = _DOCUMENTS + (_NEW if direction.note == "second" else 0)
+        expected = DOCUMENTS + (NEW if direction.note == "second" else 0)
         assert code == (3 if direction.note == "odd" else 0), known.outcome
         assert len(contents) == expected - (direction.note == "odd"), (len(contents), known.outcome)
         assert all(len(found) == 1 for found in contents.values())
@@ -378,5 +302,5 @@ def _judge(
     verdict.missing += len(known.contents.keys() - contents.keys())
     verdict.altered += sum(
         id in known.contents and fields[0] != known.contents[id][0] for id, fields in contents.items()
-    ) + len(contents.keys() - known.contents.keys())
+    ) + len(contents.keys() - stores.bodies.keys() - known.contents.keys())
     verdict.doubled += sum(len(fields) > 1 for fields in contents.values())

@@ -19,6 +19,8 @@ from typing import Any, Self
 
 import msgspec
 
+from tests.faults.hooks import Fault, install
+
 LIMIT_S = 30.0
 _ANSWER_S = 3.0  # how long the clients wait for an answer
 _PAGE_BYTES = 24_000  # some twenty everyday activations, so that a few hundred are many pages
@@ -26,15 +28,21 @@ _FIRST = 15  # documents of the first page
 
 
 class Operation(msgspec.Struct, kw_only=True):
-    """What to run: `name` is that of a command; `folder` takes its state and its outcome."""
+    """What to run: `name` is that of a command; `folder` takes its state and its outcome.
 
-    name: str
-    source: str
-    target: str = ""
+    With `words` it is the command line instead, under `fault`, and is killed after `kill_after_s` if it still runs.
+    """
+
     folder: str
+    name: str = ""
+    source: str = ""
+    target: str = ""
     ids: tuple[str, ...] = ()
     retry_for_s: float = 1.0
     limit_s: float = LIMIT_S
+    words: tuple[str, ...] = ()
+    fault: Fault = Fault()
+    kill_after_s: float | None = None
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -48,6 +56,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     found: list[str] = []
     failed: list[int] = []  # exit codes of the stores that a search couldn't ask
     seconds: float = 0.0
+    killed: bool = False  # by SIGKILL, as was asked for
+    points: int = 0  # operations that a command came by
+    of_room: int = 0  # how many of them need room on the disk
+    applied: int = 0  # how many of them the fault befell
 
 
 class Runner:
@@ -98,6 +110,14 @@ def _import_all() -> None:
     import urllib3
 
     import migrator.backups
+    import migrator.commands.archive
+    import migrator.commands.backup
+    import migrator.commands.copy
+    import migrator.commands.main
+    import migrator.commands.restore
+    import migrator.commands.running
+    import migrator.commands.schedule
+    import migrator.commands.verify
     import migrator.operations.detect.elasticsearch
     import migrator.operations.find.couchdb
     import migrator.operations.find.elasticsearch
@@ -140,17 +160,22 @@ def _watch(operation: Operation) -> Outcome:
     child = os.fork()
     if child == 0:
         _be_child(operation, result, stacks)
-    asked = False
-    while not os.waitpid(child, os.WNOHANG)[0]:
-        if not asked and time.monotonic() > began_s + operation.limit_s:
+    asked = killed = False
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        ran_s = time.monotonic() - began_s
+        if not asked and ran_s > operation.limit_s:
             asked = True
             os.kill(child, signal.SIGUSR1)  # where does every thread stand?
             time.sleep(0.5)
             os.kill(child, signal.SIGKILL)
-        time.sleep(0.01)
+        elif not killed and operation.kill_after_s is not None and ran_s > operation.kill_after_s:
+            killed = True
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.003)
     if not result.exists():
         text = stacks.read_text(errors="replace") if stacks.exists() else ""
-        return Outcome(exit_code=None, text=text, seconds=time.monotonic() - began_s)
+        killed = not asked and os.WIFSIGNALED(ended[1])
+        return Outcome(exit_code=None, text=text, seconds=time.monotonic() - began_s, killed=killed)
     outcome = msgspec.json.decode(result.read_bytes(), type=Outcome)
     outcome.seconds = time.monotonic() - began_s
     return outcome
@@ -160,12 +185,41 @@ def _be_child(operation: Operation, result: Path, stacks: Path) -> None:
     try:
         with stacks.open("w") as file:
             faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
-            outcome = _perform(operation)
+            outcome = _command(operation, result.parent) if operation.words else _perform(operation)
         whole = result.with_name("outcome.unfinished")
         whole.write_bytes(msgspec.json.encode(outcome))
         whole.replace(result)
     finally:
         os._exit(0)  # whatever threads are left
+
+
+def _command(operation: Operation, folder: Path) -> Outcome:
+    """The command line, as a process of its own has it."""
+    from migrator.commands.main import main
+
+    printed = {1: folder / "stdout", 2: folder / "stderr"}
+    for handle, path in printed.items():
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), handle)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(handle), "w", encoding="utf-8") for handle in printed)
+    sys.argv = ["migrator", *operation.words]
+    points, code = install(operation.fault), 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    points.end()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    told = [path.read_text(encoding="utf-8", errors="replace") for path in printed.values()]
+    return Outcome(
+        exit_code=code,
+        told=told,
+        text=told[1][-2_000:],
+        points=points.count,
+        of_room=points.of_room,
+        applied=points.applied,
+    )
 
 
 def _perform(operation: Operation) -> Outcome:

@@ -8,26 +8,56 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from migrator.adapters.opening import open_reader
 from migrator.copying import resolved
 from migrator.records import Selection
 from tests.documents import in_elasticsearch
-from tests.servers import request
+from tests.faults.couchdb import ScriptedCouchDB
+from tests.faults.secrets import LOGIN
+from tests.servers import fetch, request
 
 Contents = dict[str, list[Any]]
 """What is stored under each id, as values without the store's own fields; more than one where it is there twice."""
+Raw = dict[str, list[bytes]]
+"""The same as the bytes that the store gives, again without its own fields."""
 Bodies = Mapping[str, bytes]
 """Documents in CouchDB form by id."""
 
 
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+
+
+class _Row(msgspec.Struct):
+    id: str
+    doc: dict[str, msgspec.Raw]
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit]
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    source: msgspec.Raw = msgspec.field(name="_source")
+
+
+class _Found(msgspec.Struct):
+    hits: _Hits
+
+
 class Place(Protocol):
     def location(self, port: int | None = None) -> str:
-        """As the migrator is given it; with the port of a proxy."""
+        """As the migrator is given it; with the port of a proxy, which asks for a login."""
         ...
 
     def put(self, bodies: Bodies) -> None: ...
 
     def contents(self) -> Contents: ...
+
+    def raw(self) -> Raw: ...
 
     def remove(self) -> None: ...
 
@@ -35,13 +65,15 @@ class Place(Protocol):
 class CouchDBPlace:
     """A database of its own."""
 
-    def __init__(self, port: int, name: str) -> None:
+    def __init__(self, port: int, name: str, *, session: bool = False) -> None:
         self._port, self._name = port, name
+        self._more = "?login=session" if session else ""
         self._url = f"http://127.0.0.1:{port}/{name}"
         request("PUT", self._url)
 
     def location(self, port: int | None = None) -> str:
-        return f"couchdb://127.0.0.1:{port or self._port}/{self._name}"
+        login = LOGIN if port else ""
+        return f"couchdb://{login}127.0.0.1:{port or self._port}/{self._name}{self._more if port else ''}"
 
     def put(self, bodies: Bodies) -> None:
         answer = request("POST", f"{self._url}/_bulk_docs", b'{"docs":[' + b",".join(bodies.values()) + b"]}")
@@ -51,8 +83,35 @@ class CouchDBPlace:
         rows = request("GET", f"{self._url}/_all_docs?include_docs=true")["rows"]
         return _collected((row["id"], row["doc"]) for row in rows)
 
+    def raw(self) -> Raw:
+        found = msgspec.json.decode(fetch("GET", f"{self._url}/_all_docs?include_docs=true"), type=_Rows)
+        return _bytes_of(
+            (row.id, msgspec.json.encode({name: raw for name, raw in row.doc.items() if name != "_rev"}))
+            for row in found.rows
+        )
+
+    def recreate(self, bodies: Bodies) -> None:
+        """Delete it, and make it anew with these."""
+        request("DELETE", self._url)
+        request("PUT", self._url)
+        if bodies:
+            self.put(bodies)
+
     def remove(self) -> None:
         request("DELETE", self._url)
+
+
+class ScriptedPlace(CouchDBPlace):
+    """A database of the scripted CouchDB, whose files can be put back as they were."""
+
+    def __init__(self, script: ScriptedCouchDB, port: int, name: str) -> None:
+        super().__init__(port, name)
+        self._script = script
+
+    def roll_back(self, bodies: Bodies) -> None:
+        """The files of an earlier moment, when there were these."""
+        earlier = self._script.copy_with(self._name, bodies)
+        self._script.roll_back(self._name, earlier)
 
 
 class SearchPlace:
@@ -63,7 +122,8 @@ class SearchPlace:
         self._url = f"http://127.0.0.1:{port}"
 
     def location(self, port: int | None = None) -> str:
-        return f"elasticsearch://127.0.0.1:{port or self._port}/?index-pattern={self._prefix}-%25s"
+        login = LOGIN if port else ""
+        return f"elasticsearch://{login}127.0.0.1:{port or self._port}/?index-pattern={self._prefix}-%25s"
 
     def put(self, bodies: Bodies) -> None:
         lines: list[bytes] = []
@@ -78,6 +138,17 @@ class SearchPlace:
         request("POST", f"{self._url}/{self._prefix}-*/_refresh")
         hits = request("GET", f"{self._url}/{self._prefix}-*/_search?size=5000")["hits"]["hits"]
         return _collected((hit["_id"], hit["_source"]) for hit in hits)
+
+    def raw(self) -> Raw:
+        request("POST", f"{self._url}/{self._prefix}-*/_refresh")
+        found = msgspec.json.decode(fetch("GET", f"{self._url}/{self._prefix}-*/_search?size=5000"), type=_Found)
+        return _bytes_of((hit.id, bytes(hit.source)) for hit in found.hits.hits)
+
+    def recreate(self, bodies: Bodies) -> None:
+        """Delete all indices, and make those anew that hold these."""
+        self.remove()
+        if bodies:
+            self.put(bodies)
 
     def remove(self) -> None:
         request("DELETE", f"{self._url}/{self._prefix}-*")
@@ -98,11 +169,16 @@ class ArchivePlace:
         raise AssertionError("an archive is filled by a backup")
 
     def contents(self) -> Contents:
+        return _collected((id, json.loads(body)) for id, bodies in self.raw().items() for body in bodies)
+
+    def raw(self) -> Raw:
+        if not self.folder.exists():
+            return {}
         reader = open_reader(resolved(self.location(), "source", lambda _: None))
         try:
             selection = Selection()
-            return _collected(
-                (document.id, json.loads(document.body))
+            return _bytes_of(
+                (document.id, document.body)
                 for piece in reader.plan(selection, slice_documents=20_000).slices
                 for batch in reader.read(piece, None, selection)
                 for document in batch.documents
@@ -112,6 +188,36 @@ class ArchivePlace:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class FilePlace:
+    """A file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def location(self, port: int | None = None) -> str:
+        return str(self._path)
+
+    def put(self, bodies: Bodies) -> None:
+        self._path.write_bytes(b"".join(body + b"\n" for body in bodies.values()))
+
+    def contents(self) -> Contents:
+        return _collected((id, json.loads(line)) for id, lines in self.raw().items() for line in lines)
+
+    def raw(self) -> Raw:
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        return _bytes_of((json.loads(line)["_id"], line) for line in lines)
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _bytes_of(found: Iterable[tuple[str, bytes]]) -> Raw:
+    raw: Raw = {}
+    for id, body in found:
+        raw.setdefault(id, []).append(body)
+    return raw
 
 
 def _collected(found: Iterable[tuple[str, Any]]) -> Contents:

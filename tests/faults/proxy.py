@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import http.server
 import socket
+import struct
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,8 +19,17 @@ from dataclasses import dataclass, field
 from tests.faults.alterations import ALL_KINDS, Alteration
 from tests.faults.exchange import Exchange, Reply
 from tests.faults.kinds import Asked
+from tests.faults.secrets import TOKEN
 
-_HOP = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "content-encoding", "host"})
+_HOP = frozenset(
+    {"connection", "content-length", "keep-alive", "transfer-encoding", "content-encoding", "host"}
+    | {"authorization", "cookie"}  # the login is the proxy's; the servers behind it ask for none
+)
+_SESSION = Reply(
+    200,
+    b'{"ok":true,"name":"laboratory","roles":["_admin"]}',
+    {"content-type": "application/json", "set-cookie": f"AuthSession={TOKEN}; Version=1; Path=/; HttpOnly"},
+)
 _TRICKLE_S = 0.5  # between two bytes
 _ROUTE_S = 60
 
@@ -34,6 +44,7 @@ class Rule:
     once: bool = False
     hidden: str = ""
     applied: int = 0
+    before: Callable[[], None] | None = None  # what befalls the store before it is asked
 
 
 @dataclass
@@ -65,6 +76,8 @@ class Proxy:
                 and number >= rule.first
                 and not (rule.once and rule.applied)
             )
+        if rule and due and rule.before:
+            rule.before()
         exchange = Exchange(kind, asked, send, earlier, rule.hidden if rule else "")
         reply = rule.alteration.alter(exchange) if rule and due else None
         with self.lock:
@@ -82,6 +95,8 @@ def running(upstream: int, kind_of: Callable[[Asked], str]) -> Iterator[Proxy]:
     local = threading.local()
 
     def send(asked: Asked) -> Reply:
+        if asked.method == "POST" and asked.path == "/_session":
+            return _SESSION
         for fresh in (False, True):
             connection = getattr(local, "connection", None)
             if connection is None or fresh:
@@ -131,6 +146,13 @@ def running(upstream: int, kind_of: Callable[[Asked], str]) -> Iterator[Proxy]:
                 return
             if reply.sending.startswith("cut"):
                 self.wfile.write(head + reply.body[: 12_000 if reply.sending == "cut-12k" else len(reply.body) // 2])
+                self.close_connection = True
+                return
+            if reply.sending == "reset":
+                self.wfile.write(head + reply.body[: len(reply.body) // 2])
+                # Closing now throws away what wasn't sent, and the client is told so.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
                 self.close_connection = True
                 return
             if reply.sending == "trickle":

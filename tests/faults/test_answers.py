@@ -1,16 +1,13 @@
-"""Some of the cases of `python -m tests.faults.answers`, which runs hundreds: no altered answer loses a document."""
+"""Some of the hundreds of cases of `python -m tests.faults --family answers`: no altered answer loses a document."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from migrator.demo.servers import Server
-from tests.faults.answers import table
-from tests.faults.laboratory import DIRECTIONS, Known, Lane, Verdict, opened, parse_case
+from tests.faults.laboratory import DIRECTIONS, Known, Lane, parse_case
+from tests.faults.stores import Stores
 
 CASES = (
     "backup-couchdb-archive/source/_all_docs-page/half/once-1",
@@ -54,18 +51,19 @@ CASES = (
     "find-scripted/source/_all_docs-keys/array/once-1",
     "stats-es/source/_search-count/failed-shard/always",
     "detect-es/source/_search-count/failed-shard/always",
+    "couchdb-es-session/source/_all_docs-page/echo-401/once-1",
+    "couchdb-es/target/_bulk/echo-502/always",
+    "couchdb-es/target/_bulk/reset/once-1",
+    "es-couchdb/target/_bulk_docs/repeated/once-1",
+    "es-couchdb/source/_search-page/recreated/once-2",
+    "scripted-es/source/_all_docs-page/rolled-back/once-2",
 )
 
 
 @pytest.fixture(scope="module")
-def lane(open_folder: Path, couchdb_server: Server, elasticsearch_server: Server) -> Iterator[Lane]:
-    folder = open_folder / "faults"
-    folder.mkdir()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MIGRATOR_CONFIG", os.devnull)
-        known: dict[str, Known] = {}
-        with opened(folder, couchdb_server.port, elasticsearch_server.port) as stores, Lane(stores, known) as lane:
-            yield lane
+def lane(fault_stores: Stores) -> Iterator[Lane]:
+    with Lane(fault_stores, dict[str, Known]()) as lane:
+        yield lane
 
 
 @pytest.mark.parametrize("id", CASES)
@@ -81,11 +79,3 @@ def test_the_id_of_a_case_is_enough_to_run_it() -> None:
         assert parse_case(id).id == id
     with pytest.raises(ValueError, match="no such case"):
         parse_case("couchdb-es/source/root/unheard-of/always")
-
-
-def test_the_table_counts_cases_in_which_something_was_altered() -> None:
-    wrong = Verdict(case="couchdb-es/source/root/html/always", applied=3, exit_code=0, missing=7)
-    untouched = Verdict(case="couchdb-es/source/root/cut/always", exit_code=0)
-    head, row, _ = table([wrong, untouched]).splitlines()
-    counts = dict(zip(head.split(), row.split()[1:], strict=True))
-    assert (counts["cases"], counts["missing"], counts["unaltered"]) == ("1", "1", "1")
