@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from migrator.adapters.memory import MemoryStore, _stores, memory_store
+from migrator.adapters.base import Abilities, Batch, Slice, Token
+from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.archives.looking import lines_of
 from migrator.backups import backup, restore
 from migrator.commands.main import migrator
 from migrator.copying import copy
 from migrator.demo.servers import Server
-from migrator.errors import NotFound
-from migrator.records import Form, Wanted
+from migrator.engine.matching import check_beforehand, check_nothing
+from migrator.errors import NotFound, Unavailable
+from migrator.records import Form, Selection, Wanted
 from migrator.verifying import verify
 from tests.documents import activation
 from tests.servers import request
@@ -95,6 +97,103 @@ def test_five_names_are_shown_and_that_there_are_more(tmp_path: Path, namespaces
     shown = ", ".join([*names[-1:], *names[:-1]][:5]) + (", …" if namespaces > 5 else "")
     told = f"; there are: {shown}" if namespaces else ""
     assert str(raised.value) == f"memory:source: no activation matches --namespace quite-other{told}"
+
+
+class Counted(MemoryReader):
+    """Gives a document a page; counts the pages, and knows its namespaces or can't tell."""
+
+    abilities = Abilities(unique_ids=True)
+
+    def __init__(self, store: MemoryStore, *, tells: bool = True) -> None:
+        super().__init__(store, page_documents=1)
+        self.pages = 0
+        self._tells = tells
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        for batch in super().read(slice, after, selection):
+            self.pages += 1
+            yield batch
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        if not self._tells:
+            raise Unavailable("gone")
+        return super().namespaces()
+
+
+@pytest.mark.parametrize("at", range(14))
+def test_eight_pages_are_looked_at_before_anything_is_written(at: int) -> None:
+    """What stands in them is found; what may stand behind them isn't denied."""
+    store = MemoryStore("source")
+    for number in range(12):
+        store.put(f"guest/{number:02}", activation(number, "rare" if number == at else "guest").body)
+    reader = Counted(store)
+    selection = Selection(namespaces=("rare",))
+    check_beforehand(reader, selection)
+    assert reader.pages == min(at + 1, 9)  # the ninth tells that there are more
+    assert check_nothing(Counted(store), Selection(namespaces=("guest",), since_ms=2**60), {}) is not None
+    store.entries = dict(list(store.entries.items())[:8])
+    reader = Counted(store)
+    if at < 8:
+        check_beforehand(reader, selection)
+    else:
+        with pytest.raises(NotFound, match=r"nearest|there are: guest"):
+            check_beforehand(reader, selection)
+        check_beforehand(Counted(store), Selection())
+    assert reader.pages == min(at + 1, 8)
+
+
+def test_nothing_is_suggested_by_a_store_that_fails() -> None:
+    """That nothing matches is known all the same."""
+    store = MemoryStore("source")
+    store.put("guest/1", activation(1).body)
+    with pytest.raises(NotFound, match=r"^memory:source: no activation matches --namespace gest$"):
+        check_beforehand(Counted(store, tells=False), Selection(namespaces=("gest",)))
+
+
+@pytest.mark.parametrize("span", [{"since_ms": 2**60}, {"until_ms": 1}, {"since_ms": 2**59, "until_ms": 2**60}])
+def test_either_end_of_a_span_excuses_that_nothing_is_found(span: dict[str, int]) -> None:
+    store = MemoryStore("source")
+    store.put("guest/1", activation(1).body)
+    for selection in (Selection(namespaces=("guest",), **span), Selection(names=("hello",), **span), Selection(**span)):
+        check_beforehand(Counted(store), selection)
+        told = check_nothing(Counted(store), selection, {})
+        assert told == "memory:source: nothing that is selected started in the span of --since and --until"
+    for selection in (Selection(namespaces=("gest",), **span), Selection(names=("helo",), **span)):
+        with pytest.raises(NotFound):
+            check_beforehand(Counted(store), selection)
+    with pytest.raises(NotFound, match=r"^memory:source: "):
+        check_nothing(Counted(store), Selection(namespaces=("gest",), **span), {})
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("helo", "--name helo; nearest: hello"),
+        ("package/helo", "--name package/helo; nearest: package/hello"),
+        ("guest/package/helo", "--name guest/package/helo; nearest: guest/package/hello"),
+        ("x" * 60, f"--name '{'x' * 26}…{'x' * 13}'; there are: hello"),
+        ("other/package/name", "--name other/package/name; there are: guest/package/hello"),
+    ],
+)
+def test_names_are_suggested_as_they_were_asked_for(asked: str, told: str) -> None:
+    """Alone, with the package, or with the namespace too; a long one is shown in short."""
+    store = MemoryStore("source", Form.ELASTICSEARCH)
+    path = [{"key": "path", "value": "guest/package/hello"}]
+    for number in range(3):
+        document = activation(number, form=Form.ELASTICSEARCH, annotations=path)
+        store.put(document.id, document.body)
+    with pytest.raises(NotFound) as raised:
+        check_beforehand(Counted(store), Selection(names=(asked,)))
+    assert str(raised.value) == f"memory:source: no activation matches {told}"
+
+
+def test_long_namespaces_are_shown_in_short() -> None:
+    store = MemoryStore("source")
+    store.put(f"{'n' * 60}/1", activation(1, "n" * 60).body)
+    with pytest.raises(NotFound) as raised:
+        check_beforehand(Counted(store), Selection(namespaces=("x" * 60,)))
+    names = f"--namespace '{'x' * 26}…{'x' * 13}'; there are: {'n' * 26}…{'n' * 13}"
+    assert str(raised.value).startswith(f"memory:source: no activation matches {names}")
 
 
 def test_empty_store_without_a_selection_is_no_mistake(tmp_path: Path) -> None:
