@@ -11,12 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyrage
 import pytest
 import zstandard
 
+from migrator import durable
 from migrator.adapters.archive import encrypted
 from migrator.adapters.archive.buckets import Bucket
 from migrator.adapters.archive.catalog import read_catalog
@@ -114,6 +115,38 @@ class TestEncryptedFolder(PlaceConformance):
         for thread in threads:
             thread.join()
         assert sorted(decrypted) == [self.part(number) for number in range(4)]
+
+    @pytest.mark.parametrize("most", [1, 2, 3])
+    def test_copies_are_dropped_the_oldest_first(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        """Where more threads read than copies are kept; each goes on reading what it read."""
+        monkeypatch.setattr(encrypted, "_MOST_COPIES", most)
+        for number in range(4):
+            self.put(place, self.part(number), b"%d" % number * 100)
+        files: list[BinaryIO] = []
+        inner = durable.open_anonymous
+        monkeypatch.setattr(durable, "open_anonymous", lambda: (files.append(inner()), files[-1])[1])
+        turns = [threading.Event() for _ in range(4)]
+        kept: list[list[int]] = []
+
+        def read(number: int) -> None:
+            turns[number].wait(30)
+            assert place.read_range(self.part(number), 5, 1) == b"%d" % number
+            kept.append([at for at, file in enumerate(files) if not file.closed])
+            (turns[number + 1] if number < 3 else done).set()
+            done.wait(30)  # the number of a thread that has ended is given to another
+
+        done = threading.Event()
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        turns[0].set()
+        for thread in threads:
+            thread.join()
+        assert kept == [list(range(max(0, number + 1 - most), number + 1)) for number in range(4)]
+        place.close()
+        assert all(file.closed for file in files)
 
     def test_an_upload_that_fails_can_be_made_again(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         """The spool stays what it was, and what was encrypted for nothing is gone."""
