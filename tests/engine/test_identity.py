@@ -1,0 +1,229 @@
+"""When a store counts as another one, and when a count as short: not after one look only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from migrator.adapters.base import Abilities, Description, Plan, Slice, Token
+from migrator.engine import census
+from migrator.engine.checkpoint import Checkpoint, Commit
+from migrator.engine.identity import changed, changed_for_good, still_there
+from migrator.engine.notes import Shortfall
+from migrator.engine.progress import Progress
+from migrator.errors import AccessDenied
+from migrator.records import Selection
+from migrator.report import Counts
+from tests.engine.worlds import SPEC
+
+
+def store(identity: Token = "a", progress: int | None = None) -> Description:
+    return Description(location="memory:b", product="memory", version="1", identity=identity, progress=progress)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "how"),
+    [
+        ("a", "a", None),
+        ("a", "b", "it was created again"),
+        (None, None, None),
+        ({"x": 1}, {"x": 1, "y": 2}, None),
+        ({"x": 1, "y": 2}, {"x": 1}, "y is gone"),
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was created again"),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 2}}, None),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"y": 2}}, "x is gone"),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was created again"),
+        ({"of": {"x": 1}}, {"of": "x"}, "of was created again"),
+        ({"x": 1}, "x", "it was created again"),
+        ({}, {"x": 1}, None),
+    ],
+)
+def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now: Token, how: str | None) -> None:
+    """What came in addition doesn't matter."""
+    assert changed(store(before), store(now)) == how
+    assert still_there(before, now) is (how is None)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "least", "how"),
+    [
+        (1000, 1000, None, None),
+        (1000, 1001, None, None),
+        (1000, 999, None, "it counts 999 changes where 1,000 were made"),
+        (None, 0, None, None),
+        (1000, None, None, None),
+        (1000, 1500, 1500, None),
+        (1000, 1499, 1500, "it counts 1,499 changes where 1,500 were made"),
+        (None, 4, 5, "it counts 4 changes where 5 were made"),
+        (5, 0, 0, None),
+    ],
+)
+def test_a_store_is_another_where_it_went_back(
+    before: int | None, now: int | None, least: int | None, how: str | None
+) -> None:
+    """Behind where it was, or where it must have come."""
+    assert changed(store(progress=before), store(progress=now), least=least) == how
+
+
+@pytest.mark.parametrize("right", range(7))
+def test_five_looks_in_a_row_are_believed(right: int) -> None:
+    """Each after a pause twice as long; one look that finds the store as it was is enough."""
+    looks, pauses = 0, []
+
+    def look() -> Description:
+        nonlocal looks
+        looks += 1
+        return store("a" if looks >= right else "b")
+
+    how = changed_for_good(store("a"), store("a" if right == 0 else "b"), look, sleep=pauses.append)
+    assert (how, looks) == (None, right) if right <= 4 else ("it was created again", 4)
+    assert pauses == [0.2, 0.4, 0.8, 1.6][:looks]
+
+
+# -- what the stores count ----------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Counts what a test says, look by look."""
+
+    def __init__(self, counted: Sequence[int | Exception | None], *, unique: bool = True) -> None:
+        self.abilities = Abilities(unique_ids=unique)
+        self.counted = list(counted)
+
+    def census(self, *_: object) -> int | None:
+        found = self.counted.pop(0) if len(self.counted) > 1 else self.counted[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Writer(Reader):
+    def census(self, *_: object) -> int | None:
+        return super().census()
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "_PAUSE_S", 0.0)
+
+
+def checkpoint(counts: Counts, **noted: Any) -> Checkpoint:
+    found = Checkpoint(None)
+    run = found.begin_run(SPEC, store(), store())
+    plan = Plan(slices=(Slice(key="all", spec={}),), snapshot=1)
+    found.begin(plan, Selection(), None, None, run=run, planned_s=1.0, full=True)
+    found.commit([Commit(slice=1, position=1, counts={"guest": counts}, **noted)], run=run, ended=[1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("counted", "short"),
+    [
+        ([1000], 0),
+        ([999], 0),
+        ([1001], 1),
+        ([2500], 1500),
+        ([None], 0),
+        ([AccessDenied("no")], 0),
+        ([1005, 1000], 0),
+        ([1005, 1004, 1000], 0),
+        ([1005, 1003, 1004], 3),
+        ([1005, 1003, 1004, 1000], 3),
+        ([1003, 1004, 1005], 3),
+    ],
+)
+def test_source_that_counts_more_at_three_looks_was_read_short(
+    counted: Sequence[int | Exception | None], short: int
+) -> None:
+    """By the least of them."""
+    reader: Any = Reader(counted)
+    found = census.unread(reader, checkpoint(Counts(read=1000, written=1000)), "there")
+    if not short:
+        assert found is None
+        return
+    assert found is not None
+    assert found[0] == Shortfall(unread=short)
+    assert found[1].startswith(
+        f"there counts {1000 + short:,} selected documents and 1,000 were read: {short:,} are missing; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("noted", "unique", "counted", "least"),
+    [
+        ({}, True, [None], 0),
+        ({"created": 7}, False, [100], 7),
+        ({"created": 7, "there": 9}, False, [None], 7),
+        ({"created": 7, "there": 9}, True, [None], 9),
+        ({"created": 9, "there": 7}, True, [None], 9),
+        ({"created": 7, "there": 9}, True, [100], 85),
+        ({"created": 86, "there": 9}, True, [100], 86),
+        ({"created": 7, "there": 9}, True, [AccessDenied("no")], 9),
+    ],
+)
+def test_target_holds_at_least_what_was_stored_in_it(
+    noted: dict[str, int], unique: bool, counted: Sequence[int | Exception | None], least: int
+) -> None:
+    """What was created, what was there; or what the source counts, without what was filtered or rejected."""
+    counts = Counts(read=100, written=85, filtered=10, rejected=5)
+    for there in {least + 1, least, max(0, least - 1), 0}:
+        reader: Any = Reader(counted, unique=unique)
+        writer: Any = Writer([there])
+        found = census.unstored(reader, writer, checkpoint(counts, **noted), "there")
+        short = max(0, least - there)
+        if not short:
+            assert found is None
+            continue
+        assert found is not None
+        assert found[0] == Shortfall(unstored=short)
+        assert found[1].startswith(
+            f"there counts {there:,} documents where at least {least:,} were stored: {short:,} are missing; "
+        )
+    for unknown in (None, AccessDenied("no")):
+        reader, writer = Reader(counted, unique=unique), Writer([unknown])
+        assert census.unstored(reader, writer, checkpoint(counts, **noted), "there") is None
+
+
+def test_what_was_not_read_is_not_looked_for_in_the_target() -> None:
+    known = checkpoint(Counts(read=90, written=90))
+    known.note_shortfall(Shortfall(unread=10), "missing")
+    reader: Any = Reader([100])
+    writer: Any = Writer([90])
+    assert census.unstored(reader, writer, known, "there") is None
+    writer = Writer([89])
+    found = census.unstored(reader, writer, known, "there")
+    assert found is not None
+    assert found[0].unstored == 1
+
+
+def test_shortfalls_add_up() -> None:
+    both = Shortfall(unread=1, unstored=2) + Shortfall(unread=3, unstored=4)
+    assert both == Shortfall(unread=4, unstored=6)
+    assert [bool(each) for each in (both, Shortfall(), Shortfall(unread=1), Shortfall(unstored=1))] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("read", "documents", "standing"),
+    [
+        (12_200, 20_000, "at 61 %, 12,200 of 20,000 documents"),
+        (12_200, None, "after 12,200 documents"),
+        (12_200, 0, "after 12,200 documents"),
+        (0, 20_000, "at 0 %, 0 of 20,000 documents"),
+        (199, 200, "at 99 %, 199 of 200 documents"),
+        (200, 200, "at 99 %, 200 of 200 documents"),
+        (2_000, 200, "at 99 %, 2,000 of 200 documents"),
+    ],
+)
+def test_progress_is_never_all_of_it(read: int, documents: int | None, standing: str) -> None:
+    """Catch-up reads some documents again."""
+    progress = Progress()
+    progress.add({"guest": Counts(read=read), "other": Counts()})
+    progress.documents = documents
+    assert (progress.standing, progress.run_read, progress.counts) == (standing, read, Counts(read=read))
