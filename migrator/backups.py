@@ -66,9 +66,11 @@ def backup(
     run = Run(**keywords)
     store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
     if target.location.kind != "archive":
-        raise UsageError(f"{target.location.printed}: a backup goes into an archive: archive:/var/backups/openwhisk")
+        raise UsageError(
+            f"{target.location.printed}: not an archive; back up to one, such as archive:/var/backups/openwhisk"
+        )
     if target.location.backup or target.location.at:
-        raise UsageError(f"{target.location.printed}: backup and at choose what is read; a backup is always a new one")
+        raise UsageError(f"{target.location.printed}: remove backup and at, which select a backup to read")
     if mode not in MODES:
         raise UsageError(f"--mode {mode}: give one of {', '.join(MODES)}")
     if not 1 <= level <= 22:
@@ -85,7 +87,7 @@ def backup(
         def begin(checkpoint: Checkpoint) -> Token:
             """Choose what a new backup continues; one that was interrupted is gone on with as it was begun."""
             if checkpoint.state == "unfinished":
-                run.tell("the backup that was interrupted is gone on with, as it was begun")
+                run.tell("resuming the interrupted backup in the mode it was started with")
                 return None
             if checkpoint.shortfall and mode == "incremental":
                 raise UsageError(
@@ -95,7 +97,8 @@ def backup(
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
             # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
-            catalog = persist(run.policy, lambda: _catalog_or_none(target), f"{target.location.printed}: listing it")
+            listing = f"{target.location.printed}: listing backups"
+            catalog = persist(run.policy, lambda: _catalog_or_none(target), listing)
             if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
                 run.tell(told)
             encrypted = bool(target.encrypt_to)
@@ -136,9 +139,8 @@ def _clock_behind(catalog: Catalog, now_ms: int) -> str | None:
     if latest is None or latest.ended_ms <= now_ms:
         return None
     return (
-        f"the clock says {instant(now_ms)}, and backup {latest.backup} ended at {instant(latest.ended_ms)}, which is "
-        "later: one of the two is wrong; set the clock. Backups keep their order all the same, but --at, "
-        "--keep-within and --keep-daily go by these times"
+        f"the clock says {instant(now_ms)}, but backup {latest.backup} ended later, at {instant(latest.ended_ms)}. "
+        "Correct the clock; the order of backups is not affected, but --at and the --keep rules by time are"
     )
 
 
@@ -163,7 +165,7 @@ def _parent(
         _refuse_open(catalog, source)
     reason = "there is no backup of this source in the archive"
     if not catches_up:
-        reason = f"what is new in {source.location} can't be told"
+        reason = f"{source.location} can't list what is new since the last backup"
     elif catalog is not None:
         for each in reversed(catalog.backups):
             other = _other(each, source, form, selection)
@@ -184,7 +186,7 @@ def _parent(
     if mode == "incremental":
         raise UsageError(f"--mode incremental: {reason}; make a full backup first")
     if catalog is not None and catalog.backups:
-        tell(f"a full backup is made: {reason}")
+        tell(f"making a full backup: {reason}")
     return None
 
 
@@ -200,7 +202,7 @@ def _refuse_open(catalog: Catalog, source: Description) -> None:
     if newest is not None and newest.encryption:
         raise UsageError(
             f"backup {newest.backup} of this source is encrypted; give --encrypt-to again, "
-            "or --mode full to begin a chain that isn't"
+            "or --mode full to start a chain without encryption"
         )
 
 
@@ -270,11 +272,11 @@ def restore(
 def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
     """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
     if backup and at:
-        raise UsageError("--backup and --at both choose a backup; give one of them")
+        raise UsageError("--backup and --at both select a backup; give only one")
     if at:
         parse_moment(at, now_ms=now_ms)
     location = archive.location
     chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
     if chosen.backup and chosen.at:
-        raise UsageError(f"{chosen.printed}: backup and at both choose a backup; give one of them")
+        raise UsageError(f"{chosen.printed}: backup and at both select a backup; give only one")
     return msgspec.structs.replace(archive, location=chosen, name=None if chosen != location else archive.name)

@@ -125,7 +125,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     for name, table in file.table("stores").items():
         if not _STORE_NAME.fullmatch(name):
             where = ["stores", name]
-            raise file.refusal(where, "a store's name is made of letters, digits, dots, dashes and underscores")
+            raise file.refusal(where, "a store's name may contain only letters, digits, dots, dashes and underscores")
         stores[name] = file.convert(["stores", name], table, StoreSettings, _VALUES)
     defaults = file.convert(["defaults"], file.table("defaults"), Defaults, _VALUES)
     config = Config(path=path, stores=stores, defaults=defaults)
@@ -188,7 +188,7 @@ def resolve(
     """
     store, warnings = _resolve(text, role, config, environ)
     if store.location.hosts and (proxy := _passed_over(store.location, environ)):
-        warnings = [*warnings, f"{proxy} is set and isn't used: CouchDB and Elasticsearch are reached directly"]
+        warnings = [*warnings, f"{proxy} is set but not used: CouchDB and Elasticsearch are contacted directly"]
     return store, warnings
 
 
@@ -224,7 +224,7 @@ def _resolve(text: str, role: Role, config: Config | None, environ: Mapping[str,
 def _no_such_store(name: str, config: Config) -> str:
     if config.path is None:
         looked = ", ".join(str(place) for place in places())
-        return f"{name} is no location, and there is no migrator.toml that could name it (looked for {looked})"
+        return f"{name} is neither a location nor a store: no migrator.toml was found (looked for {looked})"
     near = difflib.get_close_matches(name, config.stores, n=1)
     there = f"did you mean {near[0]}?" if near else f"it has {', '.join(config.stores) or 'none'}"
     return f"{config.path}: there is no store {name}; {there}"
@@ -240,7 +240,7 @@ def named_location(name: str, config: Config) -> ParsedLocation:
         raise UsageError(f"{where}.location: {error}") from None
     for key, in_location in (("user", parsed.user), ("login", parsed.login)):
         if in_location and getattr(settings, key):
-            raise UsageError(f"{where}: the {key} stands in location and in {key}; leave one of them out")
+            raise UsageError(f"{where}: {key} is set both in location and in {key}; remove one of them")
     return msgspec.structs.replace(parsed, user=parsed.user or settings.user, login=parsed.login or settings.login)
 
 
@@ -252,7 +252,7 @@ def named_sources(name: str, config: Config, environ: Mapping[str, str] = os.env
         keys = [secret, *(f"{secret}_{how}" for how in ("env", "file", "command"))]
         given = [key for key in keys if getattr(settings, key) is not None]
         if len(given) > 1:
-            raise UsageError(f"{config.path}: stores.{name}: {' and '.join(given)} are given; leave one of them in")
+            raise UsageError(f"{config.path}: stores.{name}: {' and '.join(given)} are set; keep only one")
         if not given:
             continue
         value = getattr(settings, given[0])
@@ -278,11 +278,11 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
         store = Store(location=parsed.location, name=name, identity_file=identity)
         return _with_keys(msgspec.structs.replace(store, encrypt_to=tuple(settings.encrypt_to or ())), environ)
     if settings.encrypt_to or settings.identity_file:
-        raise UsageError(f"{where}: encrypt_to and identity_file are for archives")
+        raise UsageError(f"{where}: encrypt_to and identity_file apply only to archives")
     tls = _tls(where, settings, parsed.location.secure, config)
     sources = named_sources(name, config, environ)
     if parsed.secret and sources:
-        raise UsageError(f"{where}: a secret stands in location and in {', '.join(sources)}; leave one of them out")
+        raise UsageError(f"{where}: a secret is set both in location and in {', '.join(sources)}; remove one of them")
     login, warnings = logins.choose_login(
         where,
         parsed,
@@ -291,13 +291,13 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
     )
     if settings.iam_url:
         if login.kind is not LoginKind.IAM:
-            raise UsageError(f'{where}: iam_url belongs to login = "iam"')
+            raise UsageError(f'{where}: iam_url needs login = "iam"')
         login = msgspec.structs.replace(login, iam_url=settings.iam_url)
     told = [*config.warnings, *warnings]
     if not tls.verify:
         told.append(
             f"{parsed.location.printed}: the certificate of the server is NOT verified (verify = false of store "
-            f"{name}); whoever stands between can read and change everything; give ca_file instead"
+            f"{name}); anyone on the network path can read and alter everything. Set ca_file instead"
         )
     return Store(location=parsed.location, login=login, tls=tls, name=name), told
 
@@ -333,8 +333,8 @@ def _plain_store(parsed: ParsedLocation, role: Role, environ: Mapping[str, str])
     if parsed.secret:
         # What is typed in the command wins over the environment.
         told.append(
-            f"{where}: the password in the location can be seen in the list of processes and in the shell's history; "
-            f"{prefix}_PASSWORD, {prefix}_PASSWORD_FILE or a store in migrator.toml keeps it out of there"
+            f"{where}: the password in the location is visible in the process list and the shell history. Use "
+            f"{prefix}_PASSWORD, {prefix}_PASSWORD_FILE or a store in migrator.toml"
         )
     else:
         sources = environment_sources(role, environ)

@@ -67,7 +67,7 @@ def copy(
     run = Run(**keywords)
     source, target = resolved(source, "source", run.tell), resolved(target, "target", run.tell)
     if target.location.kind == "archive":
-        raise UsageError(f"{target.location.printed}: an archive takes backups; give `migrator backup` these two")
+        raise UsageError(f"{target.location.printed}: the target is an archive; use `migrator backup`")
     if on_conflict not in ON_CONFLICT:
         raise UsageError(f"--on-conflict {on_conflict}: give one of {', '.join(ON_CONFLICT)}")
     selection = wanted.fix(now_ms=run.now_ms)
@@ -77,7 +77,7 @@ def copy(
     spec = _spec(source, target, wanted, ids, chosen, on_conflict, template, run)
     if keep_revisions:
         if on_conflict == "overwrite":
-            raise UsageError("--keep-revisions leaves what is there: a revision can't be replaced by an older one")
+            raise UsageError("--keep-revisions can't overwrite: a revision can't be replaced by an older one")
         words, options_too = f"{spec.command} --keep-revisions", {**spec.options, "keep-revisions": True}
         spec = msgspec.structs.replace(spec, options=options_too, command=words)
     if mend_ids:
@@ -98,7 +98,7 @@ def copy(
 
     with opened_reader(source, run, mend_ids=mend_ids) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
-            raise UsageError(f"{source.location.printed}: its documents have no revisions that --keep-revisions keeps")
+            raise UsageError(f"{source.location.printed}: its documents have no revisions for --keep-revisions to keep")
         writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), run.policy)
         with closing(writer):
             report = carry(
@@ -112,7 +112,7 @@ def copy(
             )
             if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
                 if absent == len(chosen):
-                    raise NotFound(f"{report.source.location}: none of the {absent:,} ids of {ids} is there")
+                    raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
                 run.tell(f"{absent:,} of the {len(chosen):,} ids aren't in {report.source.location}")
             return report
 
@@ -260,7 +260,7 @@ def retry_rejected(
     spec = checkpoint.spec
     checkpoint.close()
     if spec is None:
-        raise UsageError(f"job {view.id} never began; nothing was rejected")
+        raise UsageError(f"job {view.id} never started; nothing was rejected")
     target = resolved(spec.target, "target", tell, config)
     writer = RetryingWriter(open_writer(target, keep_revisions="keep-revisions" in spec.options), run.policy)
     try:

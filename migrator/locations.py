@@ -261,12 +261,10 @@ def parse_location(text: str) -> ParsedLocation:
     if found is None:
         if text.startswith(("/", "./", "../", "~")):
             raise UsageError(
-                f"a path alone doesn't say what lies there; write {_PATH_SHAPES['archive']} for an archive, "
-                f"{_PATH_SHAPES['file']} for a file"
+                "a path doesn't say whether it is an archive or a file; "
+                f"write {_PATH_SHAPES['archive']} for an archive, {_PATH_SHAPES['file']} for a file"
             )
-        raise UsageError(
-            f"a location begins with its kind, and the name of a store has no such signs; write {_shapes()}"
-        )
+        raise UsageError(f"neither a location, which begins with its kind, nor the name of a store; write {_shapes()}")
     scheme, rest = found[1].lower(), text[found.end() :]
     if scheme == "memory" and not found[2]:
         return _parse_memory(rest)
@@ -278,7 +276,7 @@ def parse_location(text: str) -> ParsedLocation:
         raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
     if _CONTROL.search(text) or not _is_utf8(text):
         raise UsageError(
-            f"{scheme}://…: a control character, such as a line break, or a byte that isn't UTF-8 stands in it"
+            f"{scheme}://…: it contains a control character, such as a line break, or a byte that isn't UTF-8"
         )
     kind, secure = _SCHEMES[scheme]
     userinfo, rest = _split_userinfo(scheme, rest)
@@ -290,7 +288,7 @@ def parse_location(text: str) -> ParsedLocation:
     database = pattern = ""
     if kind == "couchdb":
         if not segments:
-            raise UsageError(f"{where}: no database is named; write {_SHAPES[kind]}")
+            raise UsageError(f"{where}: the database is missing; write {_SHAPES[kind]}")
         database = segments.pop()
     else:
         pattern = _parse_pattern(where, parameters.get("index-pattern", DEFAULT_INDEX_PATTERN))
@@ -325,7 +323,7 @@ def _shapes() -> str:
 
 def _parse_memory(name: str) -> ParsedLocation:
     if not re.fullmatch(r"[\w.-]+", name):
-        raise UsageError("memory: names no store; write memory:NAME")
+        raise UsageError("memory: the name is missing; write memory:NAME")
     return ParsedLocation(location=Location(kind="memory", database=name))
 
 
@@ -342,11 +340,11 @@ def _parse_path(kind: str, rest: str) -> ParsedLocation:
     path, _, query = rest.partition("?")
     path = unquote(path, errors="surrogateescape")
     if not path or _CONTROL.search(path):
-        raise UsageError(f"{kind}: no path is named; write {_PATH_SHAPES[kind]}")
+        raise UsageError(f"{kind}: the path is missing; write {_PATH_SHAPES[kind]}")
     parameters = _parse_query(kind, kind, query)
     form = parameters.get("form")
     if form is not None and form not in _FORMS:
-        raise UsageError(f"{kind}:{path}: form is one of {', '.join(_FORMS)}")
+        raise UsageError(f"{kind}:{path}: form must be one of {', '.join(_FORMS)}")
     absolute = path if path == "-" else os.path.abspath(expand_user(path))  # noqa: PTH100  text, not a file
     location = Location(kind=kind, path=absolute, form=form, backup=parameters.get("backup"), at=parameters.get("at"))
     return ParsedLocation(location=location)
@@ -358,11 +356,13 @@ _PATH_SHAPES = {"archive": "archive:/var/backups/openwhisk", "file": "file:acts.
 def _parse_bucket(scheme: str, rest: str) -> ParsedLocation:
     """A bucket and a prefix in it; the login comes from the environment that the cloud's own tools use."""
     if "@" in rest.partition("?")[0]:
-        raise UsageError(f"{scheme}://…: a login has no place here; set the variables that the cloud's own tools read")
+        raise UsageError(
+            f"{scheme}://…: a bucket's location can't contain a login; set the variables of the cloud's own tools"
+        )
     path, _, query = rest.partition("?")
     bucket, _, prefix = path.strip("/").partition("/")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", bucket):
-        raise UsageError(f"{scheme}://…: no bucket is named; write {scheme}://BUCKET/PREFIX")
+        raise UsageError(f"{scheme}://…: the bucket is missing; write {scheme}://BUCKET/PREFIX")
     parameters = _parse_query(f"{scheme}://{bucket}", "archive", query)
     location = Location(
         kind="archive",
@@ -385,10 +385,10 @@ def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
     if scheme in _SCHEMES:
         return f"{scheme}: is followed by two slashes; write {_SHAPES[_SCHEMES[scheme][0]]}"
     if not slashes:  # `admin:password@host` looks like a scheme too
-        return f"a location begins with its kind, and the name of a store has no such signs; write {_shapes()}"
+        return f"neither a location, which begins with its kind, nor the name of a store; write {_shapes()}"
     near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
-    return f"{scheme}://… is no known kind of store; {meant}known are {', '.join(_SCHEMES)}"
+    return f"{scheme}://… is not a known kind of store; {meant}known are {', '.join(_SCHEMES)}"
 
 
 def _split_userinfo(scheme: str, rest: str) -> tuple[str, str]:
@@ -405,7 +405,7 @@ def _split_userinfo(scheme: str, rest: str) -> tuple[str, str]:
         could_be_host = "@" in userinfo[: end.start()] or _END_OF_AUTHORITY.search(user)
         if could_be_host or re.match(r"\d{1,5}[/?#]", password) or re.search(r"\?[a-z-]+=", userinfo):
             raise UsageError(
-                f"{scheme}://…: it can't be told which @ ends the login; "
+                f"{scheme}://…: it is ambiguous which @ ends the login; "
                 "write @ as %40, / as %2F, ? as %3F and # as %23 everywhere else"
             )
     return userinfo, after
@@ -422,10 +422,10 @@ def _split(scheme: str, rest: str) -> tuple[str, str, str]:
 
 def _parse_hosts(scheme: str, kind: str, authority: str) -> tuple[tuple[str, int], ...]:
     if not authority:
-        raise UsageError(f"{scheme}://…: no host is named; write {_SHAPES[kind]}")
+        raise UsageError(f"{scheme}://…: the host is missing; write {_SHAPES[kind]}")
     parts = authority.split(",")
     if len(parts) > 1 and kind != "elasticsearch":
-        raise UsageError(f"{scheme}://…: several hosts are named; a CouchDB location takes one")
+        raise UsageError(f"{scheme}://…: several hosts are given; a CouchDB location takes only one")
     return tuple(_parse_host(scheme, kind, part) for part in parts)
 
 
@@ -434,10 +434,10 @@ def _parse_host(scheme: str, kind: str, text: str) -> tuple[str, int]:
         try:
             host, port = str(ipaddress.IPv6Address(unquote(match[1]))), match[2]
         except ValueError:
-            raise UsageError(f"{scheme}://…: what stands in brackets is no IPv6 address") from None
+            raise UsageError(f"{scheme}://…: the text in brackets is not an IPv6 address") from None
         if "%" in host:
             raise UsageError(
-                f"{scheme}://[{host.partition('%')[0]}]: an address with a zone is only known on this machine; give "
+                f"{scheme}://[{host.partition('%')[0]}]: an address with a zone is valid only on this machine; give "
                 "the server's global address or its name"
             )
     elif text.count(":") > 1:
@@ -448,7 +448,7 @@ def _parse_host(scheme: str, kind: str, text: str) -> tuple[str, int]:
         name, colon, digits = text.partition(":")
         host, port = name.lower().rstrip("."), digits if colon else None
         if not _HOST.fullmatch(host):
-            raise UsageError(f"{scheme}://…: the host is missing or holds a character that host names don't have")
+            raise UsageError(f"{scheme}://…: the host is missing or contains a character that host names can't have")
     if port is None:
         return host, _PORTS[kind]
     if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
@@ -461,7 +461,7 @@ def _parse_query(where: str, kind: str, query: str) -> dict[str, str]:
     for part in query.split("&") if query else ():
         name, equals, value = part.partition("=")
         if not equals or name not in _PARAMETERS[kind]:
-            shown = f"the parameter {name}" if equals and _PARAMETER.fullmatch(name) else "what stands after the ?"
+            shown = f"the parameter {name}" if equals and _PARAMETER.fullmatch(name) else "the text after the ?"
             raise UsageError(f"{where}: {shown} is unknown; known are {', '.join(_PARAMETERS[kind])}")
         if name in found:
             raise UsageError(f"{where}: {name} is given twice")
@@ -475,7 +475,7 @@ def _parse_pattern(where: str, pattern: str) -> str:
     if not pattern:
         raise UsageError(f"{where}: the index pattern is empty; OpenWhisk's own is {DEFAULT_INDEX_PATTERN}")
     if pattern.count("%s") > 1 or "%" in pattern.replace("%s", ""):
-        raise UsageError(f"{where}: index pattern {pattern!r}: only one %s, for the namespace, can stand in it")
+        raise UsageError(f"{where}: index pattern {pattern!r}: only one %s, for the namespace, is allowed")
     if pattern != pattern.lower():
         raise UsageError(
             f"{where}: index pattern {pattern!r} has upper-case letters; Elasticsearch refuses such indices"
@@ -488,5 +488,5 @@ def _parse_login(where: str, kind: str, text: str | None) -> LoginKind | None:
         return None
     known = LOGIN_SECRETS[kind]
     if text not in tuple(known):
-        raise UsageError(f"{where}: login is one of {', '.join(known)}")
+        raise UsageError(f"{where}: login must be one of {', '.join(known)}")
     return LoginKind(text)

@@ -89,7 +89,7 @@ def _run(where: str, words: Sequence[str], within_s: float) -> Secret:
             process_group=0,
         )
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a zero byte stands in it"
+        reason = error.strerror if isinstance(error, OSError) else "it contains a zero byte"
         raise UsageError(f"{where}: {program!r} can't be run: {reason}") from None
     with process:
         try:
@@ -109,9 +109,9 @@ def _secret(where: str, origin: str, data: bytes) -> Secret:
     try:
         value = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise UsageError(f"{where}: {origin} gave something that is not UTF-8 text") from None
+        raise UsageError(f"{where}: {origin} returned text that is not UTF-8") from None
     if not value:
-        raise UsageError(f"{where}: {origin} gave nothing")
+        raise UsageError(f"{where}: {origin} returned nothing")
     return Secret(value)
 
 
@@ -121,7 +121,7 @@ def open_to_others(path: Path) -> tuple[str, ...]:
         others_read = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     except OSError:
         return ()
-    return (f"{path} holds a secret and can be read by others; chmod 600 it",) if others_read else ()
+    return (f"{path} contains a secret and is readable by others; run chmod 600 on it",) if others_read else ()
 
 
 def choose_login(
@@ -137,7 +137,7 @@ def choose_login(
     if parsed.secret:
         sources = {"password": from_value("location", parsed.secret), **sources}
     if len(sources) > 1:
-        raise UsageError(f"{where}: {' and '.join(sources)} are given; leave one, or choose with login")
+        raise UsageError(f"{where}: {' and '.join(sources)} are set; keep one, or choose one with login")
     given = next(iter(sources), None)
     kind = parsed.login
     if kind is None:
@@ -148,7 +148,7 @@ def choose_login(
     needed = logins[kind]
     if needed is None:
         if given or parsed.user:
-            raise UsageError(f"{where}: login none takes no user and no secret; leave them out")
+            raise UsageError(f"{where}: login none takes no user and no secret; remove them")
         return Login(), ()
     if parsed.secret and needed != "password":
         raise UsageError(
@@ -160,10 +160,10 @@ def choose_login(
     if kind in WITH_USER and not parsed.user:
         raise UsageError(f"{where}: login {kind} needs a user; {advice('user')}")
     if kind not in WITH_USER and parsed.user:
-        raise UsageError(f"{where}: login {kind} takes no user; leave it out")
+        raise UsageError(f"{where}: login {kind} takes no user; remove it")
     if kind is LoginKind.BASIC and ":" in (parsed.user or ""):
-        raise UsageError(f"{where}: the user holds a colon, which a basic login can't carry")
+        raise UsageError(f"{where}: the user contains a colon, which basic authentication doesn't allow")
     secret, warnings = sources[needed].fetch()
     if needed != "password" and not _HEADER.fullmatch(secret.reveal()):
-        raise UsageError(f"{where}: {SECRETS[needed]} can't hold blanks, line breaks or letters beyond ASCII")
+        raise UsageError(f"{where}: {SECRETS[needed]} can't contain blanks, line breaks or non-ASCII characters")
     return Login(kind=kind, user=parsed.user, secret=secret), warnings

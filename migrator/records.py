@@ -66,11 +66,11 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 ODD_ID, MENDED_ID = "odd-id", "mended-id"
 
 REMARKS = {
-    "attachments": "has attachments, which were left behind",
-    "conflicts": "has conflicting revisions; only the winning one was carried over",
-    "couchdb-form": "stands in Elasticsearch in CouchDB's form; OpenWhisk reads it without annotations and result",
-    MENDED_ID: "stood under an id that OpenWhisk doesn't look up, and is under NAMESPACE/ACTIVATION_ID now",
-    ODD_ID: "stands under an id that OpenWhisk doesn't look up; --mend-ids copies it under NAMESPACE/ACTIVATION_ID",
+    "attachments": "has attachments, which were not copied",
+    "conflicts": "has conflicting revisions; only the winning one was copied",
+    "couchdb-form": "is stored in Elasticsearch in CouchDB's form; OpenWhisk reads it without annotations and result",
+    MENDED_ID: "had an id that OpenWhisk doesn't look up, and is now stored as NAMESPACE/ACTIVATION_ID",
+    ODD_ID: "has an id that OpenWhisk doesn't look up; --mend-ids stores it as NAMESPACE/ACTIVATION_ID",
     "result-not-json": "its result isn't JSON text; it was kept as a string",
 }
 """What is worth telling about a document that was carried over, by kind."""
@@ -166,7 +166,7 @@ def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _He
 def unreadable(error: Exception, body: bytes) -> str:
     """Why JSON can't be taken apart, as a reason for a person. `error` is what `msgspec` raised."""
     if isinstance(error, RecursionError):
-        return "nests too deeply to be read"
+        return "is nested too deeply to be read"
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8"
     if isinstance(error, msgspec.ValidationError):
@@ -306,7 +306,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             and selection.until_ms is not None
             and selection.since_ms >= selection.until_ms
         ):
-            raise UsageError(f"--since {self.since} is not before --until {self.until}; nothing can lie between them")
+            raise UsageError(f"--since {self.since} is not before --until {self.until}; nothing can be between them")
         return selection
 
     @property

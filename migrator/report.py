@@ -118,7 +118,7 @@ def render_report(report: Report) -> str:
     totals, keeps = report.totals, in_state_of(report.command)
     rate = report.run_read / report.duration_s if report.duration_s else 0
     lines = [
-        "dry run: nothing was written; a copy would have this outcome"
+        "dry run: nothing was written; a copy would give this result"
         if report.state == "dry run"
         else f"job {report.job}, run {report.run}: {report.state}",
         f"{report.source.location} ({report.source.product} {report.source.version}) -> "
@@ -142,16 +142,16 @@ def render_report(report: Report) -> str:
     for kind, documents in sorted(report.remarks.items()):
         lines.append(f"{documents:,} × {REMARKS.get(kind, kind)}")
     if report.deleted:
-        lines.append(f"{report.deleted:,} deletions were seen in the source; they are never carried over")
+        lines.append(f"{report.deleted:,} deletions were seen in the source; deletions are never copied")
     lines += report.warnings
     if report.rejected:
         lines.append(
-            f"{report.rejected:,} rejected documents are kept with their reasons: migrator status {report.job} "
-            f"--rejected{keeps}; once the cause is gone: migrator retry-rejected {report.job}{keeps}"
+            f"{report.rejected:,} rejected documents, kept with their reasons: migrator status {report.job} "
+            f"--rejected{keeps}; after fixing the cause: migrator retry-rejected {report.job}{keeps}"
         )
     if report.differing:
         lines.append(
-            f"{report.differing:,} documents are in the target in another version, which stays: "
+            f"{report.differing:,} documents differ in the target, which keeps its version: "
             f"migrator status {report.job} --differing{keeps}"
         )
     return "\n".join(lines)

@@ -181,9 +181,9 @@ def render_verification(found: Verification) -> str:
     lines.append(proves(found))
     lines += _losses(found)
     if totals.meanwhile:
-        lines.append(f"stored or deleted since the verification began, and not judged: {totals.meanwhile:,}")
+        lines.append(f"stored or deleted since the verification began, and not compared: {totals.meanwhile:,}")
     if totals.extra and found.allow_extra:
-        lines.append(f"only in B, which is no difference here: {totals.extra:,}")
+        lines.append(f"only in B, not counted as a difference: {totals.extra:,}")
     for each in found.refused_examples:
         lines.append(printable(f"can't be compared: {each.id} in {each.side.upper()}: {each.reason}", _WIDTH))
     lines += found.warnings
@@ -191,9 +191,9 @@ def render_verification(found: Verification) -> str:
     if totals.missing or totals.different or totals.extra:
         lines.append(f"all ids: {found.listing} FILE")
     if found.mend and (totals.missing or totals.different):
-        lines.append(f"to carry over what is missing: {found.mend} FILE")
+        lines.append(f"to copy what is missing: {found.mend} FILE")
     if found.mend and totals.different:
-        lines.append("what differs in B stays unless --on-conflict overwrite is added; what is only in B always stays")
+        lines.append("what differs in B stays unless you add --on-conflict overwrite; what is only in B always stays")
     return "\n".join(lines)
 
 
@@ -206,7 +206,7 @@ def verdict(*, agrees: bool, differs: bool, extra: int) -> str:
     if differs:
         return "THEY DIFFER"
     if not agrees:
-        return "IT CAN'T BE TOLD whether they are the same"
+        return "CAN'T DETERMINE whether they are the same"
     return "all of A is in B, and more" if extra else "the same activations are in both"
 
 
@@ -221,21 +221,21 @@ def _render_unexplained(found: Verification) -> Iterator[str]:
     if found.unexplained_hours > _HOURS_SHOWN:
         yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json tells up to {HOURS_TOLD:,})"
     yield (
-        "in these hours reading a store gave something else than asking it for the ids: a server, a proxy or a cache "
-        "doesn't answer reliably, or documents change all the time; see to that, then verify again"
+        "in these hours, listing a store and looking up its ids gave different documents. A server, proxy or cache is "
+        "unreliable, or documents keep changing; fix that, then verify again"
     )
     yield ""
 
 
 def proves(found: Verification) -> str:
     """What the result proves, in words."""
-    numbers = "numbers as the doubles that CouchDB keeps, integers exactly" if found.doubles else "numbers exactly"
+    numbers = "numbers as the doubles that CouchDB stores, integers exactly" if found.doubles else "numbers exactly"
     if found.sample is None:
-        return f"every activation of both sides was read and compared by content ({numbers})"
+        return f"every activation on both sides was read and compared by content ({numbers})"
     share = f"{100 * found.sample:g} %"
     text = (
-        f"every activation of both sides was counted, and {share} of them ({found.compared:,} of A, chosen by the hash "
-        f"of their ids) were compared by content ({numbers}); nothing is proved of the content of the others"
+        f"every activation on both sides was counted, and {share} of them ({found.compared:,} of A, chosen by the hash "
+        f"of their ids) were compared by content ({numbers}); the content of the others was not compared"
     )
     if found.agrees and found.compared:
         # With no fault among n, a share of faults above 3/n would have shown with a probability of 95 % and more.
@@ -247,18 +247,18 @@ def _losses(found: Verification) -> Iterator[str]:
     """What the forms lose, which isn't a difference."""
     if found.a_form is Form.COUCHDB and found.b_form is Form.ELASTICSEARCH:
         yield (
-            "compared as OpenWhisk would have written A's into Elasticsearch; what that form can't hold is no "
-            "difference: revisions, attachments, flags of annotations, all but the last of annotations that share a key"
+            "compared as OpenWhisk would write A's documents to Elasticsearch; what that form can't hold is not a "
+            "difference: revisions, attachments, flags of annotations, all but the last of annotations with equal keys"
         )
     elif found.a_form is Form.ELASTICSEARCH and found.b_form is Form.COUCHDB:
         yield (
-            "compared as OpenWhisk would have written A's into CouchDB; path and @timestamp have no place there, "
-            "and what Elasticsearch's form can't hold is no difference: revisions, attachments, flags of annotations"
+            "compared as OpenWhisk would write A's documents to CouchDB, which has no path and @timestamp; "
+            "what Elasticsearch's form can't hold is not a difference: revisions, attachments, flags of annotations"
         )
     if found.restated:
-        yield f"{found.restated:,} documents agree but for what Elasticsearch's form can't hold"
+        yield f"{found.restated:,} documents agree except for what Elasticsearch's form can't hold"
     if found.copies:
-        yield f"{found.copies:,} documents stand in several places of A, all alike, and each was counted once"
+        yield f"{found.copies:,} documents are in several places of A, all identical, and each was counted once"
     for side, remarks in found.remarks.items():
         for kind, documents in sorted(remarks.items()):
             yield f"{side.upper()}: {documents:,} × {REMARKS.get(kind, kind)}"
@@ -366,6 +366,6 @@ def read_ids(path: Path) -> list[str]:
         raise UsageError(f"{path}: the file of ids can't be read: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: line {number} is no id: {error}; give what `migrator verify --output` wrote, or one id a line"
+            f"{path}: line {number} is not an id: {error}; give a file of `migrator verify --output`, or an id per line"
         ) from error
     return list(ids)

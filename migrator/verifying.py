@@ -218,7 +218,8 @@ def _writing(output: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise Unavailable(
-                f"{output}: the file of ids can't be written: {error.strerror}; make room, then the same command again"
+                f"{output}: the file of ids can't be written: {error.strerror}; free disk space, then run the same "
+                "command again"
             ) from error
         raise UsageError(f"{output}: the file of ids can't be written: {error.strerror}") from error
 

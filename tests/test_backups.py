@@ -109,7 +109,7 @@ def test_an_earlier_state_is_restored_by_id_and_by_time(world: World) -> None:
         assert world.restore(f"by-id-{number}", backup=id) == state
         at = str(world.backups()[number].ended_ms)
         assert world.restore(f"by-time-{number}", at=at) == state
-    with pytest.raises(NotFound, match="no backup was complete by then"):
+    with pytest.raises(NotFound, match="no backup was complete at that time"):
         world.restore("never", at="2001-01-01")
 
 

@@ -56,7 +56,7 @@ def test_a_clock_before_the_newest_backup_is_told(world: World, wrong_s: float) 
     made = four(world, wrong_s)
     told = [each for each in world.said if each.startswith("the clock says")]
     assert len(told) == 2
-    assert f"backup {made[1]} ended at" in told[0]
+    assert f"backup {made[1]} ended later, at" in told[0]
     world.said.clear()
     world.restore()
     assert any(f"backup {made[2]} is newer than {made[1]}" in each for each in world.said)

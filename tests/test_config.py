@@ -82,7 +82,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         ("\n[default]\n", ":2: default: unknown; did you mean defaults?"),
         ("stores = 1", ":1: stores: must be a table"),
         ("[stores]\nprod = 1", ":2: stores.prod: must be a table"),
-        ("[stores.'a b']\nlocation = 'memory:a'", "stores.a b: a store's name is made of letters"),
+        ("[stores.'a b']\nlocation = 'memory:a'", "stores.a b: a store's name may contain only letters"),
         ("[defaults]\n\n  job = 4", ":3: defaults.job: unknown; did you mean jobs?"),
         ("[defaults]\nmax-rate = 4", ":2: defaults.max-rate: unknown; did you mean max_rate?"),
         ("defaults.jobs = 0", ":1: defaults.jobs: give a whole number from 1 to 64"),
@@ -128,7 +128,7 @@ def test_a_secret_in_a_file_that_others_can_read_is_warned_of(write: Write, key:
     assert load(path, {}).warnings == ()
     for mode in (0o640, 0o604):
         path.chmod(mode)
-        assert load(path, {}).warnings == (f"{path} holds a secret and can be read by others; chmod 600 it",)
+        assert load(path, {}).warnings == (f"{path} contains a secret and is readable by others; run chmod 600 on it",)
     path.write_text("[stores.prod]\nlocation = 'couchdb://h/d'")
     assert load(path, {}).warnings == ()
 
@@ -244,9 +244,9 @@ def test_the_secret_chooses_the_login(write: Write, tmp_path: Path, location: st
 @pytest.mark.parametrize(
     ("location", "table", "said"),
     [
-        ("couchdb://h", "", "stores.prod.location: couchdb://h: no database is named"),
-        ("couchdb://a@h/d", "user = 'b'", "the user stands in location and in user"),
-        ("couchdb://h/d?login=iam", "login = 'iam'", "the login stands in location and in login"),
+        ("couchdb://h", "", "stores.prod.location: couchdb://h: the database is missing"),
+        ("couchdb://a@h/d", "user = 'b'", "user is set both in location and in user"),
+        ("couchdb://h/d?login=iam", "login = 'iam'", "login is set both in location and in login"),
         ("couchdb://a@h/d", "", "login basic needs a password; add password_file or password_env"),
         ("couchdb://h/d", "password = 'x'", "login basic needs a user; add user"),
         ("couchdb://a@h/d", "login = 'none'", "login none takes no user and no secret"),
@@ -257,26 +257,26 @@ def test_the_secret_chooses_the_login(write: Write, tmp_path: Path, location: st
         ("couchdb://h/d", "token = 'x'", "couchdb has no login with token; it has none, basic, session, iam"),
         ("couchdb://h/d", "login = 'bearer'\ntoken = 'x'", "couchdb has no login with bearer"),
         ("elasticsearch://h", "login = 'session'\npassword = 'x'", "elasticsearch has no login with session"),
-        ("couchdb://a@h/d", "password = 'x'\npassword_env = 'PW'", "password and password_env are given"),
-        ("couchdb://a:b@h/d", "password = 'x'", "a secret stands in location and in password"),
-        ("elasticsearch://h", "api_key = 'x'\ntoken = 'y'", "api_key and token are given"),
-        ("couchdb://a%3Ab@h/d", "password = 'x'", "the user holds a colon"),
-        ("elasticsearch://h", 'api_key = "kanarienvogel\\n"', "an API key can't hold blanks, line breaks"),
-        ("elasticsearch://h", "token = 'kanarienvögel'", "a token can't hold blanks, line breaks or letters beyond"),
+        ("couchdb://a@h/d", "password = 'x'\npassword_env = 'PW'", "password and password_env are set"),
+        ("couchdb://a:b@h/d", "password = 'x'", "a secret is set both in location and in password"),
+        ("elasticsearch://h", "api_key = 'x'\ntoken = 'y'", "api_key and token are set"),
+        ("couchdb://a%3Ab@h/d", "password = 'x'", "the user contains a colon"),
+        ("elasticsearch://h", 'api_key = "kanarienvogel\\n"', "an API key can't contain blanks, line breaks"),
+        ("elasticsearch://h", "token = 'kanarienvögel'", "a token can't contain blanks, line breaks or non-ASCII"),
         ("couchdb://a@h/d", "password_env = 'NONE'", "password_env: the environment variable NONE is not set"),
         ("couchdb://a@h/d", "password_file = 'none'", "/none: No such file or directory"),
-        ("couchdb://a@h/d", "password_file = '/dev/null'", "/dev/null gave nothing"),
+        ("couchdb://a@h/d", "password_file = '/dev/null'", "/dev/null returned nothing"),
         ("couchdb://a@h/d", "password_command = []", "password_command: the command is empty"),
         ("couchdb://a@h/d", 'password_command = "\'"', "password_command: a quote in the command is never closed"),
         ("couchdb://a@h/d", "password_command = 'none-such'", "'none-such' can't be run: No such file or directory"),
-        ("couchdb://a@h/d", "password_command = 'true'", "true gave nothing"),
+        ("couchdb://a@h/d", "password_command = 'true'", "true returned nothing"),
         (
             "couchdb://a@h/d",
             "password_command = ['sh', '-c', 'echo kanarienvogel; echo kanarienvogel >&2; exit 7']",
             "sh failed with exit code 7; run it by hand to see why",
         ),
-        ("couchdb://a@h/d", "password_command = ['printf', '\\377']", "printf gave something that is not UTF-8"),
-        ("couchdb://a@h/d", "password = 'x'\niam_url = 'https://x'", 'iam_url belongs to login = "iam"'),
+        ("couchdb://a@h/d", "password_command = ['printf', '\\377']", "printf returned text that is not UTF-8"),
+        ("couchdb://a@h/d", "password = 'x'\niam_url = 'https://x'", 'iam_url needs login = "iam"'),
         ("couchdb://h/d", "verify = false", "verify has no effect without TLS"),
         ("elasticsearch://h", "ca_file = 'migrator.toml'", "ca_file has no effect without TLS"),
         ("couchdbs://h/d", "ca_file = 'none.pem'", "none.pem: there is no such file"),
@@ -330,7 +330,7 @@ def test_a_password_file_that_others_can_read_is_warned_of(write: Write) -> None
     secret = path.parent / "secret"
     secret.write_text(CANARY)
     secret.chmod(0o644)
-    assert named(path)[1] == [f"{secret} holds a secret and can be read by others; chmod 600 it"]
+    assert named(path)[1] == [f"{secret} contains a secret and is readable by others; run chmod 600 on it"]
     secret.chmod(0o600)
     assert named(path)[1] == []
 
@@ -361,7 +361,7 @@ def test_a_name_that_is_not_there_is_refused(write: Write, monkeypatch: pytest.M
     with pytest.raises(UsageError, match=r"there is no store x; it has prod, test"):
         resolve("x", "source", load(path, {}), {})
     monkeypatch.setattr(config, "places", lambda: (tmp_path / "none.toml",))
-    with pytest.raises(UsageError, match=r"x is no location, and there is no migrator.toml .*none.toml"):
+    with pytest.raises(UsageError, match=r"x is neither a location nor a store: .*none.toml"):
         resolve("x", "source", None, {})
 
 
@@ -416,7 +416,7 @@ def test_a_variable_can_name_a_file(tmp_path: Path) -> None:
     secret.chmod(0o640)
     store, warnings = plain("couchdb://admin@h/d", {"MIGRATOR_SOURCE_PASSWORD_FILE": str(secret)})
     assert store.login == BASIC
-    assert warnings == [f"{secret} holds a secret and can be read by others; chmod 600 it"]
+    assert warnings == [f"{secret} contains a secret and is readable by others; run chmod 600 on it"]
 
 
 def test_a_password_in_a_location_is_warned_of() -> None:
@@ -439,7 +439,7 @@ def test_a_password_in_a_location_is_warned_of() -> None:
         (
             "elasticsearch://h",
             {"MIGRATOR_SOURCE_TOKEN": CANARY, "MIGRATOR_SOURCE_API_KEY": CANARY},
-            "api_key and token are given; leave one, or choose with login",
+            "api_key and token are set; keep one, or choose one with login",
         ),
         (
             "couchdb://a@h/d",
@@ -451,7 +451,7 @@ def test_a_password_in_a_location_is_warned_of() -> None:
             {"MIGRATOR_SOURCE_PASSWORD_FILE": "/none"},
             "MIGRATOR_SOURCE_PASSWORD_FILE: /none: No such file",
         ),
-        ("elasticsearch://h", {"MIGRATOR_SOURCE_TOKEN": f"{CANARY}\n"}, "a token can't hold blanks, line breaks"),
+        ("elasticsearch://h", {"MIGRATOR_SOURCE_TOKEN": f"{CANARY}\n"}, "a token can't contain blanks, line breaks"),
     ],
 )
 def test_a_login_that_cannot_be_made_is_refused(text: str, environ: Mapping[str, str], said: str) -> None:
@@ -511,10 +511,10 @@ def test_the_environment_names_the_file_with_secret_keys(write: Write, tmp_path:
     environ = {"MIGRATOR_IDENTITY": str(key)}
     for store, warnings in (named(path, environ), plain("archive:/a", environ)):
         assert store.identity_file == str(key)
-        assert warnings == [f"{key} holds a secret and can be read by others; chmod 600 it"]
+        assert warnings == [f"{key} contains a secret and is readable by others; run chmod 600 on it"]
 
 
 @pytest.mark.parametrize("line", ['encrypt_to = ["age1x"]', 'identity_file = "key.txt"'])
 def test_keys_belong_to_archives(write: Write, line: str) -> None:
-    with pytest.raises(UsageError, match=r"stores\.prod: encrypt_to and identity_file are for archives"):
+    with pytest.raises(UsageError, match=r"stores\.prod: encrypt_to and identity_file apply only to archives"):
         named(write(f'[stores.prod]\nlocation = "couchdb://db1/acts"\n{line}\n'))

@@ -366,12 +366,16 @@ def test_annotations_in_couchdb_form_are_kept_and_noted() -> None:
         (Form.COUCHDB, '"end":"tomorrow"', "end is text, but not an ISO instant"),
         (Form.COUCHDB, '"start":9223372036854775808', "start 9223372036854775808 is beyond any time"),
         (Form.COUCHDB, r'"logs":["\ud800"]', "holds a lone surrogate"),
-        (Form.COUCHDB, '"logs":' + "[" * 5000 + "]" * 5000, "nests too deeply"),
+        (Form.COUCHDB, '"logs":' + "[" * 5000 + "]" * 5000, "is nested too deeply"),
         (Form.COUCHDB, '"logs":[', "is not JSON"),
         (Form.ELASTICSEARCH, '"annotations":"none"', "annotations: Expected `object`, got `str`"),
         (Form.ELASTICSEARCH, '"response":[]', "response: Expected `object`, got `array`"),
         (Form.ELASTICSEARCH, r'"response":{"result":"[\"\\ud800\"]"}', "the JSON text in response.result holds a lone"),
-        (Form.ELASTICSEARCH, f'"response":{{"result":"{"[" * 5000}{"]" * 5000}"}}', "response.result nests too deeply"),
+        (
+            Form.ELASTICSEARCH,
+            f'"response":{{"result":"{"[" * 5000}{"]" * 5000}"}}',
+            "response.result is nested too deeply",
+        ),
         (Form.ELASTICSEARCH, '"end":true', "end is missing or not a time in milliseconds"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_broken_header_is_rejected(changes: dict[str, Any], reason: str) -> No
         (rb'{"logs":["\ud800"]}', r"holds a lone surrogate escape (\ud800 to \udfff), which is no text"),
         (rb'{"logs":["\uDBFFx"]}', r"holds a lone surrogate escape (\ud800 to \udfff), which is no text"),
         (rb'{"logs":["x\udc00"]}', r"holds a lone surrogate escape (\ud800 to \udfff), which is no text"),
-        (b'{"logs":%s%s}' % (b"[" * 5000, b"]" * 5000), "nests too deeply to be read"),
+        (b'{"logs":%s%s}' % (b"[" * 5000, b"]" * 5000), "is nested too deeply to be read"),
         (b'{"name":"\xff"}', None),
         (b'{"\xff":1}', "is not UTF-8"),
     ],

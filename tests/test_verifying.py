@@ -136,7 +136,7 @@ def test_files_of_ids(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfguest/a\r\nguest/b\r\n")  # as editors of Windows save it
     assert read_ids(file) == ["guest/a", "guest/b"]
     file.write_bytes(b'guest/a\n{"kind":"missing"}\n')
-    with pytest.raises(UsageError, match="line 2 is no id"):
+    with pytest.raises(UsageError, match="line 2 is not an id"):
         read_ids(file)
     with pytest.raises(UsageError, match="can't be read"):
         read_ids(tmp_path / "none")
@@ -161,7 +161,7 @@ def test_full_disk_under_a_file_of_ids_is_mended_and_gone_on_with(
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"file of ids .* make room"):
+    with monkeypatch.context() as patched, pytest.raises(Unavailable, match=r"file of ids .* free disk space"):
         patched.setattr(verifying, "write_ids", full)
         world.verify(output=tmp_path / "ids")
     world.verify(output=tmp_path / "ids")
@@ -194,7 +194,7 @@ def test_copy_verifies_what_it_copied(world: World) -> None:
     ended = world.run("copy", "memory:a", "memory:b", "--verify")
     assert ended.exit_code == 0, ended.output
     assert "all of A is in B, and more" in ended.output
-    assert "only in B, which is no difference here: 1" in ended.output
+    assert "only in B, not counted as a difference: 1" in ended.output
     world.put(activation(6, logs=["changed"]), world.a)
     ended = world.run("copy", "memory:a", "memory:b", "--verify", "--json")
     assert ended.exit_code == 4
@@ -245,7 +245,7 @@ def test_copy_verifies_by_the_selection_of_its_job(world: World, monkeypatch: py
     ended = world.run("copy", "memory:a", "memory:b", "--since", "10000d", "--verify")
     assert len(calls) > 3
     assert ended.exit_code == 0, ended.output
-    assert "stored or deleted since the verification began, and not judged: " in ended.output
+    assert "stored or deleted since the verification began, and not compared: " in ended.output
 
 
 def test_a_dry_run_cannot_be_verified(world: World) -> None:

@@ -206,7 +206,7 @@ def _halves(documents: Documents) -> list[Documents]:
 def _server(parts: _Parts) -> NothingAccepted:
     refusal = parts.refused[-1][1]
     return NothingAccepted(
-        f"{refusal}; {len(parts.refused)} documents were refused alone and no other went through, so it is the server, "
-        "or something before it, and not a document: nothing was rejected",
+        f"{refusal}; {len(parts.refused)} documents were refused one by one and none was accepted, so the cause "
+        "is the server, or something in front of it, and not a document. Nothing was rejected",
         retry_after_s=refusal.retry_after_s,
     )

@@ -35,7 +35,7 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> Reader:
         from migrator.adapters import memory
 
         return memory.open_reader(store)
-    raise UsageError(f"{kind}: activations can't be read from there")
+    raise UsageError(f"{kind}: activations can't be read from this kind of store")
 
 
 def open_writer(store: Store, *, template: TemplateOptions | None = None, keep_revisions: bool = False) -> Writer:
@@ -64,4 +64,4 @@ def open_writer(store: Store, *, template: TemplateOptions | None = None, keep_r
         from migrator.adapters import memory
 
         return memory.open_writer(store)
-    raise UsageError(f"{kind}: activations can't be written there")
+    raise UsageError(f"{kind}: activations can't be written to this kind of store")

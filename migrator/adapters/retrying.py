@@ -48,7 +48,7 @@ class _Persistent:
         """Not tried again at the first contact: an operator who mistyped a host wants to know at once."""
         if self._reached:
             return self.call("describing itself", describe)
-        with self.policy.waiting(f"{self.store}: describing itself"):
+        with self.policy.waiting(f"{self.store}: describing the store"):
             found = describe()
         self._reached, self.store = True, found.location
         return found
@@ -103,7 +103,7 @@ class RetryingReader:
                         patience.success()
                         still = 0
                     elif (still := still + 1) >= _MOST_STILL:
-                        raise Unavailable(f"{what} doesn't come forward: the same position {still} times, {position!r}")
+                        raise Unavailable(f"{what} makes no progress: the same position {still} times, {position!r}")
                     yield batch
                     position = batch.position
                 return
@@ -172,7 +172,7 @@ class RetryingWriter:
         return self._persistent.call("resuming the job", lambda: self._inner.resume(prepared, receipts))
 
     def mark(self) -> Token:
-        return self._persistent.call("noting where it stands", self._inner.mark)
+        return self._persistent.call("recording the state of the target", self._inner.mark)
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
         return self._persistent.call("looking up documents", lambda: self._inner.stored_since(mark, documents))

@@ -85,7 +85,7 @@ def check(
         if not quick and len(deep) < len(chosen):
             inventory.notes.append(
                 f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
-                "name the file with the key by --identity to read them"
+                "give the file with the key with --identity to read them"
             )
         for name, size in inventory.cut:
             inventory.findings += gaps(place, name, size)
@@ -116,7 +116,7 @@ def _what_it_proves(count: int, total: int) -> str:
     share = 100 * (1 - 0.05 ** (1 / count))
     return (
         f"{count} of {total} parts were read, chosen at random: damage in more than {share:.1f} % of the parts would "
-        "have been found with a probability of 95 %; damage in a single one mostly not"
+        "have been found with a probability of 95 %; damage in a single part would probably be missed"
     )
 
 

@@ -64,7 +64,7 @@ def take_inventory(place: Place) -> Inventory:
     if strangers:
         inventory.notes.append(strangers_told(strangers))
     if not has_head and UNFINISHED in strangers:
-        what = "it is missing: `archive check --repair` into it was interrupted; give that command again"
+        what = "it is missing: `archive check --repair` into it was interrupted; run that command again"
         return Inventory(findings=[Finding(piece=ARCHIVE, what=what)])
     if not has_head and not folders:
         raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing")
@@ -166,8 +166,8 @@ def sums_of(manifest: Manifest, data: bytes) -> bytes:
 def _wrong_sums(folder: str, sums: bytes, own: bytes) -> Finding:
     """Which of the two is to blame, as far as that can be told."""
     if sums.startswith(own):
-        return Finding(piece=folder + SUMS, what="its hashes of parts aren't those of the manifest")
-    return Finding(piece=folder + MANIFEST, what=f"its SHA-256 isn't that of {SUMS}: one of the two was changed")
+        return Finding(piece=folder + SUMS, what="its hashes of parts don't match the manifest")
+    return Finding(piece=folder + MANIFEST, what=f"its SHA-256 doesn't match {SUMS}: one of the two was altered")
 
 
 def _check_chains(inventory: Inventory) -> None:
@@ -178,7 +178,7 @@ def _check_chains(inventory: Inventory) -> None:
         parent = by_id.get(manifest.parent)
         what = None
         if parent is None:
-            what = f"it continues backup {manifest.parent}, which isn't there or can't be read"
+            what = f"it continues backup {manifest.parent}, which is missing or can't be read"
         elif parent.form is not manifest.form:
             what = f"it continues backup {manifest.parent}, which has the other form"
         if what:

@@ -62,7 +62,7 @@ def quick_check(place: Place, manifest: Manifest, note: PartNote, tick: Tick) ->
     return [] if sha256.hexdigest() == note.sha256 else [Finding(piece=name, what=_OTHER_HASH)]
 
 
-_OTHER_HASH = "its SHA-256 isn't that of the manifest"
+_OTHER_HASH = "its SHA-256 doesn't match the manifest"
 
 
 def deep_encrypted_check(
@@ -115,7 +115,7 @@ def deep_check(place: Place, manifest: Manifest, note: PartNote, tick: Tick) -> 
     whole = not found
     if SKIPPABLE.unpack_from(rest) != (INDEX_MAGIC, index.end - index.hashes_offset):
         found.append(
-            Finding(piece=part.name, what="its index doesn't begin as one", offset=end, size_bytes=SKIPPABLE.size)
+            Finding(piece=part.name, what="its index has no valid beginning", offset=end, size_bytes=SKIPPABLE.size)
         )
     if manifest.encryption is None and sha256.hexdigest() != note.sha256:
         found.append(Finding(piece=part.name, what=_OTHER_HASH))
@@ -138,9 +138,9 @@ def _check_lines(lines: list[bytes], frame: Frame, form: Form, hashes: bytes | N
         starts.append(document.start_ms)
     note = frame.note
     if (min(starts), max(starts)) != (note.first_ms, note.last_ms):
-        raise ArchiveDamaged("its documents have another span of start than the index says")
+        raise ArchiveDamaged("the start times of its documents don't match the index")
     if tuple(sorted(namespaces)) != note.namespaces:
-        raise ArchiveDamaged("its documents are of other namespaces than the index says")
+        raise ArchiveDamaged("the namespaces of its documents don't match the index")
     seen.add(frame, min(starts), max(starts), namespaces)
 
 
@@ -161,10 +161,10 @@ def _compare(name: str, note: PartNote, seen: _Seen) -> list[Finding]:
     told = {
         "namespaces": (dict(note.namespaces), dict(seen.namespaces)),
         "bytes of documents": (note.raw_bytes, seen.raw_bytes),
-        "span of start": ((note.first_ms, note.last_ms), (seen.first_ms, seen.last_ms)),
+        "start times": ((note.first_ms, note.last_ms), (seen.first_ms, seen.last_ms)),
     }
     return [
-        Finding(piece=name, what=f"its documents have other {what} than the manifest says")
+        Finding(piece=name, what=f"its {what} don't match the manifest")
         for what, (said, found) in told.items()
         if said != found
     ]
@@ -176,14 +176,14 @@ def gaps(place: Place, name: str, size_bytes: int) -> list[Finding]:
     frames, has_index = 0, False
     for each in scan(place, name, size_bytes):
         if isinstance(each, Gap):
-            what = f"these bytes are no whole frame; {frames:,} whole ones stand before them"
+            what = f"these bytes are not a complete frame; {frames:,} complete frames precede them"
             found.append(Finding(piece=name, what=what, offset=each.offset, size_bytes=each.size_bytes))
         elif isinstance(each, Notes):
             has_index = True
         else:
             frames += 1
     if not found and not has_index:
-        found.append(Finding(piece=name, what=f"it ends behind {frames:,} whole frames", offset=size_bytes))
+        found.append(Finding(piece=name, what=f"it ends after {frames:,} complete frames", offset=size_bytes))
     return found
 
 

@@ -122,12 +122,12 @@ def _without_notes(
     where = ", ".join(place_in(None, gap.offset, gap.size_bytes).rstrip(": ") for gap in gaps) or f"byte {size_bytes:,}"
     if note is not None:
         lost = note.documents - sum(each.note.documents for each in saved)
-        what = f"the index is lost, and with it what stood at {where}"
+        what = f"the index is lost, and with it the content of {where}"
         return [_of_part(piece, note, lost, what)] if lost else []
     if not gaps:
-        what = "the index is lost, and nothing tells whether more stood behind"
+        what = "the index is lost; whether more documents followed is unknown"
         return [Missing(piece=piece, what=what, offset=size_bytes)]
-    what = "these bytes are no whole frame, and neither index nor manifest tells what they were"
+    what = "these bytes are not a complete frame, and neither index nor manifest says what they were"
     return [Missing(piece=piece, what=what, offset=gap.offset, size_bytes=gap.size_bytes) for gap in gaps]
 
 

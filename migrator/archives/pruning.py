@@ -132,7 +132,7 @@ def _verdicts(
     for each in stock.backups:
         if each.backup not in verdicts:
             kept = each.backup not in gone
-            reason = (each.reason or each.state) if kept else f"{each.state}, and begun too long ago"
+            reason = (each.reason or each.state) if kept else f"{each.state}, and started too long ago"
             verdicts[each.backup] = Verdict(backup=each.backup, keep=kept, reasons=(reason,))
     return verdicts
 

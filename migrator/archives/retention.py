@@ -44,7 +44,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
         if self.within is not None:
             self.since_ms(0)
         elif not (self.last or self.daily or self.weekly or self.monthly or self.yearly):
-            raise UsageError("no rule says what is kept; give keep-last, -daily, -weekly, -monthly, -yearly or -within")
+            raise UsageError("no rule is given; give keep-last, -daily, -weekly, -monthly, -yearly or -within")
 
     def since_ms(self, now_ms: int) -> int | None:
         """The moment from which on `within` keeps all; None without it. Raises `UsageError`."""

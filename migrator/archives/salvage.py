@@ -101,7 +101,7 @@ def salvage(
     """
     source, target = resolved(archive, "source", tell), resolved(out, "target", tell)
     if source.location.identity == target.location.identity:
-        raise UsageError(f"{source.location.printed}: what is saved goes into a new archive; name another for --repair")
+        raise UsageError(f"{source.location.printed}: --repair saves to a new archive; give another location for it")
     with opened_contents(source) as place, opened(target) as out_place:
         new = Unpublished(out_place)
         if new.begin():
@@ -153,7 +153,7 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
     notes: list[str] = []
     for backup, sizes in sorted(folders.items()):
         if MANIFEST not in sizes and UNFINISHED in sizes:
-            notes.append(f"backup {backup} is unfinished and was left out")
+            notes.append(f"backup {backup} is unfinished and was skipped")
             continue
         manifest = None
         archive = archive_of(place, backup)
@@ -161,7 +161,7 @@ def _find_remains(place: Place) -> tuple[list[_Remains], list[str]]:
             data = place.read(folder_of(backup) + MANIFEST)
             manifest = read_manifest(data, "", archive=archive, backup=backup)
             if SUMS not in sizes or place.read(folder_of(backup) + SUMS) != sums_of(manifest, data):
-                notes.append(f"backup {backup}: nothing proves what its manifest says; its times may be wrong")
+                notes.append(f"backup {backup}: its manifest can't be verified; its times may be wrong")
             manifests.append(manifest)
         parts = {name: size for name, size in sizes.items() if is_part_name(name)}
         remains.append(_Remains(backup=backup, manifest=manifest, parts=parts))

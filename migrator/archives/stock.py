@@ -20,12 +20,12 @@ from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.locations import Store
 
 STATES = {
-    "complete": "it and all that it builds on are there",
-    "unfinished": "it is being written, or was interrupted; the command that began it goes on with it",
+    "complete": "it and everything it builds on are there",
+    "unfinished": "it is being written, or was interrupted; the command that started it resumes it",
     "incomplete": "a part is missing or cut",
     "broken": "what it builds on isn't whole",
-    "damaged": "its manifest can't be read, or isn't what SHA256SUMS says",
-    "remains": "it has no manifest: that was lost, or a deletion was interrupted",
+    "damaged": "its manifest can't be read, or doesn't match SHA256SUMS",
+    "remains": "it has no manifest: the manifest was lost, or a deletion was interrupted",
 }
 """What can be said of a backup without reading its parts."""
 

@@ -28,7 +28,7 @@ class Unpublished:
         if not left:
             return False
         if ARCHIVE in left or UNFINISHED not in left:
-            raise UsageError(f"{self.printed}: it isn't empty; name a new folder for --repair")
+            raise UsageError(f"{self.printed}: it isn't empty; give a new folder to --repair")
         for name in filter(is_own, left):
             if name != UNFINISHED:
                 self._inner.delete(name)

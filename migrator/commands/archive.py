@@ -152,7 +152,7 @@ def check_command(
     from migrator.commands import archive_texts, running
 
     if repair is not None and sample is not None:
-        raise UsageError("--repair saves what a whole check finds damaged; leave out --sample")
+        raise UsageError("--repair needs a full check; omit --sample")
     source = _readable(archive, identity, config)
     out = running.store(repair, "target", config) if repair is not None else None
     saved = None
@@ -170,7 +170,7 @@ def check_command(
             for line in archive_texts.salvage_lines(saved):
                 print_text(line)
         elif repair is not None and not quiet:
-            print_text("nothing was to be saved")
+            print_text("there was nothing to save")
     sys.exit(report.exit_code)
 
 
@@ -223,7 +223,7 @@ def cat_command(
     def reject(rejection: Rejection) -> None:
         nonlocal rejected
         rejected += 1
-        current.get().warn(f"{rejection.id} was left out: {rejection.reason}")
+        current.get().warn(f"{rejection.id} was skipped: {rejection.reason}")
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         for line in lines_of(

@@ -193,11 +193,11 @@ def check_command(
 
     loaded = load(config)
     if loaded.path is None:
-        raise UsageError("there is no migrator.toml to check; name one with --config")
+        raise UsageError("there is no migrator.toml to check; give one with --config")
     for name in names:
         if name not in loaded.stores:
             resolve(name, "source", loaded)
-            raise UsageError(f"{loaded.path}: name stores of it; `migrator config show` lists them")
+            raise UsageError(f"{loaded.path}: give names of its stores; `migrator config show` lists them")
     told: set[str] = set()
     worst = 0
     for name in names or loaded.stores:
@@ -208,7 +208,7 @@ def check_command(
         elif code or not quiet:
             print_text(f"{name}: {verdict}")
     if not loaded.stores and not quiet and not as_json:
-        print_text(f"{loaded.path}: in order; it names no stores")
+        print_text(f"{loaded.path}: OK; it names no stores")
     sys.exit(worst)
 
 
@@ -224,7 +224,7 @@ def _check(name: str, config: Config, *, connect: bool, told: set[str]) -> tuple
                 told.add(warning)
         where = f"{store.location.printed}, login {store.login.kind}"
         if not connect:
-            return f"{where}: in order", 0
+            return f"{where}: OK", 0
         from migrator.adapters.opening import open_reader
 
         reader = open_reader(store)

@@ -96,7 +96,7 @@ def copy_command(
     from migrator.verifying import verify as verify_stores
 
     if verify and keywords["dry_run"]:
-        raise UsageError("--verify compares what was copied, and --dry-run copies nothing; give one of them")
+        raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")
     with running.run(quiet=quiet, log_format=log_format) as run:
         stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(

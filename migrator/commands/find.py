@@ -107,7 +107,7 @@ def find_command(
     for missing in findings.missing:
         if failed:
             looked = f"not in {asked}; " if asked else ""
-            messages.warn(f"{missing}: {looked}can't be told of {', '.join(failed)}")
+            messages.warn(f"{missing}: {looked}unknown for {', '.join(failed)}")
         else:
             messages.warn(f"{missing}: found in none of {asked}")
     sys.exit(findings.exit_code)
@@ -119,7 +119,7 @@ def _stores(texts: tuple[str, ...], config: Path | None) -> list[Store]:
 
     names = texts or tuple(load(config).stores)
     if not names:
-        raise UsageError("there is no store to look into; name one with --in, or several in migrator.toml")
+        raise UsageError("there is no store to search; give one with --in, or configure stores in migrator.toml")
     return [running.store(text, "source", config) for text in names]
 
 

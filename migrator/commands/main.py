@@ -175,13 +175,13 @@ def _messages(words: Sequence[str]) -> Messages:
 
 def _unexpected(error: Exception, words: Sequence[str]) -> int:
     text = without_logins(without_words(f"unexpected {type(error).__name__}: {error}", words))
-    return _told(f"{text}; MIGRATOR_DEBUG=1 shows where", 1, error)
+    return _told(f"{text}; set MIGRATOR_DEBUG=1 for a traceback", 1, error)
 
 
 def _output_failed(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return output.READER_LEFT
-    text = f"the output can't be written: {error.strerror}; make room, then the same command again"
+    text = f"the output can't be written: {error.strerror}; free disk space, then run the same command again"
     return _told(text, Unavailable("").exit_code, error)
 
 

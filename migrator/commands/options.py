@@ -247,7 +247,7 @@ def _template(
 
         return TemplateOptions(shards=shards, replicas=replicas, field_limit=field_limit)
     if shards is not None or replicas is not None or field_limit is not None:
-        raise UsageError("--shards, --replicas and --field-limit belong to --index-template")
+        raise UsageError("--shards, --replicas and --field-limit need --index-template")
     return None
 
 

@@ -106,6 +106,6 @@ def write_page(page: str, file: Path) -> None:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise Unavailable(
-                f"{file}: the page can't be written: {error.strerror}; make room, then the same command again"
+                f"{file}: the page can't be written: {error.strerror}; free disk space, then run the same command again"
             ) from error
         raise UsageError(f"{file}: the page can't be written: {error.strerror}") from error

@@ -139,9 +139,9 @@ def run_command(
             _serve(what, schedules, listen, textfile, parallel, config, folder, run)
             return
         if what is None:
-            raise UsageError("--once runs one schedule; name it (`migrator schedule list` shows them)")
+            raise UsageError("--once runs one schedule; give its name (`migrator schedule list` shows them)")
         if listen:
-            raise UsageError("--listen belongs to the daemon; --once has --textfile")
+            raise UsageError("--listen is for the daemon; with --once use --textfile")
         ended = _run_once(what, schedules, textfile, config, folder, run)
     if as_json:
         print_json(ended)
@@ -191,7 +191,7 @@ def _serve(
         raise UsageError(f"{what} and --schedules {schedules} both name the folder; with --once, {what} is a schedule")
     folder = Path(what) if what is not None else schedules or default_folder()
     if what is not None and (folder.is_file() or (default_folder() / f"{what}.toml").is_file()):
-        raise UsageError(f"{what}: the daemon keeps to a folder; give --once to run this schedule now")
+        raise UsageError(f"{what}: the daemon runs a folder of schedules; give --once to run this schedule now")
     messages = current.get()
     address = parse_address(listen) if listen else None
     daemon = Daemon(
@@ -315,7 +315,7 @@ def check_command(
             current.get().error(text, exit_code=exit_code)
             worst = max(worst, exit_code)
         if not problems:
-            print_text(f"{each.name}: in order")
+            print_text(f"{each.name}: OK")
     if not found:
         print_text(f"no schedules in {folder}")
     sys.exit(worst)
@@ -350,7 +350,7 @@ def _check_end(schedule: Schedule, role: Role, store: Store, connect: bool) -> N
     if is_archive and not takes_archive:
         raise UsageError(f"{where}: it is an archive; a {schedule.task} has none as its {role}")
     if schedule.task == "backup" and role == "target" and not is_archive:
-        raise UsageError(f"{where}: a backup goes into an archive: archive:/var/backups/openwhisk")
+        raise UsageError(f"{where}: not an archive; back up to one, such as archive:/var/backups/openwhisk")
     if not connect:
         return
     with closing(open_reader(store)) as reader:

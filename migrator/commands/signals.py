@@ -22,7 +22,7 @@ def stopping_on_signals(stop: Stop, say: Callable[[str], None]) -> Iterator[None
     """
 
     def leave(exit_code: int) -> None:
-        say("not all pages in hand could be finished; give the same command again to go on, which writes them again")
+        say("some pages were still in progress; run the same command to resume, which writes them again")
         os._exit(exit_code)
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is Python's

@@ -126,11 +126,11 @@ def _show(status: JobStatus) -> None:
         ("filtered", f"{counts.filtered:,}"),
     ]
     if status.deleted:
-        lines.append(("deletions", f"{status.deleted:,} seen in the source, not carried over"))
+        lines.append(("deletions", f"{status.deleted:,} seen in the source, not copied"))
     if status.caught_up_to:
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.caught_up_to))
         complete = status.state == "complete"
-        known = f"everything stored before {moment} and not changed since" if complete else f"the plan is of {moment}"
+        known = f"everything stored before {moment} and not changed since" if complete else f"planned at {moment}"
         lines.append(("as of", known))
     for number, began_s, ended_s, outcome, read in status.runs[-5:]:
         took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended"

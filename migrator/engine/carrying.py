@@ -197,13 +197,13 @@ class Carrier:
         self._rejected += rejected
         if self._rejected > self._options.max_rejects:
             raise LimitReached(
-                f"{self._rejected} documents were rejected, more than --max-rejects {self._options.max_rejects}; "
-                "look at them with `migrator status JOB --rejected`, mend the cause or raise the limit, and run again"
+                f"{self._rejected} documents were rejected, more than --max-rejects {self._options.max_rejects}. "
+                "List them with `migrator status JOB --rejected`, fix the cause or raise the limit, and run again"
             )
         if differing and self._options.on_conflict == "fail":
             raise LimitReached(
-                f"{commit.set_aside[0].id} is in the target already and differs (--on-conflict fail); "
-                "look at it, then run again with --restart and another rule"
+                f"{commit.set_aside[0].id} is already in the target and differs (--on-conflict fail). "
+                "Compare the two, then run again with --restart and another --on-conflict"
             )
 
 

@@ -31,8 +31,8 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
     if (short := _for_good(missing)) <= 0:
         return None
     return Shortfall(unread=short), (
-        f"{location} counts {read + short:,} selected documents and {read:,} were read: {short:,} are missing; "
-        "the same command reads everything again"
+        f"{location} counts {read + short:,} selected documents, but {read:,} were read: {short:,} are missing. "
+        "Run the same command to read everything again"
     )
 
 
@@ -51,8 +51,8 @@ def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: s
     if (short := _for_good(missing)) <= 0:
         return None
     return Shortfall(unstored=short), (
-        f"{location} counts {least - short:,} documents where at least {least:,} were stored: {short:,} are missing; "
-        "the same command copies everything again"
+        f"{location} counts {least - short:,} documents, but at least {least:,} were stored: {short:,} are missing. "
+        "Run the same command to copy everything again"
     )
 
 

@@ -109,7 +109,7 @@ def _pages(reader: Reader, suspects: Sequence[Suspect]) -> Iterator[tuple[Sequen
         yield suspects[done:end], found
         done = end
     if done < len(suspects):
-        raise Incomplete(f"{reader.describe().location}: {len(suspects):,} ids were asked for, {done:,} answered")
+        raise Incomplete(f"{reader.describe().location}: {len(suspects):,} ids were requested, {done:,} returned")
 
 
 def _items(batch: Batch) -> list[Document | Rejection]:
@@ -197,7 +197,7 @@ def tell_apart(readers: Mapping[str, Reader], evidence: Evidence, *, slice_docum
         changes = reader.catch_up(snapshot, Selection(), slice_documents=slice_documents)
         if news := [each for each in changes.warnings if each not in evidence.warnings]:
             # Where the history is gone everything would seem to be new, and no difference would be left.
-            evidence.warn(f"what came meanwhile in {side.upper()} isn't told apart: {each}" for each in news)
+            evidence.warn(f"what was stored in {side.upper()} meanwhile can't be told apart: {each}" for each in news)
             continue
         for slice in changes.slices:
             for batch in reader.read(slice, None, Selection()):

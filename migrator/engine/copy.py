@@ -51,7 +51,7 @@ def run_copy(
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
     if checkpoint.state == "complete" and not reader.abilities.catches_up:
-        tell(f"job {spec.id} was complete; the source is read again")
+        tell(f"job {spec.id} was complete; reading the source again")
         checkpoint.forget()
     noted = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
     run = checkpoint.begin_run(spec, source, _to_note(writer, target, noted))
@@ -81,7 +81,7 @@ def run_copy(
             except ReplacedError as replaced:
                 if writer.abilities.receipts or since is not None or beginning == _MOST_BEGINNINGS:
                     checkpoint.forget()
-                    raise Unavailable(f"{replaced}; the same command copies everything again") from replaced
+                    raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
                 tell(f"{replaced}; copying everything again")
                 stop.renew()
                 checkpoint.forget()
@@ -91,7 +91,7 @@ def run_copy(
     except MigratorError as error:
         outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
         if not dry_run and checkpoint.state != "new":
-            tell(f"job {spec.id} is unfinished; go on with: {spec.command}")
+            tell(f"job {spec.id} is unfinished; resume with: {spec.command}")
         raise
     finally:
         checkpoint.end_run(run, outcome, read=progress.run_read)
@@ -147,7 +147,7 @@ class _Job:
             self._tell(
                 f"resuming job {self._spec.id} {copy.progress.standing} (run {self._run})"
                 if state == "unfinished"
-                else f"job {self._spec.id} was complete; carrying over what is new since (run {self._run})"
+                else f"job {self._spec.id} was complete; copying what is new since (run {self._run})"
             )
         rounds = self._run_rounds(selection)
         if self._dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
@@ -191,13 +191,13 @@ class _Job:
         reader, writer, checkpoint = self._reader, self._writer, self._checkpoint
         checkpoint.check()
         if how := changed_for_good(source, reader.describe(), reader.describe):
-            raise ReplacedError(f"{source.location} was deleted or created again: {how}")
+            raise ReplacedError(f"{source.location} was deleted or recreated: {how}")
         if checkpoint.full:
             self._note(census.unread(reader, checkpoint, source.location))
             self._check_matches()
         if writer.abilities.receipts and (how := checkpoint.unproven()):
             checkpoint.forget()
-            raise Unavailable(f"{self._copy.target.location}: {how}; the same command begins anew")
+            raise Unavailable(f"{self._copy.target.location}: {how}; run the same command to start over")
         writer.finish(checkpoint.completion(reader.form))
         if not self._dry_run:
             self._copy.check_target()
@@ -254,13 +254,13 @@ def _forget_what_changed(
     source_before, target_before = checkpoint.stores
     emptied = f"{target.location} was emptied or replaced since the last run of this job"
     if how := changed_for_good(target_before, target, writer.describe):
-        tell(f"{emptied} ({how}); it is filled anew")
+        tell(f"{emptied} ({how}); copying everything again")
     elif how := changed_for_good(source_before, source, reader.describe):
-        tell(f"{source.location} was replaced since the last run of this job ({how}); everything is read again")
+        tell(f"{source.location} was replaced since the last run of this job ({how}); reading everything again")
     elif checkpoint.shortfall:
-        tell(f"documents were missing at the end of the last run of job {spec.id}; everything is read again")
+        tell(f"documents were missing at the end of the last run of job {spec.id}; reading everything again")
     elif not writer.resume(checkpoint.prepared, checkpoint.receipts):
-        tell(f"{emptied}; it is filled anew")
+        tell(f"{emptied}; copying everything again")
     else:
         return
     checkpoint.forget()

@@ -21,7 +21,7 @@ _FIRST_PAUSE_S = 0.2
 
 
 class ReplacedError(MigratorError):
-    """A store was deleted or created again while it was in use. The message says which one and how that shows."""
+    """A store was deleted or recreated while it was in use. The message says which one and how that shows."""
 
 
 def still_there(before: Token, now: Token) -> bool:
@@ -41,7 +41,7 @@ def changed(before: Description, now: Description, *, least: int | None = None) 
         return lost
     least = before.progress if least is None else least
     if least is not None and now.progress is not None and now.progress < least:
-        return f"it counts {now.progress:,} changes where {least:,} were made"
+        return f"it counts {now.progress:,} changes, but at least {least:,} were made"
     return None
 
 
@@ -54,7 +54,7 @@ def _lost(before: Token, now: Token, name: str = "") -> str | None:
             if (found := _lost(value, now[part], part)) is not None:
                 return found
         return None
-    return None if before == now else f"{name or 'it'} was created again"
+    return None if before == now else f"{name or 'it'} was recreated"
 
 
 def changed_for_good(
@@ -141,7 +141,7 @@ class TargetGuard:
             before = self._with_places(self._seen)
         now = self._look()
         if how := changed_for_good(before, now, self._writer.describe, least=least, sleep=self._sleep):
-            raise ReplacedError(f"{before.location} was deleted or created again: {how}")
+            raise ReplacedError(f"{before.location} was deleted or recreated: {how}")
         if samples:
             self._find(samples)
         return self._note(now, frozenset(namespaces))
@@ -182,7 +182,7 @@ class TargetGuard:
             lost = [document.id for document in samples if document.id not in there]
             if not lost:
                 return
-        raise ReplacedError(f"{self._noted.location} was deleted or created again: {lost[0]} was written and is gone")
+        raise ReplacedError(f"{self._noted.location} was deleted or recreated: {lost[0]} was written and is gone")
 
     def _note(self, now: Description, namespaces: frozenset[str]) -> Description | None:
         with self._lock:
@@ -191,7 +191,7 @@ class TargetGuard:
             # Another worker may have looked later than this one did, and noted more; both can be true only together.
             both = self._with_places(now.identity).identity
             if not still_there(self._writer.concerned(now.identity, self._namespaces), both):
-                raise ReplacedError(f"{noted.location} was deleted or created again: it was two stores at two moments")
+                raise ReplacedError(f"{noted.location} was deleted or recreated: two requests reached different stores")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)
             self._proven |= namespaces

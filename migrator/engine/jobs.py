@@ -71,8 +71,8 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
         if found is not None and found.options != spec.options and checkpoint.state == "unfinished":
             checkpoint.close()
             raise UsageError(
-                f"job {spec.id} is half finished and was begun with {_options(found.options, spec.options)}; "
-                f"give the same options to go on (`{found.command}`), or --restart to begin anew"
+                f"job {spec.id} is unfinished and was started with {_options(found.options, spec.options)}; "
+                f"give the same options to resume (`{found.command}`), or --restart to start over"
             )
     except BaseException:
         os.close(lock)
@@ -108,8 +108,8 @@ def unwritable(state: Path, error: OSError) -> MigratorError:
     """What it means that something in a state folder can't be written."""
     if error.errno in NO_ROOM:
         return Unavailable(
-            f"{state}: the state folder can't be written: {error.strerror}; make room or mend the disk, then the same "
-            "command again"
+            f"{state}: the state folder can't be written: {error.strerror}; free disk space or repair the disk, then "
+            "run the same command again"
         )
     return UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state")
 

@@ -42,7 +42,7 @@ def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts
         return None
     where = reader.describe().location
     if sums.read and reader.abilities.dedicated and not any(counts):
-        raise NotFound(f"{where}: nothing in it is an activation, of {sums.read:,} documents; is it the right file?")
+        raise NotFound(f"{where}: none of its {sums.read:,} documents is an activation; is it the right file?")
     seen = Counter({name: each.read for name, each in counts.items() if name})
     return check_nothing(reader, selection, seen, where)
 
@@ -56,7 +56,7 @@ def check_nothing(reader: Reader, selection: Selection, seen: Mapping[str, int],
         if not (spans and (found or reader.abilities.reads_once or _is_there(reader, selection, Counter(seen)))):
             raise _not_found(reader, selection, seen)
     if _without_time(selection) != selection:
-        return f"{where}: nothing that is selected started in the span of --since and --until"
+        return f"{where}: nothing selected started between --since and --until"
     return None
 
 

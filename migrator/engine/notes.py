@@ -110,6 +110,6 @@ def refuse_unproven(written: int, receipt: Token) -> None:
     proven = 0 if receipt is None else documents_in(receipt)
     if proven is not None and proven != written:
         raise Unavailable(
-            f"{written:,} documents were handed to the target, and its receipt is for {proven:,}; nothing of it counts "
-            "as written, and the same command writes it again"
+            f"{written:,} documents were sent to the target, but its receipt covers {proven:,}. None of them count "
+            "as written; run the same command to write them again"
         )

@@ -47,7 +47,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
     """
     if writer.abilities.receipts:
         raise UsageError(
-            "the target is complete and takes no more documents; mend the cause, then copy again with --restart"
+            "the target is complete and accepts no more documents; fix the cause, then copy again with --restart"
         )
     became: Counter[str] = Counter()
     remarks: Counter[str] = Counter()

@@ -44,7 +44,7 @@ def remove_state(path: Path) -> None:
     for each in (path, *(_beside(path, ending) for ending in ("-wal", "-shm", "-journal"))):
         with _told_by_the_system(each):
             if each.is_dir() and not each.is_symlink():
-                raise StateDamaged(f"{each} is a folder where a file should be; remove it, then the same command again")
+                raise StateDamaged(f"{each} is a folder, not a file; remove it, then run the same command again")
             each.unlink(missing_ok=True)
 
 
@@ -56,9 +56,9 @@ def _told_by_the_system(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise Unavailable(
-                f"{path}: {error.strerror}; make room or mend the disk, then the same command again"
+                f"{path}: {error.strerror}; free disk space or repair the disk, then run the same command again"
             ) from error
-        raise AccessDenied(f"{path}: {error.strerror}; check the rights of its folder") from error
+        raise AccessDenied(f"{path}: {error.strerror}; check the permissions of its folder") from error
 
 
 def _beside(path: Path, ending: str) -> Path:
@@ -155,12 +155,12 @@ class StateFile:
         self._db.execute("BEGIN")  # so that what is read is of one moment
         try:
             if not self._has("meta"):
-                raise Mismatch("it holds nothing of ours")
+                raise Mismatch("it isn't a file of the migrator")
             found = self._get("format")
             if found not in (_WITHOUT_SUMS, FORMAT):
                 raise UsageError(
-                    f"{self.path}: {self._what} was begun by another release (its format is {found}, that of this one "
-                    f"{FORMAT}); finish it with that release, or give --restart to begin anew"
+                    f"{self.path}: {self._what} was started by another release (its format is {found}, this release's "
+                    f"{FORMAT}); finish it with that release, or start over with --restart"
                 )
             if self._sums.kept != (found == FORMAT):
                 raise Mismatch("its checksums don't belong to its format")
@@ -262,16 +262,16 @@ class StateFile:
             raise self._damaged(str(error)) from error
         except (sqlite3.Error, MemoryError, OverflowError, UnicodeError) as error:
             code = _primary(error) if isinstance(error, sqlite3.Error) else 0
-            where = f"{self.path}: what is known of {self._what}"
+            where = f"{self.path}: the state of {self._what}"
             if code in _NO_ROOM:
                 raise Unavailable(
-                    f"{where} can't be written: {error}; make room, then the same command again"
+                    f"{where} can't be written: {error}; free disk space, then run the same command again"
                 ) from error
             if code in _IN_USE:
                 raise Unavailable(f"{where} is in use by another process: {error}; try again") from error
             if code in _NO_RIGHT:
                 raise AccessDenied(
-                    f"{where} can't be opened or changed: {error}; check the rights of its folder"
+                    f"{where} can't be opened or changed: {error}; check the permissions of its folder"
                 ) from error
             undecodable = code == 0 and isinstance(error, sqlite3.OperationalError)
             if reading or undecodable or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
@@ -281,8 +281,8 @@ class StateFile:
     def _damaged(self, how: str) -> StateDamaged:
         folder = self.path.parent if self.path else ""
         return StateDamaged(
-            f"{self.path}: what is known of {self._what} is damaged and isn't used: {how}. Begin anew with the same "
-            f"command and --restart; for a schedule, remove {folder} and run it again"
+            f"{self.path}: the state of {self._what} is damaged and was not used: {how}. Start over with the "
+            f"same command and --restart; for a schedule, remove {folder} and run it again"
         )
 
     def _get(self, name: str, default: Any = None) -> Any:

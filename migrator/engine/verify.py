@@ -89,7 +89,7 @@ def run_verify(
     began_s = time.monotonic()
     stores = readers["a"].describe(), readers["b"].describe()
     if evidence.stage not in ("new", "complete") and _replaced(evidence, stores):
-        tell("a store was replaced since this verification began; it begins anew")
+        tell("a store was replaced since this verification began; starting over")
         evidence.forget()
     run = evidence.begin_run()
     work = _Verify(readers, evidence, options, stop=stop, observe=observe, tell=tell)
@@ -103,7 +103,7 @@ def run_verify(
             tell(f"resuming verification {spec.id}, which is {PHASES[evidence.stage]} (run {run})")
         work.run_stages()
     except MigratorError:
-        tell(f"verification {spec.id} is unfinished; go on with: {spec.command}")
+        tell(f"verification {spec.id} is unfinished; resume with: {spec.command}")
         raise
     return make_verification(
         evidence, spec, work.pair, options.sample, run=run, run_read=work.read, duration_s=time.monotonic() - began_s
@@ -237,7 +237,7 @@ class _Verify:
         evidence = self._evidence
         short = self._short()
         if short and not evidence.readings:
-            self._tell(f"{short}; reading both sides once more")
+            self._tell(f"{short}; reading both sides again")
             evidence.compare_again(self._plans(evidence.selection))
             self._run_slices(self._compare)
             short = self._short()

@@ -82,7 +82,7 @@ def _parts(record: JobRecord) -> Iterator[str]:
     yield from _set_aside("Another version was in the target, and stayed", record.differing)
     yield from _warnings(record.status)
     yield from _verification(record)
-    yield pages.heading("How to go on")
+    yield pages.heading("What to do next")
     yield pages.paragraph(f"{record.status.next[:1].upper()}{record.status.next[1:]}")
 
 
@@ -154,7 +154,7 @@ def _accounts(status: JobStatus) -> Iterator[str]:
     verdict = "it adds up, in every namespace" if all(c.adds_up for _, c in rows) else "IT DOES NOT ADD UP"
     yield pages.paragraph(f"read {totals.read:,} = {sum_text}: {verdict}.")
     if status.deleted:
-        yield pages.paragraph(f"{status.deleted:,} deletions were seen in the source; they are never carried over.")
+        yield pages.paragraph(f"{status.deleted:,} deletions were seen in the source; deletions are never copied.")
 
 
 def _cells(counts: Counts) -> list[str]:
@@ -193,7 +193,7 @@ def _rates(samples: Sequence[Sample]) -> Iterator[str]:
         columns.append((some[0][0], sum(read for _, read in some) / len(some)))
     most = max(read for _, read in columns)
     yield pages.column_chart(
-        f"Documents a minute (UTC), up to {most:,.0f}; pauses are drawn short",
+        f"Documents a minute (UTC), up to {most:,.0f}; pauses are shortened",
         [(_minute(minute), read, 0) for minute, read in columns],
         [_minute(samples[0].minute), _minute(samples[-1].minute)],
         words=[f"{_minute(minute)}: {read:,.0f} documents a minute" for minute, read in columns],

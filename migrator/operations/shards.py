@@ -61,5 +61,5 @@ def all_up(client: Client, indices: Mapping[str, Index]) -> tuple[dict[str, Inde
 def closed_error(client: Client, closed: tuple[str, ...]) -> Incomplete:
     shown = ", ".join(closed[:3]) + (f" and {len(closed) - 3:,} more" if len(closed) > 3 else "")
     return Incomplete(
-        f"{client.location}: {shown} can't be looked into: closed; open with POST /{closed[0]}/_open, then look again"
+        f"{client.location}: {shown} can't be searched: closed; open with POST /{closed[0]}/_open, then search again"
     )

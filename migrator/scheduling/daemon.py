@@ -144,11 +144,11 @@ class Daemon:
             coalesce=True,
             misfire_grace_time=None,  # however late; `plan` judges by the schedule's own grace
         )
-        self._tell(f"{name}: {'taken up as it was changed' if changed else 'taken up'}")
+        self._tell(f"{name}: {'reloaded' if changed else 'loaded'}")
 
     def _refuse(self, broken: Broken) -> None:
         self._refused[broken.name] = broken
-        runs_on = "; its last good version runs on" if broken.name in self._schedules else ""
+        runs_on = "; its last valid version stays in use" if broken.name in self._schedules else ""
         self._warn_once(broken.name, "file", f"{broken.reason}{runs_on}")
 
     def _drop(self, name: str) -> None:
@@ -156,7 +156,7 @@ class Daemon:
         self._refused.pop(name, None)
         if self._schedules.pop(name, None):
             self._scheduler.remove_job(name)
-            self._tell(f"{name}: dropped, its file is gone")
+            self._tell(f"{name}: removed, its file no longer exists")
 
     # -- alarms -------------------------------------------------------------------------------------------------
 
@@ -183,13 +183,15 @@ class Daemon:
         if seen_to_s != known.seen_to_s:
             with memory.lock():
                 memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), seen_to_s=seen_to_s))
-            self._warn(f"{schedule.name}: the clock was set back by more than a period; the schedule goes by it")
+            self._warn(f"{schedule.name}: the clock was set back by more than a period; following the new time")
         due = plan(schedule.trigger, seen_to_s, now_s, grace_s=schedule.grace_s)
         begins_s = due.begins_s
         if due.given_up_s is not None:
             missed = _moment(due.given_up_s).astimezone(schedule.timezone)
             self._warn_once(
-                schedule.name, "missed", f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by too long"
+                schedule.name,
+                "missed",
+                f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by longer than its grace",
             )
         if begins_s <= now_s and memory.holder is not None:
             begins_s = now_s + _TICK_S  # it may be seeing to this very moment

@@ -211,7 +211,7 @@ def read_schedule(path: Path, data: bytes) -> Schedule:
     """A schedule of the bytes of its file. Raises `UsageError` with file and line."""
     name = path.name.removesuffix(".toml")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{path}: a schedule's name is made of letters, digits, dots, dashes and underscores")
+        raise UsageError(f"{path}: a schedule's name may contain only letters, digits, dots, dashes and underscores")
     file = TomlFile.parse(path, data, "the schedule")
     known = (*_Top.__struct_fields__, *_TABLES)
     for key in file.tables:
@@ -270,7 +270,9 @@ def _trigger(file: TomlFile, name: str, when: _When) -> tuple[ZoneInfo, Trigger]
     try:
         zone = ZoneInfo(when.timezone)
     except (KeyError, ValueError, OSError):
-        raise file.refusal(["when", "timezone"], f"{when.timezone!r} is no time zone; give Europe/Berlin") from None
+        raise file.refusal(
+            ["when", "timezone"], f"{when.timezone!r} is not a time zone, such as Europe/Berlin"
+        ) from None
     if when.every is not None and when.every < 1:
         raise file.refusal(["when", "every"], "give 1s or more")
     try:
@@ -309,14 +311,14 @@ def _check_task(
         if key not in allowed:
             raise file.refusal(where, f"a {top.task} has no {key}")
     if top.full_every is not None and top.mode != "auto":
-        raise file.refusal(["full_every"], f'it belongs to mode = "auto", and mode is {top.mode}')
+        raise file.refusal(["full_every"], f'it needs mode = "auto", but mode is {top.mode}')
     if retention is not None:
         try:
             retention.check()
         except UsageError as error:
             raise file.refusal(["retention"], str(error)) from None
     if retention is not None and check is None:
-        raise file.refusal(["retention"], 'it runs after a verified backup only; give [verification] check = "quick"')
+        raise file.refusal(["retention"], 'it runs only after a verified backup; set [verification] check = "quick"')
     limits: Limits = tables["limits"]
     if limits.max_duration is not None and limits.max_duration <= 0:
         raise file.refusal(["limits", "max_duration"], f"give {_A_DURATION}")
@@ -357,7 +359,7 @@ def _wanted(file: TomlFile, table: _Select) -> Wanted:
 def _check_notify(file: TomlFile, notify: Notify) -> None:
     given = [key for key in ("ping", "ping_env", "ping_file") if getattr(notify, key)]
     if len(given) > 1:
-        raise file.refusal(["notify", given[1]], f"{' and '.join(given)} are given; leave one of them in")
+        raise file.refusal(["notify", given[1]], f"{' and '.join(given)} are set; keep only one")
     for key in ("ping", "start", "success", "failure"):
         url: Secret | None = getattr(notify, key)
         if url is not None and (problem := address_problem(url.reveal())):

@@ -67,7 +67,7 @@ def serving(
         server = ThreadingHTTPServer(address, Handler)
     except OSError as error:
         raise UsageError(
-            f"--listen {address[0]}:{address[1]}: it can't be listened on: {error.strerror or error}"
+            f"--listen {address[0]}:{address[1]}: can't listen there: {error.strerror or error}"
         ) from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)

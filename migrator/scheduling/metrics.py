@@ -21,20 +21,20 @@ _T = TypeVar("_T")
 _PREFIX = "migrator_schedule"
 
 _OF_STATUS: dict[str, tuple[str, Callable[[ScheduleStatus], float | None]]] = {
-    "known_since_timestamp_seconds": ("When the schedule was first seen.", lambda each: each.known_since_s),
+    "known_since_timestamp_seconds": ("Time when the schedule was first seen.", lambda each: each.known_since_s),
     "next_run_timestamp_seconds": ("When the next run begins.", lambda each: each.next_s),
-    "stale_after_seconds": ("No success for longer than this is trouble.", lambda each: each.stale_after_s),
-    "broken": ("1 where the schedule's file is refused.", lambda each: float(each.broken)),
+    "stale_after_seconds": ("Time without success that makes the schedule stale.", lambda each: each.stale_after_s),
+    "broken": ("1 if the schedule file is invalid.", lambda each: float(each.broken)),
 }
 
 _OF_NOW: dict[str, tuple[str, Callable[[ScheduleStatus], float | None]]] = {
-    "stale": ("1 where there was no success for too long.", lambda each: float(each.stale)),
-    "running": ("1 while a run goes on.", lambda each: float(each.state == "running")),
+    "stale": ("1 if the schedule is stale: no success for too long.", lambda each: float(each.stale)),
+    "running": ("1 while a run is in progress.", lambda each: float(each.state == "running")),
 }
 
 _OF_LAST: dict[str, tuple[str, Callable[[Run], float | None]]] = {
     "last_run_timestamp_seconds": ("When the last run ended.", lambda run: run.ended_s),
-    "last_run_success": ("1 where the last run was complete.", lambda run: float(run.succeeded)),
+    "last_run_success": ("1 if the last run was complete.", lambda run: float(run.succeeded)),
     "last_run_exit_code": ("Exit code of the last run.", lambda run: run.exit_code),
     "last_run_duration_seconds": ("How long the last run took.", lambda run: run.duration_s),
     "last_run_documents": ("Documents that the last run read.", lambda run: run.documents),
@@ -49,7 +49,7 @@ _OF_SUCCESS: dict[str, tuple[str, Callable[[Run], float | None]]] = {
 _OF_BACKUP: dict[str, tuple[str, Callable[[Run], float | None]]] = {
     "last_backup_bytes": ("Size of the last backup in its archive.", lambda run: run.backup_bytes),
     "last_backup_documents": ("Documents in the last backup.", lambda run: run.backup_documents),
-    "last_backup_verified": ("1 where the last backup was verified.", lambda run: float(bool(run.verified))),
+    "last_backup_verified": ("1 if the last backup was verified.", lambda run: float(bool(run.verified))),
 }
 
 

@@ -1,6 +1,6 @@
 """Who is told of a run: pings in the manner of healthchecks, and a command that is given the report.
 
-A schedule's `Notify` and what happened enter; nothing leaves but a complaint where somebody couldn't be told. Being
+A schedule's `Notify` and what happened enter; nothing leaves but a complaint where somebody notification failed. Being
 told never fails a run. An address is a secret: messages name its host only.
 
 Source: https://healthchecks.io/docs/http_api/ (`/start`, `/fail`, a body of text with the ping).
@@ -48,11 +48,11 @@ def ping(notify: Notify, event: str, text: str, folder: Path, tell: Tell) -> Non
     try:
         url = _address(notify, event, folder)
         if url is not None and (reason := _post_patiently(url, text)):
-            tell(f"the {event} couldn't be told to {address_host(url.reveal())}: {reason}; check [notify]")
+            tell(f"the {event} notification to {address_host(url.reveal())} failed: {reason}; check [notify]")
     except UsageError as error:
-        tell(f"the {event} couldn't be told: {error}")
+        tell(f"the {event} notification failed: {error}")
     except Exception as error:  # noqa: BLE001  a notification never decides over a run
-        tell(f"the {event} couldn't be told: unexpected {type(error).__name__}; check [notify]")
+        tell(f"the {event} notification failed: unexpected {type(error).__name__}; check [notify]")
 
 
 def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
@@ -148,7 +148,7 @@ def run_command(notify: Notify, event: str, report: Mapping[str, Any], folder: P
             check=False,
         )
     except subprocess.TimeoutExpired:
-        tell(f"the {event} command {program} was ended: it took longer than {_COMMAND_S:.0f} s")
+        tell(f"the {event} command {program} was stopped: it took longer than {_COMMAND_S:.0f} s")
     except OSError as error:
         tell(f"the {event} command {program} couldn't be started: {error.strerror}")
     except Exception as error:  # noqa: BLE001  a notification never decides over a run

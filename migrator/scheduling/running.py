@@ -71,7 +71,7 @@ def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | 
     if only_due and not is_due:
         return None
     if is_due and due.missed:
-        context.tell(f"{due.missed} earlier runs were missed; this one sees to them all")
+        context.tell(f"{due.missed} earlier runs were missed; this run makes up for all of them")
     moment_s = due.moment_s if is_due else None
     memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
     ping(schedule.notify, "start", f"{schedule.name}: began", folder, warn)
@@ -88,7 +88,7 @@ def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | 
 
 
 class _Running:
-    """A run while it goes on: what is known of it so far, whatever it ends with."""
+    """A run while it goes on: the state of it so far, whatever it ends with."""
 
     def __init__(
         self, schedule: Schedule, known: State, moment_s: float | None, began_s: float, context: Context
@@ -119,7 +119,7 @@ class _Running:
             if os.environ.get("MIGRATOR_DEBUG"):
                 self._context.warn("".join(traceback.format_exception(error)))
             # Its text may be a foreign library's, with a login in it, and this is kept.
-            return self._ended("failed", 1, f"unexpected {type(error).__name__}; MIGRATOR_DEBUG=1 shows where")
+            return self._ended("failed", 1, f"unexpected {type(error).__name__}; set MIGRATOR_DEBUG=1 for a traceback")
         return self._ended("complete", self._done.exit_code, "")
 
     def _try(self) -> Done:
@@ -191,7 +191,7 @@ def _at_most(seconds: float | None, stop: Stop) -> Iterator[None]:
     except Interrupted as error:
         if error.exit_code == LimitReached.exit_code:
             raise LimitReached(
-                f"it took longer than max_duration ({human_duration(seconds)}); the next run goes on where it stopped"
+                f"it took longer than max_duration ({human_duration(seconds)}); the next run resumes where it stopped"
             ) from error
         raise
     finally:

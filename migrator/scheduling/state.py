@@ -112,7 +112,7 @@ def _with_checksum(data: bytes, before: str, after: str) -> bytes:
 
 
 def _damaged(path: Path, how: str) -> StateDamaged:
-    return StateDamaged(f"{path}: it was damaged ({how}); move it away, and the schedule begins anew")
+    return StateDamaged(f"{path}: it is damaged ({how}); move it away to start the schedule over")
 
 
 class Memory:

@@ -96,7 +96,7 @@ def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, arch
     if schedule.mode != "auto":
         return schedule.mode
     if known.last_backup and known.last_backup.chain_damaged:
-        context.warn("the last backup wasn't whole when it was verified; a full one is made, which builds on nothing")
+        context.warn("the last backup was found damaged when it was verified; making a full backup")
         return "full"
     if schedule.full_every_s is None:
         return "auto"

@@ -151,7 +151,7 @@ def test_the_answer_of_another_bulk_counts_nothing_as_written(index: Index, writ
     outcome = writer.write(lost, replace=False)
     assert ids(outcome.deferred) == ids(lost)
     assert not outcome.written
-    with pytest.raises(Unavailable, match="altered on its way"):
+    with pytest.raises(Unavailable, match="altered in transit"):
         patient(writer).write(lost, replace=False)
     index.alter = untouched
     assert ids(patient(writer).write(lost, replace=False).written) == ids(lost)

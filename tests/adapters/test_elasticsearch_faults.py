@@ -238,7 +238,7 @@ def test_index_that_changed_while_it_was_read_is_told(script: Script, reader: El
     """After the last page the identity is looked at: another uuid or history ends the run."""
     for changed in (stats(uuid="u2"), stats(history="h2")):
         script.answers += [page(some(10)), counted(10), changed]
-        with pytest.raises(NotFound, match="created anew, or restored"):
+        with pytest.raises(NotFound, match="recreated, or restored"):
             list(reader.read(WINDOW, None, ALL))
 
 
@@ -256,7 +256,7 @@ def test_checkpoints_are_taken_before_the_refresh(script: Script, reader: Elasti
         ([*LISTED, stats(), answer({"_shards": {"failed": 1}})], "1 shards failed"),
         ([*LISTED, stats(shard="1"), answer({"_shards": {"failed": 0}})], "have no primary that is up"),
         ([*LISTED, answer({}), error(503, "no_shard_available_action_exception")], "have no primary that"),
-        ([*LISTED, stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "created anew just now"),
+        ([*LISTED, stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "just recreated"),
     ],
     ids=["refresh-failed", "shard-missing", "all-shards-missing", "another-index"],
 )

@@ -145,5 +145,5 @@ def test_missing_rights_are_named(restricted: Server, index_prefix: str) -> None
     with pytest.raises(AccessDenied, match="the login needs the index privileges index and auto_configure"):
         writer.write(documents, replace=False)
     findings = list(writer.preflight(["guest"]))
-    assert any("lacks the rights auto_configure, index, maintenance" in finding for finding in findings)
+    assert any("lacks the privileges auto_configure, index, maintenance" in finding for finding in findings)
     writer.close()

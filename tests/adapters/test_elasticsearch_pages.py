@@ -156,7 +156,7 @@ def test_an_altered_page_loses_nothing(fault: str, always: bool, way: str, total
             found = [ids(read_patiently(reader, slice)) for slice in slices]
         except Unavailable as error:
             assert always
-            assert "what is in front of the server" in str(error)
+            assert "is there a proxy or cache in between" in str(error)
         else:
             assert sorted(id for each in found for id in each) == all_ids(documents)
         assert altered
@@ -450,7 +450,7 @@ def test_an_alias_with_a_filter_is_told() -> None:
     with reading(cluster) as (reader, _):
         plan = reader.plan(Selection(namespaces=("guest",)), slice_documents=100)
     assert plan.warnings == (
-        "alias openwhisk-guest shows a part of index all; all of the index is looked at for what is selected",
+        "alias openwhisk-guest shows only a part of index all; the whole index is searched for the selection",
     )
     assert not plan.incomplete
 
@@ -483,7 +483,7 @@ def test_a_404_of_a_proxy_is_not_an_absence() -> None:
         with pytest.raises(Unavailable, match="404 <html>"):
             reader.plan(Selection(namespaces=("guest",)), slice_documents=100)
         cluster.alter = lambda request, _: {"status": 404} if request.path.endswith("_search") else None
-        with pytest.raises(Unavailable, match="404 for index openwhisk-guest, which is there"):
+        with pytest.raises(Unavailable, match="404 for index openwhisk-guest, which exists"):
             list(reader.read(slice, None, ALL))
 
 
@@ -495,7 +495,7 @@ def test_an_index_created_anew_is_noticed() -> None:
             (slice,) = reader.plan(ALL, slice_documents=100).slices
             index = Index([Shard(numbered(some(5)), history="h2")], **change)
             cluster.indices["openwhisk-guest"] = index
-            with pytest.raises(NotFound, match="created anew, or restored"):
+            with pytest.raises(NotFound, match="recreated, or restored"):
                 list(reader.read(slice, None, ALL))
 
 

@@ -55,7 +55,7 @@ def test_role_that_shows_a_part_is_told(case: str) -> None:
     with reading(cluster) as (reader, _):
         plan = reader.plan(Selection(), slice_documents=10)
     assert plan.incomplete == is_part
-    assert any("shows only some documents or fields" in told for told in plan.warnings) == is_part
+    assert any("restricts the login to some documents or fields" in told for told in plan.warnings) == is_part
 
 
 def test_wildcard_that_stands_for_some_indices_is_told() -> None:

@@ -337,7 +337,7 @@ def test_reader_that_does_not_come_forward_is_given_up(policy: Policy, time: Tim
                 yield Batch(documents=(), position=7)
 
     reader = RetryingReader(Still(MemoryStore("a")), policy)
-    with pytest.raises(Unavailable, match="doesn't come forward"):
+    with pytest.raises(Unavailable, match="makes no progress"):
         list(reader.read(Slice(key="x", spec={}), None, Selection()))
     assert time.slept == []
 

@@ -136,7 +136,7 @@ def test_a_finding_says_where(tmp_path: Path, made: list[Manifest]) -> None:
     data = pieces(tmp_path)[part]
     put(tmp_path, {part: flipped(data, (frame.offset + 40) * 8)})
     first, second = check(f"archive:{tmp_path}").findings
-    assert first == Finding(piece=part, what="its SHA-256 isn't that of the manifest")
+    assert first == Finding(piece=part, what="its SHA-256 doesn't match the manifest")
     assert (second.frame, second.offset, second.size_bytes) == (2, frame.offset, frame.size_bytes)
     last = frame.offset + frame.size_bytes - 1
     assert second.line.startswith(f"{part}: frame 2, bytes {frame.offset:,} to {last:,}: a frame is damaged")
@@ -148,8 +148,8 @@ def test_a_part_without_its_end_is_looked_through(tmp_path: Path, made: list[Man
     frame = index_of(tmp_path, made[0]).frames[2]
     put(tmp_path, {part: pieces(tmp_path)[part][: frame.offset + 10]})
     assert found(tmp_path)[1] == (
-        f"{part}: bytes {frame.offset:,} to {frame.offset + 9:,}: these bytes are no whole frame; "
-        "2 whole ones stand before them"
+        f"{part}: bytes {frame.offset:,} to {frame.offset + 9:,}: these bytes are not a complete frame; "
+        "2 complete frames precede them"
     )
 
 
@@ -196,8 +196,8 @@ def other_namespace(lines: list[bytes]) -> None:
         (other_line, "line 4: the index has the hash of another id"),
         (no_document, "line 4: it is no document"),
         (no_activation, "line 4: it is no activation"),
-        (other_start, "another span of start"),
-        (other_namespace, "other namespaces"),
+        (other_start, "the start times of its documents"),
+        (other_namespace, "the namespaces of its documents don't match"),
         (list.pop, "7 lines instead of 8"),
     ],
 )
@@ -216,10 +216,13 @@ def test_lines_that_the_index_does_not_know_are_found(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"first_ms": 1}, "other span of start than the manifest"),
-        ({"raw_bytes": 1}, "other bytes of documents than the manifest"),
-        ({"namespaces": {"other": 8}}, "other namespaces than the manifest"),
-        ({"documents": 9, "namespaces": {"guest": 9}}, "another number of documents than the manifest"),
+        ({"first_ms": 1}, "its start times don't match the manifest"),
+        ({"raw_bytes": 1}, "its bytes of documents don't match the manifest"),
+        ({"namespaces": {"other": 8}}, "its namespaces don't match the manifest"),
+        (
+            {"documents": 9, "namespaces": {"guest": 9}},
+            "the index and the manifest have different numbers of documents",
+        ),
     ],
 )
 def test_a_manifest_that_does_not_match_its_part_is_found(
@@ -244,7 +247,7 @@ def test_a_forged_path_is_refused(tmp_path: Path, made: list[Manifest], forged: 
     """And nothing outside of the backup's folder is looked at."""
     part = msgspec.structs.replace(made[0].parts[0], name=forged)
     write_manifest(tmp_path, msgspec.structs.replace(made[0], parts=[part]))
-    assert any("is no part's name" in line for line in found(tmp_path))
+    assert any("is not the name of a part" in line for line in found(tmp_path))
 
 
 def test_the_manifest_of_another_archive_is_found(tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_a_lost_link_is_found(tmp_path: Path, made: list[Manifest]) -> None:
     for each in (tmp_path / made[0].folder).iterdir():
         each.unlink()
     assert found(tmp_path) == [
-        f"{made[1].folder}manifest.json: it continues backup {made[0].backup}, which isn't there or can't be read"
+        f"{made[1].folder}manifest.json: it continues backup {made[0].backup}, which is missing or can't be read"
     ]
 
 
@@ -343,14 +346,14 @@ def test_a_part_that_is_not_the_manifests_is_not_restored_silently(tmp_path: Pat
     manifest = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS])
     note = msgspec.structs.replace(manifest.parts[0], sha256="0" * 64)
     write_manifest(tmp_path, msgspec.structs.replace(manifest, parts=[note]))
-    with pytest.raises(ArchiveDamaged, match=r"part-000001\.ndjson\.zst: its SHA-256 isn't that of the manifest"):
+    with pytest.raises(ArchiveDamaged, match=r"part-000001\.ndjson\.zst: its SHA-256 doesn't match the manifest"):
         documents_of(tmp_path)
 
 
 def test_a_lost_manifest_hash_is_damage(tmp_path: Path, made: list[Manifest]) -> None:
     """Of the newest backup, so that the older state isn't taken for the newest; a backup that is named is read."""
     (tmp_path / f"{made[1].folder}SHA256SUMS").unlink()
-    with pytest.raises(ArchiveDamaged, match=r"nothing proves it, since SHA256SUMS beside it is missing"):
+    with pytest.raises(ArchiveDamaged, match=r"it can't be verified, since SHA256SUMS is missing"):
         documents_of(tmp_path)
     assert all_documents(tmp_path, made[0].backup)
 

@@ -71,7 +71,7 @@ def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("raw_bytes", "fill", "told_bytes", "documents", "said"),
     [
-        (3 << 30, b"x", 3 << 30, 1, "a frame is to have 3,221,225,472 bytes"),
+        (3 << 30, b"x", 3 << 30, 1, "a frame claims 3,221,225,472 bytes"),
         (3 << 30, b"\n", 1 << 20, 100, "a frame's size isn't that of the seek table"),
         (100 << 20, b"\n", 100 << 20, 1000, "a frame has 104,857,600 lines"),
         (100 << 20, b"[", 100 << 20, 1, "a frame doesn't end with a line"),
@@ -112,7 +112,7 @@ def test_a_header_that_unpacks_to_gigabytes_is_damage(tmp_path: Path) -> None:
     for command in ("check", "cat"):
         done = ended("archive", command, f"archive:{archive}")
         assert done.returncode == 12, done.stderr[-500:]
-        assert "a frame is to have 2,147,483,648 bytes" in done.stdout + done.stderr
+        assert "a frame claims 2,147,483,648 bytes" in done.stdout + done.stderr
 
 
 def test_a_document_that_no_reader_takes_is_rejected() -> None:

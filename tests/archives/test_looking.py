@@ -32,7 +32,7 @@ def test_a_selection_and_an_earlier_state(tmp_path: Path) -> None:
     assert sorted(lines_of(archive, backup=full.backup)) == sorted(lines_of(archive, at=str(full.ended_ms)))
     assert len(list(lines_of(archive, backup=full.backup))) == 12
     assert len(list(lines_of(f"{archive}?backup={newer.backup}"))) == 13
-    with pytest.raises(UsageError, match="both choose a backup"):
+    with pytest.raises(UsageError, match="both select a backup"):
         list(lines_of(archive, backup=full.backup, at="2026-01-01"))
     with pytest.raises(NotFound, match="no backup 'none'"):
         list(lines_of(archive, backup="none"))

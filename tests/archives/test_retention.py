@@ -86,7 +86,7 @@ def test_each_line_has_its_own_rules() -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({}, "no rule says what is kept"),
+        ({}, "no rule is given"),
         ({"last": -1}, "keep-last -1"),
         ({"last": 3, "yearly": -2}, "keep-yearly -2"),
         ({"within": "tomorrow"}, "give an age such as 30d"),

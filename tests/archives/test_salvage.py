@@ -183,7 +183,7 @@ def test_a_manifest_that_nothing_proves_is_used_and_told(patient: Patient) -> No
     path.write_bytes(path.read_bytes().replace(b'"ended_ms": 18', b'"ended_ms": 19'))
     report = patient.save()
     assert report.missing == ()
-    assert any(patient.made[0].backup in note and "nothing proves" in note for note in report.notes)
+    assert any(patient.made[0].backup in note and "can't be verified" in note for note in report.notes)
 
 
 def test_states_and_times_stay(patient: Patient) -> None:
@@ -233,7 +233,7 @@ def test_an_unfinished_backup_is_left_out(patient: Patient) -> None:
     writer.write([activation(1)], replace=False)
     writer.flush()
     writer.close()
-    assert patient.save().notes == (f"backup {writer.backup} is unfinished and was left out",)
+    assert patient.save().notes == (f"backup {writer.backup} is unfinished and was skipped",)
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p.folder, lambda p: p.out])

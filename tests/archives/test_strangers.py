@@ -54,7 +54,7 @@ def test_a_stranger_is_told_and_passed_over(tmp_path: Path, stranger: str) -> No
     report = check(f"archive:{archive}")
     assert (report.findings, report.exit_code) == ((), 0)
     (note,) = report.notes
-    assert note.startswith("1 file isn't the archive's, and passed over: ")
+    assert note.startswith("ignoring 1 file that isn't part of the archive: ")
     assert "\x1b" not in note
     assert [each.state for each in list_archive(f"archive:{archive}").backups] == ["complete", "complete"]
     assert documents_of(archive) == whole
@@ -73,7 +73,7 @@ def test_the_first_backup_takes_a_folder_with_junk_only(tmp_path: Path) -> None:
     put(tmp_path / "a", {".DS_Store": b"x", "lost+found/#1": b"x", "@eaDir/x": b"x"})
     assert backup("memory:source", f"archive:{tmp_path / 'a'}", state=tmp_path / "state").backup is not None
     put(tmp_path / "b", {".DS_Store": b"x", "thesis.doc": b"x"})
-    with pytest.raises(NotFound, match=r"it isn't empty: thesis\.doc lies there"):
+    with pytest.raises(NotFound, match=r"neither an archive nor empty: it contains thesis\.doc"):
         backup("memory:source", f"archive:{tmp_path / 'b'}", state=tmp_path / "state")
 
 
@@ -94,7 +94,7 @@ def test_markers_and_odd_keys_in_a_bucket(tmp_path: Path, s3: S3Server, bucket: 
         assert second.mode == "incremental"
         report = check(archive)
         assert report.findings == ()
-        assert "passed over" in report.notes[0]
+        assert "ignoring" in report.notes[0]
         place = open_place(archive)
         assert place.exists()
         assert sum(name.endswith("manifest.json") for name, _ in place.names("")) == len(list_archive(archive).backups)
@@ -118,7 +118,7 @@ def test_a_linked_backup_is_neither_followed_nor_taken_for_missing(tmp_path: Pat
     """Nothing outside is read or deleted, and no older state passes for the newest."""
     archive, outside = linked(tmp_path)
     before = {each.name: each.read_bytes() for each in outside.iterdir()}
-    said = "is a link, or no file at all"
+    said = "is a link or a special file"
     with pytest.raises(ArchiveDamaged, match=said):
         read_archive(archive)
     with pytest.raises(ArchiveDamaged, match=said):
@@ -152,7 +152,7 @@ def test_a_link_that_is_a_stranger_is_told(tmp_path: Path) -> None:
     """Also one that leads back to where it stands."""
     make_archive(tmp_path / "archive", 12)
     (tmp_path / "archive" / "latest").symlink_to(tmp_path / "archive")
-    assert "passed over: latest" in check(f"archive:{tmp_path / 'archive'}").notes[0]
+    assert "part of the archive: latest" in check(f"archive:{tmp_path / 'archive'}").notes[0]
 
 
 @pytest.mark.parametrize("name", ["archive.json", "{folder}manifest.json", "{folder}part-000001.ndjson.zst"])
@@ -172,7 +172,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, what: str
         path.mkdir()
     with pytest.raises((ArchiveDamaged, NotFound)):
         read_archive(tmp_path)
-    with pytest.raises(ArchiveDamaged, match="is a link, or no file at all"):
+    with pytest.raises(ArchiveDamaged, match="is a link or a special file"):
         check(f"archive:{tmp_path}")
 
 

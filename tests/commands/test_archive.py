@@ -85,7 +85,8 @@ def test_output_that_finds_no_room_is_told(archive: str, words: str) -> None:
         )
     assert ended.returncode == 5
     assert ended.stderr.splitlines()[-1] == (
-        "migrator: the output can't be written: No space left on device; make room, then the same command again"
+        "migrator: the output can't be written: No space left on device; "
+        "free disk space, then run the same command again"
     )
 
 
@@ -116,7 +117,7 @@ def test_the_repair(tmp_path: Path, archive: str, made: list[Manifest]) -> None:
     """What was saved passes the check, what is missing is listed; a whole archive isn't copied."""
     out = f"archive:{tmp_path / 'b'}"
     result = run("check", archive, "--repair", out)
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "nothing was to be saved")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "there was nothing to save")
     assert not (tmp_path / "b").exists()
     name = spoil(tmp_path / "a", made)
     result = run("check", archive, "--repair", out)
@@ -248,7 +249,7 @@ BAD = [
     (flipped_bit, 12, "a frame is damaged", 12, "a frame is damaged"),
     (cut_file, 12, "bytes instead of", 12, "bytes instead of"),
     (other_manifest, 12, "it is the manifest of backup", 12, "it is the manifest of backup"),
-    (forged_path, 12, "'../../../secret' is no part's name", 12, "'../../../secret' is no part's name"),
+    (forged_path, 12, "'../../../secret' is not the name of a part", 12, "'../../../secret' is not the name of a part"),
 ]
 
 
@@ -282,9 +283,9 @@ def test_what_bad_input_gets(
         (["check", "ARCHIVE", "--sample", "5"], "give a share such as 5%"),
         (["check", "ARCHIVE", "--sample", "0%"], "give a share such as 5%"),
         (["check", "ARCHIVE", "--sample", "5%", "--quick"], "give one of them"),
-        (["check", "ARCHIVE", "--sample", "5%", "--repair", "archive:out"], "leave out --sample"),
+        (["check", "ARCHIVE", "--sample", "5%", "--repair", "archive:out"], "omit --sample"),
         (["check", "ARCHIVE", "--jobs", "0"], "--jobs 0"),
-        (["prune", "ARCHIVE"], "no rule says what is kept"),
+        (["prune", "ARCHIVE"], "no rule is given"),
         (["prune", "ARCHIVE", "--keep-last", "-1"], "keep-last -1"),
         (["prune", "ARCHIVE", "--keep-within", "soon"], "give an age such as 30d"),
         (["prune", "ARCHIVE", "--keep-last", "1", "--unfinished-older-than", "x"], "give an age such as 30d"),

@@ -84,7 +84,7 @@ def test_good_password_stands_nowhere(secured: Secured) -> None:
     secured.run("copy", "by-value", "by-file", "--dry-run", code=0)
     secured.run("copy", plain, "by-file", code=0, MIGRATOR_SOURCE_PASSWORD=access.password)
     warned = secured.run("copy", typed, "by-file", "--restart", code=0)
-    assert "the password in the location can be seen" in warned.stderr
+    assert "the password in the location is visible" in warned.stderr
     secured.run("copy", f"{typed}-missing", "by-file", code=10)
     secured.run("copy", typed.replace(f":{secured.couchdb.port}", ":9"), "by-file", code=5)
     status = secured.run("status", code=0)

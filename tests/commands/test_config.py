@@ -84,7 +84,7 @@ def test_show_tells_of_secrets_only_whether_they_are_set(file: Path, tmp_path: P
     assert not ran.exists()
     assert shown["stores"]["a"]["location"] == "couchdb://h:5984/d"
     assert shown["stores"]["f"]["login"] == "session"
-    assert "no database is named" in shown["stores"]["g"]["problem"]
+    assert "the database is missing" in shown["stores"]["g"]["problem"]
     assert shown["stores"]["h"]["verify"] is False
     assert shown["environment"] == {"target api_key": {"set": True, "origin": "environment MIGRATOR_TARGET_API_KEY"}}
 
@@ -109,7 +109,7 @@ def test_show_warns_of_a_file_that_others_can_read(file: Path) -> None:
     file.chmod(0o644)
     for command in ("show", "check"):
         assert run(command, "--config", str(file)).stderr == (
-            f"warning: {file} holds a secret and can be read by others; chmod 600 it\n"
+            f"warning: {file} contains a secret and is readable by others; run chmod 600 on it\n"
         )
 
 
@@ -124,8 +124,8 @@ def test_check_tells_of_each_store_whether_it_is_in_order(file: Path) -> None:
     result = run("check", "--config", str(file), environ={"PW": CANARY})
     assert result.exit_code == 2
     good, bad = result.stdout.splitlines()
-    assert good == "good: couchdb://h:5984/d, login basic: in order"
-    assert bad.startswith(f"bad: {file}: stores.bad.location: couchdb://h: no database is named")
+    assert good == "good: couchdb://h:5984/d, login basic: OK"
+    assert bad.startswith(f"bad: {file}: stores.bad.location: couchdb://h: the database is missing")
     assert run("check", "good", "--config", str(file), environ={"PW": CANARY}).exit_code == 0
     assert run("check", "good", "--config", str(file), environ={"PW": ""}).exit_code == 2
     quiet = run("check", "--config", str(file), "--quiet", environ={"PW": CANARY})

@@ -115,7 +115,7 @@ def test_3_some_were_rejected(ends: Ends) -> None:
     ends.source.put(unconvertible(9_000))
     ended = ends.run()
     assert ended.returncode == 3
-    assert "1 rejected documents are kept with their reasons: migrator status " in ended.stdout
+    assert "1 rejected documents, kept with their reasons: migrator status " in ended.stdout
     assert ends.target.count() == DOCUMENTS
 
 
@@ -253,4 +253,4 @@ def test_signal_while_a_server_is_silent(tmp_path: Path) -> None:
                 process.kill()
                 silent.set()
     assert process.returncode == 143
-    assert "give the same command again to go on" in complaint
+    assert "run the same command to resume" in complaint

@@ -173,7 +173,8 @@ def test_an_unexpected_error_is_one_line_too(boom: list[BaseException]) -> None:
     result = run("boom")
     assert result.exit_code == 1
     assert (
-        result.stderr == "migrator: unexpected ValueError: bad http://…@h/x \\x1b[31m; MIGRATOR_DEBUG=1 shows where\n"
+        result.stderr
+        == "migrator: unexpected ValueError: bad http://…@h/x \\x1b[31m; set MIGRATOR_DEBUG=1 for a traceback\n"
     )
 
 

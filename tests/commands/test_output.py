@@ -17,7 +17,9 @@ from migrator.commands.messages import one_line
 from tests.documents import activation
 
 ROOT = Path(__file__).parents[2]
-FULL = "migrator: the output can't be written: No space left on device; make room, then the same command again"
+FULL = (
+    "migrator: the output can't be written: No space left on device; free disk space, then run the same command again"
+)
 HOSTILE = "a\x1b]0;x\x07\x1b[2J\x9b1m\u202e\r\n\x7f"
 STEERING = ("\x1b", "\x07", "\x9b", "\u202e", "\r", "\x7f")
 

@@ -14,7 +14,7 @@ from migrator.locations import parse_location
 from tests.scripted import Request, answer, serve
 
 CANARY = "kanarienvogel"
-WARNING = "http_proxy is set and isn't used: CouchDB and Elasticsearch are reached directly"
+WARNING = "http_proxy is set but not used: CouchDB and Elasticsearch are contacted directly"
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_proxy_is_named_where_other_programs_would_use_it(
 
 @pytest.mark.parametrize("scheme", ["couchdb", "elasticsearch"])
 def test_address_with_a_zone_is_refused(scheme: str) -> None:
-    with pytest.raises(UsageError, match=r"\[fe80::1\]: an address with a zone is only known on this machine"):
+    with pytest.raises(UsageError, match=r"\[fe80::1\]: an address with a zone is valid only on this machine"):
         parse_location(f"{scheme}://[fe80::1%25eth0]:9200/acts")
 
 

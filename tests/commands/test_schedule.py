@@ -97,8 +97,8 @@ def test_a_broken_file_is_listed_and_checked_with_its_line(cli: Cli) -> None:
     cli.write("good")
     checked = cli.run("check")
     assert checked.exit_code == 2
-    assert checked.stdout == "good: in order\n"
-    assert "bad.toml:5: retention: it runs after a verified backup only" in checked.stderr
+    assert checked.stdout == "good: OK\n"
+    assert "bad.toml:5: retention: it runs only after a verified backup" in checked.stderr
     shown = cli.run("list")
     assert shown.exit_code == 3
     assert [each["broken"] for each in cli.listed()] == [True, False]
@@ -107,7 +107,7 @@ def test_a_broken_file_is_listed_and_checked_with_its_line(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('source = "memory:a"\ntarget = "memory:b"', "a backup goes into an archive"),
+        ('source = "memory:a"\ntarget = "memory:b"', "not an archive"),
         (
             'task = "copy"\nsource = "memory:a"\ntarget = "archive:/x"',
             "it is an archive; a copy has none as its target",
@@ -154,7 +154,7 @@ def test_next_foretells_the_runs(cli: Cli) -> None:
         (("run", "nightly"), 2, "give --once to run this schedule now"),
         (("run", "a", "--schedules", "b"), 2, "both name the folder"),
         (("run", "--listen", "port"), 2, "give a port"),
-        (("run", "nightly", "--once", "--listen", "1"), 2, "--listen belongs to the daemon"),
+        (("run", "nightly", "--once", "--listen", "1"), 2, "--listen is for the daemon"),
         (("run", "--textfile", "/nowhere/at/all"), 2, "there is no such folder"),
         (("next", "nobody"), 10, "there are nightly"),
         (("list", "--schedules", "/nowhere/at/all"), 10, "there is no folder of schedules"),

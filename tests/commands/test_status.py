@@ -53,7 +53,7 @@ def test_what_was_left_behind_is_shown_with_ids(world: World) -> None:
     job = world.copy()
     (remark,) = [text for name, text in shown(world.status(job)) if name == "remark"]
     told, _, ids = remark.partition(", such as ")
-    assert told == "5 × has attachments, which were left behind"
+    assert told == "5 × has attachments, which were not copied"
     with_attachments = {activation(number).id for number in range(5)}
     assert len(ids.split(", ")) == 3
     assert set(ids.split(", ")) <= with_attachments
@@ -92,5 +92,5 @@ def test_a_job_that_cannot_be_looked_at_hides_no_other(world: World) -> None:
         (folder / "job.sqlite").write_bytes(b"x" * 5000)
     listed = world.status()
     assert job in listed.output
-    assert listed.output.count("is damaged and isn't used: file is not a database. Begin anew with") == 2
+    assert listed.output.count("is damaged and was not used: file is not a database. Start over with") == 2
     assert listed.exit_code == 12

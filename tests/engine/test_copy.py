@@ -222,7 +222,7 @@ def test_emptied_target_is_noticed_and_filled_anew(world: World) -> None:
     report = world.copy()
     assert world.there() == world.expected()
     assert report.totals.written == 230
-    assert any("filled anew" in message for message in world.messages)
+    assert any("copying everything again" in message for message in world.messages)
 
 
 def test_deletions_are_counted_and_not_carried_over(world: World) -> None:

@@ -127,7 +127,7 @@ def test_changed_value_is_refused(interrupted: Interrupted) -> None:
             file.execute(statement)
             file.commit()
         with pytest.raises(
-            StateDamaged, match=r"damaged and isn't used: .*--restart; for a schedule, remove "
+            StateDamaged, match=r"damaged and was not used: .*--restart; for a schedule, remove "
         ) as raised:
             interrupted.world.copy()
         assert raised.value.exit_code == 12
@@ -263,7 +263,7 @@ def test_restart_begins_anew_whatever_was_there(tmp_path: Path) -> None:
         job.close()
         begin(tmp_path)
     _folder(path)
-    with pytest.raises(StateDamaged, match="is a folder where a file should be; remove it"):
+    with pytest.raises(StateDamaged, match="is a folder, not a file; remove it"):
         open_job(tmp_path, spec(), restart=True)
 
 

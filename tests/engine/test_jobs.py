@@ -139,7 +139,7 @@ def test_full_disk_under_the_state_folder_is_resumable(tmp_path: Path) -> None:
     checkpoint._db.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
     bad = SetAside(kind="rejected", id="guest/1", namespace="guest", reason="x", body=os.urandom(100_000))
     counts = {"guest": Counts(read=1, rejected=1)}
-    with pytest.raises(Unavailable, match=r"full; make room, then the same command again"):
+    with pytest.raises(Unavailable, match=r"full; free disk space, then run the same command again"):
         checkpoint.commit([Commit(slice=1, position="x", counts=counts, set_aside=[bad])], run=1)
     assert checkpoint.counts == {}
     checkpoint._db.execute("PRAGMA max_page_count = 10000")
@@ -188,7 +188,7 @@ def test_job_of_another_user_can_be_looked_at(shared_state: Path) -> None:
     with without_rights(shared_state, folder=0o555, file=0o444):
         job = find_job(shared_state, "0123")
         assert job_status(job).next == "go on with: migrator copy a b"
-        with closing(view_checkpoint(job)) as checkpoint, pytest.raises(AccessDenied, match="check the rights"):
+        with closing(view_checkpoint(job)) as checkpoint, pytest.raises(AccessDenied, match="check the permissions"):
             checkpoint.end_run(1, "complete", read=0)
 
 
@@ -211,7 +211,7 @@ def test_one_job_that_cannot_be_looked_into_hides_no_other(shared_state: Path) -
     with without_rights(closed, folder=0o000, file=0o000):
         assert [job.id for job in list_jobs(shared_state)] == ["0123456789ab", "ffffffffffff"]
         assert job_status(find_job(shared_state, "0123")).state == "unfinished"
-        with pytest.raises(AccessDenied, match=r"ffffffffffff/job.sqlite: Permission denied; check the rights"):
+        with pytest.raises(AccessDenied, match=r"ffffffffffff/job.sqlite: Permission denied; check the permissions"):
             job_status(find_job(shared_state, "ffff"))
 
 
@@ -257,7 +257,7 @@ def test_full_disk_under_a_new_job_is_resumable(
             patched.setattr(Path, "mkdir", full)
         else:
             patched.setattr(os, {"lock": "open", "holder": "pwrite"}[where], full)
-        with pytest.raises(Unavailable, match=r"the state folder can't be written: .*; make room") as raised:
+        with pytest.raises(Unavailable, match=r"the state folder can't be written: .*; free disk space") as raised:
             open_job(tmp_path, spec())
     assert raised.value.exit_code == 5
     open_job(tmp_path, spec()).close()
@@ -271,7 +271,7 @@ def test_full_disk_while_the_checkpoint_is_made_is_resumable(tmp_path: Path, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", full)
-        with pytest.raises(Unavailable, match=r"job\.sqlite: No space left on device; make room"):
+        with pytest.raises(Unavailable, match=r"job\.sqlite: No space left on device; free disk space"):
             open_job(tmp_path, spec())
     assert not list(list_jobs(tmp_path))
     open_job(tmp_path, spec()).close()
@@ -283,7 +283,7 @@ def test_restart_without_the_right_to_remove_is_refused(shared_state: Path) -> N
     (job / "lock").unlink()
     with (
         without_rights(job, folder=0o555, file=0o444),
-        pytest.raises(AccessDenied, match=r"job\.sqlite: Permission denied; check the rights"),
+        pytest.raises(AccessDenied, match=r"job\.sqlite: Permission denied; check the permissions"),
     ):
         remove_state(job / "job.sqlite")
 

@@ -197,7 +197,7 @@ def deleted_in_the_middle(stage: Stage) -> None:
         time.sleep(1.5)
         request("DELETE", f"{stage.search.url}/deleted-guest")
         code, text = stage.ended(process, words)
-    stage.expect("the run says that the target was deleted", "was deleted or created again" in text)
+    stage.expect("the run says that the target was deleted", "was deleted or recreated" in text)
     stage.expect("it ends with 0, and nothing is missing", code == 0 and sorted(stage.ids("deleted-guest")) == wanted)
     stage.expect("verify agrees", stage.run("verify", stage.at("all"), stage.at("deleted"))[0] == 0)
 

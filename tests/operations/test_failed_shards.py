@@ -81,7 +81,7 @@ def test_nothing_is_said_to_be_nowhere_while_a_shard_is_down(broken: OneShardDow
         found = run("find", id, "--in", store)
         assert found.exit_code == 5, found.output
         assert "found in none" not in found.output
-        assert f"can't be told of {store}" in found.stderr
+        assert f"unknown for {store}" in found.stderr
 
     beside = run("find", broken.hidden[0], "--in", store, "--in", memory, "--json")
     assert beside.exit_code == 5
@@ -129,7 +129,7 @@ def test_a_closed_index_is_told(elasticsearch_server: Server, index_prefix: str)
     store = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s")
     hidden = run("find", activation_id(2), "--in", store)
     assert hidden.exit_code == 5
-    assert f"{index_prefix}other can't be looked into: closed" in hidden.stderr
+    assert f"{index_prefix}other can't be searched: closed" in hidden.stderr
     both = run("find", activation_id(1), activation_id(2), "--in", store, "--json")
     assert both.exit_code == 5
     assert json.loads(both.stdout)["id"] == found[0].id

@@ -165,7 +165,7 @@ def test_a_copy_in_the_form_of_couchdb_is_remarked(elasticsearch_server: Server,
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", [raw], as_they_are=True)
     result = run(activation_id(3), "--in", elasticsearch_location(elasticsearch_server, f"{index_prefix}%s"))
     assert result.exit_code == 0
-    assert "stands in Elasticsearch in CouchDB's form" in result.stderr
+    assert "is stored in Elasticsearch in CouchDB's form" in result.stderr
 
 
 def test_the_newest_version_of_a_chain_is_found(memory: str, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_stores_of_the_configuration_are_looked_into(memory: str, tmp_path: Path
         ([], "give the ids of activations, or select some"),
         ([ABSENT, "--since", "1h"], "give the ids of activations, or select some"),
         (["guest/123", "--in", "memory:x"], "'guest/123' is no activation id"),
-        ([ABSENT], "there is no store to look into"),
+        ([ABSENT], "there is no store to search"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(words: list[str], said: str) -> None:

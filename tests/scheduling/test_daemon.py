@@ -149,7 +149,7 @@ def test_a_run_missed_by_more_than_its_grace_waits_for_the_next(world: World) ->
     world.boot()
     world.pass_time(60)
     assert world.runs == []
-    assert any("the run of 2026-06-02 02:15 was missed by too long" in text for text in world.told)
+    assert any("the run of 2026-06-02 02:15 was missed by longer than its grace" in text for text in world.told)
     world.pass_time(DAY)
     assert len(world.runs) == 1
 
@@ -164,7 +164,7 @@ def test_files_are_taken_up_as_they_change(world: World) -> None:
     world.write("b", 'evry = "1h"')
     world.pass_time(HOUR)
     assert [len(world.moments(name)) for name in "ab"] == [3, 2]
-    assert [text for text in world.told if "evry: unknown" in text and "its last good version runs on" in text]
+    assert [text for text in world.told if "evry: unknown" in text and "its last valid version stays in use" in text]
     statuses = {each.schedule: each for each in world.daemon.statuses()}
     assert (statuses["b"].broken, statuses["a"].broken) == (True, False)
     assert statuses["b"].next_s is not None
@@ -266,7 +266,7 @@ def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
     world.pass_time(600)
     assert world.fired["sick"] <= fired["sick"] + 11
     assert len(world.moments("well")) == 1
-    assert [text for text in world.told if text.startswith("sick: ") and "it was damaged" in text]
+    assert [text for text in world.told if text.startswith("sick: ") and "it is damaged" in text]
     path.write_bytes(good)
     world.pass_time(120)
     assert len(world.moments("sick")) == 1

@@ -67,7 +67,7 @@ def test_value_that_no_date_or_timer_holds_is_refused_by_its_name(folder: Path, 
     """`check` refuses it; `list` shows it as broken, and the others as they are."""
     (folder / "schedules" / "bad.toml").write_text(text)
     checked = run(folder, "check")
-    assert (checked.exit_code, checked.stdout) == (2, "good: in order\n")
+    assert (checked.exit_code, checked.stdout) == (2, "good: OK\n")
     assert "bad.toml" in checked.stderr
     assert key in checked.stderr
     listed = run(folder, "list")
@@ -82,7 +82,7 @@ def test_pipe_and_a_folder_among_the_schedules_are_refused(folder: Path) -> None
     (folder / "schedules" / "folder.toml").mkdir()
     (folder / "schedules" / "large.toml").write_bytes(b"#" * 1_000_001)
     checked = run(folder, "check")
-    assert (checked.exit_code, checked.stdout) == (2, "good: in order\n")
+    assert (checked.exit_code, checked.stdout) == (2, "good: OK\n")
     assert checked.stderr.count("no regular file") == 2
     assert "large.toml: the schedule is larger than" in checked.stderr
 

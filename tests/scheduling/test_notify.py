@@ -67,7 +67,7 @@ def test_who_can_not_be_reached_is_named_without_the_address(tmp_path: Path, tol
     (tmp_path / "wrong").chmod(0o600)
     ping(Notify(ping_file="wrong"), "failure", "", tmp_path, told.append)
     assert len(told) == 3
-    assert told[0].startswith("the failure couldn't be told to 127.0.0.1: ")
+    assert told[0].startswith("the failure notification to 127.0.0.1 failed: ")
     assert "No such file" in told[1]
     assert "doesn't begin with https://" in told[2]
     assert "kanarienvogel" not in "".join(told)
@@ -92,7 +92,7 @@ def test_the_command_gets_the_report(tmp_path: Path, told: list[str]) -> None:
     [
         (("/nowhere/notify",), "couldn't be started: No such file or directory"),
         ((sys.executable, "-c", "raise SystemExit(7)"), "ended with exit code 7"),
-        ((sys.executable, "-c", "import time; time.sleep(60)"), "was ended: it took longer than 1 s"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), "was stopped: it took longer than 1 s"),
         ((sys.executable, "-c", "import sys; sys.stdin.close()"), None),
     ],
 )
@@ -158,7 +158,7 @@ def test_no_answer_is_more_than_one_line(tmp_path: Path, told: list[str], answer
     with answering(answer) as address:
         ping(Notify(ping=Secret(f"{address}/kanarienvogel")), "success", "", tmp_path, told.append)
     assert len(told) == 1
-    assert told[0].startswith("the success couldn't be told to 127.0.0.1: ")
+    assert told[0].startswith("the success notification to 127.0.0.1 failed: ")
     assert expected in told[0]
     assert "kanarienvogel" not in told[0]
 
@@ -183,7 +183,7 @@ def test_answer_that_never_ends_is_given_up(tmp_path: Path, told: list[str], mon
     monkeypatch.setattr(notify, "_TRY_S", 0.2)
     with answering(b"HTTP/1.1 200 OK\r\n", *[b"a: b\r\n"] * 50, pause_s=0.1) as address:
         ping(Notify(ping=Secret(address)), "success", "", tmp_path, told.append)
-    assert told == ["the success couldn't be told to 127.0.0.1: no answer within 0.2 s; check [notify]"]
+    assert told == ["the success notification to 127.0.0.1 failed: no answer within 0.2 s; check [notify]"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_address_that_can_not_be_used_is_refused_without_being_repeated(
         assert "kanarien" not in str(refused.value)
     ping(Notify(ping=Secret(address)), "failure", "", tmp_path, told.append)
     assert len(told) == 1
-    assert told[0].startswith("the failure couldn't be told: the address ")
+    assert told[0].startswith("the failure notification failed: the address ")
     assert "kanarien" not in told[0]
 
 
@@ -260,4 +260,4 @@ def test_notification_that_fails_in_an_unknown_way_fails_no_run(
     _stores.clear()
     assert ended is not None
     assert ended.outcome == "complete"
-    assert told == [f"the {event} couldn't be told: unexpected KeyError; check [notify]"]
+    assert told == [f"the {event} notification failed: unexpected KeyError; check [notify]"]

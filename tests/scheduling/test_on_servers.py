@@ -66,7 +66,7 @@ def test_three_schedules_every_few_seconds(
         until(lambda: all(completed(folders, n, k.complete + 2) for n, k in newest.items() if k), "the last arrives")
         for path in folders.schedules.iterdir():  # so that nothing moves while it is compared
             folders.write(path.stem, re.sub('every = "[345]s"', 'every = "1w"', path.read_text()))
-        until(lambda: folders.log.count("taken up as it was changed") == 3, "the changes are taken up")
+        until(lambda: folders.log.count("reloaded") == 3, "the changes are taken up")
         until(lambda: {each["state"] for each in folders.list()} == {"waiting"}, "all is quiet")
         status, metrics = daemon.get("/metrics")
         assert status == 200
@@ -142,8 +142,8 @@ def test_a_backup_killed_half_way_is_continued_once(couchdb_server: Server, fold
     assert (known.complete, known.failed, known.interrupted) == (1, 0, 0)
     assert [each.backup for each in backups_of(archive)] == sorted(begun)
     assert backups_of(archive)[0].documents == 600
-    assert "earlier runs were missed; this one sees to them all" in folders.log
-    assert "the backup that was interrupted is gone on with" in folders.log
+    assert "earlier runs were missed; this run makes up for all of them" in folders.log
+    assert "resuming the interrupted backup" in folders.log
     assert folders.list()[0]["next_s"] > time.time()
 
 
@@ -263,7 +263,7 @@ def test_a_limit_of_time_ends_a_run_that_the_next_goes_on_with(couchdb_server: S
     path.write_text(text.replace("jobs = 1", 'jobs = 1\nmax_duration = "3s"'))
     limited = folders.run("run", "slow", "--once")
     assert limited.returncode == 8, limited.stderr
-    assert "max_duration (3.0 s); the next run goes on where it stopped" in limited.stderr
+    assert "max_duration (3.0 s); the next run resumes where it stopped" in limited.stderr
     path.write_text(text.replace("max_rate = 100\n", ""))
     assert folders.run("run", "slow", "--once").returncode == 0
     assert [each.documents for each in backups_of(archive)] == [600]

@@ -205,7 +205,7 @@ def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
     stop.ask(143)
     run = world.run(stop=stop, tables='[notify]\nfailure = "http://127.0.0.1:9/"\n')
     assert (run.outcome, run.exit_code) == ("interrupted", 143)
-    assert not [text for text in world.told if "couldn't be told" in text]
+    assert not [text for text in world.told if "notification failed" in text]
     assert world.remembered().seen_to_s < (run.moment_s or 0)
     again = world.run()
     assert (again.outcome, again.moment_s) == ("complete", run.moment_s)
@@ -241,7 +241,7 @@ def test_a_state_that_was_damaged_is_named(world: World) -> None:
     world.run()
     path = world.state / "schedules" / "nightly" / "state.json"
     path.write_bytes(path.read_bytes()[:40])
-    with hearing() as (address, heard), pytest.raises(StateDamaged, match=r"state\.json: it was damaged"):
+    with hearing() as (address, heard), pytest.raises(StateDamaged, match=r"state\.json: it is damaged"):
         world.run(f'[notify]\nping = "{address}/a"\n')
     assert [path for path, _ in heard] == ["/a/fail"]
 

@@ -53,7 +53,7 @@ def test_file_that_is_none_of_ours_is_named(tmp_path: Path, data: bytes) -> None
     """And the message says what to do with it."""
     memory, path = kept(tmp_path)
     path.write_bytes(data)
-    with pytest.raises(StateDamaged, match=r"state\.json: it was damaged .*; move it away, and the schedule begins"):
+    with pytest.raises(StateDamaged, match=r"state\.json: it is damaged .*; move it away to start the schedule over"):
         memory.read()
     path.unlink()
     assert memory.read() is None

@@ -81,7 +81,7 @@ class Bucket:
         secrets.know_environment(environ, ("AWS_", "AZURE_", "GOOGLE_"))
         for variable in _ENDPOINTS[self._scheme]:
             if not _is_endpoint(environ.get(variable) or "https://default"):
-                raise UsageError(f"{url}: {variable} holds no URL; write http://HOST:PORT or https://HOST:PORT")
+                raise UsageError(f"{url}: {variable} is not a URL; write http://HOST:PORT or https://HOST:PORT")
         try:
             self._store = _open_store(self._scheme, bucket, prefix, environ)
         except (obstore.exceptions.BaseError, ValueError) as error:
@@ -117,7 +117,7 @@ class Bucket:
                 raise
             data = b""
         if len(data) != size_bytes:
-            raise ArchiveDamaged(f"{self.printed}: {name} was cut: it ends before byte {offset + size_bytes:,}")
+            raise ArchiveDamaged(f"{self.printed}: {name} is truncated: it ends before byte {offset + size_bytes:,}")
         return data
 
     def size(self, name: str) -> int | None:
@@ -223,7 +223,7 @@ class Bucket:
         if isinstance(error, self._obstore.exceptions.InvalidPathError):
             key = _found(_ODD_PATH, text) or "?"
             return _OddKey(
-                f"{self.printed}: the key {printable(key)} can't be named by this tool, and hides others from it; "
+                f"{self.printed}: the key {printable(key)} can't be addressed by this tool, and hides others from it; "
                 "remove it from the bucket",
                 key,
             )
@@ -232,7 +232,7 @@ class Bucket:
         if code in _NO_BUCKET:
             return NotFound(self._no_bucket())
         if not self._reached and _METADATA.search(text):
-            return AccessDenied(f"{where}: the environment holds no login; set {_LOGINS[self._scheme]}")
+            return AccessDenied(f"{where}: the environment has no login; set {_LOGINS[self._scheme]}")
         if status in (401, 403) or code in _LOGIN_CODES:
             return AccessDenied(f"{where}: {told}; check {_LOGINS[self._scheme]}, and the rights in the bucket")
         if status == 404 or isinstance(error, FileNotFoundError):
@@ -244,7 +244,7 @@ class Bucket:
         return Unavailable(f"{where}: {told}")
 
     def _no_bucket(self) -> str:
-        return f"{self.printed}: there is no such bucket; make it first, or check its name"
+        return f"{self.printed}: there is no such bucket; create it, or check its name"
 
 
 def _open_store(scheme: str, bucket: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore:

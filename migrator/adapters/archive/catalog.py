@@ -64,7 +64,7 @@ class Catalog(msgspec.Struct, frozen=True):
         """The newest backup that was complete at a moment, by the clocks that made them. Raises `NotFound`."""
         found = [each for each in self.backups if each.ended_ms <= moment_ms]
         if not found:
-            raise NotFound(f"{where}: no backup was complete by then; `migrator archive list` shows them")
+            raise NotFound(f"{where}: no backup was complete at that time; `migrator archive list` shows them")
         return found[-1]
 
     def newest(self, where: str) -> Manifest:
@@ -113,7 +113,7 @@ def read_catalog(place: Place) -> Catalog:
     A manifest that can't be read is listed as damaged; one of a later version is refused.
     """
     if not place.exists():
-        raise NotFound(f"{place.printed}: there is no archive; check the path, or make one with `migrator backup`")
+        raise NotFound(f"{place.printed}: there is no archive; check the path, or create one with `migrator backup`")
     try:
         data = place.read(ARCHIVE)
     except NotFound:
@@ -162,7 +162,7 @@ def _read_backup(place: Place, backup: str, head: ArchiveHead) -> Manifest | _Da
         except NotFound:
             if place.size(folder + MANIFEST) is None:
                 return None
-            raise ArchiveDamaged(f"{where}: nothing proves it, since {SUMS} beside it is missing") from None
+            raise ArchiveDamaged(f"{where}: it can't be verified, since {SUMS} is missing") from None
         try:
             prove_manifest(data, sums, where)
         except ArchiveDamaged:
@@ -202,7 +202,7 @@ def head_or_new(place: Place) -> ArchiveHead:
         return read_head(place.read(ARCHIVE), f"{place.printed}: {ARCHIVE}")
     if place.exists() and (used := next((name for name, _ in place.names("") if not is_junk(name)), None)) is not None:
         raise NotFound(
-            f"{place.printed}: it isn't an archive, and it isn't empty: {printable(used)} lies there; "
+            f"{place.printed}: neither an archive nor empty: it contains {printable(used)}; "
             "give an empty folder or an archive"
         )
     head = ArchiveHead(archive=secrets.token_hex(16))

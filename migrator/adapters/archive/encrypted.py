@@ -66,7 +66,7 @@ class Encrypted:
             return self._inner.read_range(name, offset, size_bytes)
         data = self._copy(name).read(offset, size_bytes)
         if len(data) != size_bytes:
-            raise ArchiveDamaged(f"{self.printed}: {name} was cut: it ends before byte {offset + size_bytes:,}")
+            raise ArchiveDamaged(f"{self.printed}: {name} is truncated: it ends before byte {offset + size_bytes:,}")
         return data
 
     def size(self, name: str) -> int | None:
@@ -138,7 +138,7 @@ class Encrypted:
 
     def _encrypt(self, read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
         if not self._recipients:
-            raise UsageError(f"{self.printed}: a part is to be encrypted, and no recipient is named; give --encrypt-to")
+            raise UsageError(f"{self.printed}: the backup is encrypted, but no recipient is given; give --encrypt-to")
         from pyrage import EncryptError, encrypt_io
 
         source, sink = _Source(read), _Sink(write)
@@ -151,7 +151,7 @@ class Encrypted:
         identities = self._identities
         if not identities:
             raise AccessDenied(
-                f"{self.printed}: {name} is encrypted; name the file with its key by --identity or MIGRATOR_IDENTITY"
+                f"{self.printed}: {name} is encrypted; give the file with its key with --identity or MIGRATOR_IDENTITY"
             )
         from pyrage import DecryptError, decrypt_io
 
@@ -164,10 +164,10 @@ class Encrypted:
             if str(error) == "No matching keys found":
                 raise AccessDenied(
                     f"{self.printed}: {name}: no key of {self._identity_file} opens it; "
-                    "it was encrypted for others, or its first lines were damaged"
+                    "it was encrypted to other keys, or its header is damaged"
                 ) from error
             reason = " ".join(str(error).split())
-            raise ArchiveDamaged(f"{self.printed}: {name}: it was changed or cut ({reason})") from error
+            raise ArchiveDamaged(f"{self.printed}: {name}: it was altered or truncated ({reason})") from error
 
     @cached_property
     def _identities(self) -> list[Identity]:

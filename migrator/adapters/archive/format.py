@@ -279,7 +279,7 @@ def tail_needed(tail: bytes) -> int:
     """How many bytes of the end of a part are needed to read its index; raises `ArchiveDamaged`, as below."""
     count = _frames_in_table(tail)
     if count > _MOST_FRAMES:
-        raise ArchiveDamaged(f"its seek table tells of {count:,} frames, and no part has so many")
+        raise ArchiveDamaged(f"its seek table lists {count:,} frames, more than a part can have")
     table_bytes = SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
     if len(tail) < table_bytes + _HEADER_BYTES.size:
         return table_bytes + TAIL_BYTES
@@ -314,7 +314,7 @@ def read_index(tail: bytes, part_bytes: int) -> Index:
     for (_, raw_bytes), note in zip(sizes, header.frames, strict=False):
         if raw_bytes > MOST_FRAME_BYTES or not 0 < note.documents <= min(_MOST_LINES, raw_bytes):
             raise ArchiveDamaged(
-                f"a frame is to have {raw_bytes:,} bytes in {note.documents:,} lines, and none is made like that"
+                f"a frame claims {raw_bytes:,} bytes in {note.documents:,} lines, which no writer produces"
             )
     frames = tuple(
         Frame(offset, size, raw, note)
@@ -328,7 +328,7 @@ def _frames_in_table(tail: bytes) -> int:
         raise ArchiveDamaged("it is too short for a part")
     count, descriptor, magic = _SEEK_END.unpack_from(tail, len(tail) - _SEEK_END.size)
     if magic != _SEEK_END_MAGIC or descriptor or not count:
-        raise ArchiveDamaged("it doesn't end with a seek table: it was cut, or something was added")
+        raise ArchiveDamaged("it doesn't end with a seek table: it was truncated, or something was appended")
     return int(count)
 
 
@@ -357,13 +357,13 @@ def decompress(data: bytes, raw_bytes: int | None, *, most_bytes: int = MOST_FRA
         if told < 0 or (raw_bytes is not None and told != raw_bytes):
             raise ArchiveDamaged("a frame's size isn't that of the seek table")
         if told > most_bytes:
-            raise ArchiveDamaged(f"a frame is to have {told:,} bytes, and none has more than {most_bytes:,}")
+            raise ArchiveDamaged(f"a frame claims {told:,} bytes, and none has more than {most_bytes:,}")
         # Given whole, the content goes into a buffer of exactly the size that the frame tells.
         raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=told, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
         raise ArchiveDamaged(f"a frame is damaged: {error}") from error
     if len(raw) != told:
-        raise ArchiveDamaged("a frame was cut, or something stands behind it")
+        raise ArchiveDamaged("a frame was truncated, or something follows it")
     return raw
 
 

@@ -25,14 +25,14 @@ def read_recipient(text: str) -> Recipient:
         return Recipient.from_str(text)
     except RecipientError:
         shown = text if text.startswith("age1") else "that"  # anything else may be a secret key
-        raise UsageError(f"--encrypt-to: {shown} is no public key of age; they begin with age1") from None
+        raise UsageError(f"--encrypt-to: {shown} is not an age public key, which begins with age1") from None
 
 
 def read_recipients(path: Path) -> tuple[str, ...]:
     """The public keys of a file, one a line, as `age -R` reads it; they aren't looked at. Raises `UsageError`."""
     recipients = tuple(_lines(path))
     if not recipients:
-        raise UsageError(f"{path}: no public key stands in it")
+        raise UsageError(f"{path}: it contains no public key")
     return recipients
 
 
@@ -48,10 +48,10 @@ def read_identities(path: Path) -> list[Identity]:
         identities = [Identity.from_str(line) for line in _lines(path)]
     except IdentityError:
         raise UsageError(
-            f"{path}: a line is no secret key of age (AGE-SECRET-KEY-1…); take a key file out of its passphrase first"
+            f"{path}: a line is not an age secret key (AGE-SECRET-KEY-1…); decrypt a file with a passphrase first"
         ) from None
     if not identities:
-        raise UsageError(f"{path}: no secret key stands in it")
+        raise UsageError(f"{path}: it contains no secret key")
     return identities
 
 
@@ -62,7 +62,7 @@ def _lines(path: Path) -> list[str]:
     except OSError as error:
         raise UsageError(f"{path}: the keys can't be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: it holds no keys: it isn't text") from None
+        raise UsageError(f"{path}: it contains no keys: it isn't text") from None
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 

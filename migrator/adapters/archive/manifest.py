@@ -156,7 +156,7 @@ def id_ms(backup: str) -> int:
     """The time in a backup's id: when it began, in epoch milliseconds."""
     found = _BACKUP_ID.fullmatch(backup)
     if found is None:
-        raise ValueError(f"{backup!r} is no backup's id")
+        raise ValueError(f"{backup!r} is not the id of a backup")
     return timegm((*map(int, found.groups()), 0, 0, 0)) * 1000
 
 
@@ -191,8 +191,8 @@ def printable(name: str) -> str:
 def strangers_told(names: Sequence[str]) -> str:
     """A sentence about strangers."""
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    what = "file isn't" if len(names) == 1 else "files aren't"
-    return f"{len(names):,} {what} the archive's, and passed over: {', '.join(map(printable, names[:5]))}{more}"
+    what = "file that isn't" if len(names) == 1 else "files that aren't"
+    return f"ignoring {len(names):,} {what} part of the archive: {', '.join(map(printable, names[:5]))}{more}"
 
 
 def part_number(name: str) -> int:
@@ -213,30 +213,30 @@ def read_manifest(data: bytes, where: str, *, archive: str, backup: str) -> Mani
     if (manifest.archive, manifest.backup) != (archive, backup):
         raise ArchiveDamaged(f"{where}: it is the manifest of backup {manifest.backup} of archive {manifest.archive}")
     if manifest.mode not in ("full", "incremental") or (manifest.parent is None) != (manifest.mode == "full"):
-        raise ArchiveDamaged(f"{where}: mode {manifest.mode!r} with parent {manifest.parent!r} can't be")
+        raise ArchiveDamaged(f"{where}: mode {manifest.mode!r} with parent {manifest.parent!r} is invalid")
     if manifest.parent is not None and not is_backup_id(manifest.parent):
-        raise ArchiveDamaged(f"{where}: parent {manifest.parent!r} is no backup's id")
+        raise ArchiveDamaged(f"{where}: parent {manifest.parent!r} is not the id of a backup")
     if manifest.encryption not in (None, "age"):
         raise UsageError(f"{where}: encryption {manifest.encryption!r} is unknown to this release; use a newer one")
     names = [part.name for part in manifest.parts]
     for part in manifest.parts:
         if not _PART_NAME.fullmatch(part.name) or part.name.endswith(".age") != (manifest.encryption == "age"):
-            raise ArchiveDamaged(f"{where}: {part.name!r} is no part's name")
+            raise ArchiveDamaged(f"{where}: {part.name!r} is not the name of a part")
         if not _SHA256.fullmatch(part.sha256) or min(part.documents, part.size_bytes, part.raw_bytes, part.layer) < 0:
-            raise ArchiveDamaged(f"{where}: what it says of {part.name} can't be")
+            raise ArchiveDamaged(f"{where}: what it says of {part.name} is invalid")
         if sum(part.namespaces.values()) != part.documents:
             raise ArchiveDamaged(f"{where}: the namespaces of {part.name} don't add up")
     if len(set(names)) != len(names):
         raise ArchiveDamaged(f"{where}: a part is listed twice")
     if manifest.number is not None and not 0 < manifest.number <= _MOST_BACKUPS:
-        raise ArchiveDamaged(f"{where}: number {manifest.number} can't be")
+        raise ArchiveDamaged(f"{where}: number {manifest.number} is invalid")
     return manifest
 
 
 def prove_manifest(data: bytes, sums: bytes, where: str) -> None:
     """Raise `ArchiveDamaged` where the bytes of a manifest aren't those of which `SHA256SUMS` has the hash."""
     if not sums.startswith(f"{hashlib.sha256(data).hexdigest()}  {MANIFEST}\n".encode()):
-        raise ArchiveDamaged(f"{where}: its SHA-256 isn't that of {SUMS}: one of the two was changed")
+        raise ArchiveDamaged(f"{where}: its SHA-256 doesn't match {SUMS}: one of the two was altered")
 
 
 def _read(data: bytes, type: Any, where: str) -> Any:
@@ -250,11 +250,11 @@ def _read(data: bytes, type: Any, where: str) -> Any:
             raise UsageError(f"{where}: its format is {found.format!r}, not {FORMAT}")
         if found.version > VERSION:
             raise UsageError(
-                f"{where}: version {found.version} of the archive format, and this release reads up to {VERSION}; "
+                f"{where}: version {found.version} of the archive format, but this release reads up to {VERSION}; "
                 "use a newer release"
             )
         if found.version < 1:
-            raise ArchiveDamaged(f"{where}: version {found.version} of the archive format never was")
+            raise ArchiveDamaged(f"{where}: version {found.version} of the archive format doesn't exist")
         return msgspec.json.decode(data, type=type)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
@@ -278,7 +278,7 @@ def lacking(manifest: Manifest) -> str | None:
     if manifest.unread:
         return f"lacks {manifest.unread:,} documents of the source"
     uneven = uneven_counts(manifest)
-    return f"isn't what it says: {uneven}" if uneven is not None else None
+    return f"is inconsistent: {uneven}" if uneven is not None else None
 
 
 def make_sums(manifest: Manifest, manifest_sha256: str) -> bytes:

@@ -41,7 +41,7 @@ class Part:
                 tail = self._tail(size, needed)
             index = read_index(tail, size)
             if sum(frame.note.documents for frame in index.frames) != self.note.documents:
-                raise ArchiveDamaged("its index has another number of documents than the manifest")
+                raise ArchiveDamaged("the index and the manifest have different numbers of documents")
             return index
 
     def _tail(self, size: int, wanted: int) -> bytes:
@@ -80,7 +80,7 @@ class Part:
             self._sha256.update(self._place.read_range(self.name, end, self.note.size_bytes - end))
             self._hashed_bytes = self.note.size_bytes
             if self._sha256.hexdigest() != self.note.sha256:
-                raise ArchiveDamaged("its SHA-256 isn't that of the manifest")
+                raise ArchiveDamaged("its SHA-256 doesn't match the manifest")
 
     def hashes(self) -> bytes:
         """The hashes of the ids of all its documents, eight bytes each, in the order of lines."""

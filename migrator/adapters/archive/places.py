@@ -118,7 +118,7 @@ class Folder:
             file.seek(offset)
             data = file.read(size_bytes)
         if len(data) != size_bytes:
-            raise ArchiveDamaged(f"{self.printed}: {name} was cut: it ends before byte {offset + size_bytes:,}")
+            raise ArchiveDamaged(f"{self.printed}: {name} is truncated: it ends before byte {offset + size_bytes:,}")
         return data
 
     def size(self, name: str) -> int | None:
@@ -165,7 +165,7 @@ class Folder:
 
     def _no_file(self, name: str) -> MigratorError:
         return ArchiveDamaged(
-            f"{self.printed}: {name} is a link, or no file at all; nothing but files and folders is read or deleted in "
+            f"{self.printed}: {name} is a link or a special file; only files and folders are read or deleted in "
             "an archive: put there what it points to, or remove it"
         )
 
@@ -287,9 +287,9 @@ def translated(where: str, error: OSError) -> MigratorError:
     """What the operating system says of a local file, as one of our errors."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:
-        return Unavailable(f"{where}: {reason}; make room or mend the disk, and run again")
+        return Unavailable(f"{where}: {reason}; free disk space or repair the disk, and run again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AccessDenied(f"{where}: {reason}; check the rights of the folder")
+        return AccessDenied(f"{where}: {reason}; check the permissions of the folder")
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
         return UsageError(f"{where}: {reason}; an archive is a folder of its own")
     return Unavailable(f"{where}: {reason}")

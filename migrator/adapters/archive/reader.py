@@ -80,7 +80,7 @@ class ArchiveReader:
         for backup, reason in self._catalog.damaged:
             if self._catalog.may_be_newer(backup, last) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
                 raise ArchiveDamaged(
-                    f"{reason}; so the newest state can't be told. --backup {last.backup} reads the newest backup that "
+                    f"{reason}, so the newest state is unknown. --backup {last.backup} reads the newest backup that "
                     "is whole, and `migrator archive check --repair` saves what is left of this one"
                 )
 

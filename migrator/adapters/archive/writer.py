@@ -218,12 +218,12 @@ class ArchiveWriter:
         if (uneven := uneven_counts(manifest)) is not None:
             raise ArchiveDamaged(
                 f"{self._place.printed}: backup {self.backup} can't be completed: {uneven}; "
-                "give the same command with --restart to make it anew"
+                "run the same command with --restart to start it over"
             )
         if (lost := self._lost_parent() or _lost(manifest.parts, self._there())) is not None:
             raise ArchiveDamaged(
                 f"{self._place.printed}: {lost} was deleted or changed while backup {self.backup} was being written; "
-                "the same command makes the backup anew"
+                "run the same command to start the backup over"
             )
         data = manifest.encode()
         self._place.write(manifest.folder + SUMS, make_sums(manifest, hashlib.sha256(data).hexdigest()))
@@ -234,7 +234,7 @@ class ArchiveWriter:
     def _manifest(self, completion: Completion) -> Manifest:
         head = self._head()
         if head is None or completion.form is None:
-            raise NotFound(f"{self._place.printed}: the archive is gone; begin anew with --restart")
+            raise NotFound(f"{self._place.printed}: the archive no longer exists; start over with --restart")
         source, snapshot_s = completion.source, completion.snapshot_s
         catalog = read_catalog(self._place)
         # One of the same id is this one, as an attempt wrote it whose answer was lost.

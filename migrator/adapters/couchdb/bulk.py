@@ -158,8 +158,8 @@ class Bulk:
         if failures + 1 < _TRIES:
             return failures + 1
         raise Unavailable(
-            f"{self._client.location}: {part.key} can't be read whole: what comes after {begun or 'its beginning'!r} "
-            "isn't what the server counts there; look at the server and the proxies in between, then run again"
+            f"{self._client.location}: {part.key} can't be read completely: what follows {begun or 'its beginning'!r} "
+            "doesn't match the server's count; check the server and the proxies in between, then run again"
         )
 
     def _page(self, part: _Range, at: str | None, selection: Selection, asked: int, bound_bytes: int | None) -> _Read:
@@ -199,7 +199,7 @@ class Bulk:
             raise self._client.garbled("_all_docs", "it has no ids where it had a document")
         size_bytes = take_alone(self._client, ids[0], page)
         if page.is_empty and self.look(ids[0], f"{ids[0]}\0", 1).ids:
-            raise self._client.garbled("_all_docs", f"{ids[0]} is there, and isn't where it is asked for by itself")
+            raise self._client.garbled("_all_docs", f"{ids[0]} is listed, but not found when requested by id")
         came = look.ids.index(ids[0]) + 1
         return _Read(page, 1, size_bytes, low, high, ids[0], came, look.rank, False)
 

@@ -105,7 +105,7 @@ class Client:
     def _about(self, ids: Sequence[str]) -> AbstractContextManager[None]:
         """Around a request about ids; raises `TooLarge` where answers to fewer of them broke off."""
         if not self._by_ids.allows(len(ids)):
-            raise TooLarge(f"{self.location}: answers about fewer than {len(ids)} ids broke off")
+            raise TooLarge(f"{self.location}: answers were cut off even with fewer than {len(ids)} ids")
         return self._by_ids.watching(len(ids))
 
     def revisions(self, ids: Sequence[str]) -> list[rows.KeyRow]:
@@ -208,7 +208,7 @@ class Client:
         )
         if answer.status != 200:
             return Server()
-        another = NotFound(f"{self.location}: what answers there isn't CouchDB; check host and port")
+        another = NotFound(f"{self.location}: the server there isn't CouchDB; check host and port")
         try:
             server = msgspec.json.decode(answer.body, type=Server)
         except msgspec.ValidationError as error:  # Elasticsearch's `version` is an object
@@ -243,7 +243,7 @@ class Client:
         if names is None:
             return "; check its name"
         likely = [name for name in names if "activation" in name][:5]
-        return f"; there is {', '.join(likely)}" if likely else "; none there is named like activations"
+        return f"; there is {', '.join(likely)}" if likely else "; no database there has a name like activations"
 
     def ask(self, what: str, operation: str, type: type[T]) -> T | None:
         """Ask the SDK's operation that takes just the database, or nothing; None where that isn't allowed."""

@@ -86,7 +86,7 @@ class Feed:
             if standing is None or loss(self._client, standing) is None:
                 return
             mark = self._anew()
-        raise Unavailable(f"{self._client.location}: another database answers again and again; is there one behind it?")
+        raise Unavailable(f"{self._client.location}: different databases answer in turn; is it a load balancer?")
 
     def _begin(self, slice: Slice, mark: _Mark) -> _Mark:
         standing = _standing(slice, mark) or Standing(seq=mark.since)
@@ -104,7 +104,7 @@ class Feed:
         if target is None:
             begun = self._look(mark.since, 0)
             if begun.pending and not begun.results and number_of(begun.last_seq) > number_of(mark.since):
-                raise self._client.garbled("_changes", f"it moves on to {begun.last_seq} and gives no change")
+                raise self._client.garbled("_changes", f"it advances to {begun.last_seq} without returning a change")
             # Source: CouchDB's documentation, where a limit of 0 is one of 1.
             counting.pending = None if begun.pending is None else begun.pending + len(begun.results)
         since = mark.since

@@ -71,10 +71,10 @@ def loss(client: Client, then: Standing) -> str | None:
         return "was deleted and created again"
     # Copies of a shard count their writes each for itself: where there are several, a lower number says nothing.
     if number_of(about.update_seq) < then.number and (about.cluster.n == 1 or not then.anchors):
-        return "was replaced, or put back to an earlier state,"
+        return "was replaced, or rolled back to an earlier state,"
     if _are_gone(client, then.anchors):
-        return "was replaced, or put back to an earlier state,"
-    return None if client.knows(then.seq) else "doesn't know the sequence any more that it gave"
+        return "was replaced, or rolled back to an earlier state,"
+    return None if client.knows(then.seq) else "no longer knows a sequence that it returned"
 
 
 def _are_gone(client: Client, anchors: Sequence[tuple[str, str]]) -> bool:

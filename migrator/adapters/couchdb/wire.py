@@ -174,7 +174,7 @@ class Wire:
                     f"{text}; name the authority that signed the server's certificate (CA file)"
                 ) from error
             if began or isinstance(error, requests.ReadTimeout):
-                raise BrokenOff(f"{text}; it broke off, look at the network and the proxies in between") from error
+                raise BrokenOff(f"{text}; it was cut off, check the network and the proxies in between") from error
             raise Unavailable(f"{text}; is the server up, and are address, port and TLS right?") from error
 
     def _too_slow(self, what: str) -> BrokenOff:
@@ -194,7 +194,7 @@ class Wire:
         if status == 404:
             return NotFound(text)
         if 300 <= status < 400:
-            text += "; the server sends us elsewhere: give the address that it names, or that behind the proxy"
+            text += "; the server redirects: give the address that it names, or the one behind the proxy"
         if status == 504:
             return BrokenOff(text, retry_after_s=_seconds(response.headers.get("Retry-After")))
         if holds_documents and status in (400, 413, 500):

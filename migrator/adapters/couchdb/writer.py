@@ -115,14 +115,14 @@ class CouchDBWriter:
         """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""
         where = self._client.location
         if self._client.about().props.partitioned:
-            raise UsageError(f"{where} is a partitioned database, which takes no ids of OpenWhisk; name another one")
+            raise UsageError(f"{where} is a partitioned database, which can't store OpenWhisk's ids; use another one")
         user = self._client.ask("_session", "get_session_information", _Session)
         security = self._client.ask("_security", "get_security", _Security)
         if user and user.user.name and security and security.cloudant is not None:
             rights = security.cloudant.get(user.user.name, ["_writer"])
             if not {"_writer", "_admin"}.intersection(rights):
                 raise AccessDenied(
-                    f"{where}: the user may not write (Cloudant's role _writer); grant it or take another"
+                    f"{where}: the user may not write (Cloudant's role _writer); grant it or use another user"
                 )
         findings = [
             f"{name} checks what is written (validate_doc_update); documents that it forbids will be rejected"
@@ -191,7 +191,7 @@ class CouchDBWriter:
         """Sort in one document by the result that the database gave for it; None where it gave none."""
         if result is None or (result.error is None and not (result.ok and result.rev)):
             # Whether it was stored isn't known: it is sent again, and is then a conflict with itself.
-            unknown = f"the answer of _bulk_docs says nothing of {document.id}"
+            unknown = f"the answer of _bulk_docs doesn't mention {document.id}"
             tally.defer(document, Unavailable(f"{self._client.location}: {unknown}"))
             return
         if result.error is None:
@@ -204,7 +204,7 @@ class CouchDBWriter:
         elif result.error in _ABOUT_THE_DOCUMENT or (result.error == "forbidden" and self._validators):
             tally.reject(document, reason)
         elif result.error in ("forbidden", "unauthorized"):
-            tally.defer(document, AccessDenied(f"{text}; check the rights of the user of the store"))
+            tally.defer(document, AccessDenied(f"{text}; check the permissions of the store's user"))
         else:
             tally.defer(document, Unavailable(text))
 

@@ -229,7 +229,7 @@ class Client:
                 "GET /_cluster/allocation/explain"
             )
         if found.timed_out or found.terminated_early:
-            raise Incomplete(f"{where}: the server gave up before it had looked at everything")
+            raise Incomplete(f"{where}: the server stopped before it had searched everything")
         total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
         if len(found.hits.hits) < (expected := min(size, total - first)):
             raise Incomplete(f"{where}: {len(found.hits.hits)} hits came where {expected} are there")
@@ -250,7 +250,7 @@ class Client:
             answered = answered if missing else f"{shards.failed} shards failed"
             raise Incomplete(f"{where}: {answered}; see GET /_cluster/health and GET /_cluster/allocation/explain")
         if searched and (found.timed_out or found.terminated_early):
-            raise Incomplete(f"{where}: the server gave up before it had looked at everything")
+            raise Incomplete(f"{where}: the server stopped before it had searched everything")
 
     def garbled(self, path: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: {path.partition('?')[0]}: the answer can't be read: {reason}")
@@ -328,7 +328,7 @@ def what_now(cause: Cause) -> str:
     return ""
 
 
-_FORM = "the server doesn't take requests of this form: is a proxy altering them, or is it of another version?"
+_FORM = "the server doesn't accept this form of request: does a proxy alter it, or is the server of another version?"
 _ADVICE = {
     "read-only / allow delete": (
         "free disk space below the flood-stage watermark, then PUT /INDEX/_settings "
@@ -343,7 +343,7 @@ _ADVICE = {
     "maximum normal shards open": "raise cluster.max_shards_per_node, or install a template with fewer shards",
     "auto_create_index": "create the index, or allow its name in action.auto_create_index",
     "index_not_found_exception": "create the index, or allow its name in action.auto_create_index",
-    "pipeline with id": "create that pipeline, or take index.default_pipeline off the index",
+    "pipeline with id": "create that pipeline, or remove index.default_pipeline from the index",
     "more than 1 type": "the index has documents of another type than _doc; OpenWhisk can't use it either",
     "no write index is defined": "name a write index for the alias",
     "Result window is too large": "raise index.max_result_window of the index to 1000 or more",

@@ -236,7 +236,7 @@ def _write_index(name: str, behind: Mapping[str, Found]) -> tuple[str, str | Non
     if any(each.data_stream == name for each in behind.values()):
         return name, (
             f"{name} is a data stream, which refuses the `index` operations that OpenWhisk sends; "
-            "let it be an index, or an alias for one"
+            "replace it with an index, or an alias for one"
         )
     aliases = {index: each.aliases[name] for index, each in behind.items()}
     if any(alias.index_routing for alias in aliases.values()):
@@ -274,7 +274,7 @@ def obstacles(behind: Mapping[str, Found]) -> Iterator[str]:
             if pipeline != "_none":
                 yield (
                     f"index {name} passes every document through the ingest pipeline {pipeline}, which may alter it; "
-                    f'for the time of the copy PUT /{name}/_settings {{"index.{setting}": "_none"}}'
+                    f'for the duration of the copy, PUT /{name}/_settings {{"index.{setting}": "_none"}}'
                 )
 
 

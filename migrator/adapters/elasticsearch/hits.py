@@ -100,13 +100,13 @@ def decode(client: Client, asked: Asked, body: bytes) -> Found:
         wrong = f"{len(hits)} documents where {asked.size} were asked for"
     else:
         return found
-    raise Unavailable(f"{client.location}: the page {asked} holds {wrong}; what is in front of the server?")
+    raise Unavailable(f"{client.location}: the page {asked} holds {wrong}; is there a proxy or cache in between?")
 
 
 def incomplete(client: Client, asked: Asked, counted: int, given: int) -> Incomplete:
     return Incomplete(
         f"{client.location}: the server counts {counted} documents in {asked} and gives {given}; "
-        "what is in front of the server?"
+        "is there a proxy or cache in between?"
     )
 
 

@@ -60,7 +60,7 @@ def check_pattern(pattern: str) -> str:
     """
     pattern = pattern.lstrip("/")
     if pattern.count("%s") > 1 or "%" in pattern.replace("%s", ""):
-        raise UsageError(f"index pattern {pattern!r}: only one %s, for the namespace, can stand in it")
+        raise UsageError(f"index pattern {pattern!r}: only one %s, for the namespace, is allowed")
     if not pattern:
         raise UsageError("the index pattern is empty; OpenWhisk's own is openwhisk-%s")
     return pattern
@@ -293,8 +293,8 @@ def _held(client: Client, path: str, *, without_system: bool = False) -> dict[st
             found[name] = alone[name]
         elif _is_there(client, name):
             raise Unavailable(
-                f"{client.location}: index {name} is there, but GET /{path}/_settings leaves it out; "
-                "what is in front of the server?"
+                f"{client.location}: index {name} exists, but GET /{path}/_settings leaves it out; "
+                "is there a proxy or cache in between?"
             )
     return found
 
@@ -363,7 +363,7 @@ def survey(client: Client, indices: Mapping[str, Index], missing: tuple[str, ...
         if not found and is_closed(client, name):
             closed.append(name)
         elif uuid not in ("", index.uuid):
-            raise Unavailable(f"{client.location}: index {name} was created anew just now")
+            raise Unavailable(f"{client.location}: index {name} was just recreated")
         elif down := sorted(set(range(index.shards)) - found.keys()):
             raise Unavailable(
                 f"{client.location}: shards {down} of index {name} have no primary that is up; "
@@ -398,8 +398,8 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
     found_uuid, shards = shard_states(client, [name]).get(name, ("", {}))
     if found_uuid not in ("", uuid) or (shard in shards and shards[shard].history != history):
         raise NotFound(
-            f"{client.location}: index {name} was deleted and created anew, or restored, while it was read; "
-            "begin again with --restart"
+            f"{client.location}: index {name} was deleted and recreated, or restored, while it was read; "
+            "start over with --restart"
         )
     if shard not in shards:
         if name not in resolve(client, [name])[0]:
@@ -410,5 +410,7 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
 def deleted(client: Client, name: str) -> NotFound | Unavailable:
     """What to raise after a 404 for an index that was there; a 404 alone may be a proxy's."""
     if name in resolve(client, [name])[0]:
-        return Unavailable(f"{client.location}: 404 for index {name}, which is there; what is in front of the server?")
-    return NotFound(f"{client.location}: index {name} was deleted while it was read; begin again with --restart")
+        return Unavailable(
+            f"{client.location}: 404 for index {name}, which exists; is there a proxy or cache in between?"
+        )
+    return NotFound(f"{client.location}: index {name} was deleted while it was read; start over with --restart")

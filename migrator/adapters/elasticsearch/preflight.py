@@ -66,7 +66,7 @@ def findings(
     try:
         found += _destinations(client, pattern, wanted)
     except AccessDenied as denied:
-        found.append(f"not looked at: {denied}")
+        found.append(f"not checked: {denied}")
     there, missing = resolve(client, wanted or expressions(pattern, Selection()))
     if "%s" not in pattern and not there:
         missing = (pattern,)
@@ -74,12 +74,12 @@ def findings(
     try:
         target = msgspec.structs.replace(target, settings=cluster_settings(client))
     except AccessDenied as denied:
-        found.append(f"{denied}; the limits of the cluster could not be looked at")
+        found.append(f"{denied}; the limits of the cluster could not be checked")
     for check in _CHECKS:
         try:
             found += check(target)
         except AccessDenied as denied:
-            found.append(f"not looked at: {denied}")
+            found.append(f"not checked: {denied}")
     return tuple(found)
 
 
@@ -98,13 +98,13 @@ def _destinations(client: Client, pattern: str, wanted: Sequence[str]) -> Iterat
             continue
         if len(destination.uuids) > 1:
             yield (
-                f"alias {destination.name} stands for {len(destination.uuids)} indices: what is in any of them is "
-                f"left where it is, what is new is stored in {destination.address.index}"
+                f"alias {destination.name} refers to {len(destination.uuids)} indices: what is in any of them "
+                f"stays there, new documents are stored in {destination.address.index}"
             )
         if destination.routed:
             yield (
                 f"{destination.name} holds {destination.routed} documents with custom routing, which OpenWhisk doesn't "
-                "use; they are looked for in every shard, so that none is stored a second time"
+                "use; every shard is searched for them, so that none is stored twice"
             )
 
 
@@ -202,7 +202,7 @@ def _shards(target: _Target) -> Iterator[str]:
 def _blocks(target: _Target) -> Iterator[str]:
     for name in ("cluster.blocks.read_only", "cluster.blocks.read_only_allow_delete"):
         if target.settings.get(name, "false") == "true":
-            yield f"the cluster takes no writes: {name} is true"
+            yield f"the cluster refuses writes: {name} is true"
     for path in index_paths(target.there):
         answer = target.client.ask(
             "GET",
@@ -260,7 +260,7 @@ def _mappings(target: _Target) -> Iterator[str]:
                 if found and kind not in types:
                     yield (
                         f"index {name} has mapped {field} as {kind}, not {types[0]}: documents will be refused or not "
-                        "found by OpenWhisk; index them anew under another mapping (--index-template)"
+                        "found by OpenWhisk; reindex them under another mapping (--index-template)"
                     )
 
 
@@ -274,7 +274,7 @@ def _rights(target: _Target) -> Iterator[str]:
     creating = "auto_configure" if version >= (7, 9) else "create_index"
     indices = target.pattern.replace("%s", "*")
     if lacks := lacking(target.client, [indices], [creating, *_PRIVILEGES], cluster=["monitor"]):
-        yield f"the login lacks the rights {', '.join(lacks)} on {indices}"
+        yield f"the login lacks the privileges {', '.join(lacks)} on {indices}"
 
 
 _CHECKS: tuple[Callable[[_Target], Iterator[str]], ...] = (

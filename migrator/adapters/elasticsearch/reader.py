@@ -132,9 +132,9 @@ class ElasticsearchReader:
                 above = _NONE if above is None else above
                 slices += self._cut(index, number, shard, above, slice_documents, replaces=True)
             if anew:
-                warnings.told.append(f"index {name} was created anew or restored since; it is read as a whole again")
+                warnings.told.append(f"index {name} was recreated or restored; reading all of it again")
         warnings.told += [
-            f"index {name} is gone; what it held was read before"
+            f"index {name} no longer exists; what it held was read before"
             for name in before
             if name not in found.indices and name not in found.closed
         ]
@@ -148,7 +148,7 @@ class ElasticsearchReader:
         warnings = _Warnings()
         for name in found.closed:
             warnings.lose(f"index {name} is closed and can't be read; open it and run again")
-        warnings.told += [f"index {name} isn't there; it has no activations to read" for name in found.missing]
+        warnings.told += [f"index {name} doesn't exist; there is nothing to read" for name in found.missing]
         for name, documents in without_numbers(self._client, found.indices).items():
             warnings.lose(
                 f"index {name} has {documents} documents that Elasticsearch 5 stored, which have no sequence number "
@@ -164,7 +164,7 @@ class ElasticsearchReader:
         by_name = [name for name, index in found.indices.items() if index.behind]
         for name, aliases in aliases_of(self._client, by_name).items() if by_name else ():
             warnings.told += [
-                f"alias {alias} shows a part of index {name}; all of the index is looked at for what is selected"
+                f"alias {alias} shows only a part of index {name}; the whole index is searched for the selection"
                 for alias, filtered in aliases.items()
                 if filtered and alias in found.indices[name].behind
             ]

@@ -83,14 +83,14 @@ def hidden(client: Client, names: Sequence[str]) -> str | None:
         return None
     if lacks := _names(found):
         return (
-            f"the login isn't shown all of {where}, and what it isn't shown looks as if it weren't there; "
-            f"it lacks {' and '.join(lacks)} on some of it: grant that, or name what it may read"
+            f"the login can't see all of {where}, and what it can't see looks as if it didn't exist; "
+            f"it lacks {' and '.join(lacks)} on some of it: grant that, or select only what it may read"
         )
     granted = _ask(client, "_privileges", _Granted)
     if granted is not None and _shows_a_part(granted.indices, names):
         return (
-            f"a role of the login shows only some documents or fields of {where} (query, field_security); "
-            "take one that shows all"
+            f"a role restricts the login to some documents or fields of {where} (query, field_security); "
+            "use a login without such a role"
         )
     return None
 

@@ -89,7 +89,7 @@ class ScrollReader:
         bound = self._page_size.bound_bytes
         answer = self._client.call("POST", "/_search/scroll", body=asked, accept=(404,), bound_bytes=bound, right=RIGHT)
         if answer.status == 404:
-            raise Unavailable(f"{self._client.location}: the server has forgotten a scroll; was it started again?")
+            raise Unavailable(f"{self._client.location}: the server lost a scroll; was it restarted?")
         return answer.body
 
     def _end_scroll(self, id: str) -> None:

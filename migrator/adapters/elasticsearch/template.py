@@ -81,7 +81,7 @@ def install_template(client: Client, pattern: str, options: TemplateOptions) -> 
     right = "the cluster privilege manage_index_templates"
     answer = client.call("PUT", path, body=msgspec.json.encode(body), accept=(400,), right=right)
     if answer.status == 400:
-        raise UsageError(f"{client.location}: the server takes no such index template: {cause_of(answer.body)}")
+        raise UsageError(f"{client.location}: the server refuses the index template: {cause_of(answer.body)}")
 
 
 def existing_differs(client: Client, pattern: str, options: TemplateOptions) -> str | None:
@@ -97,8 +97,8 @@ def existing_differs(client: Client, pattern: str, options: TemplateOptions) -> 
     if found is None or all(_plain(found.get(part)) == _plain(each) for part, each in wanted.items()):
         return None
     return (
-        f"{client.location}: an index template {template_name(pattern)} is there and differs from what "
-        f"--index-template would install; look at GET {path}, delete it or leave the option out"
+        f"{client.location}: an index template {template_name(pattern)} already exists and differs from what "
+        f"--index-template would install; see GET {path}, delete it or omit the option"
     )
 
 

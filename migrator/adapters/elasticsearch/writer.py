@@ -269,8 +269,8 @@ class ElasticsearchWriter:
 
     def _defer_unsettled(self, address: Address, document: Document, tally: Tally) -> None:
         self._destinations.forget(document.namespace)
-        reason = f"{document.id} isn't in index {address.index} as it was sent: it was deleted, or an answer to a bulk"
-        reason += " was altered on its way; it is written again"
+        reason = f"{document.id} isn't in index {address.index} as it was sent: it was deleted, or a bulk answer"
+        reason += " was altered in transit; writing it again"
         tally.defer(document, Unavailable(f"{self._client.location}: {reason}"))
 
     @cached_property

@@ -125,7 +125,7 @@ def _damage(
     if needs := decoder.needs(error):
         return UsageError(f"the {compression} frame that begins at byte {frame.offset:,} {needs}")
     if frame.offset and not decoder.began:
-        return ArchiveDamaged(f"what stands from byte {frame.offset:,} on, behind the last frame, isn't {compression}")
+        return ArchiveDamaged(f"the data from byte {frame.offset:,} on, after the last frame, isn't {compression}")
     return ArchiveDamaged(
         f"byte {offset:,} or shortly after is damaged, in the {compression} frame that begins at byte "
         f"{frame.offset:,}: {error}"

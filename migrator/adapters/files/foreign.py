@@ -55,7 +55,7 @@ _JSON = tuple(
 def refuse(beginning: bytes, where: str) -> None:
     """Raise `UsageError` where a text that begins so is known to be something else."""
     if what := _told(beginning):
-        raise UsageError(f"{where}: this is no file of documents but {what}")
+        raise UsageError(f"{where}: this is not a file of documents but {what}")
 
 
 def _told(beginning: bytes) -> str | None:

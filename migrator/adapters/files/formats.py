@@ -132,9 +132,9 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
         try:
             told = _told_by(line)
         except ValueError as error:
-            refusal = refusal or f"this is no file of JSON lines: {error}"
+            refusal = refusal or f"this is not a file of JSON lines: {error}"
         else:
-            refusal = refusal or "the form of its documents can't be told; add ?form=couchdb or ?form=elasticsearch"
+            refusal = refusal or "the form of its documents is unknown; add ?form=couchdb or ?form=elasticsearch"
         if told is not None:
             break
     if told is None:
@@ -149,7 +149,7 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
 
 
 def _told_by(line: bytes) -> Shape | None:
-    """The shape that a line tells. Raises `ValueError` where it is no JSON object or array."""
+    """The shape that a line tells. Raises `ValueError` where it is not a JSON object or array."""
     if line.startswith(b"["):
         first = next(iter(elements_of(line) or ()), b"")
         told = _told_by(first) if first.startswith(b"{") else None
@@ -307,10 +307,10 @@ def _rank(entry: Entry) -> tuple[bool, int, str]:
 def _odd(text: bytes) -> _Line:
     """A line that `msgspec` can't read. Raises `ValueError` where it isn't a JSON object."""
     if nests_deeply(text):
-        raise ValueError("it nests too deeply to be read")
+        raise ValueError("it is nested too deeply to be read")
     value: Any = canonical.parse(text.decode("utf-8", "surrogatepass"), doubles=False)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004  it is what was read that is wrong
+        raise ValueError("it is not a JSON object")  # noqa: TRY004  it is what was read that is wrong
     id, rev, index = (value.get(name) for name in ("_id", "_rev", "_index"))
     found = _Line(
         id=id if isinstance(id, str) else None,

@@ -100,7 +100,7 @@ class FileInput:
         assert isinstance(now, dict)
         assert isinstance(fingerprint, dict)
         if any(now[name] != fingerprint[name] for name in ("size", "digest")):
-            raise UsageError(f"{self.printed} was changed since the job began; give --restart to begin anew")
+            raise UsageError(f"{self.printed} was changed since the job started; give --restart to start over")
 
     @contextmanager
     def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
@@ -153,15 +153,13 @@ class StandardInput:
 
     def check_same(self, fingerprint: Token) -> None:
         if fingerprint != self.fingerprint():
-            raise UsageError(
-                "standard input can't be gone on with where it ended; give all of it again, with --restart"
-            )
+            raise UsageError("standard input can't be resumed; send all of it again, with --restart")
 
     @contextmanager
     def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         compression, kept = self.compression, self._kept
         if kept is None or begin != BEGINNING:
-            raise UsageError("standard input can be read once only; give all of it again, with --restart")
+            raise UsageError("standard input can be read only once; send all of it again, with --restart")
         self._kept = None
         yield decompressed(chain(kept, self._live()), compression, begin)
 

@@ -75,13 +75,13 @@ class FileOutput:
         if self._final.is_dir():
             raise UsageError(f"{self.printed} is a folder; name a file in it")
         if not self._final.parent.is_dir():
-            raise NotFound(f"{self.printed}: there is no folder {self._final.parent}; make it first")
+            raise NotFound(f"{self.printed}: there is no folder {self._final.parent}; create it first")
         if not os.access(self._final.parent, os.W_OK | os.X_OK):
             raise AccessDenied(f"{self.printed}: the folder can't be written; check its rights")
 
     def check_new(self) -> None:
         if self._final.exists():
-            raise UsageError(f"{self.printed} is there already; name another file, or move this one away")
+            raise UsageError(f"{self.printed} already exists; give another name, or move it away")
 
     def begin(self) -> Token:
         self.check_new()
@@ -122,7 +122,7 @@ class FileOutput:
     def _partial(self) -> Path:
         name = Path(self._begun).name
         if not durable.is_temporary(name):
-            raise StateDamaged(f"{self.printed}: the job's notes of it can't be used; --restart begins anew")
+            raise StateDamaged(f"{self.printed}: the job's record of it can't be used; start over with --restart")
         return self._final.parent / name
 
     def append(self, data: bytes) -> Segment:
@@ -207,7 +207,7 @@ class StandardOutput:
             self._stream.flush()
         except OSError as error:
             raise MigratorError(
-                f"standard output can't be written: {error.strerror or error}; give the command again for all of it"
+                f"standard output can't be written: {error.strerror or error}; run the command again to print all of it"
             ) from error
         segment = (self._length, len(data))
         self._length += len(data)

@@ -123,7 +123,7 @@ class FileReader:
             yield gathered.batch(msgspec.to_builtins(position))
         if damage is not None:
             kind = type(damage)
-            raise kind(f"{self._input.printed}: {damage}; what stands before was carried over") from damage
+            raise kind(f"{self._input.printed}: {damage}; everything before it was copied") from damage
 
     def close(self) -> None:
         self._input.close()

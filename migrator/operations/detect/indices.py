@@ -193,7 +193,7 @@ def checks(look: Look, *, foreign: int, namespaces: int, typed: str) -> tuple[Fi
                 Finding(
                     kind="not-looked-at",
                     level="note",
-                    text=f"not looked at: {denied}",
+                    text=f"not checked: {denied}",
                     advice="give the login that right for a look, or ask who has it",
                 )
             )

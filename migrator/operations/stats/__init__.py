@@ -113,9 +113,9 @@ def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms:
             "that were drawn at random and from those with the largest results; --exact reads all of them"
         )
     if measured.stored_bytes is None:
-        notes.append("the store doesn't tell what it takes on disk; the size of the JSON is taken for it")
+        notes.append("the store doesn't report its size on disk; the size of the JSON is used instead")
     if not has_room:
-        notes.append("the store doesn't tell how much room it has; give what is free with --disk-free, such as 200GB")
+        notes.append("the store doesn't report its free space; give it with --disk-free, such as 200GB")
     if tally.last_ms is not None and tally.last_ms > now_ms + DAY_MS:
         notes.append(f"some activations start in the future, up to {date(tally.last_ms // DAY_MS)}")
     known = told_days(tally.days, now_ms=now_ms)

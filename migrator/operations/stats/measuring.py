@@ -138,7 +138,7 @@ def _elasticsearch(
         if not indices:
             raise NotFound(f"{client.location}: no index matches {', '.join(expressions(pattern, selection))}")
         look = persist(briefly(policy), lambda: Look.at(client, pattern, indices))
-        notes = [*([told] if told else []), *(f"index {name} is closed and wasn't looked at" for name in look.closed)]
+        notes = [*([told] if told else []), *(f"index {name} is closed and was skipped" for name in look.closed)]
         found = None if exact else persist(briefly(policy), lambda: aggregate(look, selection, stop=stop))
         if found is None:
             with closing(RetryingReader(open_reader(store), policy)) as reader:
@@ -150,7 +150,7 @@ def _elasticsearch(
             tally = found.tally
             shares = {name: found.by_index.get(name, 0) / max(each, 1) for name, each in look.documents.items()}
             if not found.is_complete:
-                notes.append("there are more namespaces or actions than are told one by one; the rest isn't shown")
+                notes.append("there are more namespaces or actions than can be listed; the rest isn't shown")
         of_index = {name: look.sizes_bytes[name] * min(1.0, share) for name, share in shares.items()}
         rooms, refused = persist(briefly(policy), lambda: room_of_cluster(client))
         return Measured(

@@ -46,5 +46,5 @@ def room_of_cluster(client: Client) -> tuple[tuple[Room, ...], str | None]:
             for disk in disks(client, settings)
         )
     except AccessDenied as denied:
-        return (), f"disks were not looked at: {denied}; give what is free with --disk-free"
+        return (), f"disks were not checked: {denied}; give what is free with --disk-free"
     return found, None

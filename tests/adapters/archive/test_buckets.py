@@ -270,7 +270,7 @@ def test_a_wrong_environment_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_an_endpoint_that_is_no_url_is_a_usage_error(endpoint: str) -> None:
     """The variable is named; at the first request obstore would panic."""
-    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL holds no URL; write http://HOST:PORT") as caught:
+    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL is not a URL; write http://HOST:PORT") as caught:
         Bucket("s3://bucket", {"AWS_ENDPOINT_URL": endpoint})
     one_line(caught.value)
 

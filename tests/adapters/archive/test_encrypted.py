@@ -183,7 +183,7 @@ class TestEncryptedFolder(PlaceConformance):
         self.put(place, self.part(1), bytes(130_000))
         path = self.folder / self.part(1)
         path.write_bytes(path.read_bytes()[:kept])
-        with pytest.raises(ArchiveDamaged, match="changed or cut"):
+        with pytest.raises(ArchiveDamaged, match="altered or truncated"):
             place.read_range(self.part(1), 0, 10)
 
     def test_a_full_disk_is_unavailable(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_restored(
     world.backup(key)
     touched: list[str] = []
     monkeypatch.setattr("migrator.adapters.memory.MemoryWriter.prepare", lambda _: touched.append("prepared"))
-    refusal(AccessDenied, "is encrypted; name the file with its key by --identity", lambda: world.restore(None))
+    refusal(AccessDenied, "is encrypted; give the file with its key with --identity", lambda: world.restore(None))
     wrong = make_key(tmp_path, "wrong")
     refusal(AccessDenied, f"no key of {wrong.file} opens it", lambda: world.restore(wrong))
     assert touched == []
@@ -406,7 +406,7 @@ def test_a_recipient_that_is_no_public_key_is_refused_before_anything_is_read(wo
     """Without repeating what may be a secret one."""
     refusal(
         UsageError,
-        "--encrypt-to: .*no public key of age",
+        "--encrypt-to: .*not an age public key",
         lambda: backup("memory:source", world.archive, encrypt_to=[text], state=world.folder / "state"),
     )
     assert list(world.folder.iterdir()) == []
@@ -416,8 +416,8 @@ def test_a_recipient_that_is_no_public_key_is_refused_before_anything_is_read(wo
     ("text", "match"),
     [
         (None, "No such file"),
-        (b"# only a comment\n", "no secret key stands in it"),
-        (b"AGE-SECRET-KEY-1CANARY\n", "no secret key of age"),
+        (b"# only a comment\n", "it contains no secret key"),
+        (b"AGE-SECRET-KEY-1CANARY\n", "not an age secret key"),
         (b"\xff\xfe", "it isn't text"),
     ],
 )
@@ -468,7 +468,7 @@ def test_the_commands_take_the_options(world: World, key: Key, tmp_path: Path) -
     run("backup", world.archive, sealed, "--encrypt-to-file", str(recipients))
     (made,) = read_catalog(Folder(str(tmp_path / "sealed"))).backups
     assert made.encryption == "age"
-    assert "is encrypted; name the file with its key" in run("restore", sealed, "memory:x", code=6)
+    assert "is encrypted; give the file with its key" in run("restore", sealed, "memory:x", code=6)
     run("restore", sealed, "memory:x", "--identity", str(key.file))
     run("backup", sealed, opened, MIGRATOR_IDENTITY=str(key.file))
     (again,) = read_catalog(Folder(str(tmp_path / "opened"))).backups

@@ -78,9 +78,9 @@ class TestFolder(PlaceConformance):
             folder.chmod(0o700)
             with as_nobody():
                 for place in (Folder(str(folder)), Folder(str(folder / "below"))):
-                    with pytest.raises(AccessDenied, match="Permission denied; check the rights"):
+                    with pytest.raises(AccessDenied, match="Permission denied; check the permissions"):
                         place.size("archive.json")
-                with pytest.raises(AccessDenied, match="Permission denied; check the rights"):
+                with pytest.raises(AccessDenied, match="Permission denied; check the permissions"):
                     place.exists()
 
     def test_what_vanishes_while_it_is_listed_is_left_out(self, place: Place) -> None:

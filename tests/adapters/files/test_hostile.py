@@ -54,7 +54,7 @@ def test_a_line_that_nests_without_end_is_rejected(tmp_path: Path, sign: bytes) 
     (tmp_path / "a.json").write_bytes(activation(1).body + b"\n" + deep + b"\n" + activation(2).body + b"\n")
     found = read(tmp_path / "a.json")
     assert found.startswith("2 ")
-    assert "nests too deeply" in found
+    assert "is nested too deeply" in found
 
 
 def test_depth_is_that_of_brackets_outside_of_strings() -> None:
