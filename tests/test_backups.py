@@ -254,7 +254,7 @@ def test_the_command_that_goes_on_with_a_restore_is_that_command(world: World, t
     with pytest.raises(ArchiveDamaged):
         world.restore(identity=key)
     assert world.said[-1].endswith(
-        f"go on with: migrator restore {world.archive} memory:target --identity {key} --state {world.folder / 'state'}"
+        f"resume with: migrator restore {world.archive} memory:target --identity {key} --state {world.folder / 'state'}"
     )
 
 
@@ -282,7 +282,7 @@ def test_nothing_but_an_archive_becomes_an_archive(world: World) -> None:
     (world.folder / "archive").mkdir()
     (world.folder / "archive" / "precious.txt").write_text("mine")
     world.put(1)
-    with pytest.raises(NotFound, match="isn't empty"):
+    with pytest.raises(NotFound, match="neither an archive nor empty"):
         world.backup()
     with pytest.raises(NotFound, match=r"archive\.json is missing"):
         world.restore()

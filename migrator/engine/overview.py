@@ -81,7 +81,7 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int,
     if state == "running":
         return "wait for it; look again with the same command"
     if state != "complete":
-        return f"go on with: {command}"
+        return f"resume with: {command}"
     if missing:
         return f"documents are missing; read everything again with: {command}"
     keeps = in_state_of(command)

@@ -147,7 +147,7 @@ def test_server_that_refuses_every_request_rejects_nothing(status: int, count: i
     """Documents that are refused alone are all refused alike: it is the server, and the run ends resumably."""
     every = documents(count)
     inner = Counting({document.id for document in every}, status=status)
-    with pytest.raises(NothingAccepted, match="nothing was rejected") as raised:
+    with pytest.raises(NothingAccepted, match="Nothing was rejected") as raised:
         RetryingWriter(inner, policy).write(every, replace=False)
     assert raised.value.exit_code == 5
     assert inner._store.entries == {}

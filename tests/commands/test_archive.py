@@ -149,7 +149,7 @@ def test_what_cannot_be_printed_is_told(tmp_path: Path) -> None:
     add_backup(tmp_path, Form.COUCHDB, [[activation(1), activation(2, annotations="none")]])
     result = run("cat", f"archive:{tmp_path}", "--form", "elasticsearch", "--quiet")
     assert (result.exit_code, len(result.stdout.splitlines())) == (3, 1)
-    assert f"{activation(2).id} was left out: annotations" in result.stderr
+    assert f"{activation(2).id} was skipped: annotations" in result.stderr
 
 
 def test_nobody_listening_is_no_error_to_tell(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_signal_ends_a_run_in_good_order(ends: Ends, number: signal.Signals, cod
         told, complaint = process.communicate(timeout=5)
         assert (process.returncode, told) == (code, "")
     assert complaint.splitlines()[-1] == "migrator: interrupted"
-    (how,) = [line for line in complaint.splitlines() if "go on with: migrator copy " in line]
+    (how,) = [line for line in complaint.splitlines() if "resume with: migrator copy " in line]
     assert str(ends.state) in how
     job = ends.job()
     assert job["state"] == "unfinished"

@@ -148,7 +148,7 @@ def test_next_foretells_the_runs(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "exit_code", "expected"),
     [
-        (("run", "--once"), 2, "name it"),
+        (("run", "--once"), 2, "give its name"),
         (("run", "nobody", "--once"), 10, "there is no schedule"),
         (("run", "nobody"), 10, "there is no folder of schedules"),
         (("run", "nightly"), 2, "give --once to run this schedule now"),

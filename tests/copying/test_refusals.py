@@ -189,7 +189,7 @@ def test_condition_of_the_server_rejects_nothing(
             return
     assert (stopped.exit_code, stopped.stdout) == (5, "")
     assert advice in stopped.stderr
-    assert "go on with: migrator copy " in stopped.stderr
+    assert "resume with: migrator copy " in stopped.stderr
     (job,) = map(json.loads, run("status", "--json", state=state).stdout.splitlines())
     assert (job["state"], job["rejected"], job["differing"], job["totals"]["written"]) == ("unfinished", 0, 0, 0)
 

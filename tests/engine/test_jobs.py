@@ -187,7 +187,7 @@ def test_job_of_another_user_can_be_looked_at(shared_state: Path) -> None:
     """Who may only read the state folder sees the status, and isn't told to begin anew."""
     with without_rights(shared_state, folder=0o555, file=0o444):
         job = find_job(shared_state, "0123")
-        assert job_status(job).next == "go on with: migrator copy a b"
+        assert job_status(job).next == "resume with: migrator copy a b"
         with closing(view_checkpoint(job)) as checkpoint, pytest.raises(AccessDenied, match="check the permissions"):
             checkpoint.end_run(1, "complete", read=0)
 
@@ -311,4 +311,4 @@ def test_status_tells_how_to_go_on(tmp_path: Path) -> None:
     """A half-finished job names its command."""
     begin(tmp_path)
     status = job_status(find_job(tmp_path, "0123"))
-    assert (status.state, status.slices_open, status.next) == ("unfinished", 1, "go on with: migrator copy a b")
+    assert (status.state, status.slices_open, status.next) == ("unfinished", 1, "resume with: migrator copy a b")

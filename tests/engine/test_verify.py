@@ -497,7 +497,7 @@ def test_a_request_to_stop_keeps_what_was_read(world: World) -> None:
     assert found.agrees
     assert found.run == 2
     assert 700 < found.run_read <= 1400 - 180
-    assert "go on with: migrator verify memory:a memory:b" in world.messages[0]
+    assert "resume with: migrator verify memory:a memory:b" in world.messages[0]
 
 
 @pytest.mark.parametrize("error", [IndexError("odd"), Unavailable("away")])
