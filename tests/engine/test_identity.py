@@ -27,16 +27,16 @@ def store(identity: Token = "a", progress: int | None = None) -> Description:
     ("before", "now", "how"),
     [
         ("a", "a", None),
-        ("a", "b", "it was created again"),
+        ("a", "b", "it was recreated"),
         (None, None, None),
         ({"x": 1}, {"x": 1, "y": 2}, None),
         ({"x": 1, "y": 2}, {"x": 1}, "y is gone"),
-        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was created again"),
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was recreated"),
         ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 2}}, None),
         ({"of": {"x": 1, "y": 2}}, {"of": {"y": 2}}, "x is gone"),
-        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was created again"),
-        ({"of": {"x": 1}}, {"of": "x"}, "of was created again"),
-        ({"x": 1}, "x", "it was created again"),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was recreated"),
+        ({"of": {"x": 1}}, {"of": "x"}, "of was recreated"),
+        ({"x": 1}, "x", "it was recreated"),
         ({}, {"x": 1}, None),
     ],
 )
@@ -51,12 +51,12 @@ def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now:
     [
         (1000, 1000, None, None),
         (1000, 1001, None, None),
-        (1000, 999, None, "it counts 999 changes where 1,000 were made"),
+        (1000, 999, None, "it counts 999 changes, but at least 1,000 were made"),
         (None, 0, None, None),
         (1000, None, None, None),
         (1000, 1500, 1500, None),
-        (1000, 1499, 1500, "it counts 1,499 changes where 1,500 were made"),
-        (None, 4, 5, "it counts 4 changes where 5 were made"),
+        (1000, 1499, 1500, "it counts 1,499 changes, but at least 1,500 were made"),
+        (None, 4, 5, "it counts 4 changes, but at least 5 were made"),
         (5, 0, 0, None),
     ],
 )
@@ -78,7 +78,7 @@ def test_five_looks_in_a_row_are_believed(right: int) -> None:
         return store("a" if looks >= right else "b")
 
     how = changed_for_good(store("a"), store("a" if right == 0 else "b"), look, sleep=pauses.append)
-    assert (how, looks) == (None, right) if right <= 4 else ("it was created again", 4)
+    assert (how, looks) == (None, right) if right <= 4 else ("it was recreated", 4)
     assert pauses == [0.2, 0.4, 0.8, 1.6][:looks]
 
 
@@ -146,7 +146,7 @@ def test_source_that_counts_more_at_three_looks_was_read_short(
     assert found is not None
     assert found[0] == Shortfall(unread=short)
     assert found[1].startswith(
-        f"there counts {1000 + short:,} selected documents and 1,000 were read: {short:,} are missing; "
+        f"there counts {1000 + short:,} selected documents, but 1,000 were read: {short:,} are missing. "
     )
 
 
@@ -179,7 +179,7 @@ def test_target_holds_at_least_what_was_stored_in_it(
         assert found is not None
         assert found[0] == Shortfall(unstored=short)
         assert found[1].startswith(
-            f"there counts {there:,} documents where at least {least:,} were stored: {short:,} are missing; "
+            f"there counts {there:,} documents, but at least {least:,} were stored: {short:,} are missing. "
         )
     for unknown in (None, AccessDenied("no")):
         reader, writer = Reader(counted, unique=unique), Writer([unknown])

@@ -157,7 +157,7 @@ def test_either_end_of_a_span_excuses_that_nothing_is_found(span: dict[str, int]
     for selection in (Selection(namespaces=("guest",), **span), Selection(names=("hello",), **span), Selection(**span)):
         check_beforehand(Counted(store), selection)
         told = check_nothing(Counted(store), selection, {})
-        assert told == "memory:source: nothing that is selected started in the span of --since and --until"
+        assert told == "memory:source: nothing selected started between --since and --until"
     for selection in (Selection(namespaces=("gest",), **span), Selection(names=("helo",), **span)):
         with pytest.raises(NotFound):
             check_beforehand(Counted(store), selection)

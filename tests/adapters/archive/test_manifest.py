@@ -49,11 +49,11 @@ def test_numbers_up_to_the_limits_are_read(made: Manifest) -> None:
     for number in (1, 2**53, None):
         assert read(made, number=number).number == number
     for number in (0, -1, 2**53 + 1):
-        with pytest.raises(ArchiveDamaged, match=f"there: number {number} can't be"):
+        with pytest.raises(ArchiveDamaged, match=f"there: number {number} is invalid"):
             read(made, number=number)
     for name in ("size_bytes", "raw_bytes", "layer"):
         assert getattr(read(made, **part(made, **{name: 0})).parts[0], name) == 0
-        with pytest.raises(ArchiveDamaged, match=r"there: what it says of part-000001\.ndjson\.zst can't be"):
+        with pytest.raises(ArchiveDamaged, match=r"there: what it says of part-000001\.ndjson\.zst is invalid"):
             read(made, **part(made, **{name: -1}))
     assert read(made, **part(made, documents=0, namespaces={})).documents == 0
     for documents, namespaces in ((-1, {"guest": -1}), (1, {}), (2, {"guest": 1}), (2, {"guest": 1, "other": 2})):
@@ -66,12 +66,12 @@ def test_numbers_up_to_the_limits_are_read(made: Manifest) -> None:
     [
         ({"archive": "0" * 32}, "it is the manifest of backup"),
         ({"backup": "20261124T021500Z-3f9a2c"}, "it is the manifest of backup 20261124T021500Z-3f9a2c"),
-        ({"mode": "partial"}, "mode 'partial' with parent None can't be"),
-        ({"mode": "incremental"}, "mode 'incremental' with parent None can't be"),
-        ({"parent": "20261124T021500Z-3f9a2c"}, "mode 'full' with parent '20261124T021500Z-3f9a2c' can't be"),
-        ({"mode": "incremental", "parent": "yesterday"}, "parent 'yesterday' is no backup's id"),
-        ({"encryption": "age"}, r"'part-000001\.ndjson\.zst' is no part's name"),
-        ({"version": 0}, "version 0 of the archive format never was"),
+        ({"mode": "partial"}, "mode 'partial' with parent None is invalid"),
+        ({"mode": "incremental"}, "mode 'incremental' with parent None is invalid"),
+        ({"parent": "20261124T021500Z-3f9a2c"}, "mode 'full' with parent '20261124T021500Z-3f9a2c' is invalid"),
+        ({"mode": "incremental", "parent": "yesterday"}, "parent 'yesterday' is not the id of a backup"),
+        ({"encryption": "age"}, r"'part-000001\.ndjson\.zst' is not the name of a part"),
+        ({"version": 0}, "version 0 of the archive format doesn't exist"),
     ],
 )
 def test_what_cannot_be_is_damage(made: Manifest, changes: dict[str, Any], told: str) -> None:
@@ -83,7 +83,7 @@ def test_what_cannot_be_is_damage(made: Manifest, changes: dict[str, Any], told:
     ("changes", "told"),
     [
         ({"encryption": "rot13"}, "encryption 'rot13' is unknown"),
-        ({"version": 2}, "version 2 of the archive format, and this release reads up to 1; use a newer release"),
+        ({"version": 2}, "version 2 of the archive format, but this release reads up to 1; use a newer release"),
         ({"format": "other"}, "its format is 'other', not openwhisk-activation-archive"),
     ],
 )
@@ -94,7 +94,7 @@ def test_what_a_later_release_wrote_is_refused_as_such(made: Manifest, changes: 
 
 @pytest.mark.parametrize("name", ["part-1.ndjson.zst", "part-000001.ndjson.zst.age", "../x", "part-000001.ndjson.zst/"])
 def test_a_part_of_another_name_is_damage(made: Manifest, name: str) -> None:
-    with pytest.raises(ArchiveDamaged, match="is no part's name"):
+    with pytest.raises(ArchiveDamaged, match="is not the name of a part"):
         read(made, **part(made, name=name))
 
 
@@ -118,7 +118,7 @@ def test_what_a_backup_lacks_is_told(made: Manifest) -> None:
     ):
         manifest = msgspec.structs.replace(made, counts={**counts, **changed})
         assert uneven_counts(manifest) == told
-        assert lacking(manifest) == (f"isn't what it says: {told}" if told else None)
+        assert lacking(manifest) == (f"is inconsistent: {told}" if told else None)
 
 
 def test_the_sums_prove_the_manifest(made: Manifest) -> None:
@@ -130,7 +130,7 @@ def test_the_sums_prove_the_manifest(made: Manifest) -> None:
     assert [line.split("  ")[1] for line in lines] == ["manifest.json", "part-000001.ndjson.zst"]
     assert sums.endswith(b"\n")
     for other in (sums.replace(b"manifest", b"other"), b"", sums.upper(), "\n".join(reversed(lines)).encode()):
-        with pytest.raises(ArchiveDamaged, match=r"^there: its SHA-256 isn't that of SHA256SUMS"):
+        with pytest.raises(ArchiveDamaged, match=r"^there: its SHA-256 doesn't match SHA256SUMS"):
             prove_manifest(data, other, "there")
 
 
@@ -144,10 +144,10 @@ def test_a_parts_number_is_in_its_name(encryption: str | None) -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 1234])
 def test_five_strangers_are_named(count: int) -> None:
     told = strangers_told([f"x{number}" for number in range(count)])
-    what = "1 file isn't the archive's" if count == 1 else f"{count:,} files aren't the archive's"
+    what = "1 file that isn't" if count == 1 else f"{count:,} files that aren't"
     names = ", ".join(f"x{number}" for number in range(min(count, 5)))
     more = f" and {count - 5:,} more" if count > 5 else ""
-    assert told == f"{what}, and passed over: {names}{more}"
+    assert told == f"ignoring {what} part of the archive: {names}{more}"
 
 
 def test_names_of_strangers_are_printed_without_their_controls() -> None:
