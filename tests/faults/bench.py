@@ -125,7 +125,7 @@ class Bench:
         note(verdict, job, outcome)
         verdict.exit_code = outcome.exit_code
         # A job that is complete, or begins anew, leaves a whole file as it is, and says so.
-        there = outcome.exit_code == 2 and job.pair.endswith("-file") and "is there already" in outcome.text
+        there = outcome.exit_code == 2 and job.pair.endswith("-file") and "already exists" in outcome.text
         verdict.wrong_exit |= outcome.exit_code not in (0, 1, None) and not there
         verdict.text = verdict.text or (outcome.text if outcome.exit_code else "")
         if outcome.exit_code == 0 or there:
