@@ -85,7 +85,7 @@ def backup(
     with opened_reader(store, run) as reader, closing(writer):
 
         def begin(checkpoint: Checkpoint) -> Token:
-            """Choose what a new backup continues; one that was interrupted is gone on with as it was begun."""
+            """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
             if checkpoint.state == "unfinished":
                 run.tell("resuming the interrupted backup in the mode it was started with")
                 return None

@@ -57,7 +57,7 @@ def copy(
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
-    or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are carried over (what `verify`
+    or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
     wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
@@ -86,7 +86,7 @@ def copy(
         )
 
     def begin(checkpoint: Checkpoint) -> Token:
-        """A job that mended otherwise carries over everything again, and so does one of chosen ids.
+        """A job that mended otherwise copies everything again, and so does one of chosen ids.
 
         Of these there is no telling which are new since.
         """

@@ -50,7 +50,7 @@ def open_private(path: str, flags: int, *, mode: int | None = None) -> int:
 
 @contextmanager
 def _where_modes_are_kept(*, asked: bool) -> Iterator[None]:
-    """Let a mode be refused that nobody asked for: on a network share or a disk without modes the mount has the say."""
+    """Let a mode be refused that nobody requested: on a network share or a disk without modes the mount has the say."""
     try:
         yield
     except OSError as error:

@@ -40,7 +40,7 @@ class VerificationError(MigratorError):
 class Unavailable(MigratorError):
     """The server can't do it now, or refuses for a reason of its own. Worth trying again; resumable.
 
-    `retry_after_s` is what the server asked for (its `Retry-After`), None where it said nothing.
+    `retry_after_s` is what the server requested (its `Retry-After`), None where it said nothing.
     """
 
     exit_code = 5
@@ -109,7 +109,7 @@ class ArchiveDamaged(MigratorError):
 
 
 class StateDamaged(MigratorError):
-    """What is kept in the state folder isn't what was written there; it is begun anew, not guessed at."""
+    """What is kept in the state folder isn't what was written there; it is started over, not guessed at."""
 
     exit_code = 12
 

@@ -59,7 +59,7 @@ _LEFT_BEHIND = COUCHDB_FIELDS | {"path", "@timestamp"}
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    """An annotation in CouchDB form; what else stands in it is a flag."""
+    """An annotation in CouchDB form; what else is in it is a flag."""
 
     key: str
     value: Raw
@@ -337,7 +337,7 @@ def _values(document: Document, *, doubles: bool) -> dict[str, Any] | None:
 def _canonical_text(text: str, *, doubles: bool) -> str:
     """The canonical spelling of a text that is JSON; any other text as it is.
 
-    It stays a string: a result that stands in Elasticsearch as an object isn't the same as its text.
+    It stays a string: a result that is in Elasticsearch as an object isn't the same as its text.
     """
     try:
         value = canonical_json.parse(text, doubles=doubles)

@@ -20,7 +20,7 @@ from migrator.folders import expand_user
 
 
 class Secret:
-    """A password, a key or a token; it shows itself only where it is asked for by `reveal()`.
+    """A password, a key or a token; it shows itself only where it is requested by `reveal()`.
 
     Whatever is made into one is taken out of messages from then on.
     """
@@ -205,7 +205,7 @@ class ParsedLocation(msgspec.Struct, frozen=True, kw_only=True):
     location: Location
     user: str | None = None
     secret: Secret | None = None  # the password that stood in the text
-    login: LoginKind | None = None  # asked for by `?login=`
+    login: LoginKind | None = None  # requested by `?login=`
 
     def store(self) -> Store:
         """The store, with the login that the text itself holds."""

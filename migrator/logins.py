@@ -41,7 +41,7 @@ def from_value(origin: str, secret: Secret) -> Source:
 
 
 def from_environment(where: str, variable: str, environ: Mapping[str, str]) -> Source:
-    """A secret that stands in an environment variable. `where` begins the messages of all that goes wrong."""
+    """A secret that is in an environment variable. `where` begins the messages of all that goes wrong."""
 
     def fetch() -> tuple[Secret, tuple[str, ...]]:
         if not (value := environ.get(variable)):
@@ -127,7 +127,7 @@ def open_to_others(path: Path) -> tuple[str, ...]:
 def choose_login(
     where: str, parsed: ParsedLocation, sources: Mapping[str, Source], *, advice: Callable[[str], str]
 ) -> tuple[Login, tuple[str, ...]]:
-    """The kind of login that was asked for, else the one that goes with the secret given; fetches that secret.
+    """The kind of login that was requested, else the one that goes with the secret given; fetches that secret.
 
     `sources` are by kind of secret; a password in the location itself counts as one. `advice` ends a message about a
     missing secret. Returns the login and warnings, raises `UsageError`.

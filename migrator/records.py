@@ -48,12 +48,12 @@ class Document(msgspec.Struct, frozen=True, gc=False):
         return len(self.body)
 
     def rejected(self, reason: str) -> Rejection:
-        """The same as a document that can't be carried over."""
+        """The same as a document that can't be copied."""
         return Rejection(self.id, reason, self.body, self.namespace, self.form, self.index)
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
-    """A document that can't be carried over: why, and the document itself as far as it is known."""
+    """A document that can't be copied: why, and the document itself as far as it is known."""
 
     id: str
     reason: str
@@ -73,7 +73,7 @@ REMARKS = {
     ODD_ID: "has an id that OpenWhisk doesn't look up; --mend-ids stores it as NAMESPACE/ACTIVATION_ID",
     "result-not-json": "its result isn't JSON text; it was kept as a string",
 }
-"""What is worth telling about a document that was carried over, by kind."""
+"""What is worth telling about a document that was copied, by kind."""
 
 LOSSES = frozenset({"attachments", "conflicts"})
 """Kinds of remarks that mean something was left behind: a run with any of them doesn't end with exit code 0."""
@@ -255,7 +255,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return any("/" in name for name in self.names)
 
     def exact_namespaces(self) -> tuple[str, ...] | None:
-        """The namespaces one by one, or None where all or a glob was asked for."""
+        """The namespaces one by one, or None where all or a glob was requested."""
         if not self.namespaces or any(_GLOB.search(name) for name in self.namespaces):
             return None
         return tuple(sorted(set(self.namespaces)))

@@ -71,8 +71,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int  # documents that are kept with the job as rejected
     differing: int  # documents that are kept with the job as differing
     remarks: Mapping[str, int]  # kinds of `records.REMARKS`
-    left_behind: bool  # something in the source wasn't carried over: attachments, conflicts, a closed index
-    deleted: int  # deletions seen in the source; never carried over
+    left_behind: bool  # something in the source wasn't copied: attachments, conflicts, a closed index
+    deleted: int  # deletions seen in the source; never copied
     rounds: int  # catch-up rounds
     # Epoch seconds: what was stored in the source before then, and not changed since, is in the target. What changed
     # while the last round was read may have left the place where that round looked; the next run brings it.
@@ -82,7 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     command: str = ""  # that takes the job up again
     unread: int = 0  # documents that the source counts and that weren't read
-    unstored: int = 0  # documents that were carried over and that the target doesn't count
+    unstored: int = 0  # documents that were copied and that the target doesn't count
 
     @property
     def totals(self) -> Counts:

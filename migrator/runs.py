@@ -62,7 +62,7 @@ class Run:
     retry_for_s: float = 300.0  # how long an outage is waited out
     restart: bool = False  # forget what an earlier run of the same left
     state: Path | None = None  # the folder that keeps jobs; None for the platform's
-    stop: Stop = field(default_factory=Stop)  # asked to, it ends the run in good order
+    stop: Stop = field(default_factory=Stop)  # asked to, it ends the run cleanly
     observe: Observer = lambda _: None  # is shown the progress a few times a second
     tell: Tell = lambda _: None  # is told what an operator may want to know
     clock: Callable[[], float] = time.time  # epoch seconds
@@ -100,5 +100,5 @@ class Run:
 
     @property
     def state_words(self) -> list[str]:
-        """The option that names the same folder, for a command line that goes on with the run."""
+        """The option that names the same folder, for a command line that resumes the run."""
         return ["--state", str(self.state)] if self.state is not None else []

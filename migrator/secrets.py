@@ -1,11 +1,11 @@
 """The secrets of this process, and the one filter that takes them out of text.
 
 A secret is registered where it becomes known: by `Secret`, by `Login`, by whoever is given a token. Text leaves
-without it, also where it stands in base64 (a `Basic` header), percent-encoded, escaped as JSON or HTML, or in a mixture
+without it, also where it is in base64 (a `Basic` header), percent-encoded, escaped as JSON or HTML, or in a mixture
 of them: servers and proxies repeat requests in their error pages. Every error of ours and every message goes through
 here. Documents never do: they are carried as they are.
 
-What is shorter than four letters can't be looked for, since it stands in every text; as a whole `Basic` login it is
+What is shorter than four letters can't be looked for, since it is in every text; as a whole `Basic` login it is
 found all the same. A secret that is an everyday word is taken out of our own sentences too.
 """
 
@@ -71,7 +71,7 @@ _filter = _Filter()
 
 
 def know(secret: str) -> None:
-    """Take this text out of everything from now on, and its base64 wherever it stands in other base64."""
+    """Take this text out of everything from now on, and its base64 wherever it is in other base64."""
     if len(secret) < _LEAST or secret in _filter.known:
         return
     data = secret.encode("utf-8", "surrogateescape")

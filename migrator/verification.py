@@ -86,7 +86,7 @@ class VerifySpec(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     command: str = ""  # that takes it up again
     listing: str = ""  # that writes a file of ids, once its name is added
-    mend: str = ""  # that carries over what is missing, once the name of such a file is added
+    mend: str = ""  # that copies what is missing, once the name of such a file is added
     allow_extra: bool = False  # what is only in B is no difference
 
 
@@ -143,7 +143,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0, 4 where the sides differ or that can't be told, 3 where they agree but some can't be compared."""
+        """0, 4 where the sides differ or that can't be determined, 3 where they agree but some can't be compared."""
         if not self.agrees:
             return 4
         return 3 if self.totals.refused or self.incomplete else 0
@@ -348,7 +348,7 @@ _line = msgspec.json.Decoder(_Line)
 def read_ids(path: Path) -> list[str]:
     """The ids of a file, each once: lines that `write_ids` wrote, or one bare id a line.
 
-    Ids that are only in B are left out: there is nothing to carry over. Raises `UsageError`.
+    Ids that are only in B are left out: there is nothing to copy. Raises `UsageError`.
     """
     ids: dict[str, None] = {}
     number = 0

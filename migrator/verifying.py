@@ -47,7 +47,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def scope_of_job(job: str, state: Path | None) -> Scope:
-    """What a job has carried over."""
+    """What a job has copied."""
     with closing(view_checkpoint(find_job(state or default_state(), job))) as checkpoint:
         return Scope(selection=checkpoint.selection, snapshot=checkpoint.snapshot)
 
@@ -70,7 +70,7 @@ def verify(
     `a` is what should be in `b`, as for `copy`. `wanted` selects, on both sides; `ids` is a file with the only ids
     that count; `scope` takes the place of the selection after a copy. With `sample` only that share of all ids is
     compared by content. With `mend_ids` those of A count under the ids that `copy` gives them
-    with it. With `allow_extra` what is only in B is told but no difference. `output` becomes a file of
+    with it. With `allow_extra` what is only in B is reported but no difference. `output` becomes a file of
     what differs, which `copy` takes as `ids`. Differences are no exception: look at `agrees` or `exit_code`. Raises
     what the stores raise; everything read until then stays, and the same call goes on.
     """

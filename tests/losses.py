@@ -1,4 +1,4 @@
-"""What a CouchDB document is after CouchDB -> Elasticsearch -> CouchDB: the table in `forms` told a second time.
+"""What a CouchDB document is after CouchDB -> Elasticsearch -> CouchDB: the table in `forms` told again.
 
 Written on plain parsed JSON, with nothing of `migrator`, so that it can judge `migrator`.
 """

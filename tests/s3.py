@@ -1,4 +1,4 @@
-"""A real S3 server on loopback: moto's, in a process of its own. And what looks into its buckets past the product."""
+"""A real S3 server on loopback: moto's, in a process of its own. And what examines its buckets past the product."""
 
 from __future__ import annotations
 

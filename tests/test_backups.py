@@ -212,7 +212,7 @@ def test_a_backup_whose_parts_do_not_hold_what_it_says_is_not_continued(world: W
 
 
 def test_an_older_state_is_never_taken_for_the_newest(world: World) -> None:
-    """A manifest that can't be read may be the newest: then the backup before it must be asked for."""
+    """A manifest that can't be read may be the newest: then the backup before it must be requested."""
     states = []
     for number in range(3):
         world.put(number)
@@ -386,7 +386,7 @@ def test_an_interrupted_increment_whose_chain_is_gone_becomes_a_full_backup(
 
 @pytest.mark.parametrize("failing", range(1, 12))
 def test_a_full_disk_is_waited_out(world: World, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-    """A write that fails for lack of room is tried again, and no document stands twice."""
+    """A write that fails for lack of room is retried, and no document stands twice."""
     world.put(*range(260))
     real, calls = places.durable.write_all, 0
 

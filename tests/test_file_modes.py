@@ -75,7 +75,7 @@ def test_a_file_of_documents_is_its_owners(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_system_that_keeps_no_modes_takes_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a network share whose files are another user's; only a mode that was asked for is insisted on."""
+    """As a network share whose files are another user's; only a mode that was requested is insisted on."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

@@ -410,7 +410,7 @@ def test_text_that_is_not_utf_8_is_rejected() -> None:
     st.sampled_from(Form),
 )
 def test_conversion_and_comparison_never_raise(body: bytes, form: Form) -> None:
-    """Whatever stands in the fields, there is a document that can be read again, or a rejection with the body."""
+    """Whatever is in the fields, there is a document that can be read again, or a rejection with the body."""
     document = raw_document(body, form)
     (other,) = set(Form) - {form}
     found = forms.convert(document, other)

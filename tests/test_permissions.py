@@ -221,7 +221,7 @@ def expected(run: str) -> int:
 @pytest.mark.servers
 @pytest.mark.parametrize("run", RIGHTS)
 def test_least_rights_are_enough(desk: Desk, run: str) -> None:
-    """With a basic login over TLS, and nothing that is missing is told."""
+    """With a basic login over TLS, and nothing that is missing is reported."""
     desk.log_in(user=run)
     ended = desk.run(*desk.prepare(run))
     assert ended.exit_code == expected(run), ended.output

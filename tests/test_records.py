@@ -41,7 +41,7 @@ def body_of(**changes: Any) -> bytes:
 
 @pytest.mark.parametrize("form", list(Form))
 def test_header_of_an_activation(form: Form) -> None:
-    """Id, form and index are what was said; the rest is what stands in the document; the bytes are the source's."""
+    """Id, form and index are what was said; the rest is what is in the document; the bytes are the source's."""
     body = body_of(name="hëllo", annotations=...)
     found = read(body, form, index="openwhisk-guest")
     assert found == Document(ID, form, body, "guest", "hëllo", 1_700_000_001_000, None, "openwhisk-guest")
@@ -164,7 +164,7 @@ def test_reading_never_raises(body: bytes, form: Form) -> None:
 
 @given(strategies.spellings(strategies.unholdable_values))
 def test_the_path_of_odd_annotations(body: bytes) -> None:
-    """Whatever stands in the annotations, there is a path."""
+    """Whatever is in the annotations, there is a path."""
     assert activation_path("guest", "hello", msgspec.Raw(body))
 
 

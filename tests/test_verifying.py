@@ -69,7 +69,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_what_was_found_is_mended_by_copy(world: World) -> None:
-    """The file that `verify` writes is what `copy` takes; it carries over those documents and no other."""
+    """The file that `verify` writes is what `copy` takes; it copies those documents and no other."""
     missing, different, extra = world.plant()
     world.put(activation(800), world.a)  # new in A, and not in the file
     file = world.folder / "found.ndjson"
@@ -121,7 +121,7 @@ def test_only_chosen_documents_are_compared(world: World) -> None:
 
 
 def test_files_of_ids(tmp_path: Path) -> None:
-    """Odd ids come through, what is only in B is left out, of two with one id one counts, broken ones are told."""
+    """Odd ids come through, what is only in B is left out, of two with one id one counts, broken ones are reported."""
     file = tmp_path / "ids"
     odd = 'guest/"new\nline" 😀'
     findings = [
@@ -179,7 +179,7 @@ def test_job_that_cannot_take_the_note_takes_nothing_from_the_verification(world
 
 
 def test_the_copy_that_mends_finds_the_same_state_folder(world: World) -> None:
-    """Its command line goes on where the verification's was."""
+    """Its command line resumes where the verification's was."""
     world.plant()
     assert world.verify().mend == f"migrator copy memory:a memory:b --state {world.state} --ids"
 
@@ -205,7 +205,7 @@ def test_copy_verifies_what_it_copied(world: World) -> None:
 
 
 def test_what_is_no_difference_hides_none(world: World) -> None:
-    """Where the target may hold more, the hours that are told are those that lack something."""
+    """Where the target may hold more, the hours that are reported are those that lack something."""
     for number in range(40):
         world.put(activation(1000 + number, "a", start=number * 3_600_000), world.b)
     missing = activation(3, "guest")
@@ -292,7 +292,7 @@ def test_impossible_samples_are_refused(world: World, sample: str) -> None:
 
 
 def test_sample_is_said_in_words(world: World) -> None:
-    """And the command that goes on with it keeps it."""
+    """And the command that resumes it keeps it."""
     found = world.verify(sample=0.5)
     assert found.command.endswith(f"--sample 50% --state {world.state}")
     assert 0 < found.compared < 60

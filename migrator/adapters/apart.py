@@ -39,7 +39,7 @@ class _Parts(msgspec.Struct, kw_only=True):
     refused: list[tuple[Document, RequestRefused]] = []
     proven: bool = False  # others go through, so that the refusals speak of the documents
     tried_others: bool = False
-    enough: int = _SUSPECTS  # so many were refused alone that a proof is asked for
+    enough: int = _SUSPECTS  # so many were refused alone that a proof is requested
 
     @property
     def unaccounted(self) -> Documents:

@@ -5,7 +5,7 @@ What crosses this border is frozen values that can be pickled and, where they en
 The engine knows these two protocols and no store; a store knows nothing of slices in progress, checkpoints or jobs.
 
 Errors: an exception means that the documents in hand aren't accounted for. `Unavailable` may be tried again,
-anything else ends the run. A document that can't be carried over is a value (`Rejection`), never an exception.
+anything else ends the run. A document that can't be copied is a value (`Rejection`), never an exception.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     slices: tuple[Slice, ...]
     snapshot: Token = None
-    warnings: tuple[str, ...] = ()  # what the operator must be told, e.g. a closed index that can't be read
+    warnings: tuple[str, ...] = ()  # what the operator must know, e.g. a closed index that can't be read
     incomplete: bool = False  # a warning says that documents were left out: the run must not end with exit code 0
 
 
@@ -70,7 +70,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """A page as it was read: documents in slice order and the position after them.
 
     `filtered` counts, by namespace ("" where there is none), what isn't an activation or isn't selected; `deleted`
-    counts deletions seen in the source, which are never carried over.
+    counts deletions seen in the source, which are never copied.
     """
 
     documents: tuple[Document, ...]
@@ -82,7 +82,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WriteOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of each document of one write; the tuples together hold every one exactly once.
+    """The outcome of each document of one write; the tuples together hold every one exactly once.
 
     `deferred` are those that the server put off for a reason of its own (429, 5xx by item): `condition` says which.
     Only `RetryingWriter` sees them; what it returns has none.
@@ -116,7 +116,7 @@ class WriteOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """What a writer is told at the end of a job; an archive makes its manifest of it."""
+    """What a writer learns at the end of a job; an archive makes its manifest of it."""
 
     source: Description
     form: Form | None  # of the source's documents
@@ -138,7 +138,7 @@ class Reader(Protocol):
 
     @property
     def form(self) -> Form:
-        """The form of the documents; an archive is looked into to tell it."""
+        """The form of the documents; an archive is examined to tell it."""
         ...
 
     def describe(self) -> Description:
@@ -164,20 +164,20 @@ class Reader(Protocol):
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         """Plan what was stored or changed since a snapshot, with the snapshot that the next round starts from.
 
-        A part whose history is gone (an index that was created anew) is planned as a whole, with a warning.
+        A part whose history is gone (an index that was recreated) is planned as a whole, with a warning.
         """
         ...
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         """Yield what the store holds now under these ids; what isn't there is left out.
 
-        As `read` in all else, with a position that says how many of the ids are done. A document that stands in
+        As `read` in all else, with a position that says how many of the ids are done. A document that is in
         several places (indices) is given once for each.
         """
         ...
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        """As `plan`, but by another way of reading where the store has one.
+        """As `plan`, but by a different path of reading where the store has one.
 
         A fault of the way that a copy read by must not hide from the verification of that copy.
         """
@@ -199,7 +199,7 @@ class Reader(Protocol):
         ...
 
     def count(self, selection: Selection) -> int | None:
-        """How many documents there are, for the progress shown; None where that can't be told cheaply."""
+        """How many documents there are, for the progress shown; None where that can't be determined cheaply."""
         ...
 
     def close(self) -> None: ...
@@ -240,10 +240,10 @@ class Writer(Protocol):
         ...
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        """Take up a job that an earlier run prepared and whose commits hold these receipts.
+        """Resume a job that an earlier run prepared and whose commits hold these receipts.
 
         What isn't in a receipt was never committed, and is written again. False where what the receipts speak of
-        isn't there any more: the job then begins anew.
+        isn't there any more: the job then starts over.
         """
         ...
 

@@ -56,7 +56,7 @@ _stores: dict[str, MemoryStore] = {}
 
 
 def memory_store(name: str, form: Form = Form.COUCHDB) -> MemoryStore:
-    """The store of that name in this process, made when it is first asked for."""
+    """The store of that name in this process, made when it is first requested."""
     return _stores.setdefault(name, MemoryStore(name, form))
 
 

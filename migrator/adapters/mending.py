@@ -41,7 +41,7 @@ class MendingReader:
     # -- plans --------------------------------------------------------------------------------------------------
 
     def _wider(self, selection: Selection) -> Selection:
-        """CouchDB is looked into where ids begin with the namespaces, and those to be mended don't."""
+        """CouchDB is examined where ids begin with the namespaces, and those to be mended don't."""
         if self.form is not Form.COUCHDB or not selection.namespaces:
             return selection
         return msgspec.structs.replace(selection, namespaces=())

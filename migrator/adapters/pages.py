@@ -48,7 +48,7 @@ class Page:
             self._filtered[found.namespace] += 1
 
     def reject(self, rejection: Rejection) -> None:
-        """Keep what can't be understood, unless its namespace alone shows that it wasn't asked for."""
+        """Keep what can't be understood, unless its namespace alone shows that it wasn't requested."""
         if rejection.namespace and not self._selection.takes_namespace(rejection.namespace):
             self._filtered[_readable(rejection.namespace)] += 1
             return
@@ -92,7 +92,7 @@ _MOST_PATIENCE = 5_000
 class PageSize:
     """How many documents to ask for next, so that a page has about `aim_bytes`; learns from the pages seen.
 
-    Shared by the threads of a reader. A page that turned out far too large is asked for again with `shrink`.
+    Shared by the threads of a reader. A page that turned out far too large is requested again with `shrink`.
     """
 
     def __init__(self, *, aim_bytes: int, first: int = 100, most: int = 5000) -> None:

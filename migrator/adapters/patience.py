@@ -1,4 +1,4 @@
-"""How long and how often something is tried again: the one policy.
+"""How long and how often something is retried: the one policy.
 
 Exceptions of kind `Unavailable` enter; pauses, or the last exception, leave. Knows no store.
 """

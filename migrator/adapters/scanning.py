@@ -13,7 +13,7 @@ _SLICE_DOCUMENTS = 100_000
 def fetch_by_reading(reader: Reader, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
     """What `Reader.fetch` gives, by one reading of everything; of several versions the last counts.
 
-    All that is found is held at once, so that many ids are better asked for in parts.
+    All that is found is held at once, so that many ids are better requested in parts.
     """
     if after == len(ids):
         return

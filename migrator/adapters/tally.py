@@ -11,7 +11,7 @@ from migrator.records import Document, Rejection
 
 
 class Tally:
-    """What became of the documents of one write so far."""
+    """The outcome of the documents of one write so far."""
 
     def __init__(self) -> None:
         self.written: list[Document] = []
@@ -30,7 +30,7 @@ class Tally:
         self.rejected.append(document.rejected(reason))
 
     def defer(self, document: Document, condition: MigratorError) -> None:
-        """A refused right is the condition that is told: it won't pass by itself."""
+        """A refused right is the condition that is reported: it won't pass by itself."""
         self.deferred.append(document)
         if self.condition is None or isinstance(condition, AccessDenied):
             self.condition = condition

@@ -1,6 +1,6 @@
 """What changed from one backup of an archive to another: which activations were added, which changed, which are gone.
 
-Two states of an archive enter, a `Difference` leaves, and if asked for each id by a call. Every document is read once
+Two states of an archive enter, a `Difference` leaves, and if requested each id by a call. Every document is read once
 to be hashed; those that both states have in different bytes are read once more and compared by value, field by field.
 Ids and hashes are sorted into temporary files by a share of the ids each, so that memory holds one share at a time,
 and eight bytes for each document of which the bytes differ.

@@ -1,4 +1,4 @@
-"""What a check finds: values, and the one line in which each is told. Knows nothing of how it was found."""
+"""What a check finds: values, and the one line in which each is reported. Knows nothing of how it was found."""
 
 from __future__ import annotations
 

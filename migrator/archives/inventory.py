@@ -164,7 +164,7 @@ def sums_of(manifest: Manifest, data: bytes) -> bytes:
 
 
 def _wrong_sums(folder: str, sums: bytes, own: bytes) -> Finding:
-    """Which of the two is to blame, as far as that can be told."""
+    """Which of the two is to blame, as far as that can be determined."""
     if sums.startswith(own):
         return Finding(piece=folder + SUMS, what="its hashes of parts don't match the manifest")
     return Finding(piece=folder + MANIFEST, what=f"its SHA-256 doesn't match {SUMS}: one of the two was altered")

@@ -1,6 +1,6 @@
 """The documents of an archive one by one, in either form, each in its newest version: what `archive cat` prints.
 
-An archive and a selection enter, lines leave. What can't be carried into the form asked for is told, not dropped
+An archive and a selection enter, lines leave. What can't be carried into the form requested is reported, not dropped
 silently.
 """
 
@@ -41,11 +41,11 @@ def lines_of(
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[bytes]:
-    """The selected documents as lines without their ends, in the form asked for or the one they are archived in.
+    """The selected documents as lines without their ends, in the form requested or the one they are archived in.
 
     `backup` and `at` choose a state as for a restore. In Elasticsearch form a line is what `elasticdump` reads; a
     document archived in CouchDB form gets the index that OpenWhisk would keep it in. `reject` is told of each that
-    can't be carried over. Raises as a restore does.
+    can't be copied. Raises as a restore does.
     """
     store = resolved(archive, "source", tell)
     check_kind(store)

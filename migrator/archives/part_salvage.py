@@ -69,7 +69,7 @@ def save_part(
 
 
 def _documents(piece: str, frame: WholeFrame, form: Form, missing: list[Missing]) -> list[Document]:
-    """The documents of a frame; a line that is none, which no writer of ours makes, is told as missing."""
+    """The documents of a frame; a line that is none, which no writer of ours makes, is reported as missing."""
     documents: list[Document] = []
     for at, line in enumerate(frame.lines, 1):
         document = document_of(line, form)

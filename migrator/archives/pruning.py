@@ -23,7 +23,7 @@ Tell = Callable[[str], None]
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one backup, or would in a dry run."""
+    """What happened to one backup, or would in a dry run."""
 
     backup: str
     state: str  # as `Stocked.state`
@@ -33,7 +33,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of every backup, the oldest first."""
+    """The outcome of every backup, the oldest first."""
 
     archive: str
     dry_run: bool

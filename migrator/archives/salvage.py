@@ -95,7 +95,7 @@ def salvage(
 
     Backups keep their times, their order and their chains, so that any state can be restored as far as it was saved.
     Unfinished backups are left out. `out` becomes an archive when all of it is there: what an interruption leaves is
-    none, and the same call discards it and begins anew. The next backup into the new archive is a full one. What is
+    none, and the same call discards it and starts over. The next backup into the new archive is a full one. What is
     encrypted is read with the key of `archive`, and encrypted again where `out` has recipients. Raises `UsageError`
     where `out` isn't empty, `AccessDenied` where a key is missing, else what the places raise.
     """

@@ -37,7 +37,7 @@ class Stocked(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # one of `STATES`
     manifest: Manifest | None = None  # None where it can't be read, or isn't there yet
     begun: Begun | None = None  # of an unfinished one
-    seems_to_continue: str | None = None  # of a damaged one: the parent that stands in its manifest
+    seems_to_continue: str | None = None  # of a damaged one: the parent that is in its manifest
     reason: str | None = None  # why it isn't complete
     size_bytes: int = 0  # of all that lies in its folder
 
@@ -139,5 +139,5 @@ def _unfinished(place: Place, backup: str, size_bytes: int) -> Stocked:
     except NotFound:
         state = "remains"
     except msgspec.MsgspecError:
-        pass  # what it builds on isn't known, and it can't be gone on with
+        pass  # what it builds on isn't known, and it can't be resumed
     return Stocked(backup=backup, state=state, begun=begun, reason=STATES[state], size_bytes=size_bytes)

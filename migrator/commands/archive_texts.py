@@ -84,7 +84,7 @@ def salvage_lines(saved: SalvageReport) -> Iterator[str]:
 
 
 def prune_lines(report: PruneReport) -> Iterator[str]:
-    """What became of each backup, and why."""
+    """The outcome of each backup, and why."""
     deleted = "would be deleted" if report.dry_run else "deleted"
     for each in report.backups:
         verdict = "kept" if each.kept else deleted

@@ -136,7 +136,7 @@ class Commands(click.Group):
             return output.READER_LEFT
         except OSError as error:
             if error.errno in NO_ROOM:
-                # What goes into a file of ours is told with its name; this is `> FILE`.
+                # What goes into a file of ours is reported with its name; this is `> FILE`.
                 return _output_failed(error)
             return _unexpected(error, words)
         except Exception as error:  # noqa: BLE001  the last place where it can become one line

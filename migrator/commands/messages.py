@@ -1,4 +1,4 @@
-"""What is told on stderr: notes, warnings and errors, one line each, as text or as JSON.
+"""What is reported on stderr: notes, warnings and errors, one line each, as text or as JSON.
 
 Data goes to stdout and not through here.
 """
@@ -26,7 +26,7 @@ _WIDTH = 2000  # of one message: some servers repeat a whole document
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """How messages are told. `quiet` drops notes; warnings and errors are always told."""
+    """How messages are printed. `quiet` drops notes; warnings and errors are always told."""
 
     quiet: bool = False
     as_json: bool = False
@@ -60,7 +60,7 @@ class Messages:
 
 
 current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # noqa: B039  a frozen value
-"""How messages of this command are told, as far as its options were read."""
+"""How messages of this command are reported, as far as its options were read."""
 
 
 def one_line(text: str) -> str:

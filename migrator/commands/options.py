@@ -208,7 +208,7 @@ def _keywords(*, retry_for: float, **options: Any) -> dict[str, Any]:
 
 
 def template_options(command: F) -> F:
-    """`--index-template` and what belongs to it, as one argument `template`; None where none was asked for."""
+    """`--index-template` and what belongs to it, as one argument `template`; None where none was requested."""
     return _with(
         _packing(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
         click.option(
@@ -241,7 +241,7 @@ mend_ids_option = click.option(
 def _template(
     *, index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
 ) -> TemplateOptions | None:
-    """The template that was asked for. Raises `UsageError` where only what belongs to it was given."""
+    """The template that was requested. Raises `UsageError` where only what belongs to it was given."""
     if index_template:
         from migrator.adapters.elasticsearch import TemplateOptions
 

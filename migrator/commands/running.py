@@ -59,7 +59,7 @@ def run(*, quiet: bool, log_format: str) -> Iterator[Run]:
 
 
 def store(text: str, role: Role, config: Path | None) -> Store:
-    """The store that a name or a location means; what the operator should know of its login is told."""
+    """The store that a name or a location means; what the operator should know of its login is reported."""
     from migrator.config import load, resolve
 
     found, warnings = resolve(text, role, load(config))
@@ -72,7 +72,7 @@ def store(text: str, role: Role, config: Path | None) -> Store:
 
 
 def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> None:
-    """Print a verification as `print_report` prints a report; with `quiet` the differences alone are told."""
+    """Print a verification as `print_report` prints a report; with `quiet` the differences alone are reported."""
     if as_json:
         print_json(found.as_dict())
     elif not (quiet and found.agrees):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run in good order, and in bounded time."""
+"""SIGINT and SIGTERM end a run cleanly, and in bounded time."""
 
 from __future__ import annotations
 

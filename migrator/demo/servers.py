@@ -76,7 +76,7 @@ class Access:
 class _Program:
     """How a server is run: `command` takes the port; what `GET probe` answers must hold `identity`.
 
-    `GET ready`, if given, returns when the data can be asked for. `owner` is the user it runs as, None for this one.
+    `GET ready`, if given, returns when the data can be requested. `owner` is the user it runs as, None for this one.
     """
 
     product: str

@@ -1,4 +1,4 @@
-"""What became of the documents of one batch, as the commit that the checkpoint takes.
+"""The outcome of the documents of one batch, as the commit that the checkpoint takes.
 
 A batch and the outcome of its write enter, a `Commit` leaves. Knows neither reader nor writer.
 """
@@ -24,9 +24,9 @@ def account(
     created: bool = False,
     bulk: bool = False,
 ) -> Commit:
-    """Sort the documents of a batch by what became of them.
+    """Sort the documents of a batch by their outcome.
 
-    `created` tells that what was written stands in the target as documents that weren't there before, `bulk` that the
+    `created` tells that what was written is in the target as documents that weren't there before, `bulk` that the
     slice is of the plan that the job began with.
     """
     counts: dict[str, Counts] = defaultdict(Counts)

@@ -104,7 +104,7 @@ class Carrier:
     def _work(self, waiting: deque[OpenSlice]) -> None:
         """Take slices until there are none.
 
-        Where it ends in good order, what was handed to the writer before is committed all the same.
+        Where it ends cleanly, what was handed to the writer before is committed all the same.
         """
         held = Held()
         with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:

@@ -1,4 +1,4 @@
-"""What was carried over, held against what the stores themselves count.
+"""What was copied, compared with what the stores themselves count.
 
 The accounts of a job and two stores enter; a `Shortfall` with its sentence leaves where documents are missing. Every
 bound is a lower one: documents that were read twice, stored meanwhile or were in the target before only add to what is
@@ -37,7 +37,7 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
 
 
 def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
-    """Hold what a job carried over in its bulk and the rounds after it against the target's own count."""
+    """Hold what a job copied in its bulk and the rounds after it against the target's own count."""
     if (least := _least(reader, checkpoint)) <= 0:
         return None
 

@@ -102,7 +102,7 @@ class Checkpoint(Ledger):
 
     @property
     def was_complete(self) -> bool:
-        """Whether everything planned was carried over once; what came since, catch-up brought."""
+        """Whether everything planned was copied once; what came since, catch-up brought."""
         return bool(self._get("was_complete", False))
 
     @property
@@ -120,11 +120,11 @@ class Checkpoint(Ledger):
 
     @property
     def shortfall(self) -> Shortfall:
-        """What is missing by the stores' own counts; the job is to be begun anew."""
+        """What is missing by the stores' own counts; the job is to be started over."""
         return msgspec.convert(self._get("shortfall", {}), Shortfall)
 
     def note_shortfall(self, shortfall: Shortfall, warning: str) -> None:
-        """Keep that documents are missing, until the job begins anew."""
+        """Keep that documents are missing, until the job starts over."""
         with self._transaction():
             self._set("shortfall", shortfall)
             self._set("incomplete", True)
@@ -157,13 +157,13 @@ class Checkpoint(Ledger):
 
     @property
     def samples(self) -> list[Sample]:
-        """What was carried over minute by minute; minutes without anything are absent."""
+        """What was copied minute by minute; minutes without anything are absent."""
         rows = self._rows("SELECT minute, read, size_bytes FROM samples ORDER BY minute")
         return [Sample(*row) for row in rows]
 
     @property
     def verification(self) -> VerificationNote | None:
-        """The newest verification of what this job carried over."""
+        """The newest verification of what this job copied."""
         found = self._get("verification")
         return msgspec.convert(found, VerificationNote) if found else None
 
@@ -234,13 +234,13 @@ class Checkpoint(Ledger):
         )
 
     def forget(self) -> None:
-        """Drop the plan, so that the job begins anew; the history of its runs stays."""
+        """Drop the plan, so that the job starts over; the history of its runs stays."""
         with self._transaction():
             self._db.execute("DELETE FROM slices")
             self._set("state", "new")
 
     def complete(self) -> None:
-        """Everything planned was carried over."""
+        """Everything planned was copied."""
         with self._transaction():
             if self._db.execute("SELECT 1 FROM slices WHERE NOT done").fetchone():
                 raise AssertionError("a job with open slices isn't complete")
@@ -248,7 +248,7 @@ class Checkpoint(Ledger):
             self._set("was_complete", True)
 
     def completion(self, form: Form | None = None) -> Completion:
-        """What the writer is told at the end."""
+        """What the writer learns at the end."""
         assert self.stores is not None  # a run has begun
         return Completion(
             source=self.stores[0],

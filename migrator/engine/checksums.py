@@ -1,6 +1,6 @@
 """Counts and sums over the rows of a SQLite file, by which a changed bit, a lost row or a foreign page is noticed.
 
-SQLite checks the structure of its pages, not what stands in them. So every table has a count and a sum of the digests
+SQLite checks the structure of its pages, not what is in them. So every table has a count and a sum of the digests
 of its rows, in a table of their own; triggers note every change, whatever statement makes it, and a transaction adds
 what was noted before it ends. The digests are keyed, so that a row of another file is no row of this one.
 Knows nothing of what the tables mean.
@@ -26,7 +26,7 @@ Sum = tuple[int, int]
 
 
 class Mismatch(Exception):
-    """What stands in a table isn't what was written there."""
+    """What is in a table isn't what was written there."""
 
 
 class Checksums:
@@ -39,7 +39,7 @@ class Checksums:
         self._watched = False
 
     def make(self) -> None:
-        """Begin to keep sums, of what stands in the file now. In a transaction."""
+        """Begin to keep sums, of what is in the file now. In a transaction."""
         self._db.execute(
             f"CREATE TABLE {_NAME} (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID"
         )
@@ -151,6 +151,6 @@ class Checksums:
         self._noted[table] = rows + sign, total + sign * self._digest(table, values)
 
     def _digest(self, table: str, values: tuple[Any, ...]) -> int:
-        keyed = self._keyed.copy()  # faster than keying anew
+        keyed = self._keyed.copy()  # faster than keying again
         keyed.update(_encode((table, values)))
         return int.from_bytes(keyed.digest()) & _MASK

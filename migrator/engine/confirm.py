@@ -159,7 +159,7 @@ def _judge_versions(
     b: Sequence[Document | Rejection],
     came: _Verdicts,
 ) -> str:
-    """Compare what both sides hold: one document each, or several where it stands in several indices."""
+    """Compare what both sides hold: one document each, or several where it is in several indices."""
     places = sorted({item.index for item in (*a, *b) if item.index}) if len(a) + len(b) > 2 else []
     note = f"stands in {', '.join(places)}" if places else ""
     restated = False

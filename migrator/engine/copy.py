@@ -44,7 +44,7 @@ def run_copy(
 ) -> Report:
     """Carry over everything selected, then what was stored or changed meanwhile, until that is little.
 
-    Goes on where the checkpoint stands. A new job with a snapshot in `since` carries over only what was stored or
+    Goes on where the checkpoint stands. A new job with a snapshot in `since` copies only what was stored or
     changed after it (an increment). A store that is replaced while the run goes on is copied again as a whole. Raises
     what ended the run; everything committed until then stays.
     """
@@ -248,7 +248,7 @@ def _forget_what_changed(
     target: Description,
     tell: Tell,
 ) -> None:
-    """Notice what makes a job begin anew: a store that was replaced since the last run, documents that are missing."""
+    """Notice what makes a job start over: a store that was replaced since the last run, documents that are missing."""
     if checkpoint.state == "new" or checkpoint.stores is None:
         return
     source_before, target_before = checkpoint.stores

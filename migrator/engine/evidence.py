@@ -194,7 +194,7 @@ class Evidence(Listed):
             self._set("warnings", list(dict.fromkeys([*self.warnings, *warnings])))
 
     def forget(self) -> None:
-        """Let the next run begin anew."""
+        """Let the next run start over."""
         with self._transaction():
             self._set("stage", "new")
 

@@ -1,4 +1,4 @@
-"""Whether a store is still the one that was read or written before: what it says of itself, held against itself.
+"""Whether a store is still the one that was read or written before: what it says of itself, compared with itself.
 
 Descriptions enter, at every commit of a run and between its runs. A store that was deleted and created again is an
 error of its own kind, since everything is then copied again. Knows nothing of slices and accounts.
@@ -152,7 +152,7 @@ class TargetGuard:
         return msgspec.structs.replace(self._noted, identity=_merged(self._noted.identity, ours))
 
     def _look(self) -> Description:
-        """A description that was asked for after this call began; several workers share one.
+        """A description that was requested after this call began; several workers share one.
 
         They share a failure as well: one after the other they would wait for a server that is away as often as there
         are workers, and a run that was asked to stop with them.

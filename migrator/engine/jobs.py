@@ -143,7 +143,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 def list_jobs(state: Path) -> Iterator[JobView]:
     """The jobs of a state folder, in the order of their ids. Raises `AccessDenied` where it can't be read.
 
-    One that can't be looked into is among them: what is wrong with it, `view_checkpoint` tells.
+    One that can't be examined is among them: what is wrong with it, `view_checkpoint` tells.
     """
     folder = state / "jobs"
     try:

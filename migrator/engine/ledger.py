@@ -1,4 +1,4 @@
-"""What became of the documents of a job: the accounts, what was remarked on, and the documents that were set aside.
+"""The outcome of the documents of a job: the accounts, what was remarked on, and the documents that were set aside.
 
 The part of a checkpoint that speaks of documents, in the job's own file. Knows nothing of slices and runs.
 """
@@ -37,7 +37,7 @@ class Ledger(PairFile):
     def __init__(self, path: Path | None, **how: Any) -> None:
         super().__init__(path, **how)
         self.has_set_aside = bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
-        """Whether documents are set aside; asked for every batch, so that the file isn't. True may be out of date."""
+        """Whether documents are set aside; read for every batch, so that the file isn't. True may be out of date."""
 
     # -- accounts -----------------------------------------------------------------------------------------------
 

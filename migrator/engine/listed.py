@@ -1,7 +1,7 @@
 """What was listed of the hours that differ, what came of it, and what of the sums that explains.
 
 The part of a verification's memory behind the stages that list and confirm. An id is *suspect* where it was listed
-differently on the two sides. Once every suspect has a verdict, each hour's sums are held against them: a difference
+differently on the two sides. Once every suspect has a verdict, each hour's sums are compared with them: a difference
 that no finding accounts for is an hour that can't be explained, and is read once more.
 """
 
@@ -20,7 +20,7 @@ from migrator.verification import Finding, Refused
 RELISTED, _OUT, _FOUND = -2, -3, -4
 """Parts of sums beside `WHOLE`: as an hour was listed; what isn't judged in it; what its findings account for."""
 
-# What the file of an earlier release lacks; its own table of what was seen is passed over.
+# What the file of an earlier release lacks; its own table of what was seen is skipped.
 ADDED = """
 CREATE TABLE IF NOT EXISTS listed (
     id TEXT NOT NULL, side TEXT NOT NULL, namespace TEXT NOT NULL, hour INTEGER NOT NULL,
@@ -52,7 +52,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour of a namespace as it is told: documents and the sum of digests of both sides.
+    """An hour of a namespace as it is reported: documents and the sum of digests of both sides.
 
     Without what isn't judged: what came or went meanwhile, what can't be compared, what a form can't hold.
     """
@@ -97,7 +97,7 @@ class Listed(PairFile):
     def _relist(self) -> None:
         """Forget what was listed of the chosen hours; they are to be listed again as a whole.
 
-        An id that stands in one of them and in another hour takes that hour along.
+        An id that is in one of them and in another hour takes that hour along.
         """
         self._db.execute("DELETE FROM relisted")
         self._db.execute("INSERT OR IGNORE INTO relisted SELECT namespace, hour FROM chosen")
@@ -270,7 +270,7 @@ class Listed(PairFile):
             last = rows[-1][0]
 
     def settled(self) -> Iterator[Settled]:
-        """The hours as they are told, ordered by namespace and hour."""
+        """The hours as they are reported, ordered by namespace and hour."""
         after: tuple[Any, ...] = ("", -(2**62))
         while True:
             rows = self._rows(

@@ -1,6 +1,6 @@
-"""Whether a selection means anything that a store has: a misspelt name is told, with the nearest there are.
+"""Whether a selection means anything that a store has: a misspelt name is reported, with the nearest there are.
 
-A reader and a selection enter; nothing leaves, or `NotFound`, or a sentence to be told. That nothing matches is
+A reader and a selection enter; nothing leaves, or `NotFound`, or a sentence to be reported. That nothing matches is
 concluded only from what was read to its end. A span of time in which nothing started is no mistake: a nightly run on an
 idle system ends well, as long as there is anything outside the span.
 """
@@ -82,7 +82,7 @@ def _is_there(reader: Reader, selection: Selection, seen: Counter[str], most_pag
 
 def _pages(reader: Reader, selection: Selection, *, firsts: bool = False) -> Iterator[Batch]:
     plan = reader.plan(selection, slice_documents=_SLICE_DOCUMENTS)
-    if plan.incomplete:  # something can't be looked into; what is read then tells of it
+    if plan.incomplete:  # something can't be examined; what is read then tells of it
         yield Batch(documents=(), position=None, rejections=(Rejection("", plan.warnings[0], b""),))
     for slice in plan.slices:
         yield from islice(reader.read(slice, None, selection), 1 if firsts else None)
@@ -119,7 +119,7 @@ def _suggestion(reader: Reader, selection: Selection, seen: Mapping[str, int]) -
 
 
 def _names(reader: Reader, selection: Selection) -> Iterator[str]:
-    """The names of some actions, or their paths where a path was asked for."""
+    """The names of some actions, or their paths where a path was requested."""
     if reader.abilities.reads_once:
         return
     wider = Selection(namespaces=selection.namespaces, names=("*/*",) if selection.needs_path else ())
@@ -131,6 +131,6 @@ def _names(reader: Reader, selection: Selection) -> Iterator[str]:
 def _named(document: Document, selection: Selection) -> str:
     if not selection.needs_path or document.path is None:
         return document.name
-    # A path is asked for with its namespace or without it.
+    # A path is requested with its namespace or without it.
     deep = any(name.count("/") > 1 for name in selection.names)
     return document.path if deep else document.path.partition("/")[2]

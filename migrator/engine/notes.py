@@ -42,7 +42,7 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What one batch adds: the position after it and what became of its documents."""
+    """What one batch adds: the position after it and the outcome of its documents."""
 
     slice: int  # its number
     position: Token
@@ -63,7 +63,7 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     """How many documents are missing by a store's own count; what was told of them stands among the warnings."""
 
     unread: int = 0  # that the source counts and that weren't read
-    unstored: int = 0  # that were carried over and that the target doesn't count
+    unstored: int = 0  # that were copied and that the target doesn't count
 
     def __bool__(self) -> bool:
         return bool(self.unread or self.unstored)
@@ -73,7 +73,7 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What was carried over in one minute."""
+    """What was copied in one minute."""
 
     minute: int  # counted from 1970
     read: int

@@ -35,7 +35,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     next: str  # what to do, in one sentence
     unread: int = 0  # documents that the source counts and that weren't read
-    unstored: int = 0  # documents that were carried over and that the target doesn't count
+    unstored: int = 0  # documents that were copied and that the target doesn't count
 
 
 def job_status(job: JobView) -> JobStatus:

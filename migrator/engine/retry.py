@@ -1,4 +1,4 @@
-"""Documents that were rejected are tried again, from the copies that the job kept.
+"""Documents that were rejected are retried, from the copies that the job kept.
 
 A checkpoint with rejected documents and a writer enter; what goes over leaves the set aside, what is refused again
 stays with its newest reason.
@@ -25,7 +25,7 @@ _BECOMES = ("written", "present", "differing", "rejected")
 
 
 class RetryOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the documents that were tried again."""
+    """The outcome of the documents that were tried again."""
 
     tried: int
     written: int

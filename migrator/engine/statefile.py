@@ -40,7 +40,7 @@ def _primary(error: sqlite3.Error) -> int:
 
 
 def remove_state(path: Path) -> None:
-    """Remove a state file with the log beside it. Raises `StateDamaged` where something else stands in its place."""
+    """Remove a state file with the log beside it. Raises `StateDamaged` where something else is in its place."""
     for each in (path, *(_beside(path, ending) for ending in ("-wal", "-shm", "-journal"))):
         with _told_by_the_system(each):
             if each.is_dir() and not each.is_symlink():
@@ -73,7 +73,7 @@ class StateFile:
 
         `schema` makes its tables, among them `meta (name, value)`; `added` makes, where it is missing, what a file of
         an earlier release doesn't have; `what` names in messages what is kept. With `view` it is only looked at, also
-        while another process works with it, and not brought up to date. Every row is held against the checksums.
+        while another process works with it, and not brought up to date. Every row is compared with the checksums.
         Raises `UsageError` where another release wrote it, `Unavailable` where the disk is full, `AccessDenied` where
         it can't be opened, `StateDamaged` where it isn't what was written. So do all methods. A file that may only be
         read can be looked at.

@@ -23,11 +23,11 @@ class Stop:
         self._asked.set()
 
     def fail(self) -> None:
-        """Ask because a worker failed: the others end, and the run may begin anew."""
+        """Ask because a worker failed: the others end, and the run may start over."""
         self._asked.set()
 
     def renew(self) -> None:
-        """Take back what only failed workers asked for."""
+        """Take back what only failed workers requested."""
         self._asked.clear()
         if self._by_someone:  # also by a signal that came in between
             self._asked.set()

@@ -1,14 +1,14 @@
 """The verification engine: tells whether the same activations are on both sides.
 
-Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are read afresh, in stages:
+Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are read again, in stages:
 
     compare    everything: counts and sums by namespace and hour
-    narrow     where much stands in the hours that differ: the same by the hash of the id
+    narrow     where much is in the hours that differ: the same by the hash of the id
     list       what differs: ids and digests
     confirm    every id that seems to differ, once more on both sides (`engine.confirm`)
 
 Hours in which no verdict explains what differs are listed once more; what can't be explained then either is told, and
-the sides don't agree. Each side's reading is held against what its own server counts.
+the sides don't agree. Each side's reading is compared with what its own server counts.
 
 An activation of A counts as it would stand in B: converted to B's form. Knows no store and no command line.
 """
@@ -54,7 +54,7 @@ PHASES = {
     "confirm": "looking again at what differs",
 }
 _COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
-_LISTINGS = 3  # of hours that differ, before what no listing explains is told as such
+_LISTINGS = 3  # of hours that differ, before what no listing explains is reported as such
 _WHOLE_TRIES = 5  # at a slice that can only be read in one go; each outlasts an outage of the server
 _MUCH = 100_000  # documents in hours that differ: worth another pass that narrows them down
 _MANY = 1_000  # documents in an hour that differs, on average: such a pass helps
@@ -83,7 +83,7 @@ def run_verify(
 ) -> Verification:
     """Compare the sides `a` and `b` of `readers`, going on where the evidence stands.
 
-    `since` is a snapshot of A from before the beginning: what was stored in A after it is told apart, as what was
+    `since` is a snapshot of A from before the beginning: what was stored in A after it is distinguished, as what was
     stored since the beginning is. Raises what ended the run; what was committed until then stays.
     """
     began_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The page of a job for a change ticket: what was carried over from where to where, and what became of it.
+"""The page of a job for a change ticket: what was copied from where to where, and the outcome of it.
 
 A job of the state folder enters, HTML leaves. Looks at the job's checkpoint only; no store is asked, and nothing on
 the page is a secret.
@@ -178,7 +178,7 @@ def _runs(record: JobRecord) -> Iterator[str]:
 
 
 def _rates(samples: Sequence[Sample]) -> Iterator[str]:
-    """The minutes in which something was carried over; where nothing was between two runs, a gap of one column."""
+    """The minutes in which something was copied; where nothing was between two runs, a gap of one column."""
     if len(samples) < _FEWEST_COLUMNS:
         return
     minutes: list[tuple[int, int]] = []
@@ -223,7 +223,7 @@ def _warnings(status: JobStatus) -> Iterator[str]:
 
 
 def _verifying(record: JobRecord) -> str:
-    """The command that verifies what the job carried over, and lets the job know."""
+    """The command that verifies what the job copied, and lets the job know."""
     status = record.status
     chooses = msgspec.convert(status.selection, Wanted).words
     command = shlex.join(["migrator", "verify", status.source, status.target, *chooses])

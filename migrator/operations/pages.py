@@ -158,7 +158,7 @@ def column_chart(
     """Columns side by side: each with a name, its height, and how much of that is bad.
 
     `labels` stand below, evenly; `words` say each column for those who point at it or can't see it. The chart is
-    stretched to the width there is, so that no text stands in it.
+    stretched to the width there is, so that no text is in it.
     """
     most = max((height for _, height, _ in columns), default=0) or 1
     drawn = []

@@ -1,1 +1,1 @@
-"""Schedules: when a job runs, what is kept, and who is told."""
+"""Schedules: when a job runs, what is kept, and who is notified."""

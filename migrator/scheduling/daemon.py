@@ -1,6 +1,6 @@
 """The daemon: APScheduler wakes it up, `planning` says what is due, `running` does it.
 
-A folder of schedule files enters; runs come of it until the daemon is asked to stop. What is due is asked anew, of
+A folder of schedule files enters; runs come of it until the daemon is asked to stop. What is due is asked again, of
 the files, of what is remembered and of the clock, whenever anything may have changed: APScheduler's own idea of the
 next run is only an alarm clock, and a wrong alarm does no harm.
 """
@@ -87,7 +87,7 @@ class Daemon:
         self._refused: dict[str, Broken] = {}
         self._running: dict[str, Stop] = {}
         self._held_off_s: dict[str, float] = {}  # until when
-        self._told: dict[tuple[str, str], str] = {}  # what was told last of a schedule and a trouble
+        self._told: dict[tuple[str, str], str] = {}  # what was reported last of a schedule and a trouble
         self._lock = threading.RLock()
         self._reread = False
         self._ticked_s = time.monotonic()
@@ -99,7 +99,7 @@ class Daemon:
         self._reread = True
 
     def look(self) -> None:
-        """Take up what changed in the folder, and set every alarm anew. Raises `NotFound` where there is no folder."""
+        """Load what changed in the folder, and set every alarm again. Raises `NotFound` where there is no folder."""
         with self._lock:
             if self._reread:
                 self._reread = False
@@ -117,7 +117,7 @@ class Daemon:
             self.settle()
 
     def _read(self, found: Found) -> None:
-        """Take up a file; what can't be, for whatever reason, is told and tried again with the next look."""
+        """Load a file; a failure, for whatever reason, is reported, and the next look retries."""
         try:
             self._take(found.read())
             self._seen[found.name] = found.data
@@ -170,7 +170,7 @@ class Daemon:
 
     @contextmanager
     def _alone(self, name: str, trouble: str) -> Iterator[None]:
-        """Whatever goes wrong inside stays with this schedule: it is told, and the others go on."""
+        """Whatever goes wrong inside stays with this schedule: it is reported, and the others go on."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  the other schedules go on
@@ -194,7 +194,7 @@ class Daemon:
                 f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by longer than its grace",
             )
         if begins_s <= now_s and memory.holder is not None:
-            begins_s = now_s + _TICK_S  # it may be seeing to this very moment
+            begins_s = now_s + _TICK_S  # it may be handling this very moment
         held_off_s = self._held_off_s.get(schedule.name, 0.0)
         if begins_s < held_off_s <= now_s + _HELD_OFF_S:
             begins_s = held_off_s
@@ -233,7 +233,7 @@ class Daemon:
     # -- the daemon's life --------------------------------------------------------------------------------------
 
     def serve(self, stop: Stop) -> None:
-        """Keep to the schedules until asked to stop; then runs end in good order, and are gone on with next time."""
+        """Keep to the schedules until asked to stop; then runs end cleanly, and are resumed next time."""
         self.look()
         self._scheduler.start()
         try:

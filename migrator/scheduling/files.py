@@ -83,7 +83,7 @@ class _Top(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["auto", "full", "incremental"] = "auto"
     full_every: Duration | None = None
     on_conflict: Literal["skip", "overwrite", "fail"] = "skip"
-    allow_extra: bool = False  # a verification: what is only in the target is told, but no difference
+    allow_extra: bool = False  # a verification: what is only in the target is reported, but no difference
 
 
 class _Select(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +122,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     retries: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
     wait: Duration = Duration(60)  # before the first retry, doubled before each other one
     longest_wait: Duration = Duration(1800)
-    retry_for: Duration = Duration(300)  # how long a request is tried again before the run gives up
+    retry_for: Duration = Duration(300)  # how long a request is retried before the run gives up
 
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told. The URL of a ping is a secret: whoever has it can say that all is well."""
+    """Who is notified. The URL of a ping is a secret: whoever has it can say that all is well."""
 
     ping: SecretAddress | None = None  # `/start` and `/fail` are added to it
     ping_env: str | None = None

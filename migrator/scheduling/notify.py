@@ -87,7 +87,7 @@ def _post_patiently(url: Secret, text: str) -> str | None:
 
 
 def _post_in_time(url: Secret, text: str) -> str | None:
-    """One try. Timeouts of sockets begin anew with every byte, so that a whole answer could take for ever."""
+    """One try. Timeouts of sockets start over with every byte, so that a whole answer could take for ever."""
     reasons: list[str | None] = []
     thread = threading.Thread(target=lambda: reasons.append(_post(url, text)), name="ping", daemon=True)
     thread.start()

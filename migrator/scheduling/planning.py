@@ -1,7 +1,7 @@
 """Which run of a schedule comes next, and whether one was missed.
 
-The moments of a schedule, the last one that was seen to, and the clock enter; the next run leaves. Everything that
-starts runs asks here under the schedule's lock, so that no moment is lost and none is seen to twice, whoever woke up,
+The moments of a schedule, the last one that was handled, and the clock enter; the next run leaves. Everything that
+starts runs asks here under the schedule's lock, so that no moment is lost and none is handled twice, whoever woke up,
 how often, and what the clock did meanwhile.
 """
 
@@ -15,14 +15,14 @@ from migrator.scheduling.triggers import Trigger
 class Due(msgspec.Struct, frozen=True, kw_only=True):
     """The next run."""
 
-    moment_s: float  # the moment that it sees to, and with it all missed ones before
+    moment_s: float  # the moment that it handles, and with it all missed ones before
     begins_s: float  # when it begins: now, where it is due
     missed: int = 0  # how many moments before it were missed as well, counted up to a hundred
     given_up_s: float | None = None  # a missed moment that is too old to be caught up
 
 
 def corrected(trigger: Trigger, seen_to_s: float, now_s: float) -> float:
-    """What was seen to, if the clock was ahead by more than a whole period when that was noted.
+    """What was handled, if the clock was ahead by more than a whole period when that was noted.
 
     Waiting until the clock is there again could take years. Keep what is returned: it is no longer true an hour later.
     """
@@ -30,7 +30,7 @@ def corrected(trigger: Trigger, seen_to_s: float, now_s: float) -> float:
 
 
 def plan(trigger: Trigger, seen_to_s: float, now_s: float, *, grace_s: float | None = None) -> Due:
-    """The next run after the moment that was seen to last.
+    """The next run after the moment that was handled last.
 
     Of missed moments only the newest is caught up, once, and not when it is older than `grace_s`.
     """

@@ -80,7 +80,7 @@ def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | 
     memory.write(known)
     if textfile is not None:
         write_textfile(textfile, schedule, known, context.clock(), warn)
-    if run.outcome != "interrupted":  # the next run goes on with it; there is nothing to say yet
+    if run.outcome != "interrupted":  # the next run resumes it; there is nothing to say yet
         event = "success" if run.succeeded else "failure"
         ping(schedule.notify, event, summary(run), folder, warn)
         run_command(schedule.notify, event, _as_report(run, report), folder, warn)
@@ -179,7 +179,7 @@ class _Running:
 
 @contextmanager
 def _at_most(seconds: float | None, stop: Stop) -> Iterator[None]:
-    """End what goes on inside in good order when its time is over: `LimitReached`."""
+    """End what goes on inside cleanly when its time is over: `LimitReached`."""
     if seconds is None:
         yield
         return

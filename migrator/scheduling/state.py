@@ -1,4 +1,4 @@
-"""What is known of a schedule between two runs: when it last ran, what came of it, which moment was seen to.
+"""What is known of a schedule between two runs: when it last ran, what came of it, which moment was handled.
 
     STATE/schedules/NAME/state.json    written whole or not at all, by who holds the lock
     STATE/schedules/NAME/lock          held by a run, of the daemon or of `--once`; names it
@@ -27,7 +27,7 @@ _BLANK = "-" * 32  # stands for a checksum while it is computed
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A run that began."""
 
-    moment_s: float | None  # the moment that it sees to; None where it was asked for out of turn
+    moment_s: float | None  # the moment that it handles; None where it was started out of turn
     began_s: float
 
 

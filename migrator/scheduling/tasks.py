@@ -55,12 +55,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None
     stop: Stop
     tell: Tell
-    warn: Tell  # of what an operator should know even where nothing else is told
+    warn: Tell  # of what an operator should know even where nothing else is reported
     clock: Callable[[], float]
 
 
 def perform(schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
-    """Do what the schedule asks for, once. A job that was cut short is gone on with."""
+    """Do what the schedule asks for, once. A job that was cut short is resumed."""
     if schedule.task == "backup":
         return _back_up(schedule, known, moment_s, context)
     if schedule.task == "copy":
@@ -229,7 +229,7 @@ def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) 
 
 
 def _chain(archive: Store, backup: str) -> tuple[str, ...]:
-    """The folders of a backup and of all that it builds on; every folder where that can't be told any more."""
+    """The folders of a backup and of all that it builds on; every folder where that can't be determined any more."""
     from migrator.adapters.archive.catalog import read_catalog
     from migrator.adapters.archive.places import open_place
 
@@ -255,7 +255,7 @@ def prune_backups(schedule: Schedule, retention: Retention, made: str, context: 
 
 
 def _store(text: Secret, role: Role, context: Context) -> Store:
-    """The store of a schedule's end. The configuration is read anew by every run: a login may have changed."""
+    """The store of a schedule's end. The configuration is read again by every run: a login may have changed."""
     found, warnings = resolve(text.reveal(), role, load(context.config))
     for warning in warnings:
         context.warn(warning)

@@ -18,7 +18,7 @@ from migrator.scheduling.state import State
 
 
 def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float, tell: Callable[[str], None]) -> None:
-    """Write the metrics of one schedule. A folder that can't be written is told; the run was what it was."""
+    """Write the metrics of one schedule. A folder that can't be written is reported; the run was what it was."""
     path = folder / f"migrator-{schedule.name}.prom"
     try:
         durable.write_file(path, exposition([status_of(schedule, known, now_s)], live=False))

@@ -85,7 +85,7 @@ class Every:
 class Trigger:
     """The moments of a schedule, and when its runs begin: each put off by its share of the jitter.
 
-    The share is drawn from the schedule's name and the moment, so that everybody who asks is told the same.
+    The share is drawn from the schedule's name and the moment, so that everybody who asks gets the same.
     """
 
     def __init__(self, name: str, moments: Moments, jitter_s: float = 0.0) -> None:

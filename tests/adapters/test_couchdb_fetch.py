@@ -59,7 +59,7 @@ def test_document_that_cannot_be_decoded_stands_alone(odd: bytes) -> None:
 
 
 def test_pages_keep_to_their_bound() -> None:
-    """Large documents are asked for a few at a time; one is taken at any size."""
+    """Large documents are requested a few at a time; one is taken at any size."""
     large = {id: b'{"x":"%s",%s' % (b"x" * 30_000, body[1:]) for id, body in DOCUMENTS.items()}
     batches = fetch(script_of(large), page_bytes=150_000)
     assert {document.id for batch in batches for document in batch.documents} == DOCUMENTS.keys()

@@ -149,7 +149,7 @@ def withhold_ranks(fault: Fault) -> Fault:
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("ranked", [True, False], ids=["ranks", "no ranks"])
 def test_answer_altered_once_costs_no_document(alter: Alter, way: str, at: int, ranked: bool) -> None:
-    """Whichever page is cut, emptied, reordered or doubled, every document is given in the end, and once."""
+    """Whichever page is cut, emptied, reordered or duplicated, every document is given in the end, and once."""
     server = ScriptedCouchDB(BODIES)
     fault = once("_changes" if way == "changes" else "_all_docs", alter, at=at)
     with reading(server) as reader:

@@ -82,7 +82,7 @@ def test_ranges_tile_everything_for_any_ids(ids: list[str], ranked: bool, slice_
 
 
 def test_ranks_give_ranges_of_even_size() -> None:
-    """With ranks no range is larger than asked for, and few are much smaller."""
+    """With ranks no range is larger than requested, and few are much smaller."""
     database = Ids(some({"guest": 20_000, "a": 10, "b": 3000, "z": 40}), ranked=True)
     ranges = cut(spans(ALL), database, slice_documents=1000)
     sizes = [database.inside(piece) for piece in ranges]

@@ -1,4 +1,4 @@
-"""Documents keep their revisions in CouchDB when that is asked for."""
+"""Documents keep their revisions in CouchDB when that is requested."""
 
 from __future__ import annotations
 

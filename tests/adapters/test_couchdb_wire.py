@@ -1,4 +1,4 @@
-"""Answers of CouchDB, and of what stands in between, that arrive late, in part or as something else."""
+"""Answers of CouchDB, and of what is in between, that arrive late, in part or as something else."""
 
 from __future__ import annotations
 

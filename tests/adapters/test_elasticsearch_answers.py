@@ -1,4 +1,4 @@
-"""Answers to a writer are held against what was sent: whatever tells of other documents counts for nothing."""
+"""Answers to a writer are compared with what was sent: whatever tells of other documents counts for nothing."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_every_order_gives_each_document_its_own_item(order: list[int], statuses
 def test_what_is_stored_is_not_taken_from_another_answer(
     index: Index, writer: ElasticsearchWriter, change: Callable[[Any], Any]
 ) -> None:
-    """Documents that are compared are those that were asked for; anything else is asked again."""
+    """Documents that are compared are those that were requested; anything else is asked again."""
     documents = some(4)
     index.documents = {document.id: json.loads(document.body) for document in documents}
     index.alter = lambda request, content: (
@@ -279,7 +279,7 @@ def test_a_proxy_that_takes_small_requests_only(index: Index, writer: Elasticsea
 
 
 def test_a_link_that_cuts_large_answers(index: Index, writer: ElasticsearchWriter) -> None:
-    """What is stored is asked for in parts whose answers arrive."""
+    """What is stored is requested in parts whose answers arrive."""
     documents = some(200)
     index.documents = {document.id: json.loads(document.body) for document in documents}
 

@@ -292,7 +292,7 @@ def test_positions_that_no_longer_hold(
 
 
 def test_a_page_that_grows_too_large_is_asked_for_again(script: Script) -> None:
-    """The answer is given up while it arrives and fewer documents are asked for, down to one of any size."""
+    """The answer is given up while it arrives and fewer documents are requested, down to one of any size."""
     reader = elasticsearch.open_reader(store_of(script.port), page_bytes=1000)
     small, large = some(2)
     large = msgspec.structs.replace(large, body=some(2, logs=["x" * 10_000])[1].body)
@@ -309,7 +309,7 @@ def test_a_page_that_grows_too_large_is_asked_for_again(script: Script) -> None:
 def test_a_page_that_holds_its_whole_window_is_asked_for_in_any_order(
     script: Script, reader: ElasticsearchReader
 ) -> None:
-    """What comes in the order of the disk is complete all the same, since no more was asked for than fits."""
+    """What comes in the order of the disk is complete all the same, since no more was requested than fits."""
     script.answers += [page(some(3), numbers=[2, 0, 1]), counted(3), stats()]
     window = msgspec.structs.replace(WINDOW, spec={**WINDOW.spec, "last": 2})
     batches = list(reader.read(window, None, ALL))

@@ -1,4 +1,4 @@
-"""The list of indices is held against a second one, and places of ids against what the server counts."""
+"""The list of indices is compared with a second one, and places of ids against what the server counts."""
 
 from __future__ import annotations
 

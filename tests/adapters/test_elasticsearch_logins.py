@@ -64,7 +64,7 @@ def test_basic_and_bearer_logins(secured_elasticsearch: Server, index_prefix: st
 
 
 def test_wrong_password_is_denied(secured_elasticsearch: Server, index_prefix: str) -> None:
-    """A wrong password isn't tried again and stands in no message."""
+    """A wrong password isn't tried again and is in no message."""
     place = location(secured_elasticsearch, f"{index_prefix}%s")
     login = basic(secured_elasticsearch, password="wr0ng-one")
     with pytest.raises(AccessDenied, match=r"401.*check user and password") as denied:

@@ -63,7 +63,7 @@ def test_documents_of_one_number_are_all_read(page_bytes: int, count: int) -> No
 
 
 def test_a_large_group_of_one_number_is_read_document_by_document() -> None:
-    """Documents of one number that are too large together are told apart by their ids."""
+    """Documents of one number that are too large together are distinguished by their ids."""
     documents = some(4, logs=["x" * 5_000])
     with reading(Cluster().of_one(numbered(documents, iter([7] * 4))), page_bytes=1_000) as (reader, _):
         assert ids(read(reader, reader.plan(ALL, slice_documents=100).slices)) == all_ids(documents)
@@ -101,7 +101,7 @@ def capped(cap: int | None) -> Alter:
 
 
 def test_a_gateway_that_caps_pages_is_lived_with() -> None:
-    """Where no page has more than 100 documents, that many are asked for, and all are read."""
+    """Where no page has more than 100 documents, that many are requested, and all are read."""
     documents = some(900)
     cluster = Cluster().of_one(numbered(documents))
     cluster.alter = capped(100)
@@ -110,7 +110,7 @@ def test_a_gateway_that_caps_pages_is_lived_with() -> None:
         assert len([path for path in served.paths if path.endswith("/_search")]) < 20
 
 
-# -- pages that aren't what was asked for -----------------------------------------------------------------------------
+# -- pages that aren't what was requested -----------------------------------------------------------------------------
 
 
 def _short(hits: list[Any]) -> list[Any]:
@@ -136,7 +136,7 @@ FAULTS: dict[str, Callable[[list[Any]], list[Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("total_is_altered", [False, True], ids=["total-right", "total-altered"])
 def test_an_altered_page_loses_nothing(fault: str, always: bool, way: str, total_is_altered: bool) -> None:
-    """Documents missing, doubled or foreign in a page: all are read in the end, or it is told; never fewer."""
+    """Documents missing, duplicated or foreign in a page: all are read in the end, or it is reported; never fewer."""
     documents = some(300)
     cluster = Cluster().of_one(numbered(documents))
     altered = 0
@@ -261,7 +261,7 @@ def test_copies_of_a_shard_that_show_different_moments_are_refreshed() -> None:
 
 
 def test_a_count_of_another_shard_or_of_none_is_not_believed() -> None:
-    """A count is held against a page only if the one shard gave it."""
+    """A count is compared with a page only if the one shard gave it."""
     for shards in ({"total": 0, "successful": 0, "failed": 0}, {"total": 1, "successful": 0, "failed": 1}):
         cluster = Cluster().of_one(numbered(some(30)))
         cluster.alter = _counting({"count": 0, "_shards": shards})
@@ -290,7 +290,7 @@ def test_verification_reads_by_scroll() -> None:
 
 
 def test_a_scroll_that_breaks_off_is_read_by_windows() -> None:
-    """A page of a scroll that is too large, or cut, can't be asked for again: another look reads windows."""
+    """A page of a scroll that is too large, or cut, can't be requested again: another look reads windows."""
     documents = [*some(150), *some(50, 150, logs=["x" * 20_000])]
     with reading(Cluster().of_one(numbered(documents)), page_bytes=20_000) as (reader, _):
         (slice,) = reader.plan_verification(ALL, slice_documents=1_000).slices
@@ -322,7 +322,7 @@ def test_a_scroll_of_an_index_that_gives_few_documents_at_once() -> None:
 
 
 def test_a_checkpoint_that_is_too_low_is_asked_for_again() -> None:
-    """Documents above the checkpoint are either below the next one that is told, or the plan is refused."""
+    """Documents above the checkpoint are either below the next one that is reported, or the plan is refused."""
     documents = some(50)
     cluster = Cluster().of_one(numbered(documents))
     shard = cluster.indices["openwhisk-guest"].shards[0]
@@ -408,7 +408,7 @@ def test_documents_without_numbers_are_told() -> None:
 
 
 def test_census_counts_what_the_snapshot_speaks_of() -> None:
-    """What the shards count up to the snapshot; nothing of an index that was created anew."""
+    """What the shards count up to the snapshot; nothing of an index that was recreated."""
     cluster = Cluster(
         a=Index([Shard(numbered(some(5))), Shard(numbered(some(4, 10)))]), b=Index([Shard(numbered(some(7, 20)))])
     )
@@ -429,7 +429,7 @@ def test_census_counts_what_the_snapshot_speaks_of() -> None:
 
 
 def test_what_stands_behind_a_name_is_read() -> None:
-    """A namespace whose name is an alias is read from the indices behind it, asked for by name or by glob, once."""
+    """A namespace whose name is an alias is read from the indices behind it, requested by name or by glob, once."""
     cluster = Cluster(other=Index([Shard(numbered(some(3, 50, namespace="other")))]))
     for version in (1, 2):
         shard = Shard(numbered(some(5, 10 * version)))
@@ -444,7 +444,7 @@ def test_what_stands_behind_a_name_is_read() -> None:
 
 
 def test_an_alias_with_a_filter_is_told() -> None:
-    """An alias that shows a part of an index: the index is looked at for what is selected, and that is told."""
+    """An alias that shows a part of an index: the index is looked at for what is selected, and that is reported."""
     cluster = Cluster()
     cluster.indices["all"] = Index([Shard(numbered(some(5)))], aliases={"openwhisk-guest": {"filter": {"term": {}}}})
     with reading(cluster) as (reader, _):
@@ -488,7 +488,7 @@ def test_a_404_of_a_proxy_is_not_an_absence() -> None:
 
 
 def test_an_index_created_anew_is_noticed() -> None:
-    """Created anew or restored between plan and reading, or while it is read: the slice doesn't end well."""
+    """Created again or restored between plan and reading, or while it is read: the slice doesn't end well."""
     for change in ({"uuid": "u2"}, {}):
         cluster = Cluster().of_one(numbered(some(5)))
         with reading(cluster) as (reader, _):
@@ -522,7 +522,7 @@ def test_an_index_that_keeps_a_part_of_documents_is_told(mapping: dict[str, Any]
 
 
 def test_requests_with_ids_are_split_where_they_are_too_large() -> None:
-    """A proxy that takes 2 kB: searches for ids and `_mget` are asked for fewer."""
+    """A proxy that takes 2 kB: searches for ids and `_mget` ask for fewer."""
     documents = some(120)
     cluster = Cluster().of_one(numbered(documents))
     cluster.alter = lambda request, _: answer(b"<html>too large</html>", 413) if len(request.body) > 2_000 else None
@@ -531,7 +531,7 @@ def test_requests_with_ids_are_split_where_they_are_too_large() -> None:
 
 
 def test_a_document_is_not_gone_by_one_answer() -> None:
-    """What a search has just found and `_mget` denies is asked for once more; nothing is asked by a path."""
+    """What a search has just found and `_mget` denies is requested once more; nothing is asked by a path."""
     documents = some(3)
     cluster = Cluster().of_one(numbered(documents))
     denied = False
@@ -561,7 +561,7 @@ def test_a_document_is_not_gone_by_one_answer() -> None:
     ids=["short", "reordered", "another-id", "another-index"],
 )
 def test_documents_by_id_are_those_that_were_asked_for(fault: Callable[[list[Any]], list[Any]]) -> None:
-    """An `_mget` whose documents aren't the ones asked for, in their order, is no answer."""
+    """An `_mget` whose documents aren't the ones requested, in their order, is no answer."""
     documents = some(3)
     cluster = Cluster().of_one(numbered(documents))
     cluster.alter = lambda request, right: {"docs": fault(right["docs"])} if request.path == "/_mget" else None
@@ -636,7 +636,7 @@ def test_a_link_that_cuts_large_answers_gets_smaller_ones() -> None:
 
 
 def test_pages_grow_again_after_many_whole_ones() -> None:
-    """A link that is mended, or was cut by chance, gets large pages again; each vain try makes the next come later."""
+    """A link that is mended, or was cut at random, gets large pages again; each vain try makes the next come later."""
     size = PageSize(aim_bytes=1_000_000, first=1_000)
     size.lower(10)
     pages = 0

@@ -120,7 +120,7 @@ def test_an_alias_for_one_index_is_written_through(target: Target) -> None:
 
 
 def test_a_rolled_over_alias_gets_no_document_twice(target: Target) -> None:
-    """What stands in an index that the alias was rolled over from is seen there; what is new goes to the newest."""
+    """What is in an index that the alias was rolled over from is seen there; what is new goes to the newest."""
     target.create("guest-000001", guest={"is_write_index": False})
     target.create("guest-000002", guest={"is_write_index": True})
     old, new = target.raw.index("guest-000001"), target.raw.index("guest-000002")
@@ -154,7 +154,7 @@ def test_overwriting_replaces_a_document_where_it_stands(target: Target) -> None
 
 
 def test_an_alias_that_is_rolled_over_meanwhile_stores_nothing_twice(target: Target) -> None:
-    """The index that was written to is written to until the next commit, and then all of them are looked into."""
+    """The index that was written to is written to until the next commit, and then all of them are examined."""
     target.create("guest-000001", guest={"is_write_index": True})
     writer = target.writer()
     assert ids(writer.write(some(10), replace=False).written) == ids(some(10))
@@ -318,7 +318,7 @@ def test_a_data_stream_is_refused(server_folder: Path) -> None:
 
 
 def test_the_census_counts_what_was_not_refreshed_yet(target: Target) -> None:
-    """Every document behind the pattern, once; none can be told while an index is closed."""
+    """Every document behind the pattern, once; none can be determined while an index is closed."""
     writer = target.writer()
     assert writer.census() == 0
     writer.write([*some(20), *some(5, "other", first=30)], replace=False)

@@ -157,7 +157,7 @@ def test_catch_up_gives_overwritten_and_new_documents(place: Place) -> None:
 
 
 def test_written_again_replaced_and_differing(place: Place) -> None:
-    """Present, differing and replaced are told apart on every version, and what was stored since a mark is known."""
+    """Present, differing and replaced are distinguished on every version, and what was stored since a mark is known."""
     writer = place.writer()
     old = some(10)
     assert len(writer.write(old, replace=False).written) == 10
@@ -380,7 +380,7 @@ def test_an_index_that_keeps_a_part_of_its_documents_is_told(place: Place) -> No
 
 
 def test_index_created_anew_is_read_again(place: Place) -> None:
-    """An index that was deleted and created anew is read whole with a warning; one that is gone is told."""
+    """An index that was deleted and recreated is read whole with a warning; one that is gone is reported."""
     place.raw.put_all([*some(5), *some(5, "gone", first=100)])
     reader = place.reader()
     plan = reader.plan(ALL, slice_documents=100)
@@ -492,7 +492,7 @@ def test_no_more_shards_rejects_nothing(place: Place) -> None:
 
 
 def test_preflight_finds_what_will_be_refused(place: Place) -> None:
-    """Names that can't be an index and fields that date detection spoilt are told before the first byte moves."""
+    """Names that can't be an index and fields that date detection spoilt are reported before the first byte moves."""
     place.create("guest", properties={"name": {"type": "date"}, "start": {"type": "text"}})
     findings = list(place.writer().preflight(["guest", "my space", "fine"]))
     assert len(findings) == 3

@@ -1,4 +1,4 @@
-"""Documents under ids that OpenWhisk doesn't look up: told, and mended where that is asked for."""
+"""Documents under ids that OpenWhisk doesn't look up: told, and mended where that is requested."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_each_batch_has_an_id_once_and_reading_goes_on_at_every_position(source:
 
 
 def test_job_that_was_begun_without_is_not_gone_on_with(source: MemoryStore, tmp_path: Path) -> None:
-    """Half finished it is refused; complete it begins anew."""
+    """Half finished it is refused; complete it starts over."""
     source.put("broken", b'{"activationId":1}')
     with pytest.raises(Exception, match="max-rejects"):
         copy("memory:source", "memory:target", state=tmp_path, max_rejects=0)

@@ -221,7 +221,7 @@ def test_document_that_is_refused_among_known_ones_is_rejected_once_patience_is_
 
 
 def test_moment_of_errors_rejects_no_document(policy: Policy, time: Time) -> None:
-    """A document that is refused with 500 at a bad moment is tried again alone, though its neighbours went through."""
+    """A document that is refused with 500 at a bad moment is retried alone, though its neighbours went through."""
     every = documents(8)
 
     class Moment(MemoryWriter):
@@ -305,7 +305,7 @@ def test_every_request_in_the_middle_of_a_run_is_tried_again(
 
 
 def test_first_contact_is_not_tried_again(policy: Policy, time: Time) -> None:
-    """A host that was mistyped is told at once; once a store was reached it is waited for."""
+    """A host that was mistyped is reported at once; once a store was reached it is waited for."""
 
     class Shaky(MemoryReader):
         away = True
@@ -416,7 +416,7 @@ class Breaking(MemoryReader):
 
 
 def test_reader_goes_on_from_the_last_position(policy: Policy) -> None:
-    """An answer that breaks off is asked for again from where it was; nothing comes twice."""
+    """An answer that breaks off is requested again from where it was; nothing comes twice."""
     store = MemoryStore("a")
     for document in documents(50):
         store.put(document.id, document.body)

@@ -143,7 +143,7 @@ def test_a_finding_says_where(tmp_path: Path, made: list[Manifest]) -> None:
 
 
 def test_a_part_without_its_end_is_looked_through(tmp_path: Path, made: list[Manifest]) -> None:
-    """The bytes that are no whole frame are told, and how many whole ones stand before them."""
+    """The bytes that are no whole frame are reported, and how many whole ones stand before them."""
     part = f"{made[0].folder}{made[0].parts[0].name}"
     frame = index_of(tmp_path, made[0]).frames[2]
     put(tmp_path, {part: pieces(tmp_path)[part][: frame.offset + 10]})

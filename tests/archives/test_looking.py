@@ -1,4 +1,4 @@
-"""Printing an archive: every document once, in its newest version, in the form asked for."""
+"""Printing an archive: every document once, in its newest version, in the form requested."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def begin(folder: Path, parent: str | None, began_s: float) -> str:
 
 
 def test_an_unfinished_backup_keeps_what_it_builds_on(tmp_path: Path) -> None:
-    """Until it is given up itself, which must be asked for."""
+    """Until it is given up itself, which must be requested."""
     made = make(tmp_path, None, None)
     begun = begin(tmp_path, made[0], 1_800_000_000.0)
     assert prune(name_of(tmp_path), LAST, clock=later).deleted == ()

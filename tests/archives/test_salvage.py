@@ -200,7 +200,7 @@ def test_states_and_times_stay(patient: Patient) -> None:
 
 
 def test_a_lost_full_backup_leaves_the_increment(patient: Patient) -> None:
-    """It becomes a full one, and that is told."""
+    """It becomes a full one, and that is reported."""
     for each in (patient.folder / patient.made[0].folder).iterdir():
         each.unlink()
     report = salvage(f"archive:{patient.folder}", f"archive:{patient.out}")

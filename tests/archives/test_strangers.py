@@ -1,4 +1,4 @@
-"""What isn't the archive's: files that systems leave everywhere, links, pipes; passed over or refused."""
+"""What isn't the archive's: files that systems leave everywhere, links, pipes; skipped or refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_first_backup_takes_a_folder_with_junk_only(tmp_path: Path) -> None:
 
 
 def test_markers_and_odd_keys_in_a_bucket(tmp_path: Path, s3: S3Server, bucket: str) -> None:  # noqa: F811
-    """Keys that end with a slash or hold two are told and passed over; the first backup is made beside them."""
+    """Keys that end with a slash or hold two are reported and skipped; the first backup is made beside them."""
     for key in ("ow/", "ow/backups/"):
         s3.put(bucket, key, b"")
     store = memory_store("source")

@@ -9,7 +9,7 @@ Whole processes are timed, each pair one right after the other; prints documents
 both, and the medians of the ratios. Nothing of the migrator may take more than 150 MB.
 
 What no restore can surpass is what the server takes: PouchDB's server has one thread for everything. So beside the
-last pair requests that were made beforehand are sent by bare sockets, and both restores are told as shares of that.
+last pair requests that were made in advance are sent by bare sockets, and both restores are reported as shares of that.
 
 usage: python -m tests.benchmarks.archiving [--documents 200000] [--pairs 3] [--jobs 4]
 """

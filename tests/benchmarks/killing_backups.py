@@ -1,4 +1,4 @@
-"""Backups and restores, each killed with SIGKILL at a random moment and gone on with: do they end like unbroken ones?
+"""Backups and restores, each killed with SIGKILL at a random moment and resumed: do they end like unbroken ones?
 
 Every trial has an archive, or a target, of its own. Of a backup it is also looked whether a half one is ever listed,
 and whether a part that had its final name was written again under it.

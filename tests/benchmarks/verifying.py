@@ -40,7 +40,7 @@ _FAULT_EVERY = 7_919  # in the run with a few faults
 
 
 class MadeReader:
-    """A side of `documents` activations, made anew at each reading; of B some are missing, added or changed."""
+    """A side of `documents` activations, recreated at each reading; of B some are missing, added or changed."""
 
     abilities = Abilities(doubles=True)
 

@@ -176,7 +176,7 @@ def test_pruning(archive: str, tmp_path: Path, made: list[Manifest]) -> None:
 
 
 def test_a_comparison(archive: str, made: list[Manifest]) -> None:
-    """Counts by namespace, ids where they were asked for."""
+    """Counts by namespace, ids where they were requested."""
     words = ["diff", archive, made[0].backup, made[1].backup]
     lines = run(*words).stdout.splitlines()
     assert [line.split() for line in lines[2:6]] == [

@@ -105,7 +105,7 @@ def test_something_else_answers(source: CouchDBPlace, target: SearchPlace, state
 def test_wrong_passwords(
     source: CouchDBPlace, target: SearchPlace, secured_couchdb: Server, secured_elasticsearch: Server, state: Path
 ) -> None:
-    """Source or target, each is told with its address and without what was given."""
+    """Source or target, each is reported with its address and without what was given."""
     couchdb = f"couchdb://operator@127.0.0.1:{secured_couchdb.port}/secured"
     wrong = {"MIGRATOR_SOURCE_PASSWORD": CANARY}
     refuse(couchdb, target.location, state=state, code=6, said="401", environ=wrong)
@@ -134,7 +134,7 @@ def test_missing_database_or_index(source: CouchDBPlace, target: SearchPlace, st
 
 
 def test_state_folder_that_cannot_be_written(source: CouchDBPlace, target: SearchPlace, tmp_path: Path) -> None:
-    """A file stands in its place."""
+    """A file is in its place."""
     (tmp_path / "file").write_text("a file")
     state = tmp_path / "file" / "state"
     refuse(source.location, target.location, state=state, code=2, said="choose another with --state")

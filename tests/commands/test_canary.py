@@ -1,4 +1,4 @@
-"""A password given in every way there is stands in nothing that the commands print or keep."""
+"""A password given in every way there is is in nothing that the commands print or keep."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ca_file = "{search.access.ca}"
         self.config.chmod(0o600)
 
     def run(self, *words: str, code: int, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command with everything told that can be told, and keep what it prints."""
+        """Run a command with everything told that can be determined, and keep what it prints."""
         environ = {"MIGRATOR_CONFIG": str(self.config), "MIGRATOR_STATE": str(self.state), **environ}
         ended = run_process(*words, environ={"MIGRATOR_DEBUG": "1", **environ})
         assert ended.returncode == code, ended.stderr

@@ -201,7 +201,7 @@ def test_check_connects_where_it_is_asked_to(file: Path, refusing_port: int) -> 
 
 
 def test_check_connects_to_a_real_server(file: Path, elasticsearch_server: Server, index_prefix: str) -> None:
-    """Product and version are those of the server; a pattern without any index is told as that."""
+    """Product and version are those of the server; a pattern without any index is reported as that."""
     request("PUT", f"{elasticsearch_server.url}/{index_prefix}guest/_doc/1", {"a": 1})
     location = f"elasticsearch://127.0.0.1:{elasticsearch_server.port}/?index-pattern={index_prefix}"
     file.write_text(f"[stores.there]\nlocation = '{location}%s'\n[stores.none]\nlocation = '{location}none-%s'\n")

@@ -176,7 +176,7 @@ def test_10_no_such_job(words: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_10_no_such_source(ends: Ends) -> None:
-    """A database that isn't there is told with those that are named alike, and isn't created."""
+    """A database that isn't there is reported with those that are named alike, and isn't created."""
     ended = run_process("copy", f"{ends.source.location}-x", ends.target.location, "--state", str(ends.state))
     assert ended.returncode == 10
     assert "there is no such database" in one_line(ended.stderr)
@@ -184,7 +184,7 @@ def test_10_no_such_source(ends: Ends) -> None:
 
 
 def test_11_locked_by_another_run(ends: Ends) -> None:
-    """Who holds the lock is told, and that run isn't disturbed."""
+    """Who holds the lock is reported, and that run isn't disturbed."""
     with ends.running(*SLOW) as process:
         ended = ends.run()
         assert (ended.returncode, ended.stdout) == (11, "")

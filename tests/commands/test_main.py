@@ -1,4 +1,4 @@
-"""The command line as a whole: help, errors as one line and an exit code, and no secret in what is told."""
+"""The command line as a whole: help, errors as one line and an exit code, and no secret in what is reported."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_says_what_the_command_says(name: str) -> None:
-    """The short help that stands in the table is the first sentence of the command's own."""
+    """The short help that is in the table is the first sentence of the command's own."""
     command = migrator.get_command(click.Context(migrator), name)
     assert command is not None
     assert command.name == name

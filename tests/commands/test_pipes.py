@@ -21,7 +21,7 @@ def migrator(folder: Path, *arguments: str, piped: bytes = b"") -> subprocess.Co
 
 
 def test_documents_alone_go_to_standard_output(tmp_path: Path) -> None:
-    """Also with --json; the report is told on stderr. Each run gives all of them."""
+    """Also with --json; the report is on stderr. Each run gives all of them."""
     source = tmp_path / "acts.ndjson.gz"
     source.write_bytes(gzip.compress(BODIES))
     for options in ([], ["--json"], []):
@@ -31,7 +31,7 @@ def test_documents_alone_go_to_standard_output(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_converted_into_a_file(tmp_path: Path) -> None:
-    """What is piped in a second time isn't taken for what was there the first time."""
+    """What is piped in again isn't taken for what was there the first time."""
     for name in ("a", "b"):
         target = tmp_path / f"{name}.jsonl"
         ended = migrator(tmp_path, "copy", "-", f"{target}?form=elasticsearch", "--quiet", piped=BODIES)

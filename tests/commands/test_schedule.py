@@ -62,7 +62,7 @@ def test_once_runs_a_schedule_and_the_list_tells_of_it(cli: Cli) -> None:
 
 
 def test_a_failed_run_ends_with_its_code_and_is_trouble(cli: Cli) -> None:
-    """The message is told once, as an error."""
+    """The message is reported once, as an error."""
     cli.write("nightly", source="couchdb://127.0.0.1:9/acts", more='[failure]\nretries = 0\nretry_for = "0s"\n')
     ended = cli.run("run", "nightly", "--once")
     assert ended.exit_code == 5

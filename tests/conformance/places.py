@@ -62,7 +62,7 @@ class PlaceConformance:
         assert list(place.names("")) == [(HEAD, 10)]
 
     def test_a_piece_can_be_written_again(self, place: Place) -> None:
-        """What was tried and may have arrived is tried again."""
+        """What was tried and may have arrived is retried."""
         place.write(HEAD, b"first")
         place.write(HEAD, b"second")
         assert self.raw(HEAD) == b"second"

@@ -21,7 +21,7 @@ ALL = Selection()
 
 
 class ReaderConformance:
-    """Subclasses give the hooks below; `reader` is opened with pages of few documents where it can be told."""
+    """Subclasses give the hooks below; `reader` is opened with pages of few documents where it can be determined."""
 
     form: Form
     holds_other_entities = True  # documents that aren't activations can stand beside them
@@ -177,7 +177,7 @@ class ReaderConformance:
         ids=["name", "glob", "two", "none"],
     )
     def test_selection_by_namespace(self, reader: Reader, selection: Selection, expected: set[str]) -> None:
-        """Only the namespaces that were asked for are given, a prefix of a name isn't that name."""
+        """Only the namespaces that were requested are given, a prefix of a name isn't that name."""
         for at, name in enumerate(["guest", "guest-dev", "other", "Guest"]):
             self.put(self.some(5, name, first=10 * at))
         batches = self.read_all(reader, selection)

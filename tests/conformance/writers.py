@@ -28,7 +28,7 @@ COMPLETION = Completion(
     deleted=0,
     warnings=(),
 )
-"""What a writer is told at the end of a job."""
+"""What a writer learns at the end of a job."""
 
 
 class WriterConformance:

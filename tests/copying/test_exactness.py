@@ -23,7 +23,7 @@ from tests.scripted_couchdb import DATABASE, ScriptedCouchDB
 
 @pytest.fixture
 def unheld() -> dict[str, bytes]:
-    """Every shape that the local server alters, twice, by id; CouchDB's revision stands in each."""
+    """Every shape that the local server alters, twice, by id; CouchDB's revision is in each."""
     labelled = labelled_odd(2 * len(ODD_SHAPES), holdable=False)
     bodies = by_id(body for label, body in labelled if ODD_SHAPES[label].not_held and ODD_SHAPES[label].readable)
     return {id: body.replace(b'{"_id"', b'{"_rev":"1-967a00","_id"', 1) for id, body in bodies.items()}

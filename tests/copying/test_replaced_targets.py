@@ -54,7 +54,7 @@ def copied(target: Place, state: Path, replace: Callable[[], None]) -> tuple[Rep
 def test_index_that_is_deleted_in_the_middle_is_filled_again(
     elasticsearch_server: Server, index_prefix: str, state: Path
 ) -> None:
-    """The next bulk creates it anew, so that only its identity tells."""
+    """The next bulk creates it again, so that only its identity tells."""
     target = SearchPlace(elasticsearch_server, index_prefix)
     report, told = copied(target, state, lambda: request("DELETE", f"{target.url}/{target.index('guest')}"))
     assert target.count() == DOCUMENTS

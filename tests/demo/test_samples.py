@@ -72,7 +72,7 @@ def test_ids_are_spread_evenly() -> None:
 
 
 def test_odd_shapes_come_in_rotation() -> None:
-    """Every shape once in each turn; those that the local server alters only where they are asked for."""
+    """Every shape once in each turn; those that the local server alters only where they are requested."""
     labels = [label for label, _ in samples.labelled_odd(2 * ODD, holdable=False)]
     assert labels == [*samples.ODD_SHAPES] * 2
     held = [label for label, shape in samples.ODD_SHAPES.items() if not shape.not_held]

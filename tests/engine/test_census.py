@@ -1,4 +1,4 @@
-"""What was read and stored, held against what the stores themselves count."""
+"""What was read and stored, compared with what the stores themselves count."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_job_that_begins_at_a_snapshot_is_not_held_against_the_whole(world: Worl
 
 
 def test_login_that_may_not_count_copies_all_the_same(world: World) -> None:
-    """A right that copying itself doesn't need isn't asked for."""
+    """A right that copying itself doesn't need isn't requested."""
 
     class Blind(MemoryReader):
         def census(self, selection: Selection, snapshot: Token) -> int | None:
@@ -185,7 +185,7 @@ def test_target_that_held_documents_before_only_counts_more(world: World) -> Non
 
 
 def test_retention_of_the_target_is_no_shortfall_of_a_later_run(world: World) -> None:
-    """Only while a job carries over everything is the target held against it; later it lives its own life."""
+    """Only while a job copies everything is the target compared with it; later it lives its own life."""
     world.copy()
     for id in list(world.target.entries)[:50]:
         del world.target.entries[id]

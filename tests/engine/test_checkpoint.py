@@ -83,7 +83,7 @@ def test_plan_and_what_it_was_made_of_are_kept(checkpoint: Checkpoint, clock: li
 
 
 def test_commits_add_up(checkpoint: Checkpoint, clock: list[float]) -> None:
-    """Positions, accounts, receipts and what was carried over in which minute."""
+    """Positions, accounts, receipts and what was copied in which minute."""
     run = begun(checkpoint, "x", "y")
     checkpoint.commit([commit(created=1, there=1), commit(deleted=2)], run=run, receipt={"name": "p1"})
     clock[0] += 59.9
@@ -105,7 +105,7 @@ def test_commits_add_up(checkpoint: Checkpoint, clock: list[float]) -> None:
 
 
 def test_rounds_follow_the_bulk(checkpoint: Checkpoint) -> None:
-    """Each is counted, what is done leaves, and what was told or is incomplete stays so."""
+    """Each is counted, what is done leaves, and what was reported or is incomplete stays so."""
     run = begun(checkpoint, "x", "y", warnings=("a", "b"), incomplete=True)
     checkpoint.commit([commit()], run=run, ended=[1])
     more = plan("z", snapshot="s2", warnings=("b", "c"))

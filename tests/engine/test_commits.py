@@ -168,7 +168,7 @@ def test_run_that_fails_at_any_step_loses_nothing(tmp_path: Path, when: str) -> 
 def test_run_that_fails_at_several_steps_loses_nothing(
     before: frozenset[int], after: frozenset[int], jobs: int
 ) -> None:
-    """Several faults, several workers: what is told as written stands in the parts."""
+    """Several faults, several workers: what is reported as written is in the parts."""
     with TemporaryDirectory() as folder:
         copied_by(World(Path(folder), 90), Parts(), Faults(before, after), jobs=jobs)
 

@@ -1,4 +1,4 @@
-"""The engine on stores in memory: what is carried over, what is accounted for, and what a broken run leaves."""
+"""The engine on stores in memory: what is copied, what is accounted for, and what a broken run leaves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_everything_is_carried_over_and_accounted_for(world: World) -> None:
 
 
 def test_a_dry_run_tells_what_will_go_wrong_with_the_namespaces_it_found(world: World) -> None:
-    """Without a selection they are known only once everything was read; each finding is told once."""
+    """Without a selection they are known only once everything was read; each finding is reported once."""
 
     class Refusing(MemoryWriter):
         def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
@@ -236,7 +236,7 @@ def test_deletions_are_counted_and_not_carried_over(world: World) -> None:
 
 
 def test_selection_is_fixed_when_the_job_begins(world: World) -> None:
-    """A run that resumes goes on with the selection of the run that began."""
+    """A run that resumes resumes the selection of the run that began."""
     stop = Stop()
     until = Selection(until_ms=activation(100).start_ms)
     with pytest.raises(CutError):

@@ -102,7 +102,7 @@ def test_a_sum_is_kept_in_four_numbers(value: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1001])
 def test_every_finding_and_every_refusal_is_read_once(evidence: Evidence, count: int) -> None:
-    """In the order of ids, of the kinds and the side that are asked for."""
+    """In the order of ids, of the kinds and the side that are requested."""
     ids = [f"guest/{number:05}" for number in range(count)]
     evidence.judge(
         {},

@@ -1,4 +1,4 @@
-"""What a worker holds until it is durable, and what became of the documents of a batch."""
+"""What a worker holds until it is durable, and the outcome of the documents of a batch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_namespaces_are_those_of_which_documents_are_in_the_target() -> None:
 @pytest.mark.parametrize("bulk", [False, True])
 @pytest.mark.parametrize("created", [False, True])
 def test_each_document_of_a_batch_is_accounted_for_once(created: bool, bulk: bool) -> None:
-    """By what became of it; its bytes are those of the source, and so is what is set aside of it."""
+    """By the outcome of it; its bytes are those of the source, and so is what is set aside of it."""
     source = [activation(number, "guest" if number < 4 else "other") for number in range(7)]
     there = [activation(number, "guest" if number < 4 else "other", form=Form.ELASTICSEARCH) for number in range(7)]
     unread = Rejection("guest/x", "cut off", b"{...", "guest")

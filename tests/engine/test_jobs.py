@@ -96,7 +96,7 @@ def test_lock_leaves_with_a_killed_process(tmp_path: Path) -> None:
 
 
 def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None:
-    """One line says which option differs and how to go on; `restart` begins anew."""
+    """One line says which option differs and how to go on; `restart` starts over."""
     begin(tmp_path)
     other = spec(options={"on-conflict": "overwrite"})
     with pytest.raises(UsageError, match=r"on-conflict=skip instead of overwrite.*--restart"):
@@ -184,7 +184,7 @@ def shared_state() -> Iterator[Path]:
 
 
 def test_job_of_another_user_can_be_looked_at(shared_state: Path) -> None:
-    """Who may only read the state folder sees the status, and isn't told to begin anew."""
+    """Who may only read the state folder sees the status, and isn't told to start over."""
     with without_rights(shared_state, folder=0o555, file=0o444):
         job = find_job(shared_state, "0123")
         assert job_status(job).next == "resume with: migrator copy a b"

@@ -167,7 +167,7 @@ def test_index_that_is_made_twice_is_noticed(at: frozenset[int], jobs: int) -> N
 
 
 def test_target_that_is_replaced_again_and_again_ends_the_run(world: World) -> None:
-    """A run doesn't go on for ever; the next one begins anew and completes."""
+    """A run doesn't go on for ever; the next one starts over and completes."""
     moments = Moments(frozenset(range(8, 5000, 6)), world.target.clear)
     with pytest.raises(Unavailable, match="run the same command to copy everything again") as raised:
         world.copy(writer=Replaceable(world.target, moments))
@@ -271,7 +271,7 @@ def test_new_indices_of_other_workers_are_no_change(world: World) -> None:
 
 @pytest.mark.parametrize("at", [1, 9, 30, 60])
 def test_index_of_others_that_goes_is_no_change(world: World, at: int) -> None:
-    """What no document of the job stands in may be deleted, closed or made again while it runs, and after it."""
+    """What no document of the job is in may be deleted, closed or made again while it runs, and after it."""
     indices = Indices(world.target)
     indices.make("others")
     report = world.copy(

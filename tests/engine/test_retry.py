@@ -1,4 +1,4 @@
-"""Rejected documents that are tried again: some at a time, each time committed before the next."""
+"""Rejected documents that are retried: some at a time, each time committed before the next."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_everything_differs(world: World, monkeypatch: pytest.MonkeyPatch, narro
 
 
 def test_large_hours_are_narrowed_down_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where much stands in the hours that differ, their parts are compared before anything is listed."""
+    """Where much is in the hours that differ, their parts are compared before anything is listed."""
     monkeypatch.setattr(engine, "_MUCH", 100)
     monkeypatch.setattr(engine, "_MANY", 10)
     listed: list[str] = []
@@ -299,7 +299,7 @@ def test_selection_holds_on_both_sides(world: World) -> None:
 
 
 def test_extra_documents_may_be_allowed(world: World) -> None:
-    """What else B holds is told and no difference."""
+    """What else B holds is reported and no difference."""
     world.put_b(world.document(5000))
     found = world.verify(allow_extra=True)
     assert found.agrees
@@ -560,7 +560,7 @@ def test_a_slice_that_never_ends_ends_the_run(world: World) -> None:
 
 
 def test_a_complete_verification_begins_anew(world: World) -> None:
-    """The same verification given again reads everything afresh."""
+    """The same verification given again reads everything again."""
     world.verify()
     world.b.put(world.document(1).id, None)
     found = world.verify()
@@ -618,7 +618,7 @@ def test_report_of_agreement_for_people(world: World) -> None:
 
 
 class Lie(msgspec.Struct, frozen=True):
-    """What a reader does to the documents with these numbers, in some of its passes over everything."""
+    """What a reader does to the documents with these numbers, in some of its skips everything."""
 
     kind: str  # "drop", "repeat", "alter", "invent"
     numbers: frozenset[int]
@@ -881,7 +881,7 @@ def test_extra_documents_that_are_allowed_are_not_called_the_same(world: World) 
 
 @pytest.mark.parametrize("stage", ["narrow", "list", "confirm"])
 def test_a_verification_that_an_earlier_release_began_is_ended(world: World, stage: str) -> None:
-    """What it compared isn't read again; what it had listed, in a table of its own, is listed anew."""
+    """What it compared isn't read again; what it had listed, in a table of its own, is listed again."""
 
     class CutBefore(Evidence):
         def begin_stage(self, stage: str, *arguments: Any) -> None:

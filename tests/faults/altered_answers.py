@@ -87,7 +87,7 @@ def echo(status: int) -> Alter:
             opened = ""
         told = f"{asked.method} {asked.target}\n{headers}\n{opened}\n{asked.plain[:2_000].decode(errors='replace')}"
         spelled = (html.escape(told), quote(opened), quote(opened, safe=""), json.dumps(opened))
-        # What a server says of an error stands in `reason`; a proxy's page is no JSON.
+        # What a server says of an error is in `reason`; a proxy's page is no JSON.
         reason = {"error": "refused", "reason": " ".join((told, *spelled))}
         if status == 401:
             return Reply(status, json.dumps(reason).encode())

@@ -54,7 +54,7 @@ def unstored(*, told: bool) -> Alter:
 
 
 def replace_target(exchange: Exchange) -> Reply | None:
-    """Delete where a bulk goes to just before it arrives, as somebody else might, and make it anew."""
+    """Delete where a bulk goes to just before it arrives, as somebody else might, and make it again."""
     asked = exchange.asked
     if exchange.kind == "_bulk":
         address = next(iter(json.loads(asked.plain.splitlines()[0]).values()))

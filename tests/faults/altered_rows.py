@@ -66,7 +66,7 @@ def repeat(at: int) -> Alter:
 
 
 def cap(exchange: Exchange) -> Reply | None:
-    """Ask the server for at most five, whatever was asked for."""
+    """Ask the server for at most five, whatever was requested."""
     asked, most = exchange.asked, 5
     name = "limit" if exchange.kind.startswith("_") and "search" not in exchange.kind else "size"
     body = asked.json if asked.body else {}

@@ -43,7 +43,7 @@ def run(bench: Bench, case: str) -> Verdict:
             verdict.text = outcome.text if outcome.exit_code else ""
             if outcome.exit_code == 0:
                 bench.judge_target(verdict, job)
-            bench.judge_end(verdict, job)  # and what it left is gone on with by another clock
+            bench.judge_end(verdict, job)  # and what it left is resumed by another clock
     return verdict
 
 

@@ -63,7 +63,7 @@ class ScriptedCouchDB:
     def create(self, name: str) -> None:
         self._databases[name] = _Database()
 
-    recreate = create  # an empty database with another identity, whose sequences begin anew
+    recreate = create  # an empty database with another identity, whose sequences start over
 
     def put(self, name: str, id: str, fields: bytes) -> None:
         """Store a document, whatever its bytes are: the inside of an object, without `_id` and `_rev`."""

@@ -25,7 +25,7 @@ from tests.faults.secrets import leaks
 from tests.faults.stores import DOCUMENTS, NEW, Stores
 from tests.faults.verdict import EXPLAINED, Verdict
 
-_THERE = 60  # in a target beforehand
+_THERE = 60  # already in the target
 
 
 class Direction(NamedTuple):
@@ -188,7 +188,7 @@ class Lane:
         return verdict
 
     def _change(self, case: Case, source: Place, target: Place | None) -> Callable[[], None]:
-        """What befalls the store of a case, once: it is deleted and made anew, or is what it was some time ago."""
+        """What befalls the store of a case, once: it is deleted and recreated, or is what it was some time ago."""
         place = source if case.direction.faulty == "source" else target
         assert isinstance(place, CouchDBPlace | SearchPlace)
         everything = list(self._stores.bodies.items())

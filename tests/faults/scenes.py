@@ -166,7 +166,7 @@ def rolled_over(stage: Stage) -> None:
 
 
 def hidden(stage: Stage) -> None:
-    """The index is hidden; wildcards pass over it unless they ask."""
+    """The index is hidden; wildcards skip it unless they ask."""
     documents = _activations(stage.documents // 10, seed=3)
     try:
         stage.index("hidden-guest", settings={"index.hidden": True})
@@ -186,7 +186,7 @@ def hidden(stage: Stage) -> None:
 
 
 def deleted_in_the_middle(stage: Stage) -> None:
-    """The target's index is deleted while the copy is running; the next bulk creates it anew."""
+    """The target's index is deleted while the copy is running; the next bulk creates it again."""
     words = ("copy", stage.at("all"), stage.at("deleted"), "--max-rate", str(stage.documents // 40), "--jobs", "2")
     wanted = sorted(stage.ids("all-guest"))
     with stage.start(*words) as process:

@@ -14,7 +14,7 @@ USER = "laboratory"
 PASSWORD = 'kanarien/vögel+1"& x'  # with all that is escaped somewhere
 TOKEN = "kanarienkeks-0123456789abcdef"  # a cookie or a session of a proxy
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
-"""As it stands in a location."""
+"""As it is in a location."""
 BASIC = "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
@@ -42,7 +42,7 @@ _PATTERN = re.compile(b"|".join(re.escape(each.encode()) for each in sorted(set(
 
 
 def leaks(told: Iterable[str], folder: Path) -> list[str]:
-    """Where a secret stands: in a line that was told, in a file of the folder, or in the name of one."""
+    """Where a secret stands: in a line that was reported, in a file of the folder, or in the name of one."""
     found = [f"told: {text[:200]}" for text in told if _PATTERN.search(text.encode())]
     for path in folder.rglob("*"):
         if _PATTERN.search(str(path.name).encode()):

@@ -1,6 +1,6 @@
 """What a run left in its state folder is spoilt before the next: bits, lengths, zeros, files of another, a folder.
 
-The next run ends as if nothing had been, or refuses by name, and then begins anew as its message says. Of a copy, a
+The next run ends as if nothing had been, or refuses by name, and then starts over as its message says. Of a copy, a
 backup or a restore the target is looked at; of a verification, whether it still finds the planted difference; of a
 schedule, whether its backup can be restored.
 """

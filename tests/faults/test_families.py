@@ -87,7 +87,7 @@ def test_pieces_are_summed_by_their_newest_verdicts() -> None:
     ],
 )
 def test_a_secret_is_found_in_every_spelling(tmp_path: Path, text: str) -> None:
-    """In what is told, and in files."""
+    """In what is reported, and in files."""
     (tmp_path / "job.sqlite").write_text(text)
     assert len(leaks([f"before {text} after"], tmp_path)) == 2
     assert not leaks(["kanarie", "laboratory"], tmp_path / "nothing")

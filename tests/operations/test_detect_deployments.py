@@ -1,6 +1,6 @@
 """`migrator detect` on constructed deployments with real servers; its outputs are those in `docs/detect.md`.
 
-`MIGRATOR_WRITE_DOCS=1 pytest tests/operations/test_detect_deployments.py` writes them there anew.
+`MIGRATOR_WRITE_DOCS=1 pytest tests/operations/test_detect_deployments.py` writes them there again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def deployment(secured_couchdb: Server, elasticsearch_server: Server, index_pref
 
 @pytest.fixture
 def in_docs(deployment: Deployment) -> Callable[..., None]:
-    """Checks that an output stands in the documentation under a name."""
+    """Checks that an output is in the documentation under a name."""
 
     def check(name: str, result: Result, as_json: Result, closed_port: int | None = None) -> None:
         found = msgspec.json.decode(as_json.stdout, type=Detection)
@@ -157,7 +157,7 @@ def test_mixed(deployment: Deployment, in_docs: Callable[..., None]) -> None:
 
 
 def test_misconfigured_host(deployment: Deployment, in_docs: Callable[..., None]) -> None:
-    """Elasticsearch is named where nothing answers: said with exit code 5, and CouchDB is told all the same."""
+    """Elasticsearch is named where nothing answers: said with exit code 5, and CouchDB is reported all the same."""
     fill_couchdb(deployment.couchdb, deployment.database, OLD, designs=DESIGNS)
     with socket.socket() as closed:  # bound and not listening: nobody else takes it meanwhile
         closed.bind(("127.0.0.1", 0))

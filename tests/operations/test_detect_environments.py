@@ -88,7 +88,7 @@ def manifest(env: list[object], *, more: list[object] = ()) -> str:  # type: ign
 
 
 def test_a_manifest_with_its_secrets_and_config_maps(tmp_path: Path) -> None:
-    """References are looked up in the same file, `envFrom` too; what isn't there is told."""
+    """References are looked up in the same file, `envFrom` too; what isn't there is reported."""
     env: list[object] = [{"name": name, "value": value} for name, value in ELASTICSEARCH.items() if "pass" not in name]
     env += [
         {
@@ -125,7 +125,7 @@ def test_a_manifest_with_its_secrets_and_config_maps(tmp_path: Path) -> None:
 
 
 def test_what_kubectl_prints_is_a_list(tmp_path: Path) -> None:
-    """One object with items, as YAML or JSON; sidecars without variables are passed over."""
+    """One object with items, as YAML or JSON; sidecars without variables are skipped."""
     workloads = list(yaml.safe_load_all(manifest([{"name": SPI, "value": "a.ArtifactActivationStoreProvider"}])))
     workloads[0]["spec"]["template"]["spec"]["containers"].append(
         {"name": "proxy", "env": [{"name": "A", "value": "1"}]}

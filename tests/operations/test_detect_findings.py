@@ -161,7 +161,7 @@ def test_date_detection(elasticsearch_server: Server, index_prefix: str, here: s
 def test_a_mapping_that_breaks_queries(
     elasticsearch_server: Server, index_prefix: str, here: str, field: str, mapping: dict[str, str], said: str
 ) -> None:
-    """Told by field and type; counts are told all the same."""
+    """Told by field and type; counts are reported all the same."""
     body = {"mappings": {"_doc": {"properties": {field: mapping}}}}
     request("PUT", f"{elasticsearch_server.url}/{index_prefix}guest", body)
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", [activation(1), activation(2)])
@@ -219,7 +219,7 @@ def test_the_limit_of_shards_and_the_watermarks_of_disks(
 
 
 def test_no_second_copy(elasticsearch_server: Server, index_prefix: str, here: str) -> None:
-    """None asked for, or none that has a place: the advice differs."""
+    """None requested, or none that has a place: the advice differs."""
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", [activation(1)])
     assert "add a data node" in kinds(detect(here))["no-replica"]["advice"]
     put_settings(elasticsearch_server, f"{index_prefix}guest", {"index.number_of_replicas": 0})

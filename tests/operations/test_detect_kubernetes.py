@@ -83,7 +83,7 @@ def test_null_is_an_empty_value(tmp_path: Path) -> None:
 
 
 def test_wrapped_base64_is_decoded() -> None:
-    """`base64` without `-w0` breaks lines; Go's decoder passes over the breaks."""
+    """`base64` without `-w0` breaks lines; Go's decoder skips the breaks."""
     wrapped = f"{encoded(CANARY)[:8]}\n{encoded(CANARY)[8:]}\r\n"
     assert variables(secret("db", p=wrapped), controller([from_secret("P", "db", "p")])) == {"P": CANARY}
 
@@ -191,7 +191,7 @@ _WORDS = (
     )
 )
 def test_no_shape_of_a_manifest_is_unexpected(document: Any) -> None:
-    """Whatever a hand-made file holds is read or passed over."""
+    """Whatever a hand-made file holds is read or skipped."""
     read_containers([document, {"kind": "Secret", "data": document}, controller(document, document)])
 
 

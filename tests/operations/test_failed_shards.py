@@ -32,7 +32,7 @@ def run(*words: str) -> Result:
 
 
 class OneShardDown:
-    """An index of five shards in which the primary of one isn't assigned, and what stands in it and in the others."""
+    """An index of five shards in which the primary of one isn't assigned, and what is in it and in the others."""
 
     def __init__(self, server: Server, prefix: str) -> None:
         self.location = elasticsearch_location(server, f"{prefix}%s")

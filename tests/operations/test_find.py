@@ -135,7 +135,7 @@ def test_what_is_found_nowhere_is_exit_code_10(stores: tuple[str, str, str]) -> 
 
 
 def test_a_store_that_cannot_be_asked_keeps_no_other_from_answering(stores: tuple[str, str, str]) -> None:
-    """It is told, and the exit code is its own."""
+    """It is reported, and the exit code is its own."""
     result = run(SOME.id, *among(stores), "--in", "elasticsearch://127.0.0.1:9", "--json")
     assert result.exit_code == 5
     assert json.loads(result.stdout)["agree"]
@@ -236,7 +236,7 @@ def test_a_list_shows_the_newest_first_from_all_stores(stores: tuple[str, str, s
 
 
 def test_a_list_by_path_selects_exactly(stores: tuple[str, str, str]) -> None:
-    """Elasticsearch finds words, and what is more than was asked for is left out."""
+    """Elasticsearch finds words, and what is more than was requested is left out."""
     expected = None
     for place in stores:
         result = run("--name", "slack/post", "--until", "2026-01-20", "--limit", "500", "--in", place, "--json")

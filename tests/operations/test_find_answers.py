@@ -28,7 +28,7 @@ def find(port: int, *ids: str) -> Result:
 
 
 class Database:
-    """Two activations, asked for by their keys; `alter` changes the rows of an answer."""
+    """Two activations, requested by their keys; `alter` changes the rows of an answer."""
 
     def __init__(self, alter: Callable[[list[Any]], Any] = lambda _: None) -> None:
         self._documents = {each.id: json.loads(each.body) for each in (SOME, OTHER)}
@@ -55,7 +55,7 @@ class Database:
 
 
 def test_a_proxy_that_decodes_paths_hides_nothing() -> None:
-    """Every look-up stands in a body."""
+    """Every look-up is in a body."""
     with serve(Database()) as server:
         found = find(server.port, SOME.id, ABSENT)
     assert found.exit_code == 10

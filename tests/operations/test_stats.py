@@ -299,7 +299,7 @@ def test_shards_follow_the_size() -> None:
     assert [(each.name, each.suggested) for each in found] == [("large", 3), ("small", 1)]
 
 
-# -- how it is told ---------------------------------------------------------------------------------------------
+# -- how it is reported ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ class Process:
 
 @contextmanager
 def hearing(context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server that is told: its address, and what it heard, as path and text; with `context` over TLS."""
+    """A server that is notified: its address, and what it heard, as path and text; with `context` over TLS."""
     heard: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -66,7 +66,7 @@ def test_every_night_has_one_run_where_the_clocks_change(make: Make, zone: str, 
 
 
 def test_a_run_longer_than_its_interval_overlaps_nothing_and_loses_nothing(world: World) -> None:
-    """The next one follows at once, sees to all that came due meanwhile, and then the schedule is on time again."""
+    """The next one follows at once, handles all that came due meanwhile, and then the schedule is on time again."""
     lengths = iter([2.5 * HOUR, 600.0, 5 * HOUR, 600.0])
     world.lasts_s = lambda _: next(lengths, 10.0)
     world.write("hourly", 'every = "1h"')
@@ -98,7 +98,7 @@ def test_a_clock_set_forward_catches_up_once(world: World) -> None:
 
 
 def test_a_clock_set_back_by_less_than_a_period_doubles_nothing(world: World) -> None:
-    """The hour that comes again was seen to; the one after it is on time."""
+    """The hour that comes again was handled; the one after it is on time."""
     world.write("hourly", 'every = "1h"')
     world.pass_time(HOUR)
     assert len(world.runs) == 1
@@ -176,7 +176,7 @@ def test_files_are_taken_up_as_they_change(world: World) -> None:
     assert [each.schedule for each in world.daemon.statuses()] == ["b", "c"]
     told = len(world.told)
     world.pass_time(HOUR)
-    assert world.told[told:] == []  # what is broken is told once, and again on SIGHUP
+    assert world.told[told:] == []  # what is broken is reported once, and again on SIGHUP
     world.daemon.reread()
     world.pass_time(60)
     assert [text for text in world.told[told:] if "c.toml:5: when.every" in text]
@@ -211,7 +211,7 @@ def _fields(world: World) -> dict[str, object]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_run_is_lost_or_doubled_in_a_month_of_trouble(make: Make, seed: int) -> None:
-    """Runs of any length, daemons that go and come, clocks that are set forward: every moment is seen to once."""
+    """Runs of any length, daemons that go and come, clocks that are set forward: every moment is handled once."""
     chance = random.Random(seed)
     start = datetime(2026, 3, 20, 12, 0, 30, tzinfo=UTC)
     world = make(start)
@@ -254,7 +254,7 @@ def test_a_schedule_without_success_goes_stale_and_recovers(world: World) -> Non
 
 
 def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
-    """It stays due, and is tried again after a minute, not every second; the others run on."""
+    """It stays due, and is retried after a minute, not every second; the others run on."""
     world.write("sick", 'every = "1h"')
     world.write("well", 'every = "1h"')
     world.pass_time(60)

@@ -133,7 +133,7 @@ def test_missing_ends_are_named() -> None:
 
 
 def test_no_secret_is_repeated() -> None:
-    """Neither one that stands in a location nor the address of a ping."""
+    """Neither one that is in a location nor the address of a ping."""
     text = EVERYTHING.replace("elasticsearch://es1", "elasticsearch://me:kanarienvogel@es1")
     schedule = read(text)
     assert "kanarienvogel" not in repr(schedule)

@@ -218,7 +218,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_daemon_goes_on_beside_a_file_that_overflows(world: World) -> None:
-    """Its own schedule is told as refused, in health and metrics too."""
+    """Its own schedule is reported as refused, in health and metrics too."""
     world.write("bad", 'every = "99999999d"')
     world.write("good", 'every = "1h"')
     world.pass_time(3 * 3600)
@@ -229,7 +229,7 @@ def test_daemon_goes_on_beside_a_file_that_overflows(world: World) -> None:
 
 @pytest.mark.parametrize("place", ["take", "alarm", "state"])
 def test_daemon_goes_on_whatever_a_schedule_raises(world: World, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """While its file is taken up, while its alarm is set, and when its state can't be read."""
+    """While its file is loaded, while its alarm is set, and when its state can't be read."""
     if place == "state":
         bad = world.state / "schedules" / "bad"
         bad.mkdir(parents=True)

@@ -179,7 +179,7 @@ def test_of_a_success_no_more_than_the_status_is_read(tmp_path: Path, told: list
 
 
 def test_answer_that_never_ends_is_given_up(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte begins a socket's timeout anew; the whole try is bounded."""
+    """Each byte begins a socket's timeout again; the whole try is bounded."""
     monkeypatch.setattr(notify, "_TRY_S", 0.2)
     with answering(b"HTTP/1.1 200 OK\r\n", *[b"a: b\r\n"] * 50, pause_s=0.1) as address:
         ping(Notify(ping=Secret(address)), "success", "", tmp_path, told.append)

@@ -123,7 +123,7 @@ def _is_under_way(folders: Folders) -> bool:
 
 
 def test_a_backup_killed_half_way_is_continued_once(couchdb_server: Server, folders: Folders) -> None:
-    """After SIGKILL the next daemon goes on with it; missed moments are seen to by that one run."""
+    """After SIGKILL the next daemon resumes it; missed moments are handled by that one run."""
     archive = _slow(folders, couchdb_server)
     folders.overdue("slow", hours=3)
     with folders.daemon() as daemon:
@@ -148,12 +148,12 @@ def test_a_backup_killed_half_way_is_continued_once(couchdb_server: Server, fold
 
 
 def test_a_daemon_asked_to_stop_leaves_a_backup_that_is_continued(couchdb_server: Server, folders: Folders) -> None:
-    """SIGTERM ends the run in good order; its moment stays open."""
+    """SIGTERM ends the run cleanly; its moment stays open."""
     archive = _slow(folders, couchdb_server)
     folders.overdue("slow", hours=1.5)
     with folders.daemon() as daemon:
         until(lambda: _is_under_way(folders), "the backup began")
-        assert daemon.end() in (0, 143)  # 143: the machine was too slow to end in good order
+        assert daemon.end() in (0, 143)  # 143: the machine was too slow to end cleanly
     assert not completed(folders, "slow", 1)
     once = folders.run("run", "slow", "--once", "--json")
     assert once.returncode == 0, once.stderr
@@ -271,7 +271,7 @@ def test_a_limit_of_time_ends_a_run_that_the_next_goes_on_with(couchdb_server: S
 
 
 def test_the_daemon_takes_up_changes_and_hears_sighup(couchdb_server: Server, folders: Folders) -> None:
-    """A file that breaks is reported by log, list and health, and again when it is asked for."""
+    """A file that breaks is reported by log, list and health, and again when it is requested."""
     database = new_database(couchdb_server)
     source = couchdb_location(couchdb_server, database)
     good = backup_file(source, folders.archive("good"), 'every = "2s"')

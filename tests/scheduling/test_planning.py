@@ -22,7 +22,7 @@ def test_the_next_run_is_that_of_the_next_moment() -> None:
 
 
 def test_a_missed_run_is_caught_up_once() -> None:
-    """Of five missed moments the newest is due now, and it sees to the others."""
+    """Of five missed moments the newest is due now, and it handles the others."""
     now_s = T + 5 * HOUR + 10
     due = plan(TRIGGER, T, now_s)
     assert (due.moment_s, due.begins_s, due.missed) == (T + 5 * HOUR, now_s, 4)
@@ -42,7 +42,7 @@ def test_a_run_missed_by_more_than_the_grace_is_given_up() -> None:
 
 
 def test_a_clock_set_back_doubles_no_run() -> None:
-    """The moment that comes again was seen to."""
+    """The moment that comes again was handled."""
     due = plan(TRIGGER, T + HOUR, T + HOUR - 300)
     assert due.moment_s == T + 2 * HOUR
 
@@ -60,7 +60,7 @@ def test_a_clock_that_was_years_ahead_stops_nothing() -> None:
     jitter_s=st.floats(0, HOUR - 1),
 )
 def test_a_plan_followed_is_never_due_again(seen_to: int, now_s: float, jitter_s: float) -> None:
-    """Whatever was seen to and whatever the clock says: seeing to what is due makes it due no more."""
+    """Whatever was handled and whatever the clock says: handling what is due makes it due no more."""
     trigger = Trigger("hourly", Every(HOUR, ZoneInfo("UTC")), jitter_s)
     seen_to_s = corrected(trigger, T + seen_to * HOUR, T + now_s)
     due = plan(trigger, seen_to_s, T + now_s)

@@ -1,4 +1,4 @@
-"""One run of a schedule, with stores in memory: the order of its steps, retries, what is kept and what is told."""
+"""One run of a schedule, with stores in memory: the order of its steps, retries, what is kept and what is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.scheduling.daemons import backups_of, hearing
 
 
 class World:
-    """A source in memory, an archive, the state folder, and what was told."""
+    """A source in memory, an archive, the state folder, and what was reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,7 +128,7 @@ def test_a_clock_that_was_ahead_costs_no_backup(world: World, ahead_s: float) ->
 def test_retention_never_runs_after_a_backup_that_was_not_verified(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the verification wasn't asked for by this run or failed."""
+    """Whether the verification wasn't requested by this run or failed."""
     pruned: list[object] = []
     monkeypatch.setattr(running, "prune_backups", lambda *_: pruned.append(_) or ())
     third = '[verification]\ncheck = "quick"\non = "every 3 runs"\n[retention]\nlast = 1\n'
@@ -181,7 +181,7 @@ def test_a_server_that_is_away_is_tried_again_with_growing_pauses(
 def test_what_can_not_mend_itself_is_not_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int, exit_code: int
 ) -> None:
-    """A failed run is kept, its moment is seen to, and the last success stays."""
+    """A failed run is kept, its moment is handled, and the last success stays."""
     success = world.run()
 
     def fail(*_: Any) -> Any:
@@ -198,7 +198,7 @@ def test_what_can_not_mend_itself_is_not_tried_again(
 
 
 def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
-    """The next one goes on with it; nobody is told of a failure."""
+    """The next one resumes it; nobody is told of a failure."""
     world.run()
     world.now_s += 86_400
     stop = Stop()
@@ -237,7 +237,7 @@ def test_the_second_of_two_is_told_who_holds_the_lock(world: World) -> None:
 
 
 def test_a_state_that_was_damaged_is_named(world: World) -> None:
-    """It is refused rather than overwritten, and that is a failure that is told."""
+    """It is refused rather than overwritten, and that is a failure that is reported."""
     world.run()
     path = world.state / "schedules" / "nightly" / "state.json"
     path.write_bytes(path.read_bytes()[:40])
@@ -264,7 +264,7 @@ def test_a_copy_follows_its_source(world: World) -> None:
 
 
 def test_a_verification_that_finds_a_difference_is_a_failure(world: World) -> None:
-    """Exit code 4 and the command that shows it; the next one begins anew, and agrees."""
+    """Exit code 4 and the command that shows it; the next one starts over, and agrees."""
     target = memory_store("target")
     text = 'task = "verify"\nsource = "memory:source"\ntarget = "memory:target"\n[when]\nevery = "7d"\n'
     schedule = read_schedule(world.folder / "proof.toml", text.encode())

@@ -53,7 +53,7 @@ def test_a_time_that_does_not_exist_is_due_when_the_gap_ends(
     [(BERLIN, (2026, 10, 25), 30), (NEW_YORK, (2026, 11, 1), 30), (LORD_HOWE, (2026, 4, 5), 45)],
 )
 def test_a_time_that_comes_twice_is_due_the_first_time(zone: ZoneInfo, day: tuple[int, int, int], minute: int) -> None:
-    """Whenever it is asked for: before, between the two, or after."""
+    """Whenever it is requested: before, between the two, or after."""
     hour = 2 if zone is BERLIN else 1
     cron = Cron(f"{minute} {hour} * * *", zone)
     first_s, second_s = local(zone, *day, hour, minute), local(zone, *day, hour, minute, fold=1)

@@ -125,7 +125,7 @@ class World:
             self._move(max(min(next_s, end_s), self.now_s))
 
     def jump(self, seconds: float) -> None:
-        """Set the clock; nobody is told."""
+        """Set the clock; nobody is notified."""
         self._traveller.move_to(self.now_s + seconds, tick=False)
 
     def moments(self, name: str) -> list[float]:

@@ -36,7 +36,7 @@ _READERS = 8  # of manifests, which in a bucket each take a round trip or two
 
 
 class Unproven(msgspec.Struct, frozen=True):
-    """What stands in a manifest that can't be believed; a reason to be careful, never to do something."""
+    """What is in a manifest that can't be believed; a reason to be careful, never to do something."""
 
     number: int | None = None
     parent: str | None = None
@@ -223,7 +223,7 @@ def delete_backup(place: Place, backup: str) -> None:
 def chain_parts(chain: Sequence[Manifest]) -> list[tuple[Manifest, int]]:
     """The parts of a chain from the oldest on: each one's manifest, and its place in the list of parts there.
 
-    What stands in a later one is newer. Within a layer of a full backup no document stands twice.
+    What is in a later one is newer. Within a layer of a full backup no document stands twice.
     """
     return [
         (manifest, number)

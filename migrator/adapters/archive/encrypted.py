@@ -2,7 +2,7 @@
 
 What was put into such a piece comes out of `read_range` again; names, sizes and hashes are those of what lies there,
 and every other piece passes as it is. Who writes needs the recipients' public keys, who reads an identity: a machine
-that backs up can't read what it wrote. What isn't encrypted stands in files without a name only.
+that backs up can't read what it wrote. What isn't encrypted is in files without a name only.
 
 Source: age-encryption.org/v1; `pyrage` is the binding of its implementation in Rust.
 """

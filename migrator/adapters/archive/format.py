@@ -5,7 +5,7 @@
     seek table          the skippable frame that ends a file in the Zstandard seekable format
 
 Documents enter, the bytes of frames leave; the end of a part enters, its `Index` leaves. Opens no file. A program
-that knows none of this reads a part with any Zstandard decoder: skippable frames are passed over.
+that knows none of this reads a part with any Zstandard decoder: skippable frames are skipped.
 
 Source: the Zstandard frame format (RFC 8878), and the seekable format of its `contrib/seekable_format`.
 """
@@ -266,7 +266,7 @@ def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], ha
     header = new_compressor(3).compress(msgspec.json.encode(_Header(tuple(notes), hashlib.sha256(hashes).hexdigest())))
     payload = hashes + header + _HEADER_BYTES.pack(len(header))
     index = SKIPPABLE.pack(INDEX_MAGIC, len(payload)) + payload
-    # The index stands in the table too, as a frame that decompresses to nothing, so that the sizes add up to the table.
+    # The index is in the table too, as a frame that decompresses to nothing, so that the sizes add up to the table.
     entries = b"".join(_SEEK_ENTRY.pack(*entry) for entry in [*sizes, (len(index), 0)])
     table = entries + _SEEK_END.pack(len(sizes) + 1, 0, _SEEK_END_MAGIC)
     return index + SKIPPABLE.pack(SEEK_MAGIC, len(table)) + table

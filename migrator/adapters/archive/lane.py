@@ -118,7 +118,7 @@ class Lane:
         if self._spool is None:
             return None
         self._append(make_end_of(self._sizes, self._notes, bytes(self._hashes)))
-        self._torn = True  # should storing it fail, the end is written anew
+        self._torn = True  # should storing it fail, the end is rewritten
         stored = self._place.store(self._name, self._spool)
         self._spool = None
         receipt = Receipt(

@@ -26,7 +26,7 @@ VERSION = 1
 ARCHIVE = "archive.json"
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
-UNFINISHED = "unfinished.json"  # stands in a backup's folder until its manifest does
+UNFINISHED = "unfinished.json"  # is in a backup's folder until its manifest is
 BACKUPS = "backups/"
 
 _BACKUP_ID = re.compile(
@@ -60,7 +60,7 @@ class ArchiveHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceNote(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a backup's documents came from; no secret stands in it."""
+    """Where a backup's documents came from; no secret is in it."""
 
     location: str
     product: str
@@ -169,7 +169,7 @@ def is_part_name(text: str) -> bool:
 
 
 def is_own(name: str) -> bool:
-    """Whether an archive has a piece of this name; every other one is a stranger, which is passed over."""
+    """Whether an archive has a piece of this name; every other one is a stranger, which is skipped."""
     return _OWN.fullmatch(name) is not None
 
 

@@ -182,7 +182,7 @@ class Folder:
     def _below(self, prefix: str) -> Iterator[tuple[str, int]]:
         """The files below a folder with their sizes; what other processes remove meanwhile is left out.
 
-        A folder that can't be looked into is an error: its content would seem not to be there, and an older state
+        A folder that can't be examined is an error: its content would seem not to be there, and an older state
         would be taken for the newest. Only one in which no piece can be may be closed. Links aren't followed, and one
         in the place of a piece is an error, for the same reason.
         """
@@ -274,7 +274,7 @@ class Folder:
 
 
 def stored_as(name: str, spool: BinaryIO) -> Stored:
-    """Size and hash of what stands in a spool."""
+    """Size and hash of what is in a spool."""
     spool.seek(0)
     sha256, size_bytes = hashlib.sha256(), 0
     while piece := spool.read(_PIECE_BYTES):

@@ -2,7 +2,7 @@
 
 A slice is a part. Its frames are read some at a time; those that can't hold anything selected aren't read at all: the
 manifest tells it of parts, the index of frames. Every frame is checked as it is read (its checksum, its size, its
-number of lines), so that damage is never carried over. The order of parts doesn't matter: which documents are
+number of lines), so that damage is never copied. The order of parts doesn't matter: which documents are
 superseded is known before.
 """
 
@@ -76,7 +76,7 @@ class ArchiveReader:
         )
 
     def _refuse_older(self, last: Manifest) -> None:
-        """Raise where one that can't be read may be newer than the last that can: an older state must be asked for."""
+        """Raise where one that can't be read may be newer than the last that can: an older state must be chosen."""
         for backup, reason in self._catalog.damaged:
             if self._catalog.may_be_newer(backup, last) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
                 raise ArchiveDamaged(

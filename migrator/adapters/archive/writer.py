@@ -47,7 +47,7 @@ LEVEL = 3
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """What is fixed when a backup begins; it stands in its folder until the manifest does."""
+    """What is fixed when a backup begins; it is in its folder until the manifest is."""
 
     backup: str
     parent: str | None = None  # the backup that this one continues
@@ -131,7 +131,7 @@ class ArchiveWriter:
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
         """Drop what no receipt speaks of: those parts, or pieces of them, are written again.
 
-        A backup that is begun anew is a full one: all of the source is read for it.
+        A backup that is started over is a full one: all of the source is read for it.
         """
         self._begun = msgspec.convert(prepared, Begun)
         if self._go_on(receipts):

@@ -58,12 +58,12 @@ class _Read(NamedTuple):
     page: Page
     rows: int
     size_bytes: int
-    low: str  # what was asked for
+    low: str  # what was requested
     high: str | None
     last: str | None  # the id it ends with
     came: int  # its rows, with one that the page before ended with
     offset: int | None
-    is_short: bool  # fewer rows than were asked for
+    is_short: bool  # fewer rows than were requested
 
     def batch(self) -> Batch:
         return self.page.batch(self.last, size_bytes=self.size_bytes)
@@ -107,7 +107,7 @@ class Bulk:
         return self._ranked
 
     def _check(self, ids: list[str], low: str, high: str | None, asked: int, *, descending: bool = False) -> None:
-        """A server, or a proxy with a cache, that passes over an option would make us leave out or repeat documents."""
+        """A server, or a proxy with a cache, that skips an option would make us leave out or repeat documents."""
         ordered = ids[::-1] if descending else ids
         top = ordered[-1] if ordered else ""
         in_bounds = not ordered or (ordered[0] >= low and (high is None or top < high or (descending and top == high)))

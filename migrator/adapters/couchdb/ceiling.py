@@ -22,7 +22,7 @@ class Ceiling:
 
     def __init__(self) -> None:
         self._most: int | None = None
-        self._largest = 0  # that was asked for before answers broke off
+        self._largest = 0  # that was requested before answers broke off
         self._arrived = 0
 
     def allows(self, documents: int) -> bool:

@@ -3,7 +3,7 @@
 What to ask enters; the bytes of an answer leave, or one of our errors. Knows nothing of activations.
 
 Requests to `_all_docs` are put together here, since the SDK
-puts the options into the body of a POST, which CouchDB 2.3 passes over: it would answer with the whole database.
+puts the options into the body of a POST, which CouchDB 2.3 skips: it would answer with the whole database.
 Source: `chttpd_db.erl` of CouchDB 2.3.1, `all_docs_view`.
 """
 
@@ -255,7 +255,7 @@ class Client:
     # -- answers ------------------------------------------------------------------------------------------------
 
     def understand(self, body: bytes, type: type[T], what: str) -> T:
-        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was asked for."""
+        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was requested."""
         try:
             return msgspec.json.decode(body, type=type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -268,7 +268,7 @@ class Client:
         except msgspec.ValidationError as error:
             raise self.garbled(what, error) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            # An answer that was cut off is no riddle about a document: it is asked for again as it was.
+            # An answer that was cut off is no riddle about a document: it is requested again as it was.
             if not body.rstrip().endswith((b"]}", b"}")) or not body.startswith(b"{"):
                 raise BrokenOff(str(self.garbled(what, "it isn't JSON, or was cut off"))) from error
             raise Undecodable(str(error)) from error

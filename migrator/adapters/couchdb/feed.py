@@ -162,7 +162,7 @@ class Feed:
             raise self._client.garbled("_changes", wrong)
 
     def _list_again(self, since: int, changes: rows_.Changes) -> None:
-        """See that a page of a server that counts nothing holds all that stands in its part of the feed."""
+        """See that a page of a server that counts nothing holds all that is in its part of the feed."""
         ids = {change.id for change in changes.results}
         again = self._look(since, len(ids) + 1)
         for change in again.results:

@@ -1,7 +1,7 @@
-"""How many documents the next page is asked for, and what becomes of a page that doesn't arrive or can't be decoded.
+"""How many documents the next page asks for, and what becomes of a page that doesn't arrive or can't be decoded.
 
 A page's size follows the bytes seen; one that grows beyond its bound is given up while it arrives. A page that can't
-be decoded (a lone surrogate, deep nesting) is asked for again in halves until the document that is the cause stands
+be decoded (a lone surrogate, deep nesting) is requested again in halves until the document that is the cause stands
 alone. A page that broke off makes all pages smaller for a while: some links cut every connection after so many bytes.
 One that couldn't be proven makes the next ones of its range smaller: where documents are stored all the time, no large
 page would ever be proven.

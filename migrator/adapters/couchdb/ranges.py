@@ -3,7 +3,7 @@
 A selection and a way to look enter, ranges leave that together hold every id the selection may have: they tile each
 span without a gap, so that no document falls between two of them. Sizes are estimates; no promise hangs on them.
 
-Two kinds of server are told apart by what they answer. CouchDB's `offset` is the rank of a key: ranges are halved
+Two kinds of server are distinguished by what they answer. CouchDB's `offset` is the rank of a key: ranges are halved
 where they are largest. PouchDB's is always 0: we hop from namespace to namespace, and tell from how densely the first
 ids of one stand (they end in random hexadecimal digits) how many it has.
 """
@@ -103,7 +103,7 @@ class _Looks:
 
 
 class _Segment(msgspec.Struct, frozen=True, order=True):
-    """A piece of a span; the largest sorts first. No id stands in it before `first`, none from `top` on."""
+    """A piece of a span; the largest sorts first. No id is in it before `first`, none from `top` on."""
 
     minus_documents: int
     low: str

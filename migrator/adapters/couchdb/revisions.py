@@ -5,7 +5,7 @@ its history where the body has one (`_revisions`). What is in the database alrea
 is *present*, another one *differing*. A document without a revision is rejected.
 
 CouchDB stores any revision that it is given beside what is there, and answers nothing about it; and a revision that was
-deleted since stays deleted. So what is there is asked before, and what became of it afterwards.
+deleted since stays deleted. So what is there is asked before, and its outcome afterwards.
 Source: CouchDB's documentation, `_bulk_docs` with `new_edits`, and "Replication and conflict model".
 """
 
@@ -74,7 +74,7 @@ class RevisionKeepingWriter(CouchDBWriter):
         return tally.outcome()
 
     def _store_part(self, part: Sequence[_Keeping], tally: Tally) -> None:
-        """Send one request, and see what became of each of its documents."""
+        """Send one request, and see the outcome of each of its documents."""
         body = b'{"new_edits":false,"docs":[' + b",".join([each.body for each in part]) + b"]}"
         with self._bulks.watching(len(part)):
             sent = self._client.bulk_docs(body)

@@ -30,7 +30,7 @@ class Rows(msgspec.Struct):
 
 
 class KeyRow(msgspec.Struct, gc=False):
-    """Of ids that were asked for."""
+    """Of ids that were requested."""
 
     key: str
     id: str | None = None
@@ -81,7 +81,7 @@ changes = msgspec.json.Decoder(Changes)
 
 
 class Alone(NamedTuple):
-    """A document that was asked for by itself."""
+    """A document that was requested by itself."""
 
     rev: str
     body: bytes

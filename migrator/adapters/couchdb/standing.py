@@ -64,7 +64,7 @@ def began_of(client: Client, about: Database) -> str | None:
 
 
 def loss(client: Client, then: Standing) -> str | None:
-    """Why the changes since a snapshot can't be told, None where they can."""
+    """Why the changes since a snapshot can't be determined, None where they can."""
     about = client.about()
     began = began_of(client, about)
     if then.began is not None and began is not None and then.began != began:

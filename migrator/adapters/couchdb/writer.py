@@ -1,6 +1,6 @@
 """Writes CouchDB as OpenWhisk would have: ids and bodies as they are, revisions given by the database.
 
-Documents in CouchDB form enter as `_bulk_docs` of their own bytes; what became of each leaves. What the database has
+Documents in CouchDB form enter as `_bulk_docs` of their own bytes; the outcome of each leaves. What the database has
 already is fetched and compared. Knows nothing of retries: what the server puts off is handed back as `deferred`, and a
 request that it refuses as a whole is raised.
 
@@ -34,7 +34,7 @@ from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavail
 from migrator.records import Document, Form, read_document, unreadable
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
-_IDS = 100  # asked for with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
+_IDS = 100  # requested with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
 _ABOUT_THE_DOCUMENT = frozenset({"doc_validation", "document_too_large", "illegal_docid"})
 
 

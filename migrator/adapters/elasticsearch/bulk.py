@@ -35,13 +35,13 @@ _ABOUT_THE_SERVER = (
     "Rejecting mapping update to",  # the index has a type other than _doc
     "number of documents in the",  # a shard is full
     "op_type of create are allowed in data streams",
-    "Failed to parse mapping",  # a template by which the index can't be created; documents are told with a small f
+    "Failed to parse mapping",  # a template by which the index can't be created; documents are reported with a small f
 )
 """Reasons of the kinds above that would refuse every document alike."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """What became of one document: a status as of a request of its own."""
+    """The outcome of one document: a status as of a request of its own."""
 
     status: int
     error: Cause | None = None
@@ -74,10 +74,10 @@ ANSWER_PATHS = "filter_path=errors,items.*._index,items.*._id,items.*.status,ite
 
 
 def read_answer(body: bytes, operation: str, sent: Sequence[Addressed]) -> list[Item | None] | None:
-    """What became of each document that was sent, in their order; None where all were stored.
+    """The outcome of each document that was sent, in their order; None where all were stored.
 
     An item belongs to the document whose index and id it names, wherever in the answer it stands. A document that no
-    item names, or several do, has None: what became of it isn't known. Raises `ValueError` where the answer can't be
+    item names, or several do, has None: its outcome isn't known. Raises `ValueError` where the answer can't be
     read or has another number of items, which leaves all of them unknown.
     """
     # The answer to a bulk without errors is known to the byte, as servers spell it: comparing is as sure as decoding.
@@ -183,7 +183,7 @@ class Flow:
 
     @contextmanager
     def turn(self) -> Iterator[int]:
-        """Wait until one more bulk may be under way; gives what `pushed_back` is to be told."""
+        """Wait until one more bulk may be under way; gives what `pushed_back` needs."""
         with self._changed:
             self._changed.wait_for(lambda: self._under_way < max(1, int(self.bulks)))
             self._under_way += 1

@@ -195,7 +195,7 @@ class Client:
         return self.understand(answer, type, path)
 
     def understand(self, answer: Answer, type: type[T], path: str) -> T:
-        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was asked for.
+        """Decode an answer that holds no document; raises `Unavailable` where it isn't what was requested.
 
         Nor is one of which shards failed, or are missing, or that timed out: it says nothing of what isn't in it.
         """
@@ -216,7 +216,7 @@ class Client:
         return self.understand(answer, type, where)
 
     def check_searched(self, answer: Answer, path: str, *, shards: int, size: int, first: int = 0) -> None:
-        """Raise `Incomplete` unless every shard answered in time, and all hits came that were asked for.
+        """Raise `Incomplete` unless every shard answered in time, and all hits came that were requested.
 
         A server leaves out shards that aren't up, a server or a gateway what takes too long or is too much, and the
         status is 200 all the same. `shards` are those of the indices themselves, since a closed index has none.

@@ -1,4 +1,4 @@
-"""What a server counts, shard by shard, without giving a document: what the pages of a reader are held against.
+"""What a server counts, shard by shard, without giving a document: what the pages of a reader are compared with.
 
 Queries about shards enter, numbers leave. Many shards are asked with one request.
 """

@@ -143,7 +143,7 @@ class Destinations:
         )
 
     def forget(self, namespace: str) -> None:
-        """Look at it anew the next time: an answer spoke of another index, or of other documents."""
+        """Look at it again the next time: an answer spoke of another index, or of other documents."""
         self._known.pop(namespace, None)
 
     def identities(self, now: Mapping[str, str]) -> dict[str, str]:

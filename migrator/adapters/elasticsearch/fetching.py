@@ -19,7 +19,7 @@ from migrator.errors import Unavailable
 
 _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
-_PLACES = 2  # asked for, for each id; where some have more, fewer ids are asked for
+_PLACES = 2  # requested, for each id; where some have more, fewer ids are requested
 _MOST_PLACES = 1_000  # of one id
 WINDOW_LIMIT = re.compile(r"(?:Result window|Batch size) is too large.* less than or equal to: \[(\d+)\]")
 """Source: the refusals of `index.max_result_window`, of a search and of a scroll, the same on all versions."""
@@ -100,7 +100,7 @@ def search_ids(
 ) -> list[Place]:
     """The places that a search for ids gives, of a further query and of a single shard if any are given.
 
-    Raises `TooLarge` where fewer ids must be asked for at once: the request is too large for a proxy, or there are
+    Raises `TooLarge` where fewer ids must be requested at once: the request is too large for a proxy, or there are
     more hits than the index gives.
     """
     size = _PLACES * len(ids) if len(ids) > 1 else _MOST_PLACES
@@ -149,7 +149,7 @@ def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> 
     """
     sources, size_bytes = _get(client, places, bound_bytes=bound_bytes)
     if gone := [at for at, source in enumerate(sources) if source is None]:
-        # The places were told a moment ago; that they are empty is believed when it is said twice.
+        # The places were reported a moment ago; that they are empty is believed when it is said twice.
         again, more_bytes = _get(client, [places[at] for at in gone], bound_bytes=bound_bytes)
         size_bytes += more_bytes
         for at, source in zip(gone, again, strict=True):

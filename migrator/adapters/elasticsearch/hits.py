@@ -1,6 +1,6 @@
-"""What is asked for of a window of sequence numbers, and what a page of it holds.
+"""What is requested of a window of sequence numbers, and what a page of it holds.
 
-Windows and the bytes of answers enter; documents that were asked for leave. Shared by the two ways to read a window.
+Windows and the bytes of answers enter; documents that were requested leave. Shared by the two ways to read a window.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Asked(NamedTuple):
 
 
 def decode(client: Client, asked: Asked, body: bytes) -> Found:
-    """A page of which every document is one that was asked for."""
+    """A page of which every document is one that was requested."""
     try:
         found = _found.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:

@@ -30,7 +30,7 @@ class Index(msgspec.Struct, frozen=True):
     name: str
     uuid: str
     shards: int
-    behind: tuple[str, ...] = ()  # the names, other than its own, that it was asked for by: aliases, data streams
+    behind: tuple[str, ...] = ()  # the names, other than its own, that it was requested by: aliases, data streams
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Survey(msgspec.Struct, frozen=True):
     indices: Mapping[str, Index]
     shards: Mapping[str, Mapping[int, Shard]]  # of the open ones
     closed: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()  # of names that were asked for one by one
+    missing: tuple[str, ...] = ()  # of names that were requested one by one
 
 
 # -- names ------------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def resolve(client: Client, wanted: Sequence[str]) -> tuple[dict[str, Index], tu
 
 
 def look_up_uuids(client: Client, wanted: Sequence[str]) -> dict[str, str]:
-    """The uuid of each concrete index behind names and wildcards, by one look that nothing is held against.
+    """The uuid of each concrete index behind names and wildcards, by one look that nothing is compared with.
 
     An index that is missing may still be there: `resolve` makes sure.
     """
@@ -276,7 +276,7 @@ def _of_stream(index: Index) -> Index:
 
 
 def _held(client: Client, path: str, *, without_system: bool = False) -> dict[str, Index]:
-    """What the settings list, held against the aliases: an index that is missing in one list isn't gone.
+    """What the settings list, compared with the aliases: an index that is missing in one list isn't gone.
 
     Raises `Unavailable` where an index that can be read stays out of the settings.
     """
@@ -384,7 +384,7 @@ def is_closed(client: Client, name: str) -> bool:
 def refresh(client: Client, names: Iterable[str], *, open_only: bool = False) -> None:
     """Make all that was stored visible to searches; raises `Unavailable` where a shard couldn't.
 
-    With `open_only` closed indices and missing ones are passed over.
+    With `open_only` closed indices and missing ones are skipped.
     Source: measured: without it none of 100 documents below the checkpoint were found.
     """
     for path in index_paths(tuple(names)):
@@ -394,7 +394,7 @@ def refresh(client: Client, names: Iterable[str], *, open_only: bool = False) ->
 
 
 def check_identity(client: Client, name: str, uuid: str, shard: int, history: str) -> None:
-    """Raises `NotFound` when an index isn't the one that was planned, `Unavailable` when it can't be told now."""
+    """Raises `NotFound` when an index isn't the one that was planned, `Unavailable` when it can't be determined now."""
     found_uuid, shards = shard_states(client, [name]).get(name, ("", {}))
     if found_uuid not in ("", uuid) or (shard in shards and shards[shard].history != history):
         raise NotFound(

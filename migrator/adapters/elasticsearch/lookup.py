@@ -1,6 +1,6 @@
 """What a target holds under the ids of documents that are to be written.
 
-Documents with their addresses enter, what is stored there leaves. Every answer is held against what was asked for:
+Documents with their addresses enter, what is stored there leaves. Every answer is compared with what was requested:
 one that tells of other documents, or not of all, is none.
 """
 

@@ -1,7 +1,7 @@
 """The index template that `--index-template` installs: a mapping under which OpenWhisk's queries work as before.
 
 OpenWhisk installs none: its fields are mapped by the first document that has them, and then a name such as
-`2024-01-01` can make `name` a date that refuses every other name. The template says beforehand what the fields come
+`2024-01-01` can make `name` a date that refuses every other name. The template says in advance what the fields come
 out as with ordinary documents, so that the order of arrival no longer decides what is refused:
 
 * strings are `text` with a `.keyword` of at most 256 characters, times are `long`, `@timestamp` is a `date`, as

@@ -61,7 +61,7 @@ class _Pace:
 
     def __init__(self, page_size: PageSize) -> None:
         self._page_size = page_size
-        # Numbers for each document that is asked for: gaps and narrow selections spread them out, ties crowd them.
+        # Numbers for each document that is requested: gaps and narrow selections spread them out, ties crowd them.
         self.spread = 1.0
         self.most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         self.failures = 0  # at the page in hand
@@ -146,7 +146,7 @@ class WindowReader:
     def _search(self, asked: Asked, *, id: str | None = None, **more: Any) -> bytes:
         """One page; raises `TooLarge` where it grows too large, or the index gives no so many documents at once.
 
-        A single document is taken at any size. With `id` only that document is asked for.
+        A single document is taken at any size. With `id` only that document is requested.
         """
         window, size = asked.window, asked.size
         query = query_of(window, asked.above, asked.last, asked.selection)
@@ -181,7 +181,7 @@ class WindowReader:
             if not (asked.by_number and hits):
                 return _Short(total, len(hits))
         elif not (asked.by_number and len(hits) == asked.size):
-            # All of the page's numbers were asked for, and that they are is counted.
+            # All of the page's numbers were requested, and that they are is counted.
             counted = self._count(asked, asked.last)
             return _Whole(asked.last, hits) if len(hits) >= counted else _Short(counted, len(hits))
         # The page ends within its numbers; the last one may have more documents.

@@ -1,6 +1,6 @@
 """Writes Elasticsearch and OpenSearch as OpenWhisk would have: its index names, its ids, nothing else set up.
 
-Documents in Elasticsearch form enter as bulks of their own bytes; what became of each leaves. `create` leaves alone
+Documents in Elasticsearch form enter as bulks of their own bytes; the outcome of each leaves. `create` leaves alone
 what is there: what the server says is there already is fetched and compared. Knows nothing of retries: what the
 server puts off is handed back as `deferred`.
 
@@ -146,7 +146,7 @@ class ElasticsearchWriter:
         try:
             for beside, ids in aside.items():
                 places |= self._lookup.locate(beside, ids)
-        except NotFound as error:  # one of the indices was deleted: what stands behind the alias is looked at anew
+        except NotFound as error:  # one of the indices was deleted: what stands behind the alias is looked at again
             for _, document in placed:
                 self._destinations.forget(document.namespace)
             raise Unavailable(str(error)) from error

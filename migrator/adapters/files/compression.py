@@ -1,7 +1,7 @@
 """Plain or compressed: the bytes of a file become what was compressed in them, and the other way round.
 
-Pieces of a file enter, pieces of text leave, each with the frame from which decompressing could begin anew. A frame is
-a gzip member, a Zstandard frame, a stream of xz or bzip2; a file has one or many, and skippable ones are passed over,
+Pieces of a file enter, pieces of text leave, each with the frame from which decompressing could start over. A frame is
+a gzip member, a Zstandard frame, a stream of xz or bzip2; a file has one or many, and skippable ones are skipped,
 as are zeros behind the last. What ends inside a frame, or doesn't decompress, is `ArchiveDamaged` with the byte; what
 is whole and needs more than is here (a dictionary, gigabytes) is a `UsageError`. Knows nothing of lines and opens no
 file.
@@ -274,7 +274,7 @@ def compressed(data: bytes, compression: Compression) -> bytes:
 
 
 def filler(size_bytes: int, compression: Compression) -> bytes:
-    """So many bytes that a reader passes over, to lie in the place of a frame that shall count no more.
+    """So many bytes that a reader skips, to lie in the place of a frame that shall count no more.
 
     A blank line, a gzip member of nothing with a comment, a skippable Zstandard frame. No frame that holds a document
     is too short for it.

@@ -1,4 +1,4 @@
-"""What stands in a file of documents: whose file it is, and what each line of it holds.
+"""What is in a file of documents: whose file it is, and what each line of it holds.
 
 Lines enter; the shape of the file and the entries of its lines leave, each an id around the document's own bytes. Knows
 nothing of files.
@@ -57,7 +57,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A document as it stands in a file."""
+    """A document as it is in a file."""
 
     id: str
     body: bytes
@@ -124,7 +124,7 @@ _actions = msgspec.json.Decoder(dict[str, _Action])
 def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
     """The shape of a file that begins with these lines; `asked` is the form that the location names.
 
-    Raises `UsageError` where it can't be told, or where it isn't what was asked for.
+    Raises `UsageError` where it can't be determined, or where it isn't what was requested.
     """
     told: Shape | None = None
     refusal = ""
@@ -257,7 +257,7 @@ _NO_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def is_note(text: bytes) -> bool:
-    """Whether a line is couchbackup's own and no document: what begins a file, or says that it was gone on with."""
+    """Whether a line is couchbackup's own and no document: what begins a file, or says that it was resumed."""
     if text == RESUMED:
         return True
     if not text.startswith(b"{") or b"@cloudant/couchbackup" not in text[:200]:

@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 class TooLong(Exception):
-    """A line is longer than was asked for; nothing of it was taken."""
+    """A line is longer than was requested; nothing of it was taken."""
 
 
 class Torn(Exception):
@@ -115,7 +115,7 @@ class Cursor:
         return True
 
     def element(self) -> bytes | None:
-        """The next element of the array that the cursor stands in; None after its last one. Raises `Torn`."""
+        """The next element of the array that the cursor is in; None after its last one. Raises `Torn`."""
         depth, in_string, looked = 0, False, self._next
         while True:
             found = (_INSIDE if in_string else _OUTSIDE).search(self._buffer, looked)

@@ -79,7 +79,7 @@ def _beginning(chunks: Iterator[Chunk]) -> bytes:
 
 
 def _first_lines(cursor: Cursor) -> Iterator[bytes]:
-    """Lines from which the shape of a file can be told; what is damaged is seen when it is read."""
+    """Lines from which the shape of a file can be determined; what is damaged is seen when it is read."""
     for _ in range(_LINES):
         try:
             cursor.skip_blank()

@@ -94,7 +94,7 @@ class FileOutput:
         return self._begun
 
     def resume(self, begun: Token, segments: Sequence[Segment]) -> bool:
-        """Holes, left by workers whose commit never came, are filled with what readers pass over."""
+        """Holes, left by workers whose commit never came, are filled with what readers skip."""
         self.close()
         self._begun = str(begun)
         partial = self._partial()
@@ -180,7 +180,7 @@ def _holes(segments: Sequence[Segment]) -> list[Segment]:
 
 
 class StandardOutput:
-    """What is piped out. Nothing of it can be taken back, so that it is never gone on with."""
+    """What is piped out. Nothing of it can be taken back, so that it is never resumed."""
 
     printed = "-"
     compression = Compression.PLAIN

@@ -79,7 +79,7 @@ class FileReader:
         return Plan(slices=(whole,), snapshot=fingerprint)
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        """Nothing, unless the file is another than it was; then it is read anew, as a whole."""
+        """Nothing, unless the file is another than it was; then it is read again, as a whole."""
         if self._input.fingerprint() == snapshot:
             return Plan(slices=(), snapshot=snapshot)
         return self.plan(selection, slice_documents=slice_documents)

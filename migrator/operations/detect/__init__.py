@@ -24,7 +24,7 @@ __all__ = ["Detection", "Finding", "Probe", "detect"]
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A store to look into, and who named it."""
+    """A store to examine, and who named it."""
 
     store: Store
     origins: tuple[str, ...]
@@ -37,9 +37,9 @@ def detect(
     exact: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Detection:
-    """Read environments, look into the stores that they and the operator name, and conclude.
+    """Read environments, examine the stores that they and the operator name, and conclude.
 
-    `exact` reads CouchDB from end to end instead of sampling it. A store that can't be looked into is part of the
+    `exact` reads CouchDB from end to end instead of sampling it. A store that can't be examined is part of the
     answer and no exception. Raises `UsageError` where nothing names a store.
     """
     deployments = [read_deployment(each) for each in environments if not each.is_silent]

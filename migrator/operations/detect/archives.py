@@ -1,6 +1,6 @@
 """Looks into what isn't a server: archives by their manifests, files and stores in memory by reading them.
 
-A `Store` enters, a `Probe` leaves. Of an archive no part is read unless that is asked for.
+A `Store` enters, a `Probe` leaves. Of an archive no part is read unless that is requested.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class _Reading(NamedTuple):
         return self.environment.variables
 
     def get(self, name: str) -> str:
-        """The value, empty where there is none; what stands elsewhere is told."""
+        """The value, empty where there is none; what stands elsewhere is reported."""
         if name in self.environment.unresolved:
             self.find(
                 "value-elsewhere",
@@ -224,7 +224,7 @@ def _absent(reading: _Reading) -> None:
 
 
 def _spelling(reading: _Reading) -> None:
-    """OpenWhisk reads names as they are spelled, and passes over the others without a word."""
+    """OpenWhisk reads names as they are spelled, and skips the others without a word."""
     known = {name.lower(): name for name in _KNOWN}
     for name in reading.variables:
         right = known.get(name.lower())

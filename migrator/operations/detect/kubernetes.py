@@ -76,7 +76,7 @@ class _Unusable(Exception):
 
 
 class _Entries:
-    """The entries of ConfigMaps and Secrets, decoded when they are asked for."""
+    """The entries of ConfigMaps and Secrets, decoded when they are requested."""
 
     def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
         self._objects = {
@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Go's decoder passes over line breaks, which `base64` without `-w0` makes."""
+    """Go's decoder skips line breaks, which `base64` without `-w0` makes."""
     try:
         data = base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
     except (binascii.Error, ValueError):

@@ -9,7 +9,7 @@ import msgspec
 
 Level = Literal["problem", "warning", "note"]
 State = Literal["answers", "unavailable", "incomplete", "refused", "missing", "damaged"]
-"""What came of looking into a store; `incomplete`: it answers, but not for all it holds."""
+"""What came of examining a store; `incomplete`: it answers, but not for all it holds."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,5 +92,5 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0, or the highest of the stores that couldn't be looked into."""
+        """0, or the highest of the stores that couldn't be examined."""
         return max((probe.exit_code for probe in self.probes), default=0)

@@ -1,7 +1,7 @@
 """Finds activations in several stores at once, by id or by what they have in common, and compares their copies.
 
 Stores enter, activations with all their copies leave. Every store is asked by the module that knows its kind; a store
-that can't be asked is told and doesn't keep the others from answering.
+that can't be asked is reported and doesn't keep the others from answering.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _ask(
 
 
 def open_finder(store: Store) -> Finder:
-    """What looks into this kind of store."""
+    """What examines this kind of store."""
     if store.location.kind == "couchdb":
         from migrator.operations.find.couchdb import CouchDBFinder
 

@@ -75,7 +75,7 @@ class ElasticsearchFinder:
         return without_closed(self._client, held)
 
     def _check_seen(self, selection: Selection, closed: tuple[str, ...]) -> None:
-        """Raise where something that may hold what is looked for wasn't looked into."""
+        """Raise where something that may hold what is looked for wasn't examined."""
         if closed:
             raise closed_error(self._client, closed)
         if told := hidden(self._client, expressions(self._pattern, selection)):
@@ -103,7 +103,7 @@ class ElasticsearchFinder:
         return [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
 
     def _document(self, hit: _Hit, shards: int) -> Found | None:
-        """The document with its own bytes; asked for in a body, since a proxy may decode a path."""
+        """The document with its own bytes; requested in a body, since a proxy may decode a path."""
         path = index_paths([hit.index])[0]
         answer = self._client.call(
             "POST",

@@ -1,6 +1,6 @@
 """Finds by reading: for stores that can't be asked, and for lists that no index of keys gives.
 
-A `Reader` enters, documents leave. Memory holds as many documents as are asked for.
+A `Reader` enters, documents leave. Memory holds as many documents as are requested.
 """
 
 from __future__ import annotations

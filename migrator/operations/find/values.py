@@ -45,7 +45,7 @@ def parse_id(text: str) -> WantedId:
 
 
 class Finder(Protocol):
-    """One store to look into. Only reads.
+    """One store to examine. Only reads.
 
     What was found before an exception holds; that nothing else is there is only known once the iterator has ended.
     """

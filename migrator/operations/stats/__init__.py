@@ -30,7 +30,7 @@ from migrator.records import Selection
 
 __all__ = ["Statistics", "statistics"]
 
-_NAMED = 1_000  # namespaces and actions that are told one by one
+_NAMED = 1_000  # namespaces and actions that are reported one by one
 
 
 def statistics(

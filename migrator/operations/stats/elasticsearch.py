@@ -129,7 +129,7 @@ def _add(to: list[int], bucket: _Bucket) -> None:
 class Aggregated(msgspec.Struct, frozen=True):
     tally: Tally
     by_index: Mapping[str, int]  # activations that are selected
-    is_complete: bool  # every namespace and action is told apart
+    is_complete: bool  # every namespace and action is distinguished
 
 
 def aggregate(look: Look, selection: Selection, *, stop: Stop) -> Aggregated | None:

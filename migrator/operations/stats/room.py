@@ -1,4 +1,4 @@
-"""How much a store can still grow: the disks below it, as far as they can be told.
+"""How much a store can still grow: the disks below it, as far as they can be determined.
 
 A `Store` enters, disks leave. Only looks; a bucket has no end, and CouchDB doesn't tell of its disk.
 """
@@ -23,7 +23,7 @@ def given_room(free_bytes: int) -> tuple[Room, ...]:
 
 
 def room_of_folder(path: str) -> tuple[Room, ...]:
-    """The disk that a folder, or the folder of a file, is on; none where that can't be told."""
+    """The disk that a folder, or the folder of a file, is on; none where that can't be determined."""
     place = Path(path)
     try:
         free_bytes = shutil.disk_usage(place if place.is_dir() else place.parent).free

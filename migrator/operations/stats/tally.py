@@ -15,7 +15,7 @@ from migrator.records import Document, activation_path
 
 DAY_MS = 86_400_000
 REST = "(others)"
-_NAMES = 20_000  # that are told apart
+_NAMES = 20_000  # that are distinguished
 _LARGEST = 10
 
 

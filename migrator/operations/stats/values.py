@@ -91,7 +91,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     product: str
     version: str
     method: Method
-    sampled: int  # documents that were looked into
+    sampled: int  # documents that were examined
     now_ms: int
     activations: int
     size_bytes: int  # of their JSON
@@ -111,5 +111,5 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     forecasts: tuple[Forecast, ...]  # the disk that is full first is the first
     retention: tuple[Retention, ...]
     shards: tuple[Shards, ...]
-    shards_for_days: int | None  # the age that the sizes of shards are told for; None: as much as is there now
+    shards_for_days: int | None  # the age that the sizes of shards are reported for; None: as much as is there now
     notes: tuple[str, ...]

@@ -72,7 +72,7 @@ def retention_note(each: Retention) -> str:
 
 
 def shards_head(found: Statistics) -> str:
-    """What the sizes of shards are told for."""
+    """What the sizes of shards are reported for."""
     return f"keeping {found.shards_for_days} days" if found.shards_for_days else "for what is there now"
 
 

@@ -20,7 +20,7 @@ from tests.conformance.writers import WriterConformance
 
 
 class _Reading(ReaderConformance):
-    """Each `put` adds an incremental backup; a reader is opened anew, as it looks at an archive once."""
+    """Each `put` adds an incremental backup; a reader is opened again, as it looks at an archive once."""
 
     @pytest.fixture(autouse=True)
     def _archive(self, tmp_path: Path) -> None:

@@ -358,7 +358,7 @@ def test_an_increment_that_would_begin_to_encrypt_is_refused(world: World, key: 
 
 
 def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> None:
-    """After an encrypted backup an open one must be asked for by `--mode full`."""
+    """After an encrypted backup an open one must be requested by `--mode full`."""
     world.put(1)
     world.backup(key)
     world.put(2)
@@ -372,7 +372,7 @@ def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> Non
 
 
 def test_a_forgotten_option_is_noticed_where_every_backup_is_a_full_one(world: World, key: Key) -> None:
-    """What is new in an archive can't be told; a second backup of one is as closed as the first."""
+    """What is new in an archive can't be determined; a second backup of one is as closed as the first."""
     world.put(1)
     world.backup()
     sealed, state = f"archive:{world.folder / 'sealed'}", world.folder / "state"
@@ -440,7 +440,7 @@ def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_recipients_are_read_from_a_file(tmp_path: Path) -> None:
-    """As `age -R` reads it: comments and empty lines are passed over."""
+    """As `age -R` reads it: comments and empty lines are skipped."""
     file = tmp_path / "recipients.txt"
     file.write_text("# the operators\nage1first\n\n  age1second  \n")
     assert read_recipients(file) == ("age1first", "age1second")

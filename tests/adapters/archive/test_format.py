@@ -109,7 +109,7 @@ def test_a_document_of_the_most_bytes_is_taken(form: Form, monkeypatch: pytest.M
 
 
 def test_a_frame_of_the_most_lines_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one line more is damage, wherever it is told."""
+    """And one line more is damage, wherever it is reported."""
     data = part()
     monkeypatch.setattr(bytes_of_parts, "_MOST_LINES", 5)
     assert len(split_lines(as_lines(DOCUMENTS))) == read_index(data, len(data)).frames[0].note.documents == 5

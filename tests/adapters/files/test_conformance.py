@@ -38,7 +38,7 @@ def decompress(data: bytes, ending: str) -> bytes:
 
 
 class _Reading(ReaderConformance):
-    """Each `put` writes the file anew."""
+    """Each `put` writes the file again."""
 
     rounds_are_exact = False
     ending = "ndjson"
@@ -88,7 +88,7 @@ class TestCouchDBLinesInZstandard(_Reading):
 
 
 class TestElasticsearchLines(_Reading):
-    """Bare sources: ids are those of their content, so that records without one can't be told by an id."""
+    """Bare sources: ids are those of their content, so that records without one can't be determined by an id."""
 
     form = Form.ELASTICSEARCH
     ending = "jsonl.gz"

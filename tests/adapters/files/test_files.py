@@ -360,7 +360,7 @@ def test_existing_file_is_refused(path: Path) -> None:
 
 
 def test_only_committed_segments_count(path: Path) -> None:
-    """Segments whose commit never came are passed over, wherever they stand; nothing has the final name before."""
+    """Segments whose commit never came are skipped, wherever they stand; nothing has the final name before."""
     writer = writer_of(path)
     prepared = writer.prepare()
     receipts: list[Token] = []

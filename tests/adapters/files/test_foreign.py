@@ -1,4 +1,4 @@
-"""Files of other tools and shells, whole and odd: each is read, rejected or refused by its name, never passed over."""
+"""Files of other tools and shells, whole and odd: each is read, rejected or refused by its name, never skipped."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ REFUSED_AS_ASKED = [
 def test_what_is_no_file_of_documents_or_not_whole_is_told(
     query: str, name: str, make: Callable[[], bytes], kind: type[MigratorError], told: str, count: int, carry: Any
 ) -> None:
-    """By its name, after everything before was carried over; naming a form lets nothing through."""
+    """By its name, after everything before was copied; naming a form lets nothing through."""
     with pytest.raises(kind, match=told):
         carry(name, make(), query)
     assert len(carried_over()) == count

@@ -1,4 +1,4 @@
-"""Files made to take a machine's time or memory: passed over or refused soon, with little of it."""
+"""Files made to take a machine's time or memory: skipped or refused soon, with little of it."""
 
 from __future__ import annotations
 
