@@ -50,6 +50,7 @@ _ODD_PATH = re.compile(r'Path "([^"]*)"')
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _LOGIN_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})  # which S3 tells with status 400
 _SETTING_CODES = frozenset({"AuthorizationHeaderMalformed", "InvalidBucketName", "PermanentRedirect"})
+_REDIRECT = "redirect without LOCATION"  # how obstore tells status 301: the bucket is in another region
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _METADATA = re.compile(r"/latest/(api/token|meta-data)|/metadata/identity|computeMetadata|metadata\.google")
 
@@ -237,7 +238,7 @@ class Bucket:
             return AccessDenied(f"{where}: {told}; check {_LOGINS[self._scheme]}, and the rights in the bucket")
         if status == 404 or isinstance(error, FileNotFoundError):
             return NotFound(f"{where} isn't there")
-        if code in _SETTING_CODES or status == 301:
+        if code in _SETTING_CODES or _REDIRECT in text:
             return UsageError(f"{where}: {told}; check the name of the bucket, its region and its endpoint")
         if status is None:
             return Unavailable(f"{where}: {told}; check the network and {' or '.join(_ENDPOINTS[self._scheme][:2])}")

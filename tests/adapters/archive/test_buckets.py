@@ -295,6 +295,45 @@ class _Failing:
                 return answer(told % (kind, kind), ETag='"e"')
 
 
+_REGION = "check the name of the bucket, its region and its endpoint"
+_RIGHTS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the rights in the bucket"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "told"),
+    [
+        (400, "ExpiredToken", AccessDenied, f"{HEAD}: 400 ExpiredToken (It was so); {_RIGHTS}"),
+        (400, "InvalidToken", AccessDenied, f"{HEAD}: 400 InvalidToken (It was so); {_RIGHTS}"),
+        (400, "TokenRefreshRequired", AccessDenied, f"{HEAD}: 400 TokenRefreshRequired (It was so); {_RIGHTS}"),
+        (401, "Unauthorized", AccessDenied, f"{HEAD}: 401 Unauthorized (It was so); {_RIGHTS}"),
+        (403, "AccessDenied", AccessDenied, f"{HEAD}: 403 AccessDenied (It was so); {_RIGHTS}"),
+        (404, "NoSuchBucket", NotFound, "there is no such bucket; make it first, or check its name"),
+        (404, "ContainerNotFound", NotFound, "there is no such bucket; make it first, or check its name"),
+        (404, "NoSuchKey", NotFound, f"{HEAD} isn't there"),
+        (400, "InvalidBucketName", UsageError, f"{HEAD}: 400 InvalidBucketName (It was so); {_REGION}"),
+        (400, "AuthorizationHeaderMalformed", UsageError, f"400 AuthorizationHeaderMalformed (It was so); {_REGION}"),
+        (301, "PermanentRedirect", UsageError, _REGION),
+        (400, "Other", Unavailable, f"{HEAD}: 400 Other (It was so)"),
+        (500, "InternalError", Unavailable, f"{HEAD}: 500 InternalError (It was so)"),
+        (503, "SlowDown", Unavailable, f"{HEAD}: 503 SlowDown (It was so)"),
+    ],
+)
+def test_what_a_store_answers_is_told_by_what_to_do(
+    status: int, code: str, kind: type[MigratorError], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its status and its code; its sentence in one line, without the dot."""
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(name, value)
+    body = f"<Error><Code>{code}</Code><Message>It was\n so.</Message></Error>".encode()
+    with serve(lambda _: answer(body, status)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        with pytest.raises(MigratorError) as caught:
+            Bucket("s3://bucket/prefix").read(HEAD)
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("s3://bucket/prefix: ") or kind is NotFound
+    assert one_line(caught.value).endswith(told)
+
+
 @pytest.mark.parametrize("fault", ["5", "x"])
 def test_a_failure_is_told_after_one_request(fault: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library tries nothing again: that is the policy of the wrappers."""
