@@ -1,0 +1,188 @@
+"""What of an archive is read for a selection, in which pages, and what is told of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from migrator.adapters.archive import ArchiveReader
+from migrator.adapters.archive import lane as lanes
+from migrator.adapters.archive.places import Folder
+from migrator.adapters.base import Description, Slice
+from migrator.errors import ArchiveDamaged, NotFound
+from migrator.records import Document, Form, Selection
+from tests.adapters.archive.archives import ALL, add_backup, read_archive
+from tests.documents import activation
+
+DOCUMENTS = [activation(number, "guest" if number < 6 else "other") for number in range(12)]
+STARTS = [each.start_ms for each in DOCUMENTS]
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three parts of four documents, two in a frame."""
+    monkeypatch.setattr(lanes, "FRAME_BYTES", len(DOCUMENTS[0].body) + 1)
+    add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS], part_documents=4)
+    return tmp_path
+
+
+def reader(folder: Path, **choice: Any) -> ArchiveReader:
+    return ArchiveReader(Folder(str(folder)), **choice)
+
+
+class Watched(Folder):
+    """Notes the bytes that are read of parts."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.read_bytes: list[int] = []
+
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        self.read_bytes.append(size_bytes)
+        return super().read_range(name, offset, size_bytes)
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_both_ends_of_a_span_are_exact(archive: Path, at: int) -> None:
+    """What starts at its begin belongs to it, what starts at its end doesn't; a part outside isn't planned."""
+    found = reader(archive)
+    for since, until in ((STARTS[at], None), (None, STARTS[at]), (STARTS[at], STARTS[at] + 1), (STARTS[at] + 1, None)):
+        selection = Selection(since_ms=since, until_ms=until)
+        expected = [
+            each.id
+            for each in DOCUMENTS
+            if (since is None or each.start_ms >= since) and (until is None or each.start_ms < until)
+        ]
+        assert sorted(each.id for each in read_archive(archive, selection)) == sorted(expected)
+        parts = {DOCUMENTS.index(each) // 4 for each in DOCUMENTS if each.id in expected}
+        slices = found.plan(selection, slice_documents=1).slices
+        assert [each.spec["part"] for each in slices] == [f"part-{1 + part:06}.ndjson.zst" for part in sorted(parts)]
+        assert [each.documents for each in slices] == [4] * len(parts)
+        assert found.count(selection) == 4 * len(parts)
+
+
+def test_parts_of_other_namespaces_are_not_planned(archive: Path) -> None:
+    for names, parts in ((("guest",), 2), (("other",), 2), (("gue*", "other"), 3), (("third",), 0), ((), 3)):
+        selection = Selection(namespaces=names)
+        assert len(reader(archive).plan(selection, slice_documents=1).slices) == parts
+        assert reader(archive).count(selection) == 4 * parts
+    assert dict(reader(archive).namespaces()) == {"guest": 6, "other": 6}
+
+
+def test_frames_that_hold_nothing_selected_are_not_read(archive: Path) -> None:
+    """Those that stand side by side are read at once; a part that is read to its end is held against its hash."""
+    place = Watched(str(archive))
+    found = ArchiveReader(place)
+    slice = found.plan(ALL, slice_documents=1).slices[1]
+    one, other = (frame.size_bytes for frame in found.part_of(slice).index.frames)
+    (index,) = place.read_bytes
+    whole = [one + other, index - one - other]  # and what follows, to prove it
+    for since, until, sizes in ((6, 8, [other]), (4, 6, [one]), (5, 6, [one]), (5, 7, whole), (8, 9, [])):
+        place.read_bytes.clear()
+        selection = Selection(since_ms=STARTS[since], until_ms=STARTS[until])
+        documents = [each.id for page in found.read(slice, None, selection) for each in page.documents]
+        assert documents == [each.id for each in DOCUMENTS[since : min(until, 8)]]
+        assert place.read_bytes == [index, *sizes]
+
+
+@pytest.mark.parametrize(("frames", "pages"), [(0.5, [2, 2]), (1, [2, 2]), (1.99, [2, 2]), (2, [4]), (9, [4])])
+def test_a_page_holds_as_many_frames_as_fit(archive: Path, frames: float, pages: list[int]) -> None:
+    """One at least; a later page goes on where an earlier one ended."""
+    raw = reader(archive).part_of(_first(archive)).index.frames[0].raw_bytes
+    assert raw == reader(archive).part_of(_first(archive)).index.frames[1].raw_bytes
+    found = reader(archive, page_bytes=int(raw * frames))
+    batches = list(found.read(_first(archive), None, ALL))
+    assert [len(batch.documents) for batch in batches] == pages
+    assert [batch.size_bytes for batch in batches] == [raw * count // 2 for count in pages]
+    for number, batch in enumerate(batches):
+        rest = list(found.read(_first(archive), batch.position, ALL))
+        assert [len(each.documents) for each in rest] == pages[number + 1 :]
+
+
+def _first(archive: Path) -> Slice:
+    return reader(archive).plan(ALL, slice_documents=1).slices[0]
+
+
+def test_a_slice_of_another_chain_is_damage(archive: Path) -> None:
+    strange = msgspec.structs.replace(_first(archive), key="x", spec={"backup": "x", "part": "part-000001.ndjson.zst"})
+    with pytest.raises(ArchiveDamaged, match="x isn't a part of the chain that is read"):
+        reader(archive).part_of(strange)
+
+
+@pytest.mark.parametrize("page_bytes", [1, 1000, 1 << 20])
+def test_documents_are_found_by_their_ids_in_their_newest_version(tmp_path: Path, page_bytes: int) -> None:
+    """Whichever part or frame they stand in; those that aren't there are left out."""
+    full = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS, [activation(3, logs=["caught up"])]], part_documents=5)
+    newer = [activation(2, logs=["new"]), activation(100)]
+    add_backup(tmp_path, Form.COUCHDB, [newer], parent=full.backup)
+    expected = {each.id: each.body for each in (*DOCUMENTS, activation(3, logs=["caught up"]), *newer)}
+    ids = [*expected, "guest/none"]
+    found = reader(tmp_path, page_bytes=page_bytes)
+    batches = list(found.fetch(ids, None, ALL))
+    assert {each.id: each.body for batch in batches for each in batch.documents} == expected
+    assert sum(len(batch.documents) for batch in batches) == len(expected)
+    assert batches[-1].position == len(ids)
+    for batch in batches:
+        again = [each for later in found.fetch(ids, batch.position, ALL) for each in later.documents]
+        done: Any = batch.position
+        assert {each.id for each in again} == {*ids[done:]} & {*expected}
+    assert {each.id: each.body for each in read_archive(tmp_path)} == expected
+
+
+def test_the_backups_of_other_sources_and_selections_are_told(tmp_path: Path) -> None:
+    """The newest of each, unless a backup was named; as of a moment, those that were there."""
+
+    def made(name: str, **selection: Any) -> Any:
+        source = Description(location=f"memory:{name}", product="memory", version="1", identity=name)
+        return add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:1]], source=source, selection=Selection(**selection))
+
+    made("a")
+    other, narrow, last = made("a"), made("b", namespaces=("guest",)), made("b")
+    where = f"archive:{tmp_path}"
+
+    def told(**choice: Any) -> list[str]:
+        return [each.removeprefix(where) for each in reader(tmp_path, **choice).plan(ALL, slice_documents=1).warnings]
+
+    of_a = f" also holds backups of memory:a, which aren't read; --backup {other.backup} chooses the newest of them"
+    of_b = (
+        f" also holds backups of another selection of memory:b, which aren't read; --backup {narrow.backup} "
+        "chooses the newest of them"
+    )
+    assert sorted(told()) == sorted([of_a, of_b])
+    assert told(backup=last.backup) == []
+    assert told(at_ms=other.ended_ms) == []
+    assert told(at_ms=narrow.ended_ms) == [of_a]
+    assert sorted(told(at_ms=last.ended_ms)) == sorted([of_a, of_b])
+    with pytest.raises(NotFound):
+        told(at_ms=0)
+
+
+def test_what_a_backup_lacks_is_told_and_makes_the_plan_incomplete(tmp_path: Path) -> None:
+    """Of any link of the chain."""
+    full = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:2]], unread=3)
+    last = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[2:4]], parent=full.backup)
+    plan = reader(tmp_path).plan(ALL, slice_documents=1)
+    lacks = f"archive:{tmp_path}: backup {full.backup} lacks 3 documents of the source"
+    assert (list(plan.warnings), plan.incomplete, plan.snapshot) == ([lacks], True, last.backup)
+    whole = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS])
+    plan = reader(tmp_path).plan(ALL, slice_documents=1)
+    assert (list(plan.warnings), plan.incomplete, plan.snapshot) == ([], False, whole.backup)
+
+
+def test_what_is_superseded_is_filtered(tmp_path: Path) -> None:
+    """Counted by namespace, so that the accounts add up."""
+    newer: list[Document] = [activation(number, logs=["newer"]) for number in range(3)]
+    full = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS, newer])
+    add_backup(tmp_path, Form.COUCHDB, [[activation(7, "other", logs=["newest"])]], parent=full.backup)
+    found = reader(tmp_path)
+    filtered: dict[str, int] = {}
+    documents = 0
+    for slice in found.plan(ALL, slice_documents=1).slices:
+        for batch in found.read(slice, None, ALL):
+            documents += len(batch.documents)
+            for name, count in batch.filtered.items():
+                filtered[name] = filtered.get(name, 0) + count
+    assert (documents, filtered) == (12, {"guest": 3, "other": 1})
