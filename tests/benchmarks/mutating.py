@@ -372,6 +372,8 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=float, default=60, help="seconds of tests for one change")
     parser.add_argument("--tests", nargs="+", default=["tests"], help="the tests that may notice")
+    parser.add_argument("--but", nargs="+", default=[], help="tests that may not, by the beginnings of their names")
+    parser.add_argument("--map", type=Path, help="where to keep the notes of step 1; taken from there when it exists")
     parser.add_argument("--results", type=Path, help="where to keep what came of each change")
     parser.add_argument("--again", type=Path, help="results whose survivors are tried again")
     return parser.parse_args()
@@ -391,7 +393,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
         shutil.copytree(ROOT, folder / "tree", ignore=_LEFT_OUT)
-        noted = note_map(folder / "tree", given.tests, modules)
+        if given.map and given.map.exists():
+            noted = json.loads(given.map.read_bytes())
+        else:
+            noted = note_map(folder / "tree", given.tests, modules)
+        if given.map:
+            given.map.write_text(json.dumps(noted))
+        for lines in noted["lines"].values():
+            for line, tests in lines.items():
+                lines[line] = [test for test in tests if not test.startswith(tuple(given.but))]
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
         print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
         results = list(_tried(sample, folder, noted, given))
