@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,23 +28,27 @@ def store(identity: Token = "a", progress: int | None = None) -> Description:
     ("before", "now", "how"),
     [
         ("a", "a", None),
-        ("a", "b", "it was recreated"),
+        ("a", "b", "it was"),
         (None, None, None),
         ({"x": 1}, {"x": 1, "y": 2}, None),
         ({"x": 1, "y": 2}, {"x": 1}, "y is gone"),
-        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was recreated"),
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was"),
         ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 2}}, None),
         ({"of": {"x": 1, "y": 2}}, {"of": {"y": 2}}, "x is gone"),
-        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was recreated"),
-        ({"of": {"x": 1}}, {"of": "x"}, "of was recreated"),
-        ({"x": 1}, "x", "it was recreated"),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was"),
+        ({"of": {"x": 1}}, {"of": "x"}, "of was"),
+        ({"x": 1}, "x", "it was"),
         ({}, {"x": 1}, None),
     ],
 )
 def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now: Token, how: str | None) -> None:
     """What came in addition doesn't matter."""
-    assert changed(store(before), store(now)) == how
+    assert _told(changed(store(before), store(now)), how)
     assert still_there(before, now) is (how is None)
+
+
+def _told(how: str | None, named: str | None) -> bool:
+    return how is None if named is None else how is not None and how.startswith(named)
 
 
 @pytest.mark.parametrize(
@@ -51,20 +56,25 @@ def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now:
     [
         (1000, 1000, None, None),
         (1000, 1001, None, None),
-        (1000, 999, None, "it counts 999 changes, but at least 1,000 were made"),
+        (1000, 999, None, [999, 1000]),
         (None, 0, None, None),
         (1000, None, None, None),
         (1000, 1500, 1500, None),
-        (1000, 1499, 1500, "it counts 1,499 changes, but at least 1,500 were made"),
-        (None, 4, 5, "it counts 4 changes, but at least 5 were made"),
+        (1000, 1499, 1500, [1499, 1500]),
+        (None, 4, 5, [4, 5]),
         (5, 0, 0, None),
     ],
 )
 def test_a_store_is_another_where_it_went_back(
-    before: int | None, now: int | None, least: int | None, how: str | None
+    before: int | None, now: int | None, least: int | None, how: list[int] | None
 ) -> None:
     """Behind where it was, or where it must have come."""
-    assert changed(store(progress=before), store(progress=now), least=least) == how
+    found = changed(store(progress=before), store(progress=now), least=least)
+    assert (found and _numbers(found)) == how
+
+
+def _numbers(told: str) -> list[int]:
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", told)]
 
 
 @pytest.mark.parametrize("right", range(7))
@@ -78,7 +88,7 @@ def test_five_looks_in_a_row_are_believed(right: int) -> None:
         return store("a" if looks >= right else "b")
 
     how = changed_for_good(store("a"), store("a" if right == 0 else "b"), look, sleep=pauses.append)
-    assert (how, looks) == (None, right) if right <= 4 else ("it was recreated", 4)
+    assert (how is None, looks) == (True, right) if right <= 4 else (False, 4)
     assert pauses == [0.2, 0.4, 0.8, 1.6][:looks]
 
 
@@ -145,9 +155,8 @@ def test_source_that_counts_more_at_three_looks_was_read_short(
         return
     assert found is not None
     assert found[0] == Shortfall(unread=short)
-    assert found[1].startswith(
-        f"there counts {1000 + short:,} selected documents, but 1,000 were read: {short:,} are missing. "
-    )
+    assert found[1].startswith("there ")
+    assert _numbers(found[1]) == [1000 + short, 1000, short]
 
 
 @pytest.mark.parametrize(
@@ -178,9 +187,8 @@ def test_target_holds_at_least_what_was_stored_in_it(
             continue
         assert found is not None
         assert found[0] == Shortfall(unstored=short)
-        assert found[1].startswith(
-            f"there counts {there:,} documents, but at least {least:,} were stored: {short:,} are missing. "
-        )
+        assert found[1].startswith("there ")
+        assert _numbers(found[1]) == [there, least, short]
     for unknown in (None, AccessDenied("no")):
         reader, writer = Reader(counted, unique=unique), Writer([unknown])
         assert census.unstored(reader, writer, checkpoint(counts, **noted), "there") is None

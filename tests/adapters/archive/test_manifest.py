@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,57 +50,57 @@ def test_numbers_up_to_the_limits_are_read(made: Manifest) -> None:
     for number in (1, 2**53, None):
         assert read(made, number=number).number == number
     for number in (0, -1, 2**53 + 1):
-        with pytest.raises(ArchiveDamaged, match=f"there: number {number} is invalid"):
+        with pytest.raises(ArchiveDamaged, match=f"^there: .*{number}"):
             read(made, number=number)
     for name in ("size_bytes", "raw_bytes", "layer"):
         assert getattr(read(made, **part(made, **{name: 0})).parts[0], name) == 0
-        with pytest.raises(ArchiveDamaged, match=r"there: what it says of part-000001\.ndjson\.zst is invalid"):
+        with pytest.raises(ArchiveDamaged, match=r"^there: .*part-000001"):
             read(made, **part(made, **{name: -1}))
     assert read(made, **part(made, documents=0, namespaces={})).documents == 0
     for documents, namespaces in ((-1, {"guest": -1}), (1, {}), (2, {"guest": 1}), (2, {"guest": 1, "other": 2})):
-        with pytest.raises(ArchiveDamaged, match=r"is invalid|don't add up"):
+        with pytest.raises(ArchiveDamaged, match=r"^there: .*part-000001"):
             read(made, **part(made, documents=documents, namespaces=namespaces))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
-        ({"archive": "0" * 32}, "it is the manifest of backup"),
-        ({"backup": "20261124T021500Z-3f9a2c"}, "it is the manifest of backup 20261124T021500Z-3f9a2c"),
-        ({"mode": "partial"}, "mode 'partial' with parent None is invalid"),
-        ({"mode": "incremental"}, "mode 'incremental' with parent None is invalid"),
-        ({"parent": "20261124T021500Z-3f9a2c"}, "mode 'full' with parent '20261124T021500Z-3f9a2c' is invalid"),
-        ({"mode": "incremental", "parent": "yesterday"}, "parent 'yesterday' is not the id of a backup"),
-        ({"encryption": "age"}, r"'part-000001\.ndjson\.zst' is not the name of a part"),
-        ({"version": 0}, "version 0 of the archive format doesn't exist"),
+        ({"archive": "0" * 32}, "0" * 32),
+        ({"backup": "20261124T021500Z-3f9a2c"}, "20261124T021500Z-3f9a2c"),
+        ({"mode": "partial"}, "partial"),
+        ({"mode": "incremental"}, "incremental"),
+        ({"parent": "20261124T021500Z-3f9a2c"}, "20261124T021500Z-3f9a2c"),
+        ({"mode": "incremental", "parent": "yesterday"}, "yesterday"),
+        ({"encryption": "age"}, "part-000001"),
+        ({"version": 0}, "0"),
     ],
 )
-def test_what_cannot_be_is_damage(made: Manifest, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(ArchiveDamaged, match=f"^there: {told}"):
+def test_what_cannot_be_is_damage(made: Manifest, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ArchiveDamaged, match=f"^there: .*{named}"):
         read(made, **changes)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
-        ({"encryption": "rot13"}, "encryption 'rot13' is unknown"),
-        ({"version": 2}, "version 2 of the archive format, but this release reads up to 1; use a newer release"),
-        ({"format": "other"}, "its format is 'other', not openwhisk-activation-archive"),
+        ({"encryption": "rot13"}, "rot13"),
+        ({"version": 2}, "version 2 .*to 1"),
+        ({"format": "other"}, "other.*openwhisk-activation-archive"),
     ],
 )
-def test_what_a_later_release_wrote_is_refused_as_such(made: Manifest, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=f"^there: {told}"):
+def test_what_a_later_release_wrote_is_refused_as_such(made: Manifest, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=f"^there: .*{named}"):
         read(made, **changes)
 
 
 @pytest.mark.parametrize("name", ["part-1.ndjson.zst", "part-000001.ndjson.zst.age", "../x", "part-000001.ndjson.zst/"])
 def test_a_part_of_another_name_is_damage(made: Manifest, name: str) -> None:
-    with pytest.raises(ArchiveDamaged, match="is not the name of a part"):
+    with pytest.raises(ArchiveDamaged, match=f"^there: .*{re.escape(name)}"):
         read(made, **part(made, name=name))
 
 
 def test_a_part_that_is_listed_twice_is_damage(made: Manifest) -> None:
-    with pytest.raises(ArchiveDamaged, match="there: a part is listed twice"):
+    with pytest.raises(ArchiveDamaged, match=r"^there: .*twice"):
         read(made, parts=[made.parts[0]] * 2)
     twice = [made.parts[0], msgspec.structs.replace(made.parts[0], name=part_name(2, None))]
     assert read(made, parts=twice).documents == 4
@@ -108,17 +109,22 @@ def test_a_part_that_is_listed_twice_is_damage(made: Manifest) -> None:
 def test_what_a_backup_lacks_is_told(made: Manifest) -> None:
     """Documents of the source, or those of a namespace that its parts don't hold."""
     assert lacking(made) is None
-    assert lacking(msgspec.structs.replace(made, unread=1234)) == "lacks 1,234 documents of the source"
+    assert "1,234" in (lacking(msgspec.structs.replace(made, unread=1234)) or "")
     counts = {"guest": {"written": 1}, "whisk.system": {"written": 1}}
     for changed, told in (
-        ({"guest": {"written": 1002}}, "its parts hold 1 documents of namespace guest, and 1,002 were written"),
-        ({"": {"written": 1}}, "its parts hold 0 documents without a namespace, and 1 were written"),
-        ({"whisk.system": {}}, "its parts hold 1 documents of namespace whisk.system, and 0 were written"),
-        ({"other": {"read": 3}}, None),
+        ({"guest": {"written": 1002}}, ["1", "guest", "1,002"]),
+        ({"": {"written": 1}}, ["0", "without a namespace", "1"]),
+        ({"whisk.system": {}}, ["1", "whisk.system", "0"]),
+        ({"other": {"read": 3}}, []),
     ):
         manifest = msgspec.structs.replace(made, counts={**counts, **changed})
-        assert uneven_counts(manifest) == told
-        assert lacking(manifest) == (f"is inconsistent: {told}" if told else None)
+        uneven = uneven_counts(manifest)
+        if not told:
+            assert uneven is lacking(manifest) is None
+            continue
+        assert uneven is not None
+        assert all(each in uneven for each in told)
+        assert (lacking(manifest) or "").endswith(uneven)
 
 
 def test_the_sums_prove_the_manifest(made: Manifest) -> None:
@@ -130,7 +136,7 @@ def test_the_sums_prove_the_manifest(made: Manifest) -> None:
     assert [line.split("  ")[1] for line in lines] == ["manifest.json", "part-000001.ndjson.zst"]
     assert sums.endswith(b"\n")
     for other in (sums.replace(b"manifest", b"other"), b"", sums.upper(), "\n".join(reversed(lines)).encode()):
-        with pytest.raises(ArchiveDamaged, match=r"^there: its SHA-256 doesn't match SHA256SUMS"):
+        with pytest.raises(ArchiveDamaged, match=r"^there: .*SHA256SUMS"):
             prove_manifest(data, other, "there")
 
 
@@ -144,10 +150,9 @@ def test_a_parts_number_is_in_its_name(encryption: str | None) -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 1234])
 def test_five_strangers_are_named(count: int) -> None:
     told = strangers_told([f"x{number}" for number in range(count)])
-    what = "1 file that isn't" if count == 1 else f"{count:,} files that aren't"
-    names = ", ".join(f"x{number}" for number in range(min(count, 5)))
-    more = f" and {count - 5:,} more" if count > 5 else ""
-    assert told == f"ignoring {what} part of the archive: {names}{more}"
+    assert f" {count:,} file{'' if count == 1 else 's'} " in f" {told}"
+    assert re.findall(r"\bx\d+", told) == [f"x{number}" for number in range(min(count, 5))]
+    assert told.endswith(f" {count - 5:,} more" if count > 5 else f"x{count - 1}")
 
 
 def test_names_of_strangers_are_printed_without_their_controls() -> None:
