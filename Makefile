@@ -15,7 +15,7 @@ demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 	@.venv/bin/migrator demo $(ARGS)
 
 test: lint types .venv/.jdk-tried  ## What CI runs: ruff, mypy, and pytest against real servers
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: .venv/.installed-test  ## ruff
 	@$(python) -m ruff check .

@@ -37,10 +37,16 @@ STARTING = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need real servers, so that `-m 'not servers'` leaves them out."""
+    """Mark the tests that need real servers, so that `-m 'not servers'` leaves them out.
+
+    Where several processes share the tests, one takes all of those, since it starts the servers; of the others each
+    takes a file at a time.
+    """
     for item in items:
-        if isinstance(item, pytest.Function) and STARTING.intersection(item.fixturenames):
+        needs_servers = isinstance(item, pytest.Function) and STARTING.intersection(item.fixturenames)
+        if needs_servers:
             item.add_marker(pytest.mark.servers)
+        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else item.path.name))
 
 
 @pytest.fixture(autouse=True)
