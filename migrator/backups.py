@@ -74,7 +74,7 @@ def backup(
     if mode not in MODES:
         raise UsageError(f"--mode {mode}: give one of {', '.join(MODES)}")
     if not 1 <= level <= 22:
-        raise UsageError(f"--level {level}: give a level of Zstandard from 1 to 22")
+        raise UsageError(f"--level {level}: give a Zstandard level from 1 to 22")
     if part_bytes < _LEAST_PART_BYTES:
         raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
     if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):

@@ -37,4 +37,4 @@ def expand_user(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UsageError(f"{path}: there is no home folder that ~ could mean; write the whole path") from None
+        raise UsageError(f"{path}: there is no home folder for ~; write the full path") from None

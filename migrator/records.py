@@ -172,7 +172,7 @@ def unreadable(error: Exception, body: bytes) -> str:
     if isinstance(error, msgspec.ValidationError):
         return f"is not a JSON object: {error}"
     if _SURROGATE.search(body):  # msgspec says "truncated" of these
-        return "holds a lone surrogate escape (\\ud800 to \\udfff), which is no text"
+        return "holds a lone surrogate escape (\\ud800 to \\udfff), which is not text"
     return f"is not JSON: {error}"
 
 

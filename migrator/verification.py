@@ -219,7 +219,7 @@ def _render_unexplained(found: Verification) -> Iterator[str]:
         lines.append([f"{shown_name(each.namespace)} {each.hour}", f"{each.a:,}", f"{each.b:,}", digests])
     yield in_columns(lines, None)
     if found.unexplained_hours > _HOURS_SHOWN:
-        yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json tells up to {HOURS_TOLD:,})"
+        yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
     yield (
         "in these hours, listing a store and looking up its ids gave different documents. A server, proxy or cache is "
         "unreliable, or documents keep changing; fix that, then verify again"
@@ -301,7 +301,7 @@ def _render_hours(found: Verification) -> Iterator[str]:
         lines.append([f"{shown_name(each.namespace)} {each.hour}", *counts])
     yield in_columns(lines, None)
     if len(with_findings) > _HOURS_SHOWN:
-        yield f"… {len(with_findings) - _HOURS_SHOWN:,} more hours (--json tells up to {HOURS_TOLD:,})"
+        yield f"… {len(with_findings) - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
     yield ""
 
 

@@ -104,7 +104,7 @@ def test_home_that_means_nothing_is_refused(tmp_path: Path, words: list[str]) ->
     """A folder named `~` would be made else."""
     ended = run(*words, "--state", str(tmp_path))
     assert ended.returncode == 2
-    assert "there is no home folder that ~ could mean" in ended.stderr
+    assert "there is no home folder for ~" in ended.stderr
 
 
 def test_folders_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_folders_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_config() == ()
     with pytest.raises(UsageError, match="--state"):
         user_state()
-    with pytest.raises(UsageError, match="write the whole path"):
+    with pytest.raises(UsageError, match="write the full path"):
         expand_user("~/x")
 
 

@@ -85,7 +85,7 @@ def test_a_document_in_another_index_is_found(world: World) -> None:
     found = world.verify()
     assert world.listed() == {first: "extra"}
     (example,) = found.examples
-    assert example.note == f"stands in {world.raw.index('elsewhere')}, {world.raw.index('guest')}"
+    assert example.note == f"is stored in {world.raw.index('elsewhere')}, {world.raw.index('guest')}"
 
 
 def test_what_was_stored_and_deleted_meanwhile_is_told_apart(world: World) -> None:

@@ -29,7 +29,7 @@ class Page:
     def take(self, id: str, body: bytes, *, index: str | None = None, remarks: tuple[str, ...] = ()) -> None:
         """Sort in one document by what it is; `remarks` are those that its body doesn't show."""
         if not id.isascii() and (readable := _readable(id)) != id:
-            reason = "its id holds a lone surrogate (\\ud800 to \\udfff), which is no text"
+            reason = "its id holds a lone surrogate (\\ud800 to \\udfff), which is not text"
             self.reject(Rejection(readable, reason, body, readable.partition("/")[0], self._form, index))
             return
         found = read_document(id, body, self._form, index=index, with_path=self._with_path)

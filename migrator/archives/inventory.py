@@ -58,7 +58,7 @@ def take_inventory(place: Place) -> Inventory:
         elif is_own(name) and name != UNFINISHED:
             folders.setdefault(backup, {})[piece] = size
         elif (base := name.rpartition("/")[2]) == MANIFEST or is_part_name(base):
-            inventory.findings.append(Finding(piece=name, what="it is no piece of an archive"))
+            inventory.findings.append(Finding(piece=name, what="it is not part of an archive"))
         else:
             strangers.append(name)
     if strangers:

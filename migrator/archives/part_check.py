@@ -149,11 +149,11 @@ def document_of(line: bytes, form: Form) -> Document | str:
     try:
         id, body, index = read_line(line, form)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        return f"it is no document: {error}"
+        return f"it is not a document: {error}"
     document = read_document(id, body, form, index=index)
     if document is None:
-        return "it is no activation"
-    return document if isinstance(document, Document) else f"it is no activation: {document.reason}"
+        return "it is not an activation"
+    return document if isinstance(document, Document) else f"it is not an activation: {document.reason}"
 
 
 def _compare(name: str, note: PartNote, seen: _Seen) -> list[Finding]:

@@ -44,7 +44,7 @@ def save_part(
     `size_bytes` is None where the part isn't there, `note` where no manifest speaks of it.
     """
     if size_bytes is None:
-        return [_of_part(piece, note, note.documents if note else None, "the part isn't there")]
+        return [_of_part(piece, note, note.documents if note else None, "the part is missing")]
     try:
         size_bytes = place.content_bytes(piece, size_bytes)
     except (ArchiveDamaged, AccessDenied):  # where its first lines are damaged no key opens it any more
@@ -76,7 +76,7 @@ def _documents(piece: str, frame: WholeFrame, form: Form, missing: list[Missing]
         if isinstance(document, Document):
             documents.append(document)
         else:
-            what = f"line {at:,} of a whole frame: {document}"
+            what = f"line {at:,} of an intact frame: {document}"
             missing.append(
                 Missing(piece=piece, what=what, documents=1, offset=frame.offset, size_bytes=frame.size_bytes)
             )
@@ -102,7 +102,7 @@ def _by_notes(piece: str, notes: Sequence[FrameNote], saved: Sequence[_Saved], g
         missing.append(
             Missing(
                 piece=piece,
-                what="the frame is damaged" if gap else "the frame isn't there",
+                what="the frame is damaged" if gap else "the frame is missing",
                 documents=note.documents,
                 frame=number,
                 offset=gap.offset if gap else begins,

@@ -23,7 +23,7 @@ STATES = {
     "complete": "it and everything it builds on are there",
     "unfinished": "it is being written, or was interrupted; the command that started it resumes it",
     "incomplete": "a part is missing or cut",
-    "broken": "what it builds on isn't whole",
+    "broken": "a backup it builds on isn't complete",
     "damaged": "its manifest can't be read, or doesn't match SHA256SUMS",
     "remains": "it has no manifest: the manifest was lost, or a deletion was interrupted",
 }

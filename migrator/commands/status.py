@@ -48,7 +48,7 @@ def status_command(job: str | None, rejected: bool, differing: bool, state: Path
     folder = state or default_state()
     if (rejected or differing) and job is None:
         raise UsageError(
-            "--rejected and --differing export the documents of one job; name it (`migrator status` lists them)"
+            "--rejected and --differing print the documents of one job; give its id (`migrator status` lists them)"
         )
     if job is None:
         _list(folder, as_json)

@@ -519,7 +519,7 @@ def cache() -> Path:
     except RuntimeError:
         raise UsageError(
             "there is no folder for the unpacked servers: HOME isn't set and the user has no home; "
-            "name one with MIGRATOR_SERVERS"
+            "give one with MIGRATOR_SERVERS"
         ) from None
 
 

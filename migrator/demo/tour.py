@@ -63,7 +63,7 @@ class Tour:
         folder.chmod(0o755)  # Elasticsearch runs as another user when this is root
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self.step("Real servers; PouchDB Server speaks CouchDB's protocol (the first time they are downloaded)")
+            self.step("Start real servers; PouchDB Server speaks CouchDB's protocol (downloaded the first time)")
             couchdb = servers.couchdb(folder=folder / "couchdb", survives=self._keep)
             search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
             for server in (couchdb, search):
@@ -84,28 +84,32 @@ class Tour:
             self.command(*copy)
             self._copy_and_kill(copy, search.url, 2 * loaded // 5)
 
-            self.step("What is known of it?")
+            self.step("What does the job look like now?")
             self._migrator("status", "--state", str(state))
 
-            self.step("The same command again goes on where it was")
+            self.step("The same command again resumes where it stopped")
             self._migrator(*copy[1:])
             self.say()
-            self.say("    `present` is what the killed copy had sent beyond its last checkpoint: it was found there")
-            self.say("    and compared, not written twice.")
+            self.say(
+                "    `present` counts what the killed copy had sent after its last checkpoint: it was found in the"
+            )
+            self.say("    target and compared, not written twice.")
 
-            self.step("Do both sides agree? Read both afresh: what was expected against what is there")
+            self.step("Do both sides agree? Read both again, and compare")
             self._compare(source, target)
 
-            self.step("Once more: nothing is left to do, and nothing is doubled")
+            self.step("Once more: nothing is left to do, and nothing is stored twice")
             self._migrator(*copy[1:])
 
             if self._keep:
                 stack.pop_all()
-        self.step(f"That was it, in {time.monotonic() - self._began_s:.0f} s")
+        self.step(f"Done in {time.monotonic() - self._began_s:.0f} s")
         if self._keep:
             self._tell_how_to_go_on(couchdb, search, state)
         else:
-            self.say("    Both servers are stopped, and what they stored is gone. To keep them up and play with them:")
+            self.say(
+                "    Both servers are stopped, and their data is deleted. To keep them running and play with them:"
+            )
             self.command("migrator", "demo", "--keep")
 
     def _load(self, couchdb: str) -> int:
@@ -127,15 +131,13 @@ class Tour:
             while process.poll() is None and _documents_indexed(search) < documents:
                 time.sleep(0.02)
             if process.poll() is not None:
-                raise MigratorError("the copy ended before it could be killed; see what it said above")
+                raise MigratorError("the copy ended before it could be killed; see its output above")
             process.send_signal(signal.SIGKILL)
             process.wait()
         self.say("\n")
         self.command("kill", "-KILL", str(process.pid))
-        self.say(
-            f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch. That the last of them did,"
-        )
-        self.say("    the copy could no longer note.")
+        self.say(f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch; the copy could no longer")
+        self.say("    record the last of them.")
 
     def _migrator(self, *words: str) -> None:
         self.command("migrator", *words)
@@ -162,7 +164,7 @@ class Tour:
 
     def _tell_how_to_go_on(self, couchdb: servers.Server, search: servers.Server, state: Path) -> None:
         source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"
-        self.say("    The servers are still up, for this machine only, and ask for no login:")
+        self.say("    The servers are still running, reachable from this machine only, without a login:")
         self.say(f"      CouchDB        {couchdb.url}/{DATABASE}/_all_docs?limit=3")
         self.say(f"      Elasticsearch  {search.url}/openwhisk-guest/_search?size=3")
         self.say("    Try:")
@@ -172,7 +174,7 @@ class Tour:
             ["status", "--state", str(state)],
         ):
             self.say(f"      {_wrapped([*PROGRAM, *words])}")
-        self.say("    End them and, when they have ended, remove what they stored:")
+        self.say("    Stop them, then delete their data:")
         self.say(f"      kill {couchdb.pid} {search.pid}")
         self.say(f"      rm -r {state.parent}")
 

@@ -161,7 +161,7 @@ def _judge_versions(
 ) -> str:
     """Compare what both sides hold: one document each, or several where it is in several indices."""
     places = sorted({item.index for item in (*a, *b) if item.index}) if len(a) + len(b) > 2 else []
-    note = f"stands in {', '.join(places)}" if places else ""
+    note = f"is stored in {', '.join(places)}" if places else ""
     restated = False
     there: list[Document] = []
     for item in b:

@@ -1,6 +1,6 @@
 """Whether a store is still the one that was read or written before: what it says of itself, compared with itself.
 
-Descriptions enter, at every commit of a run and between its runs. A store that was deleted and created again is an
+Descriptions enter, at every commit of a run and between its runs. A store that was deleted and recreated is an
 error of its own kind, since everything is then copied again. Knows nothing of slices and accounts.
 """
 

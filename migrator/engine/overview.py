@@ -79,7 +79,7 @@ def job_status(job: JobView) -> JobStatus:
 
 def _next(job: JobView, state: str, command: str, rejected: int, differing: int, *, missing: bool) -> str:
     if state == "running":
-        return "wait for it; look again with the same command"
+        return "wait for it; check again with the same command"
     if state != "complete":
         return f"resume with: {command}"
     if missing:
@@ -87,12 +87,12 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int,
     keeps = in_state_of(command)
     if rejected:
         return (
-            f"look at what was rejected: migrator status {job.id} --rejected{keeps}; "
-            f"mend the cause, then: migrator retry-rejected {job.id}{keeps}"
+            f"list the rejected documents: migrator status {job.id} --rejected{keeps}; "
+            f"fix the cause, then: migrator retry-rejected {job.id}{keeps}"
         )
     if differing:
         return (
-            f"look at what differs: migrator status {job.id} --differing{keeps} > FILE; "
+            f"list what differs: migrator status {job.id} --differing{keeps} > FILE; "
             f"to replace what the target has: {command} --ids FILE --on-conflict overwrite"
         )
-    return f"nothing; to carry over what is new since: {command}"
+    return f"nothing; to copy what is new since: {command}"

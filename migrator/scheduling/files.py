@@ -427,7 +427,7 @@ def find_files(folder: Path) -> Sequence[Found | Broken]:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and not path.name.startswith("."))
     except OSError as error:
         raise NotFound(
-            f"{folder}: there is no folder of schedules ({error.strerror}); name one, or set MIGRATOR_SCHEDULES"
+            f"{folder}: there is no folder of schedules ({error.strerror}); give one, or set MIGRATOR_SCHEDULES"
         ) from error
     found: list[Found | Broken] = []
     for path in paths:
@@ -449,7 +449,7 @@ def _data(path: Path) -> bytes:
     """The bytes of a file. Raises `OSError`, and `UsageError` for what would never end, such as a named pipe."""
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):
-        raise UsageError(f"{path}: the schedule is no regular file; move it out of the folder")
+        raise UsageError(f"{path}: the schedule is not a regular file; move it out of the folder")
     if info.st_size > _FILE_BYTES:
         raise UsageError(f"{path}: the schedule is larger than {_FILE_BYTES:,} bytes; move it out of the folder")
     return path.read_bytes()
@@ -470,6 +470,6 @@ def find_schedule(name: str, folder: Path) -> Schedule:
     except OSError as error:
         there = ", ".join(each.name for each in find_files(folder)) if folder.is_dir() else ""
         raise NotFound(
-            f"{path}: there is no schedule ({error.strerror}); {f'there are {there}' if there else 'name its folder'}"
+            f"{path}: there is no schedule ({error.strerror}); {f'there are {there}' if there else 'give its folder'}"
         ) from error
     return read_schedule(path, data)

@@ -222,8 +222,8 @@ def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) 
         return Checked()
     more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
     return Checked(
-        trouble=f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing is deleted; "
-        "look with `migrator archive check`",
+        trouble=f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing was deleted; "
+        "run `migrator archive check`",
         chain_is_whole=not any(each.piece.startswith(_chain(archive, backup)) for each in report.findings),
     )
 

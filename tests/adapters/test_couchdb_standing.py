@@ -107,5 +107,5 @@ def test_sequence_that_is_refused_is_a_reason_to_read_again() -> None:
         assert plan.warnings == ()
         server.refuses = True
         plan = reader.catch_up("400-made-elsewhere", ALL, slice_documents=100)
-        assert "doesn't know" in plan.warnings[0]
+        assert "no longer knows" in plan.warnings[0]
         assert ids_of(read(patient(reader), plan)) == {*IDS}

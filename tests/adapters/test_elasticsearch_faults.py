@@ -405,8 +405,8 @@ def test_a_document_that_is_too_large_alone(script: Script, writer: Elasticsearc
 @pytest.mark.parametrize(
     ("given", "kind", "told"),
     [
-        (bulk(DONE), Unavailable, "tells of 1 documents where 2 were sent"),
-        (answer({"errors": False, "items": []}), Unavailable, "tells of 0 documents"),
+        (bulk(DONE), Unavailable, "is about 1 documents, but 2 were sent"),
+        (answer({"errors": False, "items": []}), Unavailable, "is about 0 documents"),
         (answer(b'{"errors":false,"items":['), Unavailable, "can't be read"),
         (answer(b'{"errors":false,', length="999"), Unavailable, "no answer"),
         (error(429, "circuit_breaking_exception", "too much"), Unavailable, "too much"),
@@ -458,7 +458,7 @@ def test_answers_are_counted() -> None:
     spaced = json.dumps({"errors": False, "items": items}).encode()
     assert read_answer(spaced, "create", sent) == [msgspec.convert(each, Item) for each in (first, second)]
     for wrong in (sent[:1], [*sent, sent[0]]):
-        with pytest.raises(ValueError, match="tells of 2 documents"):
+        with pytest.raises(ValueError, match="is about 2 documents"):
             read_answer(fine, "create", wrong)
 
 

@@ -391,7 +391,7 @@ def test_a_closed_index_is_told_beside_one_that_is_written_to() -> None:
 def test_a_shard_that_does_not_know_where_it_stands(checkpoint: int, highest: int) -> None:
     """A checkpoint of -2, or above the highest number, says nothing; it is no end."""
     cluster = Cluster(guest=Index([Shard(numbered(some(10)), checkpoint=checkpoint, highest=highest)]))
-    with reading(cluster) as (reader, _), pytest.raises(Unavailable, match="doesn't know yet where it stands"):
+    with reading(cluster) as (reader, _), pytest.raises(Unavailable, match="has no settled checkpoint yet"):
         reader.plan(ALL, slice_documents=100)
 
 

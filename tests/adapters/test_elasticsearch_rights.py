@@ -71,7 +71,7 @@ def test_wildcard_that_stands_for_some_indices_is_told() -> None:
 def test_no_index_that_the_login_is_shown_is_not_no_index() -> None:
     cluster = Cluster()
     cluster.alter = granting({"read": False}, [])
-    with reading(cluster) as (reader, _), pytest.raises(AccessDenied, match="that the login is shown"):
+    with reading(cluster) as (reader, _), pytest.raises(AccessDenied, match="that the login can see"):
         reader.describe()
 
 

@@ -127,7 +127,7 @@ def test_a_rolled_over_alias_gets_no_document_twice(target: Target) -> None:
     target.raw.put_all([*some(90), *some(10, first=90, logs=["other"])], index=old)
     target.raw.put_all(some(50, first=100), index=new)
     writer = target.writer()
-    assert any("stands for 2 indices" in finding for finding in writer.preflight(["guest"]))
+    assert any("refers to 2 indices" in finding for finding in writer.preflight(["guest"]))
     mark = writer.mark()
     for _ in range(2):
         outcome = writer.write(some(150), replace=False)

@@ -194,8 +194,8 @@ def other_namespace(lines: list[bytes]) -> None:
     ("change", "said"),
     [
         (other_line, "line 4: the index has the hash of another id"),
-        (no_document, "line 4: it is no document"),
-        (no_activation, "line 4: it is no activation"),
+        (no_document, "line 4: it is not a document"),
+        (no_activation, "line 4: it is not an activation"),
         (other_start, "the start times of its documents"),
         (other_namespace, "the namespaces of its documents don't match"),
         (list.pop, "7 lines instead of 8"),

@@ -155,7 +155,7 @@ def test_a_missing_part_is_listed(patient: Patient) -> None:
     (patient.folder / patient.part).unlink()
     (missing,) = patient.save().missing
     note = patient.made[0].parts[0]
-    assert (missing.piece, missing.documents, missing.what) == (patient.part, 20, "the part isn't there")
+    assert (missing.piece, missing.documents, missing.what) == (patient.part, 20, "the part is missing")
     assert (missing.first_ms, missing.last_ms) == (note.first_ms, note.last_ms)
 
 

@@ -66,7 +66,7 @@ def test_a_complete_job_says_what_is_in_the_target(world: World) -> None:
     assert lines["state"] == "complete"
     assert lines["as of"].startswith("everything stored before 20")
     assert lines["as of"].endswith(" UTC and not changed since")
-    assert lines["next"].startswith("nothing; to carry over what is new since: migrator copy memory:source")
+    assert lines["next"].startswith("nothing; to copy what is new since: migrator copy memory:source")
 
 
 def test_rejected_documents_come_with_their_reason_and_what_to_do(world: World) -> None:

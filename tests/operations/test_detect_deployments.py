@@ -183,7 +183,7 @@ def test_wrong_password(deployment: Deployment, in_docs: Callable[..., None]) ->
     text = " ".join(result.stdout.split())
     assert "basic as operator" in text
     assert "but it refuses the login" in text
-    assert "mend user and password" in text
+    assert "correct user and password" in text
     in_docs("wrong-password", result, deployment.detect(variables, "--json"))
 
 

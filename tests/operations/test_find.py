@@ -197,7 +197,7 @@ def test_stores_of_the_configuration_are_looked_into(memory: str, tmp_path: Path
     [
         ([], "give the ids of activations, or select some"),
         ([ABSENT, "--since", "1h"], "give the ids of activations, or select some"),
-        (["guest/123", "--in", "memory:x"], "'guest/123' is no activation id"),
+        (["guest/123", "--in", "memory:x"], "'guest/123' is not an activation id"),
         ([ABSENT], "there is no store to search"),
     ],
 )

@@ -350,7 +350,7 @@ def test_names_cannot_become_markup(memory: str, tmp_path: Path) -> None:
 def test_an_empty_store_is_told_too(memory: str, tmp_path: Path) -> None:
     result = run(memory, "--html", str(tmp_path / "page.html"))
     assert result.exit_code == 0, result.output
-    assert "not known before a whole day" in result.stdout
+    assert "not known before a full day" in result.stdout
     assert_stands_alone((tmp_path / "page.html").read_text())
 
 

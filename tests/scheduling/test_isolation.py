@@ -83,7 +83,7 @@ def test_pipe_and_a_folder_among_the_schedules_are_refused(folder: Path) -> None
     (folder / "schedules" / "large.toml").write_bytes(b"#" * 1_000_001)
     checked = run(folder, "check")
     assert (checked.exit_code, checked.stdout) == (2, "good: OK\n")
-    assert checked.stderr.count("no regular file") == 2
+    assert checked.stderr.count("not a regular file") == 2
     assert "large.toml: the schedule is larger than" in checked.stderr
 
 

@@ -245,7 +245,7 @@ def test_retention_waits_for_a_backup_that_is_whole(couchdb_server: Server, fold
         fill_couchdb(couchdb_server, database, [activation(int(time.time() * 1000) % 10**9)])
         damaged = folders.run("run", "checked", "--once")
         assert damaged.returncode == 12
-        assert "nothing is deleted" in damaged.stderr
+        assert "nothing was deleted" in damaged.stderr
     backups = backups_of(archive)
     made = [(each.mode, each.parent) for each in backups]
     assert made == [("full", None), ("incremental", first.backup), ("full", None), ("incremental", backups[2].backup)]

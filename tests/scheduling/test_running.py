@@ -141,7 +141,7 @@ def test_retention_never_runs_after_a_backup_that_was_not_verified(
         part.write_bytes(part.read_bytes()[:-1])
     failed = world.run(KEPT)
     assert (failed.outcome, failed.exit_code, failed.verified, len(pruned)) == ("failed", 12, "", 2)
-    assert "nothing is deleted" in failed.message
+    assert "nothing was deleted" in failed.message
 
 
 def test_only_full_backups_are_verified_where_that_was_asked(world: World) -> None:

@@ -235,7 +235,7 @@ class Bucket:
         if not self._reached and _METADATA.search(text):
             return AccessDenied(f"{where}: the environment has no login; set {_LOGINS[self._scheme]}")
         if status in (401, 403) or code in _LOGIN_CODES:
-            return AccessDenied(f"{where}: {told}; check {_LOGINS[self._scheme]}, and the rights in the bucket")
+            return AccessDenied(f"{where}: {told}; check {_LOGINS[self._scheme]}, and the permissions of the bucket")
         if status == 404 or isinstance(error, FileNotFoundError):
             return NotFound(f"{where} isn't there")
         if code in _SETTING_CODES or _REDIRECT in text:

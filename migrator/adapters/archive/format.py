@@ -213,7 +213,7 @@ def _storable(document: Document) -> Document | Rejection:
             return document
         found = _body.decode(document.body)
     except UnicodeEncodeError:
-        return document.rejected("its id or index holds a lone surrogate (\\ud800 to \\udfff), which is no text")
+        return document.rejected("its id or index holds a lone surrogate (\\ud800 to \\udfff), which is not text")
     except _NO_LINE as error:
         return document.rejected(unreadable(error, document.body))
     if found.id is msgspec.UNSET:

@@ -153,7 +153,7 @@ class Feed:
         if rows > asked or len({change.id for change in changes.results}) != rows:
             wrong = f"{asked} changes were asked for, {rows} came, or some of them twice"
         elif rows and counting.was_at(changes.last_seq):
-            wrong = f"after {rows} changes its last_seq is one that was passed before"
+            wrong = f"after {rows} changes its last_seq is an earlier one"
         elif not rows and (changes.pending or (changes.pending is None and counting.pending)):
             wrong = f"it has no changes though {changes.pending or counting.pending} are pending"
         elif changes.pending is not None and counting.pending is not None and rows + changes.pending < counting.pending:

@@ -1,6 +1,6 @@
 """Where a database stands: the snapshot that a later look at what changed starts from.
 
-A database that was deleted and created again, or whose files were put back to an earlier time, answers to a sequence
+A database that was deleted and recreated, or whose files were put back to an earlier time, answers to a sequence
 of before as if nothing had happened, or as if it were its own. So a snapshot holds what shows it: when the database
 was made (CouchDB from 3.3 on), how many writes it had seen, and some of its newest changes, *anchors*, which must
 still be there later.
@@ -68,7 +68,7 @@ def loss(client: Client, then: Standing) -> str | None:
     about = client.about()
     began = began_of(client, about)
     if then.began is not None and began is not None and then.began != began:
-        return "was deleted and created again"
+        return "was deleted and recreated"
     # Copies of a shard count their writes each for itself: where there are several, a lower number says nothing.
     if number_of(about.update_seq) < then.number and (about.cluster.n == 1 or not then.anchors):
         return "was replaced, or rolled back to an earlier state,"

@@ -89,7 +89,7 @@ def read_answer(body: bytes, operation: str, sent: Sequence[Addressed]) -> list[
         raise ValueError(f"the answer can't be read: {error}") from error
     items = [item.get(operation) if len(item) == 1 else None for item in answer.items]
     if len(items) != len(sent):
-        raise ValueError(f"the answer tells of {len(items)} documents where {len(sent)} were sent")
+        raise ValueError(f"the answer is about {len(items)} documents, but {len(sent)} were sent")
     named: dict[tuple[str, str], Item | None] = {}
     for item in items:
         if item is not None:

@@ -186,7 +186,7 @@ class Client:
         elif answered or (host in self._echoing and expected):
             raise Unavailable(
                 f"{self._where(method, path)}: the answer belongs to "
-                f"{'another request' if answered else 'no request of ours'}; is there a cache in front of the server?"
+                f"{'another request' if answered else 'no request of ours'}; is there a cache in between?"
             )
 
     def ask(self, method: str, path: str, type: type[T], *, body: Any = None, right: str = "") -> T:
@@ -274,7 +274,7 @@ class Client:
         if self._path and not number and answer.status != 405:
             raise NotFound(
                 f"{self.location}: no Elasticsearch answers below the path {self._path}; a path is for a server behind "
-                "a proxy, and indices are named by ?index-pattern="
+                "a proxy, and indices are selected with ?index-pattern="
             )
         if not number:
             found = self.ask("GET", "/_nodes/_local?filter_path=nodes.*.version", _Nodes, right=right)

@@ -245,7 +245,7 @@ def _write_index(name: str, behind: Mapping[str, Found]) -> tuple[str, str | Non
     if not chosen and len(aliases) == 1:
         chosen = [index for index, alias in aliases.items() if alias.is_write_index is None]
     if len(chosen) != 1:
-        return name, f"alias {name} stands for {', '.join(sorted(aliases))} and has no write index; set is_write_index"
+        return name, f"alias {name} refers to {', '.join(sorted(aliases))} and has no write index; set is_write_index"
     return chosen[0], None
 
 

@@ -347,7 +347,7 @@ def shard_states(client: Client, names: Iterable[str]) -> dict[str, tuple[str, d
 def _shard(client: Client, which: str, copy: _Copy, at: _SeqNo) -> Shard:
     if not -1 <= at.global_checkpoint <= at.max_seq_no:  # -2: the copy doesn't know
         raise Unavailable(
-            f"{client.location}: {which} doesn't know yet where it stands (checkpoint {at.global_checkpoint}, "
+            f"{client.location}: {which} has no settled checkpoint yet (checkpoint {at.global_checkpoint}, "
             f"highest number {at.max_seq_no})"
         )
     return Shard(copy.commit.user_data.history_uuid, at.global_checkpoint, at.max_seq_no)

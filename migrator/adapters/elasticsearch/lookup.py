@@ -138,7 +138,7 @@ class Lookup:
                 return None
             raise Unavailable(f"{self._client.location}: index {address.index}: {got.error}{what_now(got.error)}")
         if got.found is None:
-            raise self._client.garbled(path, f"it doesn't tell whether {document.id} is there")
+            raise self._client.garbled(path, f"it doesn't say whether {document.id} exists")
         return _as_stored(address.index, document, bytes(got.source)) if got.found else None
 
     # -- by search ----------------------------------------------------------------------------------------------

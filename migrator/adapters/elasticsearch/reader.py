@@ -215,7 +215,7 @@ class ElasticsearchReader:
             names = expressions(self._pattern, selection)
             none = f"{self._client.location}: no index matches {', '.join(names)}"
             if told := hidden(self._client, names):
-                raise AccessDenied(f"{none} that the login is shown: {told}")
+                raise AccessDenied(f"{none} that the login can see: {told}")
             raise NotFound(f"{none}; check the index pattern")
 
     @staticmethod

@@ -210,7 +210,9 @@ class WindowReader:
         source, _, rest = tail.rpartition(b',"sort":[')
         hits = found.hits.hits
         if len(hits) != 1 or b'"_id":' + msgspec.json.encode(hits[0].id) not in head or not rest:
-            raise Unavailable(f"{self._client.location}: {path}: the answer was cut, or changed while it was looked at")
+            raise Unavailable(
+                f"{self._client.location}: {path}: the answer was truncated, or changed while it was read"
+            )
         hits[0].source = msgspec.Raw(source)
         return found
 

@@ -78,7 +78,7 @@ class ElasticsearchWriter:
         if not identities or not self._described <= identities.keys():
             identities = {name: index.uuid for name, index in resolve(self._client, wanted)[0].items()}
         # The first time, an index is the one that was written to, which a caller holds against what is there the next
-        # time: one that was deleted and created again in between is noticed like one that is replaced later.
+        # time: one that was deleted and recreated in between is noticed like one that is replaced later.
         written = self._destinations.identities(identities)
         identities |= {name: written[name] for name in written.keys() & identities.keys() - self._described}
         self._described |= identities.keys()

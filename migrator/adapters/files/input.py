@@ -115,7 +115,7 @@ class FileInput:
         try:
             with self._path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise UsageError(f"{self.printed} is no file; pipe it in and read from -")
+                    raise UsageError(f"{self.printed} is not a regular file; pipe it in and read from -")
                 yield file
         except IsADirectoryError as error:
             raise UsageError(f"{self.printed} is a folder; name a file in it") from error

@@ -71,7 +71,9 @@ class FileOutput:
 
     def check(self) -> None:
         if self.compression not in WRITABLE:
-            raise UsageError(f"{self.printed}: {self.compression} is read, not written; name it .ndjson, .gz or .zst")
+            raise UsageError(
+                f"{self.printed}: {self.compression} can only be read; give a name that ends in .ndjson, .gz or .zst"
+            )
         if self._final.is_dir():
             raise UsageError(f"{self.printed} is a folder; name a file in it")
         if not self._final.parent.is_dir():

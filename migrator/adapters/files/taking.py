@@ -119,7 +119,7 @@ class Pass:
         count = text.count(b"\0")
         if not document and not line.whole:
             raise ArchiveDamaged(f"the file ends with {count:,} NUL bytes, {self._at(at)}, where a piece is missing")
-        hole = self._rejection(b"", at, f"{count:,} NUL bytes stand here, where a piece of the file is missing")
+        hole = self._rejection(b"", at, f"{count:,} NUL bytes here, where a piece of the file is missing")
         taken = self._document(line, document, at + text.find(document)) if document else Taken()
         return Taken(taken.entries, [hole, *taken.rejections], len(text))
 
@@ -193,7 +193,7 @@ class Pass:
         if line is None or not document:
             raise ArchiveDamaged(f"cut off: no document follows what is to be done {self._at(at)}")
         if verb == "update":
-            reason = "a bulk request changes a part of this document; the whole isn't in the file"
+            reason = "a bulk request updates part of this document; the complete document isn't in the file"
             return Taken([], [self._rejection(document, begin, reason)], len(document))
         taken = self._document(line, document, begin)
         entries = [msgspec.structs.replace(each, id=id or each.id, index=index or each.index) for each in taken.entries]
@@ -209,7 +209,7 @@ class Pass:
             raise ArchiveDamaged(f"cut off: the last document begins {self._at(at)}") from None
         if text is None:
             if self.inside:
-                raise ArchiveDamaged("cut off: the array that its documents stand in has no end")
+                raise ArchiveDamaged("cut off: the array of documents has no end")
             return None
         if text in (b"[", b"]"):
             self.inside = text == b"["
@@ -217,7 +217,7 @@ class Pass:
         if text == b",":
             return Taken()
         if not text.strip(b"\0"):
-            raise ArchiveDamaged(f"NUL bytes stand {self._at(at)}, where a piece of the file is missing")
+            raise ArchiveDamaged(f"there are NUL bytes {self._at(at)}, where a piece of the file is missing")
         entry = self._entry(flat(text), at)
         return Taken([entry], [], len(text)) if isinstance(entry, Entry) else Taken([], [entry], len(text))
 

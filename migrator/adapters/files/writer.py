@@ -130,7 +130,7 @@ def _encodable(documents: Sequence[Document]) -> tuple[list[Document], list[Reje
             as_lines([document])
             kept.append(document)
         except UnicodeEncodeError:
-            rejected.append(document.rejected("its id or index holds a lone surrogate, which is no text"))
+            rejected.append(document.rejected("its id or index holds a lone surrogate, which is not text"))
     return kept, rejected
 
 

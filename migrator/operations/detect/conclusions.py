@@ -31,7 +31,7 @@ def conclude(
             )
             commands = [f"migrator copy {shlex.quote(other.typed)} {shlex.quote(written.typed)}" for other in others]
             if not written.answers:
-                sentences.append("The copy has to wait until the store that is written to can be looked into.")
+                sentences.append("The copy has to wait until the store that is written to can be examined.")
             sentences += _logins(others, written)
         elif written.activations:
             sentences.append("All activations that were found are in one place; nothing needs to be copied.")
@@ -76,7 +76,7 @@ def _written(backends: Sequence[Backend], live: Sequence[Probe]) -> tuple[Probe 
         said = ", ".join(
             f"{_PRODUCTS.get(backend.kind or '', 'another store')} ({backend.said_by})" for backend in backends
         )
-        return None, [f"Activations are written to {said}, which wasn't looked into."]
+        return None, [f"Activations are written to {said}, which wasn't examined."]
     holding = [probe for probe in live if probe.last_ms is not None]
     if not holding:
         return None, ["No store was found that holds activations."]
@@ -149,7 +149,7 @@ def _not_looked_into(backends: Sequence[Backend], live: Sequence[Probe]) -> list
             "forward a port and name the store as it is reached from here",
             "incomplete": "until that is mended nothing can be said of what it holds, and OpenWhisk doesn't find all "
             "of it either; then run detect again",
-            "refused": "mend user and password; those that OpenWhisk itself uses are in its variables or Secrets",
+            "refused": "correct user and password; those that OpenWhisk itself uses are in its variables or Secrets",
             "missing": "compare the name with those that are there; OpenWhisk's own is DB_PREFIX + activations",
         }.get(probe.state, "look at the message")
         found.append(

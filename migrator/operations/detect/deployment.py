@@ -115,7 +115,7 @@ def _backend(reading: _Reading) -> tuple[str | None, str]:
             "other-backend",
             "problem",
             f"{_SPI} is {provider}, a store that isn't known here",
-            "only CouchDB and Elasticsearch can be looked into",
+            "only CouchDB and Elasticsearch can be examined",
         )
         return None, _SPI
     if by_spi and by_other and by_spi != by_other:
@@ -155,7 +155,7 @@ def _artifacts(reading: _Reading, kind: str) -> str | None:
             "other-backend",
             "problem",
             f"{_ARTIFACTS} is {provider}: activations are kept with everything else in a store that isn't CouchDB",
-            "only CouchDB and Elasticsearch can be looked into",
+            "only CouchDB and Elasticsearch can be examined",
         )
         return None
     return kind
@@ -203,7 +203,7 @@ def _store(reading: _Reading, text: str, prefix: str) -> Store | None:
             "address-unusable",
             "problem",
             f"the variables {prefix}… don't name a store: {error}",
-            "OpenWhisk can't reach it either; mend them and restart controller and invoker",
+            "OpenWhisk can't reach it either; correct them and restart controller and invoker",
         )
         return None
     login = Login()

@@ -111,7 +111,7 @@ def probe(store: Store, empty: Probe) -> Probe:
 
 
 def _not_shown(told: str) -> Finding:
-    return Finding(kind="not-shown", level="warning", text=told, advice="look again with such a login")
+    return Finding(kind="not-shown", level="warning", text=told, advice="run detect again with such a login")
 
 
 def _place(name: str, look: Look) -> Place:

@@ -94,7 +94,7 @@ class ElasticsearchFinder:
         asked = {"query": query, "size": _COPIES * len(wanted), "_source": False}
         hits = self._client.search(path, _Answer, shards=shards, body=asked).hits.hits
         if len(hits) == asked["size"]:
-            raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; look for fewer at once")
+            raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; search for fewer at once")
         if len({(hit.index, hit.id, hit.routing) for hit in hits}) < len(hits):
             raise self._client.garbled("_search", "it gives a document twice")
         counted = self._client.ask("POST", f"/{path}/_count", _Counted, body={"query": query}, right=_RIGHT).count

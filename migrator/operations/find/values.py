@@ -40,7 +40,7 @@ def parse_id(text: str) -> WantedId:
     """What an operator types: `ID`, `NAMESPACE/ID`, or as OpenWhisk spells it `/NAMESPACE/ID`. Raises `UsageError`."""
     namespace, _, activation_id = text.strip().rpartition("/")
     if not _ACTIVATION_ID.fullmatch(activation_id.lower()):
-        raise UsageError(f"{text!r} is no activation id; give 32 hexadecimal digits, or NAMESPACE/ID")
+        raise UsageError(f"{text!r} is not an activation id; give 32 hexadecimal digits, or NAMESPACE/ID")
     return WantedId(activation_id.lower(), namespace.lstrip("/") or None)
 
 

@@ -59,7 +59,7 @@ def _groups(title: str, groups: Sequence[Group], width: int, paint: Paint) -> It
     ]
     yield from _with_bars([title, "activations", "bytes", "errors"], rows, [g.activations for g in shown], width, paint)
     if len(groups) > len(shown):
-        yield f"  … {len(groups) - len(shown):,} more (--json tells them)"
+        yield f"  … {len(groups) - len(shown):,} more (--json lists them)"
 
 
 def _history(found: Statistics, width: int, paint: Paint) -> Iterator[str]:

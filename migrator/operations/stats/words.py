@@ -40,7 +40,7 @@ def about(found: Statistics, text: str, *, is_bytes: bool) -> str:
 def _growth(found: Statistics) -> str:
     growth = found.growth
     if growth is None:
-        return "not known before a whole day"
+        return "not known before a full day"
     text = f"{growth.activations:,.0f} activations a day, {human_bytes(round(growth.size_bytes))} of JSON"
     if found.stored_bytes is not None:
         text += f", {human_bytes(round(growth.stored_bytes))} as stored"
