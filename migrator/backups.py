@@ -93,7 +93,7 @@ def backup(
                 raise UsageError(
                     "--mode incremental: the newest backup of this job lacks documents; make a full backup first"
                 )
-            anew = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
+            chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
             catches_up = reader.abilities.catches_up
             # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
@@ -102,7 +102,9 @@ def backup(
             if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
                 run.tell(told)
             encrypted = bool(target.encrypt_to)
-            parent = _parent(catalog, anew, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell)
+            parent = _parent(
+                catalog, chosen, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell
+            )
             writer.continue_from(parent.backup if parent else None)
             kind = f"incremental backup on {parent.backup}" if parent else "full backup"
             run.tell(f"{kind}, encrypted" if encrypted else kind)

@@ -24,7 +24,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
 def open_temporary(final: Path, *, mode: int | None = None) -> BinaryIO:
     """A new file beside `final`, open for reading and writing; `put_in_place` gives it its name.
 
-    It has no buffer: what the disk refuses is told by the very call, and can be called again. Write with `write_all`.
+    It has no buffer: what the disk refuses is raised by the call itself, which can be repeated. Write with `write_all`.
     Only its owner can read it, and the group where the folder has the setgid bit, unless `mode` says otherwise, or the
     file system keeps no modes.
     """

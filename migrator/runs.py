@@ -64,7 +64,7 @@ class Run:
     state: Path | None = None  # the folder that keeps jobs; None for the platform's
     stop: Stop = field(default_factory=Stop)  # asked to, it ends the run cleanly
     observe: Observer = lambda _: None  # is shown the progress a few times a second
-    tell: Tell = lambda _: None  # is told what an operator may want to know
+    tell: Tell = lambda _: None  # gets what an operator may want to know
     clock: Callable[[], float] = time.time  # epoch seconds
     max_rejects: int = 10_000  # so many rejected documents end the run
     dry_run: bool = False  # read everything, write nothing

@@ -1,4 +1,4 @@
-"""What a verification found, and how it is told to people and machines.
+"""What a verification found, as text for people and JSON for machines.
 
 Counts, digests and findings enter, a table, JSON or a file of ids leaves.
 """

@@ -269,7 +269,7 @@ def test_the_store_of_a_location_has_the_login_of_its_text(text: str, login: Log
     ],
 )
 def test_a_store_can_be_named_again(store: Store, typed: str) -> None:
-    """What is told to be typed again has the user and the kind of login, not the secret."""
+    """What to type again has the user and the kind of login, not the secret."""
     assert store.typed == typed
 
 

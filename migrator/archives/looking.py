@@ -44,7 +44,7 @@ def lines_of(
     """The selected documents as lines without their ends, in the form requested or the one they are archived in.
 
     `backup` and `at` choose a state as for a restore. In Elasticsearch form a line is what `elasticdump` reads; a
-    document archived in CouchDB form gets the index that OpenWhisk would keep it in. `reject` is told of each that
+    document archived in CouchDB form gets the index that OpenWhisk would keep it in. `reject` gets each that
     can't be copied. Raises as a restore does.
     """
     store = resolved(archive, "source", tell)

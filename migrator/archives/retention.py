@@ -1,6 +1,6 @@
 """Which backups of an archive are kept, and which may go. Pure: reads no archive and deletes nothing.
 
-What is known of the backups, a `Retention` and the time enter, a verdict on each backup leaves. Which is newer is told
+The known backups, a `Retention` and the time enter, a verdict on each backup leaves. Which is newer is determined
 by their places, never by a clock: one that was wrong for a day must not cost a backup. Never given up: the newest good
 backup of each line, what a kept backup needs, what an unfinished backup continues, what is damaged (it
 may be worth salvaging), and whatever no rule speaks of because there is none.

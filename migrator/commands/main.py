@@ -167,7 +167,7 @@ def _noticing_readers() -> Iterator[None]:
 
 
 def _messages(words: Sequence[str]) -> Messages:
-    """How messages are told until the options were read, so that an unknown option is told in the format asked for."""
+    """The format of messages before the options are parsed, so an unknown option is reported in the right format."""
     asked = os.environ.get("MIGRATOR_LOG_FORMAT") == "json" or "--log-format=json" in words
     asked = asked or ("--log-format", "json") in pairwise(words)
     return replace(Messages(), as_json=asked)

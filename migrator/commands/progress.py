@@ -46,7 +46,7 @@ class _Pace:
         self._seen: deque[tuple[float, int]] = deque()
 
     def rate(self, progress: Progress, now_s: float) -> float:
-        """Look at the run now; the rate over the last `_PACE_OVER_S` seconds, 0 while too little was seen to tell."""
+        """Look at the run now; the rate over the last `_PACE_OVER_S` seconds, 0 while there is too little data."""
         if not progress.run_read:
             return 0.0
         self._seen.append((now_s, progress.run_read))

@@ -126,7 +126,7 @@ def run_command(
     never run a schedule at the same time.
 
     Exit codes of --once: as for backup, copy and verify; 11 the schedule is already running; 12 the backup is damaged.
-    The daemon exits with 0 when it is told to stop.
+    The daemon exits with 0 when it is stopped.
     """
     from migrator.commands import running
     from migrator.engine.jobs import default_state

@@ -142,7 +142,7 @@ def _judge(
 def _judge_absence(suspect: Suspect, side: str, kind: str, came: _Verdicts) -> str:
     """A side doesn't hold it now. Where it was read there, one of the two answers is wrong, or it was deleted.
 
-    That is told by another listing, in which a deleted one doesn't stand.
+    Another listing shows that: a deleted one isn't in it.
     """
     if side in suspect.seen_in:
         return f"vanished {side}"

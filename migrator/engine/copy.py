@@ -42,7 +42,7 @@ def run_copy(
     since: Token = None,
     dry_run: bool = False,
 ) -> Report:
-    """Carry over everything selected, then what was stored or changed meanwhile, until that is little.
+    """Copy everything selected, then what was stored or changed meanwhile, until that is little.
 
     Goes on where the checkpoint stands. A new job with a snapshot in `since` copies only what was stored or
     changed after it (an increment). A store that is replaced while the run goes on is copied again as a whole. Raises

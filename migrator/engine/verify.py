@@ -7,7 +7,7 @@ Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are rea
     list       what differs: ids and digests
     confirm    every id that seems to differ, once more on both sides (`engine.confirm`)
 
-Hours in which no verdict explains what differs are listed once more; what can't be explained then either is told, and
+Hours in which no verdict explains what differs are listed once more; what still can't be explained is reported, and
 the sides don't agree. Each side's reading is compared with what its own server counts.
 
 An activation of A counts as it would stand in B: converted to B's form. Knows no store and no command line.

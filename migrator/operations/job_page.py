@@ -129,7 +129,7 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
         last = status.runs[-1][2]
         yield "last run ended", moment(last) if last else "not yet"
     if status.caught_up_to is not None and status.state == "complete":
-        yield "carried over", f"what was stored in the source before {moment(status.caught_up_to)}"
+        yield "copied", f"what was stored in the source before {moment(status.caught_up_to)}"
     yield "command", record.command
 
 

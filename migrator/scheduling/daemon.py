@@ -57,7 +57,7 @@ class Alarm(BaseTrigger):  # type: ignore[misc]  # the library has no types
 
 def make_scheduler(parallel: int) -> BaseScheduler:
     """APScheduler with `parallel` schedules at once."""
-    logging.getLogger("apscheduler").addHandler(logging.NullHandler())  # what counts is told by the runs
+    logging.getLogger("apscheduler").addHandler(logging.NullHandler())  # the runs report what matters
     return BackgroundScheduler(executors={"default": ThreadPoolExecutor(parallel)}, timezone=UTC)
 
 

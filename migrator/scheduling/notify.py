@@ -1,4 +1,4 @@
-"""Who is told of a run: pings in the manner of healthchecks, and a command that is given the report.
+"""Who is notified of a run: pings as for healthchecks.io, and a command that gets the report.
 
 A schedule's `Notify` and what happened enter; nothing leaves but a complaint where somebody notification failed. Being
 told never fails a run. An address is a secret: messages name its host only.

@@ -47,7 +47,7 @@ def run_schedule(
     """Run a schedule once, under its lock, and keep what came of it.
 
     With `only_due` nothing is done, and None returned, where no moment is due: another run saw to it. Raises `Locked`
-    while another run holds the lock; what goes wrong in the run itself is told by the `Run`. `textfile` is the folder
+    while another run holds the lock; what goes wrong in the run itself is in the `Run`. `textfile` is the folder
     for Prometheus; `stop` belongs to this run alone.
     """
     memory = Memory(state, schedule.name)

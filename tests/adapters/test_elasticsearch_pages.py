@@ -487,7 +487,7 @@ def test_a_404_of_a_proxy_is_not_an_absence() -> None:
             list(reader.read(slice, None, ALL))
 
 
-def test_an_index_created_anew_is_noticed() -> None:
+def test_an_index_recreated_is_noticed() -> None:
     """Created again or restored between plan and reading, or while it is read: the slice doesn't end well."""
     for change in ({"uuid": "u2"}, {}):
         cluster = Cluster().of_one(numbered(some(5)))

@@ -1,4 +1,4 @@
-"""What a login isn't shown, as the server's security tells it, is told of a plan."""
+"""What a login can't see, as the server's security says, is reported with a plan."""
 
 from __future__ import annotations
 

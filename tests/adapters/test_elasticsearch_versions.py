@@ -379,7 +379,7 @@ def test_an_index_that_keeps_a_part_of_its_documents_is_told(place: Place) -> No
     assert "_source with excludes logs" in plan.warnings[0]
 
 
-def test_index_created_anew_is_read_again(place: Place) -> None:
+def test_index_recreated_is_read_again(place: Place) -> None:
     """An index that was deleted and recreated is read whole with a warning; one that is gone is reported."""
     place.raw.put_all([*some(5), *some(5, "gone", first=100)])
     reader = place.reader()

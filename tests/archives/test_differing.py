@@ -1,4 +1,4 @@
-"""What is told of two backups is what a naive comparison of their states tells."""
+"""What is reported of two backups is what a naive comparison of their states finds."""
 
 from __future__ import annotations
 

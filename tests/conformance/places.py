@@ -99,7 +99,7 @@ class PlaceConformance:
 
     @pytest.mark.parametrize("size_bytes", [0, 1, 70_000, 12_000_000])
     def test_a_stored_part_comes_back(self, place: Place, size_bytes: int) -> None:
-        """What is told of it is true of the bytes that lie there; its content is what was spooled."""
+        """What is reported of it is true of the stored bytes; its content is what was spooled."""
         data = os.urandom(size_bytes)
         spool = place.spool(self.part(1))
         spool.write(data)

@@ -25,7 +25,7 @@ class ReaderConformance:
 
     form: Form
     holds_other_entities = True  # documents that aren't activations can stand beside them
-    rounds_are_exact = True  # a catch-up round gives what is new and nothing else; False: a changed source is read anew
+    rounds_are_exact = True  # a catch-up round gives what is new and nothing else; False: a changed source is reread
 
     def put(self, documents: Sequence[Document]) -> None:
         """Store documents past the adapter, replacing what has the same id."""

@@ -251,7 +251,7 @@ def test_commit_refuses_documents_that_no_receipt_speaks_of(tmp_path: Path, rece
     checkpoint.close()
 
 
-def test_job_whose_receipts_lack_documents_is_begun_anew(tmp_path: Path) -> None:
+def test_job_whose_receipts_lack_documents_is_started_over(tmp_path: Path) -> None:
     """A job that an earlier release left so isn't finished: the run ends, and the next one copies everything."""
     world, target = World(tmp_path, 90), Parts()
 

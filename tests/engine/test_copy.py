@@ -215,7 +215,7 @@ def test_document_from_before_the_job_stays_differing_after_a_kill(world: World)
     assert world.target.get(other.id) == other.body
 
 
-def test_emptied_target_is_noticed_and_filled_anew(world: World) -> None:
+def test_emptied_target_is_noticed_and_filled_again(world: World) -> None:
     """A target that was emptied after the job was complete is filled again, and that is said."""
     world.copy()
     world.target.clear()

@@ -250,7 +250,7 @@ def test_file_of_another_job_is_refused(tmp_path: Path) -> None:
         open_job(tmp_path, other)
 
 
-def test_restart_begins_anew_whatever_was_there(tmp_path: Path) -> None:
+def test_restart_starts_over_whatever_was_there(tmp_path: Path) -> None:
     """As the message advises; a folder is left to the person who put it there."""
     begin(tmp_path)
     path = tmp_path / "jobs" / "0123456789ab" / "job.sqlite"
@@ -267,7 +267,7 @@ def test_restart_begins_anew_whatever_was_there(tmp_path: Path) -> None:
         open_job(tmp_path, spec(), restart=True)
 
 
-def test_job_removed_as_a_schedule_is_advised_begins_anew(interrupted: Interrupted) -> None:
+def test_job_removed_as_a_schedule_is_advised_starts_over(interrupted: Interrupted) -> None:
     """Without `--restart`: the folder that the message names is removed."""
     _zeros(interrupted.lay_out(interrupted.kept))
     with pytest.raises(StateDamaged) as raised:

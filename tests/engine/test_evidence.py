@@ -164,7 +164,7 @@ def test_what_is_read_while_comparing_is_counted(evidence: Evidence) -> None:
     assert (evidence.read("a"), evidence.snapshot("a"), evidence.snapshot("b")) == (7, "a!", "b!")
 
 
-def test_a_second_reading_counts_anew(evidence: Evidence) -> None:
+def test_a_second_reading_counts_from_zero(evidence: Evidence) -> None:
     slices = begin(evidence)
     sums = {("guest", 1, WHOLE): (1, 5)}
     refused = [Refused(side="a", id="y", namespace="other", reason="cut off")]

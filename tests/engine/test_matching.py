@@ -1,4 +1,4 @@
-"""A selection that matches nothing is told, with the nearest names, and leaves nothing behind."""
+"""A selection that matches nothing is reported, with the nearest names, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_complete_job_whose_namespace_was_cleared_has_nothing_new(copied: Any, s
 
 
 def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: MemoryStore, tmp_path: Path) -> None:
-    """Where reading all of a store was needed; the same command then begins anew."""
+    """Where reading all of a store was needed; the same command then starts over."""
     for number in range(20, 1500):
         source.put(activation(number).id, activation(number).body)
     said: list[str] = []
@@ -256,7 +256,7 @@ def test_restore_and_cat_name_what_the_archive_has(source: MemoryStore, tmp_path
 
 
 def test_nothing_is_not_the_same_as_nothing(source: MemoryStore, tmp_path: Path) -> None:
-    """`verify` of a misspelt namespace; ids that are nowhere; a span without activations is told."""
+    """`verify` of a misspelt namespace; ids that are nowhere; a span without activations is reported."""
     copy("memory:source", "memory:target", state=tmp_path)
     with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest \(12\)"):
         verify("memory:source", "memory:target", wanted=GEST, state=tmp_path)

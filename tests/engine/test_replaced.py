@@ -176,7 +176,7 @@ def test_target_that_is_replaced_again_and_again_ends_the_run(world: World) -> N
     assert world.there() == world.expected()
 
 
-def test_job_of_a_finished_whole_is_begun_anew_by_the_next_run(world: World) -> None:
+def test_job_of_a_finished_whole_is_started_over_by_the_next_run(world: World) -> None:
     """A target that gives receipts is made of its parts, so that the run ends where it is replaced."""
 
     class Receipts(Replaceable):
@@ -283,7 +283,7 @@ def test_index_of_others_that_goes_is_no_change(world: World, at: int) -> None:
     world.put(activation(900))
     world.copy(writer=IndexWriter(world.target, Moments(frozenset({at}), lambda: indices.delete("others")), indices))
     assert world.there() == world.expected()
-    assert not any("again" in message or "anew" in message for message in world.messages)
+    assert not any("again" in message or "starting over" in message for message in world.messages)
 
 
 @pytest.mark.parametrize("at", range(4, 40, 5))

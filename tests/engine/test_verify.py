@@ -559,7 +559,7 @@ def test_a_slice_that_never_ends_ends_the_run(world: World) -> None:
         world.verify(a=RetryingReader(InOneGo(world.a, breaks=10**9), Policy(sleep=lambda _: None)))
 
 
-def test_a_complete_verification_begins_anew(world: World) -> None:
+def test_a_complete_verification_starts_over(world: World) -> None:
     """The same verification given again reads everything again."""
     world.verify()
     world.b.put(world.document(1).id, None)
@@ -568,7 +568,7 @@ def test_a_complete_verification_begins_anew(world: World) -> None:
     assert found.totals.missing == 1
 
 
-def test_a_replaced_store_begins_anew(world: World) -> None:
+def test_a_replaced_store_starts_over(world: World) -> None:
     """What an interrupted run read of a store that is another one now means nothing."""
     stop = Stop()
     with pytest.raises(Interrupted):
@@ -840,12 +840,12 @@ def test_a_lost_history_excuses_nothing(world: World) -> None:
     class Forgetful(MemoryReader):
         def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
             plan = super().plan(selection, slice_documents=slice_documents)
-            return msgspec.structs.replace(plan, warnings=("index x was created anew",))
+            return msgspec.structs.replace(plan, warnings=("index x was recreated",))
 
     found = world.verify(a=Forgetful(world.a, page_documents=20))
     assert found.exit_code == 4
     assert set(world.found()) == {missing.id}
-    assert any("index x was created anew" in warning for warning in found.warnings)
+    assert any("index x was recreated" in warning for warning in found.warnings)
 
 
 def test_equal_copies_in_several_places_of_a_count_once(world: World) -> None:

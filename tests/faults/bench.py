@@ -124,7 +124,7 @@ class Bench:
         outcome = self.run(job.words(*(["--restart"] if restart else [])), job.folder)
         note(verdict, job, outcome)
         verdict.exit_code = outcome.exit_code
-        # A job that is complete, or begins anew, leaves a whole file as it is, and says so.
+        # A job that is complete, or starts over, leaves a whole file as it is, and says so.
         there = outcome.exit_code == 2 and job.pair.endswith("-file") and "already exists" in outcome.text
         verdict.wrong_exit |= outcome.exit_code not in (0, 1, None) and not there
         verdict.text = verdict.text or (outcome.text if outcome.exit_code else "")

@@ -227,7 +227,7 @@ def run_chunk(chunk: tuple[int, int]) -> tuple[int, Counter[str], str]:
     failure = ""
     try:
         run_state_machine_as_test(seed(number)(type("Model", (Model,), {})), settings=profile)
-    except BaseException as error:  # noqa: BLE001  whatever it is, it is told
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is reported
         failure = "".join(traceback.format_exception(error, limit=-4))
     return number, Counter(TALLY), failure
 

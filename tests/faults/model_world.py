@@ -68,7 +68,7 @@ def id_of(n: int) -> str:
 
 @cache
 def expected(id: str, content: bytes, selection: Selection, form: Form | None) -> Document | Rejection | None:
-    """What a document of the source is in the target; None where it isn't to be carried over."""
+    """What a document of the source is in the target; None where it isn't to be copied."""
     document = read_document(id, content, Form.COUCHDB)
     if not isinstance(document, Document):
         return document
@@ -295,7 +295,7 @@ class World:
         return found
 
     def _since(self, writer: Any, checkpoint: Checkpoint, *, increment: bool) -> Any:
-        """As a backup begins: a complete job begins anew, as an increment where there is what it continues."""
+        """As a backup begins: a complete job starts over, as an increment where there is what it continues."""
         if not isinstance(writer, PartsWriter) or checkpoint.state == "unfinished":
             if isinstance(writer, PartsWriter):
                 writer.parent = self._parent

@@ -91,7 +91,7 @@ class CouchDBPlace:
         )
 
     def recreate(self, bodies: Bodies) -> None:
-        """Delete it, and make it anew with these."""
+        """Delete it, and recreate it with these."""
         request("DELETE", self._url)
         request("PUT", self._url)
         if bodies:
@@ -145,7 +145,7 @@ class SearchPlace:
         return _bytes_of((hit.id, bytes(hit.source)) for hit in found.hits.hits)
 
     def recreate(self, bodies: Bodies) -> None:
-        """Delete all indices, and make those anew that hold these."""
+        """Delete all indices, and recreate those that hold these."""
         self.remove()
         if bodies:
             self.put(bodies)

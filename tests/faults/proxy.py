@@ -150,7 +150,7 @@ def running(upstream: int, kind_of: Callable[[Asked], str]) -> Iterator[Proxy]:
                 return
             if reply.sending == "reset":
                 self.wfile.write(head + reply.body[: len(reply.body) // 2])
-                # Closing now throws away what wasn't sent, and the client is told so.
+                # Closing now throws away what wasn't sent, and the client sees that.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
                 self.close_connection = True

@@ -211,7 +211,7 @@ def clock_ahead(stage: Stage) -> None:
         stage.put("clock-guest", documents[number * 100 : (number + 1) * 100])
         code, text = stage.run("backup", stage.at("clock"), archive, ahead=number == 1)
         stage.expect(f"backup {number + 1} ends with 0", code == 0)
-    stage.expect("the clock that stands before the newest backup is told", "clock" in text)
+    stage.expect("the clock that is behind the newest backup is reported", "clock" in text)
     stage.expect("the archive is whole", stage.run("archive", "check", archive)[0] == 0)
     stage.run("archive", "list", archive)
     code, _ = stage.run("archive", "prune", archive, "--keep-last", "1", "--dry-run")

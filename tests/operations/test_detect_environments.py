@@ -316,7 +316,7 @@ def test_nothing_to_look_into_is_refused() -> None:
 
 
 def test_a_pipe_is_read() -> None:
-    """`kubectl get … -o yaml | migrator detect --kubernetes -`; the store it names is told though it isn't there."""
+    """`kubectl get … -o yaml | migrator detect --kubernetes -`; the store it names is reported though it is missing."""
     text = manifest([{"name": SPI, "value": ELASTICSEARCH[SPI]}, {"name": "CONFIG_whisk_couchdb_host", "value": "db"}])
     result = CliRunner().invoke(migrator, ["detect", "--kubernetes", "-", "memory:x", "--json"], input=text)
     told = json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""Questions to an Elasticsearch that answers for a part of what it holds: nobody is told that there is nothing."""
+"""Questions to an Elasticsearch that answers for a part of what it holds: nobody hears that there is nothing."""
 
 from __future__ import annotations
 

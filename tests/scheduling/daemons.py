@@ -59,7 +59,7 @@ class Folders:
         return Memory(self.state, name).read()
 
     def overdue(self, name: str, hours: float) -> None:
-        """Have the schedule be known, and seen to last some hours ago."""
+        """Make the schedule known, with its last run some hours ago."""
         memory, then_s = Memory(self.state, name), time.time() - hours * 3600
         with memory.lock():
             memory.write(State(known_since_s=then_s, seen_to_s=then_s))

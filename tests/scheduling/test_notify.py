@@ -1,4 +1,4 @@
-"""Pings and the command: what is told to whom, and that nobody's silence fails a run."""
+"""Pings and the command: what is sent to whom, and that nobody's silence fails a run."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_three_schedules_every_few_seconds(
         until(lambda: all(completed(folders, n, k.complete + 2) for n, k in newest.items() if k), "the last arrives")
         for path in folders.schedules.iterdir():  # so that nothing moves while it is compared
             folders.write(path.stem, re.sub('every = "[345]s"', 'every = "1w"', path.read_text()))
-        until(lambda: folders.log.count("reloaded") == 3, "the changes are taken up")
+        until(lambda: folders.log.count("reloaded") == 3, "the changes are loaded")
         until(lambda: {each["state"] for each in folders.list()} == {"waiting"}, "all is quiet")
         status, metrics = daemon.get("/metrics")
         assert status == 200
@@ -162,7 +162,7 @@ def test_a_daemon_asked_to_stop_leaves_a_backup_that_is_continued(couchdb_server
 
 
 def test_daemon_and_once_never_overlap(couchdb_server: Server, folders: Folders) -> None:
-    """The second one is told who holds the lock, and ends with 11; the daemon waits for `--once` in turn."""
+    """The second one says who holds the lock, and ends with 11; the daemon waits for `--once` in turn."""
     archive = _slow(folders, couchdb_server)
     folders.overdue("slow", hours=1.5)
     with folders.daemon() as daemon:
@@ -192,7 +192,7 @@ def test_an_outage_is_waited_out_and_told(server_folder: Path, folders: Folders,
         with folders.daemon() as daemon:
             until(lambda: completed(folders, "away", 3), "it runs")
             server.stop()
-            until(lambda: [path for path, _ in heard if path.endswith("/fail")], "a failure is told")
+            until(lambda: [path for path, _ in heard if path.endswith("/fail")], "a failure is reported")
             failed = folders.remembered("away")
             assert failed is not None
             assert failed.last is not None
@@ -288,7 +288,7 @@ def test_the_daemon_takes_up_changes_and_hears_sighup(couchdb_server: Server, fo
         until(lambda: completed(folders, "good", runs), "the good one runs on")
         told = folders.log.count("when.evry: unknown")
         daemon.hang_up()
-        until(lambda: folders.log.count("when.evry: unknown") == told + 1, "it is told again")
+        until(lambda: folders.log.count("when.evry: unknown") == told + 1, "it is reported again")
         (folders.schedules / "bad.toml").unlink()
         until(lambda: daemon.get("/health")[0] == 200, "all is well")
         assert daemon.get("/nothing")[0] == 404

@@ -198,7 +198,7 @@ def test_what_can_not_mend_itself_is_not_tried_again(
 
 
 def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
-    """The next one resumes it; nobody is told of a failure."""
+    """The next one resumes it; nobody hears of a failure."""
     world.run()
     world.now_s += 86_400
     stop = Stop()

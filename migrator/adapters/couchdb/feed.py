@@ -85,16 +85,20 @@ class Feed:
             standing = _standing(slice, mark)
             if standing is None or loss(self._client, standing) is None:
                 return
-            mark = self._anew()
+            mark = self._from_the_start()
         raise Unavailable(f"{self._client.location}: different databases answer in turn; is it a load balancer?")
 
     def _begin(self, slice: Slice, mark: _Mark) -> _Mark:
         standing = _standing(slice, mark) or Standing(seq=mark.since)
         if number_of(mark.since) == 0 and not standing.anchors:
             return mark
-        return mark if loss(self._client, msgspec.structs.replace(standing, seq=mark.since)) is None else self._anew()
+        return (
+            mark
+            if loss(self._client, msgspec.structs.replace(standing, seq=mark.since)) is None
+            else self._from_the_start()
+        )
 
-    def _anew(self) -> _Mark:
+    def _from_the_start(self) -> _Mark:
         return _Mark(since=0, again=stand(self._client).token)
 
     def _pass(self, mark: _Mark, selection: Selection) -> Iterator[Batch]:

@@ -125,13 +125,13 @@ class ElasticsearchReader:
         slices: list[Slice] = []
         for name, index in found.indices.items():
             known = before.get(name)
-            anew = False
+            recreated = False
             for number, shard in found.shards[name].items():
                 above = _continued(known, index, number, shard)
-                anew = anew or (known is not None and above is None)
+                recreated = recreated or (known is not None and above is None)
                 above = _NONE if above is None else above
                 slices += self._cut(index, number, shard, above, slice_documents, replaces=True)
-            if anew:
+            if recreated:
                 warnings.told.append(f"index {name} was recreated or restored; reading all of it again")
         warnings.told += [
             f"index {name} no longer exists; what it held was read before"

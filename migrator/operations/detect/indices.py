@@ -234,12 +234,12 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
         advice = (
             f"{_some(refusing)} can't be mended in place, since response.result is mapped as an object there: "
             "OpenWhisk's own activations are refused too. Take the documents out, delete the indices once the copy "
-            "reported all of them, write them anew:"
+            "reported all of them, write them again:"
         )
         commands = (out, *(f"DELETE /{name}" for name in refusing[:3]), f"{back} --on-conflict overwrite")
     else:
         advice = (
-            "write them anew in the right form, over what is there; nothing else is changed. Where CouchDB still has "
+            "rewrite them in the right form, over what is there; nothing else is changed. Where CouchDB still has "
             f"them, `migrator copy COUCHDB {quote(typed)} --on-conflict overwrite` does it in one step; else by way of "
             "a file:"
         )

@@ -55,7 +55,7 @@ def test_as_of_a_moment_is_the_last_that_was_complete(backups: list[Manifest], m
 
 
 def test_the_newest_is_the_last_that_can_be_read(backups: list[Manifest]) -> None:
-    """Where none can, that is damage; where there is none, that is told."""
+    """Where none can, that is damage; where there is none, that is reported."""
     damaged = ((IDS[3], "there: it is cut"), ("x", "there: it was changed"))
     assert catalog(backups).newest("there") is backups[3]
     assert catalog(backups[:3], damaged=damaged).newest("there") is backups[2]

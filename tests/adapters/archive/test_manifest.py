@@ -1,4 +1,4 @@
-"""What a manifest may say, up to each limit, and what is told of pieces that aren't the archive's."""
+"""What a manifest may say, up to each limit, and what is reported of foreign pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an archive is read for a selection, in which pages, and what is told of the rest."""
+"""What of an archive is read for a selection, in which pages, and what is reported of the rest."""
 
 from __future__ import annotations
 

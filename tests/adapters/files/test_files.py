@@ -292,7 +292,7 @@ def test_changed_file_is_not_gone_on_with(tmp_path: Path) -> None:
         list(reader.read(slice, None, ALL))
 
 
-def test_file_that_was_replaced_is_read_anew_by_a_complete_job(tmp_path: Path) -> None:
+def test_file_that_was_replaced_is_read_again_by_a_complete_job(tmp_path: Path) -> None:
     """And the later version of a document replaces the one that this job wrote."""
     _stores.clear()
     path = tmp_path / "a.ndjson"
