@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.adapters import elasticsearch
+from migrator.adapters.elasticsearch.addressed import Addressed
 from migrator.adapters.elasticsearch.bulk import Item, read_answer
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.adapters.elasticsearch.lookup import Addressed
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.adapters.retrying import Policy, RetryingWriter
 from migrator.errors import RequestRefused, Unavailable

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 import msgspec
 
+from migrator.adapters.elasticsearch.addressed import Addressed
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.adapters.elasticsearch.lookup import Addressed
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
 _ABOUT_DOCUMENTS = frozenset(

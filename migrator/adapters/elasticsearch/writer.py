@@ -19,6 +19,7 @@ import msgspec
 from migrator import forms
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
+from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
 from migrator.adapters.elasticsearch.counting import names_index
@@ -32,7 +33,6 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
-from migrator.adapters.elasticsearch.lookup import Addressed, Lookup, by_index
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.tally import Tally
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
