@@ -10,26 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migrator.backups import backup, restore
-    from migrator.copying import copy, retry_rejected
+    from migrator.activations.document import Wanted
+    from migrator.api.backup import backup, restore
+    from migrator.api.copy import copy, retry_rejected
+    from migrator.api.verify import verify
     from migrator.errors import MigratorError
-    from migrator.records import Wanted
-    from migrator.report import Report
-    from migrator.verification import Verification
-    from migrator.verifying import verify
+    from migrator.rendering.report import Report
+    from migrator.rendering.verification import Verification
 
 __all__ = ["MigratorError", "Report", "Verification", "Wanted", "backup", "copy", "restore", "retry_rejected", "verify"]
 
 _HOMES = {
     "MigratorError": "migrator.errors",
-    "Report": "migrator.report",
-    "Verification": "migrator.verification",
-    "Wanted": "migrator.records",
-    "backup": "migrator.backups",
-    "copy": "migrator.copying",
-    "restore": "migrator.backups",
-    "retry_rejected": "migrator.copying",
-    "verify": "migrator.verifying",
+    "Report": "migrator.rendering.report",
+    "Verification": "migrator.rendering.verification",
+    "Wanted": "migrator.activations.document",
+    "backup": "migrator.api.backup",
+    "copy": "migrator.api.copy",
+    "restore": "migrator.api.backup",
+    "retry_rejected": "migrator.api.copy",
+    "verify": "migrator.api.verify",
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 
-from migrator.secrets import redact
+from migrator.text.secrets import redact
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 """What the operating system calls a disk that is full or broken, wherever a file is written."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from migrator import secrets
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
-from tests.servers import couchdb_url, delete_indices
-from tests.servers import request as request_json
+from migrator.text import secrets
+from tests.support.servers import couchdb_url, delete_indices
+from tests.support.servers import request as request_json
 
 SEARCH_SERVERS = [
     *(

@@ -13,11 +13,11 @@ from itertools import pairwise
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection, read_document
 from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
-from migrator.adapters.pages import Page
-from migrator.locations import Store
-from migrator.records import Document, Form, Selection, read_document
+from migrator.adapters.shared.paging import Page
+from migrator.settings.locations import Store
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):

@@ -24,12 +24,12 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.errors import UsageError
-from migrator.printable import printable
+from migrator.text.printable import printable
 
 if TYPE_CHECKING:
-    from migrator.archives.differing import Changed
-    from migrator.locations import Store
-    from migrator.records import Rejection, Wanted
+    from migrator.activations.document import Rejection, Wanted
+    from migrator.operations.archive.diff import Changed
+    from migrator.settings.locations import Store
 
 
 @click.group(
@@ -78,8 +78,9 @@ def list_command(archive: str, config: Path | None, as_json: bool) -> None:
 
     Exit codes: 0 listed, whatever the states; 10 archive not found.
     """
-    from migrator.archives.listing import list_archive
-    from migrator.commands import archive_texts, running
+    from migrator.commands import running
+    from migrator.operations.archive.listing import list_archive
+    from migrator.rendering import archive as archive_texts
 
     listing = list_archive(running.store(archive, "source", config))
     if as_json:
@@ -147,9 +148,10 @@ def check_command(
     Exit codes: 0 intact; 12 damaged, even if it was saved; 10 archive not found; 2 newer version of the format; 6 no
     key opens an encrypted part.
     """
-    from migrator.archives.checking import check
-    from migrator.archives.salvage import salvage
-    from migrator.commands import archive_texts, running
+    from migrator.commands import running
+    from migrator.operations.archive.check import check
+    from migrator.operations.archive.salvage import salvage
+    from migrator.rendering import archive as archive_texts
 
     if repair is not None and sample is not None:
         raise UsageError("--repair needs a full check; omit --sample")
@@ -214,9 +216,9 @@ def cat_command(
     Exit codes: 0 all printed; 3 some can't be converted to the form, and each is reported; 10 archive or backup not
     found, or nothing in it matches the names you gave; 12 the archive is damaged.
     """
-    from migrator.archives.looking import lines_of
+    from migrator.activations.document import Form
     from migrator.commands import running
-    from migrator.records import Form
+    from migrator.operations.archive.cat import lines_of
 
     rejected = 0
 
@@ -291,9 +293,10 @@ def prune_command(
 
     Exit codes: 0 done; 10 archive not found.
     """
-    from migrator.archives.pruning import prune
-    from migrator.archives.retention import Retention
-    from migrator.commands import archive_texts, running
+    from migrator.commands import running
+    from migrator.operations.archive.prune import prune
+    from migrator.operations.archive.retention import Retention
+    from migrator.rendering import archive as archive_texts
 
     report = prune(
         running.store(archive, "target", config),
@@ -354,8 +357,9 @@ def diff_command(
 
     Exit codes: 0 compared, whatever was found; 10 backup not found; 12 the archive is damaged.
     """
-    from migrator.archives.differing import diff
-    from migrator.commands import archive_texts, running
+    from migrator.commands import running
+    from migrator.operations.archive.diff import diff
+    from migrator.rendering import archive as archive_texts
 
     def tell_id(changed: Changed) -> None:
         if as_json:

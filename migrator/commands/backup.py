@@ -24,8 +24,8 @@ from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.records import Wanted
-    from migrator.runs import WritingKeywords
+    from migrator.activations.document import Wanted
+    from migrator.api.run import WritingKeywords
 
 
 def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -112,9 +112,9 @@ def backup_command(
     Exit codes: as for copy.
     """
     from migrator.adapters.archive.keys import read_recipients
-    from migrator.backups import backup
+    from migrator.api.backup import backup
     from migrator.commands import running
-    from migrator.report import human_bytes
+    from migrator.rendering.report import human_bytes
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         made = backup(

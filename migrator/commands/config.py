@@ -22,11 +22,11 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
-from migrator.printable import printable_path
+from migrator.text.printable import printable_path
 
 if TYPE_CHECKING:
-    from migrator.config import Config
-    from migrator.logins import Source
+    from migrator.settings.config import Config
+    from migrator.settings.logins import Source
 
 
 @click.group(
@@ -63,7 +63,7 @@ def show_command(
 
     For each secret it shows where it comes from and whether it is set; no secret is fetched.
     """
-    from migrator.config import load
+    from migrator.settings.config import load
 
     loaded = load(config)
     shown = {
@@ -83,8 +83,8 @@ def show_command(
 def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any]]:
     """Value and origin of each option that has a default in environment or file."""
     from migrator.commands.copy import copy_command
-    from migrator.config import Defaults, settings
-    from migrator.engine.jobs import default_state
+    from migrator.engine.state.jobs import default_state
+    from migrator.settings.config import Defaults, settings
 
     built_in = {parameter.name: parameter.default for parameter in copy_command.params}
     with suppress(UsageError):  # a user without a home has no default
@@ -105,7 +105,7 @@ def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any
 
 def _store(name: str, config: Config) -> dict[str, Any]:
     """A named store as it is shown; what is wrong with it is said in its place."""
-    from migrator.config import named_location, named_sources
+    from migrator.settings.config import named_location, named_sources
 
     try:
         parsed = named_location(name, config)
@@ -126,7 +126,7 @@ def _store(name: str, config: Config) -> dict[str, Any]:
 
 def _environment() -> dict[str, Any]:
     """The secrets that the environment has for plain locations."""
-    from migrator.config import Role, environment_sources
+    from migrator.settings.config import Role, environment_sources
 
     return {
         f"{role} {secret}": _secret(source)
@@ -189,7 +189,7 @@ def check_command(
 
     Exit codes: 0 all is well; otherwise the highest of 2 configuration, 5 unavailable, 6 login refused, 10 not found.
     """
-    from migrator.config import load, resolve
+    from migrator.settings.config import load, resolve
 
     loaded = load(config)
     if loaded.path is None:
@@ -214,7 +214,7 @@ def check_command(
 
 def _check(name: str, config: Config, *, connect: bool, told: set[str]) -> tuple[str, int]:
     """One line about a store, and the exit code that goes with it."""
-    from migrator.config import resolve
+    from migrator.settings.config import resolve
 
     try:
         store, warnings = resolve(name, "source", config)

@@ -26,9 +26,9 @@ from migrator.commands.options import (
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
+    from migrator.activations.document import Wanted
     from migrator.adapters.elasticsearch import TemplateOptions
-    from migrator.records import Wanted
-    from migrator.runs import WritingKeywords
+    from migrator.api.run import WritingKeywords
 
 
 @click.command(
@@ -89,11 +89,11 @@ def copy_command(
     file is damaged, and everything before the damage was copied; 130/143 interrupted. From 5 on, the same command
     resumes.
     """
+    from migrator.api.copy import copy
+    from migrator.api.run import reading
+    from migrator.api.verify import scope_of_job
+    from migrator.api.verify import verify as verify_stores
     from migrator.commands import running
-    from migrator.copying import copy
-    from migrator.runs import reading
-    from migrator.verifying import scope_of_job
-    from migrator.verifying import verify as verify_stores
 
     if verify and keywords["dry_run"]:
         raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")

@@ -12,8 +12,8 @@ from migrator.commands.options import config_option, examples, json_option, log_
 from migrator.commands.output import print_json, print_text
 
 if TYPE_CHECKING:
-    from migrator.locations import Store
     from migrator.operations.detect.environments import Environment
+    from migrator.settings.locations import Store
 
 _FILE = click.Path(path_type=Path, allow_dash=True)
 
@@ -89,7 +89,7 @@ def detect_command(
     refused, 10 not found, 12 archive damaged. The result is printed in any case.
     """
     from migrator.operations.detect import detect
-    from migrator.operations.detect.render import render
+    from migrator.rendering.detection import render
 
     environments = _environments(env_file, kubernetes, helm_values, docker_inspect, pid)
     detection = detect(environments, _stores(stores, environments, config), exact=exact)
@@ -122,7 +122,7 @@ def _environments(
 def _stores(texts: tuple[str, ...], environments: list[Environment], config: Path | None) -> list[Store]:
     """The stores that were named, else all of the configuration; its archives always, for what they say of backups."""
     from migrator.commands import running
-    from migrator.config import load, named_location
+    from migrator.settings.config import load, named_location
 
     names = list(texts)
     loaded = load(config)

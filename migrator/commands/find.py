@@ -21,12 +21,12 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
-from migrator.printable import printable
+from migrator.text.printable import printable
 
 if TYPE_CHECKING:
-    from migrator.locations import Store
+    from migrator.activations.document import Document, Wanted
     from migrator.operations.find import Activation, Copy
-    from migrator.records import Document, Wanted
+    from migrator.settings.locations import Store
 
 
 @click.command(
@@ -115,7 +115,7 @@ def find_command(
 
 def _stores(texts: tuple[str, ...], config: Path | None) -> list[Store]:
     from migrator.commands import running
-    from migrator.config import load
+    from migrator.settings.config import load
 
     names = texts or tuple(load(config).stores)
     if not names:
@@ -146,7 +146,7 @@ def _where(activation: Activation) -> list[str]:
 
 
 def _kind(copy: Copy) -> str:
-    from migrator.records import REMARKS, Document
+    from migrator.activations.document import REMARKS, Document
 
     found = copy.found
     if not isinstance(found, Document):
@@ -194,7 +194,7 @@ class _Shown(msgspec.Struct, frozen=True):
 
 
 def _row(activation: Activation) -> str:
-    from migrator import forms
+    from migrator.activations import forms
     from migrator.operations.find.wsk import as_wsk_shows
 
     stores = ", ".join(copy.store for copy in activation.copies)

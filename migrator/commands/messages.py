@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 
 import click
 
-from migrator.printable import printable, printable_lines
-from migrator.secrets import redact
+from migrator.text.printable import printable, printable_lines
+from migrator.text.secrets import redact
 
 _COLOURS = {"warning": "33", "error": "31"}
 _WIDTH = 2000  # of one message: some servers repeat a whole document

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import click
 
-from migrator.printable import printable_lines
+from migrator.text.printable import printable_lines
 
 READER_LEFT = 141
 

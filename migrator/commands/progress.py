@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrator.engine.copy import Progress
-from migrator.report import human_bytes, human_duration
+from migrator.rendering.report import human_bytes, human_duration
 
 if TYPE_CHECKING:
     from tqdm import tqdm

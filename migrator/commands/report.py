@@ -9,7 +9,7 @@ import click
 
 from migrator.commands.options import examples, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_text
-from migrator.printable import printable_path
+from migrator.text.printable import printable_path
 
 
 @click.command(
@@ -40,8 +40,8 @@ def report_command(job: str, output: Path | None, state: Path | None, quiet: boo
     Exit codes: 0 written; 10 job not found.
     """
     from migrator.commands import running
-    from migrator.engine.jobs import default_state, find_job
-    from migrator.operations.job_page import job_page, look_at
+    from migrator.engine.state.jobs import default_state, find_job
+    from migrator.rendering.job_page import job_page, look_at
 
     view = find_job(state or default_state(), job)
     page = job_page(look_at(view), now_s=time.time())

@@ -46,9 +46,9 @@ def retry_rejected_command(
 
     Exit codes: 0 all stored; 3 some were not stored, or not completely; others as for copy.
     """
+    from migrator.activations.document import REMARKS
+    from migrator.api.copy import retry_rejected
     from migrator.commands import running
-    from migrator.copying import retry_rejected
-    from migrator.records import REMARKS
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say)

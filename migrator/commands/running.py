@@ -14,15 +14,15 @@ from migrator.commands.messages import current
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
-from migrator.engine.stopping import Stop
 from migrator.errors import NO_ROOM, Unavailable, UsageError
-from migrator.report import Report, render_report
-from migrator.verification import Verification, render_verification
+from migrator.rendering.report import Report, render_report
+from migrator.rendering.verification import Verification, render_verification
+from migrator.watching import Stop
 
 if TYPE_CHECKING:
-    from migrator.config import Role
-    from migrator.locations import Store
-    from migrator.runs import RunKeywords
+    from migrator.api.run import RunKeywords
+    from migrator.settings.config import Role
+    from migrator.settings.locations import Store
 
 _TOLD = "migrator.commands.running.told"
 
@@ -60,7 +60,7 @@ def run(*, quiet: bool, log_format: str) -> Iterator[Run]:
 
 def store(text: str, role: Role, config: Path | None) -> Store:
     """The store that a name or a location means; what the operator should know of its login is reported."""
-    from migrator.config import load, resolve
+    from migrator.settings.config import load, resolve
 
     found, warnings = resolve(text, role, load(config))
     told = click.get_current_context().meta.setdefault(_TOLD, set())

@@ -28,12 +28,12 @@ from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.commands import running
-    from migrator.config import Role
-    from migrator.locations import Secret, Store
     from migrator.scheduling.daemon import Daemon
     from migrator.scheduling.files import Schedule
     from migrator.scheduling.overview import ScheduleStatus
     from migrator.scheduling.state import Run
+    from migrator.settings.config import Role
+    from migrator.settings.locations import Secret, Store
 
 _TROUBLE = 3
 
@@ -129,7 +129,7 @@ def run_command(
     The daemon exits with 0 when it is stopped.
     """
     from migrator.commands import running
-    from migrator.engine.jobs import default_state
+    from migrator.engine.state.jobs import default_state
 
     if textfile is not None and not textfile.is_dir():
         raise UsageError(f"--textfile {textfile}: there is no such folder")
@@ -243,7 +243,7 @@ def list_command(
 
     Exit codes: 0 all is well; 3 a schedule is stale, its last run failed, or its file is invalid.
     """
-    from migrator.engine.jobs import default_state
+    from migrator.engine.state.jobs import default_state
     from migrator.scheduling.files import read_folder
     from migrator.scheduling.overview import overview
 
@@ -260,7 +260,7 @@ def list_command(
 
 
 def _as_text(status: ScheduleStatus) -> str:
-    from migrator.report import human_bytes
+    from migrator.rendering.report import human_bytes
 
     lines = [f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"]
     if status.task:
@@ -323,8 +323,8 @@ def check_command(
 
 def _problems(schedule: Schedule, config: Path | None, connect: bool) -> Sequence[tuple[str, int]]:
     """What is wrong with the stores of a schedule, with the exit code that says so."""
-    from migrator.config import load, resolve
     from migrator.errors import MigratorError
+    from migrator.settings.config import load, resolve
 
     problems: list[tuple[str, int]] = []
     ends: tuple[tuple[Role, Secret], ...] = (("source", schedule.source), ("target", schedule.target))

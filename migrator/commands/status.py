@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 import msgspec
 
+from migrator.activations.document import REMARKS
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, state_option
 from migrator.commands.output import print_bytes, print_json, print_text
-from migrator.engine.checkpoint import SetAside
-from migrator.engine.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
-from migrator.engine.overview import JobStatus, job_status
+from migrator.engine.state.checkpoint import SetAside
+from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.errors import MigratorError, UsageError
-from migrator.printable import printable
-from migrator.records import REMARKS
-from migrator.report import human_bytes, human_duration
+from migrator.rendering.job_status import JobStatus, job_status
+from migrator.rendering.report import human_bytes, human_duration
+from migrator.text.printable import printable
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
 

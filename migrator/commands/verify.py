@@ -24,8 +24,8 @@ from migrator.commands.options import (
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.records import Wanted
-    from migrator.runs import RunKeywords
+    from migrator.activations.document import Wanted
+    from migrator.api.run import RunKeywords
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
@@ -104,8 +104,8 @@ def verify_command(
     login refused or privilege missing; 10 a store was not found, or neither holds the names you gave; 12 an archive is
     damaged; 130/143 interrupted.
     """
+    from migrator.api.verify import verify
     from migrator.commands import running
-    from migrator.verifying import verify
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         found = verify(

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from migrator import forms
-from migrator.records import Document, Form, read_document
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, read_document
 
 NAMESPACES = ("guest", "whisk.system", "team-a", "team-b", "alice@example.com_dev", "Bob_Upper-CASE")
 
@@ -240,7 +240,7 @@ def _nested(depth: int) -> Any:
     return value
 
 
-_ANYWHERE_ELSE = "tests/test_forms.py, the store in memory, Elasticsearch, scripted answers of CouchDB"
+_ANYWHERE_ELSE = "tests/activations/test_forms.py, the store in memory, Elasticsearch, scripted answers of CouchDB"
 _PATH = {"key": "path", "value": "guest/odd"}
 _LARGE = 200_000  # bytes
 _ODD_TEXT = (
@@ -322,12 +322,13 @@ ODD_SHAPES: Mapping[str, OddShape] = {
     "numbers-whole-doubles": _result(Raw(b"[1.0,-0.0,1.10,1.5E+10,1e22,100e-2]"), not_held=_ANYWHERE_ELSE),
     "numbers-beyond-doubles": _result(
         Raw(b"[1e400,-1E+999,5E-324,3.14159265358979323846264338327950288]"),
-        not_held="tests/test_forms.py, the store in memory, Elasticsearch; Apache CouchDB refuses it",
+        not_held="tests/activations/test_forms.py, the store in memory, Elasticsearch; Apache CouchDB refuses it",
     ),
     "keys-like-integers": _result({"b": 1, "10": 2, "9": 3, "__proto__": 4}, not_held=_ANYWHERE_ELSE),
     "lone-surrogates": _result(
         Raw(rb'{"text":"\ud800 and \udfff"}'),
-        not_held="tests/test_forms.py, Elasticsearch; Apache CouchDB refuses it, and reading it gives a rejection",
+        not_held="tests/activations/test_forms.py, Elasticsearch; Apache CouchDB refuses it, "
+        "and reading it gives a rejection",
         readable=False,
     ),
 }

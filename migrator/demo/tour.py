@@ -23,14 +23,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
-from migrator.locations import parse_location
-from migrator.records import Document, Form, Selection
-from migrator.report import shown_name
+from migrator.rendering.report import shown_name
+from migrator.settings.locations import parse_location
 
 DATABASE = "whisk_local_activations"
 PROGRAM = ["migrator"] if shutil.which("migrator") else [sys.executable, "-m", "migrator"]

@@ -14,18 +14,18 @@ from typing import TypeVar
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Rejection, Selection
 from migrator.adapters.base import Batch, Description, Reader, WriteOutcome, Writer
-from migrator.engine.accounts import account
-from migrator.engine.checkpoint import Checkpoint, Commit, OpenSlice
+from migrator.engine.accounting import account
 from migrator.engine.held import Held
 from migrator.engine.identity import ReplacedError, TargetGuard
-from migrator.engine.progress import CopyOptions, Observer, Progress, Tell
-from migrator.engine.stopping import Stop
+from migrator.engine.options import CopyOptions, Observer, Progress, Tell
+from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import LimitReached, MigratorError
-from migrator.records import Document, Rejection, Selection
-from migrator.report import total
+from migrator.rendering.report import total
+from migrator.watching import Stop
 
 _T = TypeVar("_T")
 

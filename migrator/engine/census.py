@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from migrator.adapters.base import Reader, Writer
-from migrator.engine.checkpoint import Checkpoint, Shortfall
+from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.errors import AccessDenied
-from migrator.report import total
+from migrator.rendering.report import total
 
 _LOOKS = 3
 _PAUSE_S = 1.0

@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from migrator.activations.document import LOSSES, Selection
 from migrator.adapters.base import Description, Reader, Token, Writer
 from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
-from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.identity import ReplacedError, changed_for_good
-from migrator.engine.progress import CopyOptions, Observer, Progress, Tell
-from migrator.engine.stopping import Stop
+from migrator.engine.options import CopyOptions, Observer, Progress, Tell
+from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import Interrupted, MigratorError, NotFound, Unavailable
-from migrator.records import LOSSES, Selection
-from migrator.report import Report
+from migrator.rendering.report import Report
+from migrator.watching import Stop
 
 __all__ = ["CopyOptions", "Observer", "Progress", "Tell", "make_report", "run_copy"]
 

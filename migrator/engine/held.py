@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence, Set
 
 import msgspec
 
+from migrator.activations.document import Document
 from migrator.adapters.base import Token
-from migrator.engine.checkpoint import Commit
-from migrator.records import Document
+from migrator.engine.state.checkpoint import Commit
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from migrator.activations.document import Document
 from migrator.adapters.base import Description, Token, Writer
 from migrator.errors import AccessDenied, MigratorError
-from migrator.records import Document
 
 _LOOKS = 5
 _FIRST_PAUSE_S = 0.2

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import LOSSES, Document, Rejection, read_document
 from migrator.adapters.base import WriteOutcome, Writer
-from migrator.engine.checkpoint import Checkpoint, SetAside
-from migrator.engine.stopping import Stop
+from migrator.engine.state.checkpoint import Checkpoint, SetAside
 from migrator.errors import Interrupted, NothingAccepted, UsageError
-from migrator.records import LOSSES, Document, Rejection, read_document
-from migrator.report import Counts
+from migrator.rendering.report import Counts
+from migrator.watching import Stop
 
 _CHUNK_DOCUMENTS = 500
 _CHUNK_BYTES = 4_000_000

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted
+from migrator.watching import Stop
 
 _LOOK_S = 0.2
 

@@ -21,13 +21,13 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from migrator.engine.stopping import Stop
 from migrator.errors import Interrupted, Locked, MigratorError
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.running import run_schedule, summary
 from migrator.scheduling.state import Memory
+from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.base import BaseScheduler

@@ -16,16 +16,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from migrator.archives.retention import Retention
+from migrator.activations.document import Wanted, parse_moment
+from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.errors import MigratorError, NotFound, UsageError
-from migrator.folders import user_config
-from migrator.locations import Secret, SecretAddress, SecretLocation, is_file, parse_location
-from migrator.printable import printable_path
-from migrator.records import Wanted, parse_moment
-from migrator.runs import LEAST_RATE, MOST_RATE, MOST_REJECTS
+from migrator.operations.archive.retention import Retention
 from migrator.scheduling.address import address_problem
 from migrator.scheduling.triggers import Cron, Every, Trigger
-from migrator.toml_file import TomlFile, decode_secret, meant
+from migrator.settings.folders import user_config
+from migrator.settings.locations import Secret, SecretAddress, SecretLocation, is_file, parse_location
+from migrator.settings.toml_file import TomlFile, decode_secret, meant
+from migrator.text.printable import printable_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _STORE_NAME = _NAME

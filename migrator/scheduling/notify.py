@@ -22,12 +22,13 @@ from typing import Any
 
 import msgspec
 
-from migrator import logins, secrets
 from migrator.errors import UsageError
-from migrator.folders import expand_user
-from migrator.locations import Secret, SecretAddress
 from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
+from migrator.settings import logins
+from migrator.settings.folders import expand_user
+from migrator.settings.locations import Secret, SecretAddress
+from migrator.text import secrets
 
 Tell = Callable[[str], None]
 

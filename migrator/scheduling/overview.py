@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from migrator.errors import MigratorError
-from migrator.printable import printable_path
 from migrator.scheduling.files import Broken, Schedule
 from migrator.scheduling.planning import plan
 from migrator.scheduling.state import Memory, Run, State
+from migrator.text.printable import printable_path
 
 
 class ScheduleStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from migrator import durable
-from migrator.engine.jobs import lock_folder, lock_holder, unwritable
+from migrator.engine.state.jobs import lock_folder, lock_holder, unwritable
 from migrator.errors import Locked, StateDamaged, UsageError
 
 _STATE = "state.json"

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from migrator.config import load, resolve
 from migrator.errors import ArchiveDamaged, NotFound, UsageError, VerificationError
-from migrator.locations import parse_location
 from migrator.scheduling.planning import is_full_due
+from migrator.settings.config import load, resolve
+from migrator.settings.locations import parse_location
 
 if TYPE_CHECKING:
-    from migrator.archives.retention import Retention
-    from migrator.config import Role
-    from migrator.engine.stopping import Stop
-    from migrator.locations import Secret, Store
-    from migrator.records import Wanted
-    from migrator.report import Report
-    from migrator.runs import RunKeywords
+    from migrator.activations.document import Wanted
+    from migrator.api.run import RunKeywords
+    from migrator.operations.archive.retention import Retention
+    from migrator.rendering.report import Report
     from migrator.scheduling.files import Check, Schedule
     from migrator.scheduling.state import State
+    from migrator.settings.config import Role
+    from migrator.settings.locations import Secret, Store
+    from migrator.watching import Stop
 
 Tell = Callable[[str], None]
 
@@ -69,7 +69,7 @@ def perform(schedule: Schedule, known: State, moment_s: float, context: Context)
 
 
 def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
-    from migrator.backups import backup
+    from migrator.api.backup import backup
 
     source, archive = _store(schedule.source, "source", context), _store(schedule.target, "target", context)
     made = backup(
@@ -138,7 +138,7 @@ def _identity(location: str) -> str:
 
 
 def _copy(schedule: Schedule, context: Context) -> Done:
-    from migrator.copying import copy
+    from migrator.api.copy import copy
 
     report = copy(
         _store(schedule.source, "source", context),
@@ -152,7 +152,7 @@ def _copy(schedule: Schedule, context: Context) -> Done:
 
 
 def _verify(schedule: Schedule, context: Context) -> Done:
-    from migrator.verifying import verify
+    from migrator.api.verify import verify
 
     found = verify(
         _store(schedule.source, "source", context),
@@ -207,7 +207,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) -> Checked:
     """Check the archive of a schedule after a backup; what is wrong elsewhere in it counts as well."""
-    from migrator.archives.checking import check
+    from migrator.operations.archive.check import check
 
     archive = _store(schedule.target, "target", context)
     report = check(
@@ -244,7 +244,7 @@ def _chain(archive: Store, backup: str) -> tuple[str, ...]:
 
 def prune_backups(schedule: Schedule, retention: Retention, made: str, context: Context) -> tuple[str, ...]:
     """Delete what retention doesn't keep, never the backup `made` by this run; the ids of what went."""
-    from migrator.archives.pruning import prune
+    from migrator.operations.archive.prune import prune
 
     archive = _store(schedule.target, "target", context)
     report = prune(archive, retention, keep=(made,), tell=context.tell, clock=context.clock)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from migrator.activations.document import Document, Form
 from migrator.adapters.base import Reader, Writer
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from migrator.records import Document, Form
 from tests.conformance.readers import ReaderConformance
 from tests.conformance.writers import StoreWriterConformance
 

@@ -34,12 +34,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, read_document
 from migrator.demo import samples, servers
 from migrator.demo.servers import npm_program
-from migrator.records import Document, Form, read_document
 from tests.benchmarks.copying import DATABASE, load, request, wait_for
-from tests.completing import completed
+from tests.support.completing import completed
 
 ELASTICDUMP = ("elasticdump", "6.125.1", "bin/elasticdump")
 COUCHBACKUP = ("@cloudant/couchbackup", "2.11.12", "bin/couchbackup.bin.js")

@@ -16,16 +16,16 @@ from itertools import islice
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection, read_document
 from migrator.adapters.archive.format import as_lines, make_frame, new_compressor, read_line
 from migrator.adapters.archive.writer import LEVEL
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.adapters.elasticsearch.bulk import Bodies
 from migrator.adapters.elasticsearch.indices import index_name
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
-from migrator.engine.accounts import account
-from migrator.records import Document, Form, Selection, read_document
+from migrator.engine.accounting import account
 
 
 class _Row(msgspec.Struct, gc=False):

@@ -19,22 +19,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.places import Folder
-from migrator.archives.part_check import deep_check
-from migrator.archives.salvage import salvage
 from migrator.demo.samples import everyday
-from migrator.records import Document, Form, read_document
-from tests.adapters.archive.archives import add_backup
-from tests.archives.damage import (
-    documents_of,
-    exit_code,
-    flipped,
-    frame_contents,
-    make_archive,
-    pieces,
-    put,
-)
+from migrator.operations.archive.check_part import deep_check
+from migrator.operations.archive.salvage import salvage
+from tests.support.archives import add_backup
+from tests.support.damage import documents_of, exit_code, flipped, frame_contents, make_archive, pieces, put
 
 
 def every_bit(folder: Path) -> bool:

@@ -20,14 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from migrator.activations.document import Selection
 from migrator.adapters.opening import open_reader
-from migrator.copying import page_bytes
+from migrator.api.copy import page_bytes
 from migrator.demo import servers
-from migrator.engine.jobs import list_jobs
-from migrator.engine.overview import job_status
-from migrator.locations import parse_location
-from migrator.records import Selection
-from migrator.report import Counts
+from migrator.engine.state.jobs import list_jobs
+from migrator.rendering.job_status import job_status
+from migrator.rendering.report import Counts
+from migrator.settings.locations import parse_location
 from tests.benchmarks.copying import DATABASE, load, request
 
 

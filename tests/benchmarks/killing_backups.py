@@ -21,11 +21,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.places import Folder
 from migrator.demo import samples, servers
-from migrator.records import Document, Form, read_document
 from tests.benchmarks.copying import request
 from tests.benchmarks.killing import contents
 

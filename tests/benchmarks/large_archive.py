@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.archive import ArchiveReader, ArchiveWriter
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Token
-from migrator.records import Document, Form, Selection
-from tests.adapters.archive.archives import completion
 from tests.benchmarks.copying import wait_for
+from tests.support.archives import completion
 
 FIRST_MS = 1_767_225_600_000
 DAY_MS = 86_400_000

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from migrator.demo import samples, servers
-from tests.planting import Place, SearchPlace, couchdb_place, plant, remove_extra
+from tests.support.planting import Place, SearchPlace, couchdb_place, plant, remove_extra
 
 DATABASE = "whisk_local_activations"
 PAIRS = ("couchdb-elasticsearch", "elasticsearch-couchdb", "archive-elasticsearch", "archive-couchdb")

@@ -23,15 +23,15 @@ from pathlib import Path
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection, read_document
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
-from migrator.engine.evidence import Evidence
-from migrator.engine.stopping import Stop
-from migrator.engine.verify import VerifyOptions, run_verify
-from migrator.records import Document, Form, Selection, read_document
-from migrator.verification import VerifySpec
+from migrator.engine.verification.compare import VerifyOptions, run_verify
+from migrator.engine.verification.evidence import Evidence
+from migrator.rendering.verification import VerifySpec
+from migrator.watching import Stop
 
 GOAL_MB = 150
 _SLICE = 5_000

@@ -9,8 +9,8 @@ import pytest
 
 from migrator.demo.servers import Server
 from tests.commands.test_main import run
-from tests.copying.places import CouchDBPlace, SearchPlace
-from tests.documents import activation
+from tests.support.documents import activation
+from tests.support.places import CouchDBPlace, SearchPlace
 
 CANARY = "kanarienvogel"
 

@@ -11,8 +11,8 @@ import pytest
 
 from migrator.demo.servers import Access, Server
 from tests.commands.test_main import run_process
-from tests.documents import activation
-from tests.servers import request
+from tests.support.documents import activation
+from tests.support.servers import request
 
 
 class Secured:

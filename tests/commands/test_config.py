@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
-from tests.servers import request
+from tests.support.servers import request
 
 CANARY = "kanarienvogel"
 
@@ -139,7 +139,7 @@ def test_check_refuses_a_file_that_is_wrong_or_missing(file: Path, monkeypatch: 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"migrator: {file}:2: stores.a.locaton: unknown; did you mean location?")
     assert run("check", "--config", "/none.toml").exit_code == 2
-    monkeypatch.setattr("migrator.config.places", tuple)
+    monkeypatch.setattr("migrator.settings.config.places", tuple)
     result = run("check")
     assert (result.exit_code, result.stderr.partition(";")[0]) == (2, "migrator: there is no migrator.toml to check")
 

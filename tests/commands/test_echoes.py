@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.commands.main import migrator
-from tests.documents import activation
-from tests.scheduling.daemons import hearing
-from tests.scripted import Request, answer, serve
+from tests.support.daemons import hearing
+from tests.support.documents import activation
+from tests.support.scripted import Request, answer, serve
 
 SECRET = "kanarien/vögel+1"
 KEY = "kanarienkey_0123456789"

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from migrator.activations.document import Form
 from migrator.demo.servers import Server
-from migrator.records import Form
 from tests.commands.test_main import ROOT, run_process
-from tests.copying.places import CouchDBPlace, SearchPlace
-from tests.documents import activation, fields
-from tests.scripted import Request, serve
-from tests.scripted_couchdb import DATABASE, ScriptedCouchDB
-from tests.servers import request
+from tests.support.documents import activation, fields
+from tests.support.places import CouchDBPlace, SearchPlace
+from tests.support.scripted import Request, serve
+from tests.support.scripted_couchdb import DATABASE, ScriptedCouchDB
+from tests.support.servers import request
 
 DOCUMENTS = 600
 SLOW = ("--max-rate", "60")  # a copy that takes ten seconds

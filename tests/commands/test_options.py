@@ -8,6 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from migrator.activations.document import Wanted
+from migrator.api.run import Run, WritingKeywords, reading
 from migrator.commands.main import migrator
 from migrator.commands.options import (
     config_option,
@@ -18,8 +20,6 @@ from migrator.commands.options import (
     state_option,
 )
 from migrator.errors import UsageError
-from migrator.records import Wanted
-from migrator.runs import Run, WritingKeywords, reading
 
 
 @click.command()

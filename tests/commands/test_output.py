@@ -14,7 +14,7 @@ import pytest
 
 from migrator.commands import output
 from migrator.commands.messages import one_line
-from tests.documents import activation
+from tests.support.documents import activation
 
 ROOT = Path(__file__).parents[2]
 FULL = (

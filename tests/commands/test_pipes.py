@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.documents import activation
+from tests.support.documents import activation
 
 BODIES = b"".join(activation(number).body + b"\n" for number in range(20))
 

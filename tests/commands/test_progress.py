@@ -7,7 +7,7 @@ import pytest
 from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.copy import Progress
-from migrator.report import Counts, Report, render_report, shown_name
+from migrator.rendering.report import Counts, Report, render_report, shown_name
 
 
 def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **counts: int) -> Progress:

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from migrator.commands.main import migrator
-from migrator.config import Config, resolve
 from migrator.errors import NotFound, UsageError
-from migrator.locations import parse_location
-from tests.scripted import Request, answer, serve
+from migrator.settings.config import Config, resolve
+from migrator.settings.locations import parse_location
+from tests.support.scripted import Request, answer, serve
 
 CANARY = "kanarienvogel"
 WARNING = "http_proxy is set but not used: CouchDB and Elasticsearch are contacted directly"

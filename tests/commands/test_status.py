@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from migrator.activations.document import Form
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
+from migrator.api.copy import copy
 from migrator.commands.main import migrator
-from migrator.copying import copy
-from migrator.records import Form
-from tests.documents import activation
+from tests.support.documents import activation
 
 
 class World:

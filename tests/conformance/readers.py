@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
-from migrator.records import Document, Form, Selection
-from tests.documents import activation, activation_id
+from tests.support.documents import activation, activation_id
 
 ALL = Selection()
 

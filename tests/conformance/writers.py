@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.base import Completion, Description, WriteOutcome, Writer
-from migrator.records import Document, Form, Selection
-from tests.documents import activation
+from tests.support.documents import activation
 
 COMPLETION = Completion(
     source=Description(location="memory:source", product="memory", version="1"),

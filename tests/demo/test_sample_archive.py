@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.memory import _stores, memory_store
-from migrator.archives.checking import check
-from migrator.backups import restore
+from migrator.api.backup import restore
 from migrator.demo.sample_archive import FULL, full_documents, make_sample_archive, new_documents
-from migrator.records import Form
-from tests.adapters.archive.archives import read_archive
-from tests.archives import independent_reader
+from migrator.operations.archive.check import check
+from tests.support import independent_reader
+from tests.support.archives import read_archive
 
 ARCHIVE = Path(__file__).parents[2] / "samples" / "archive"
 

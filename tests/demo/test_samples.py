@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Rejection, read_document
 from migrator.demo import samples
 from migrator.demo.servers import Server
-from migrator.records import Document, Form, Rejection, read_document
-from tests.losses import parse_exact
-from tests.servers import couchdb_url
-from tests.servers import request as request_json
+from tests.support.losses import parse_exact
+from tests.support.servers import couchdb_url
+from tests.support.servers import request as request_json
 
 FOLDER = Path(__file__).parents[2] / "samples"
 ODD = len(samples.ODD_SHAPES)

@@ -21,7 +21,7 @@ import pytest
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
 from migrator.errors import MigratorError, UsageError
-from tests.servers import bearer_token, request, status
+from tests.support.servers import bearer_token, request, status
 
 pytestmark = pytest.mark.servers
 

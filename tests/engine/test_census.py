@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.document import Document, Selection
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryWriter
 from migrator.engine import census
-from migrator.engine.checkpoint import Checkpoint
-from migrator.engine.jobs import JobView
-from migrator.engine.overview import job_status
+from migrator.engine.state.checkpoint import Checkpoint
+from migrator.engine.state.jobs import JobView
 from migrator.errors import AccessDenied, Unavailable
-from migrator.records import Document, Selection
-from tests.documents import activation
-from tests.engine.worlds import World
+from migrator.rendering.job_status import job_status
+from tests.support.documents import activation
+from tests.support.worlds import World
 
 
 @pytest.fixture(autouse=True)

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrator.activations.document import Document
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
-from migrator.engine.checkpoint import Checkpoint, Commit
 from migrator.engine.retry import retry_set_aside
-from migrator.engine.stopping import Stop
+from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Unavailable, UsageError
-from migrator.records import Document
-from migrator.report import Counts
-from tests.adapters.archive.archives import read_archive
-from tests.documents import activation
-from tests.engine.worlds import World
+from migrator.rendering.report import Counts
+from migrator.watching import Stop
+from tests.support.archives import read_archive
+from tests.support.documents import activation
+from tests.support.worlds import World
 
 
 class Faults:

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from migrator.activations.document import Document, Form, Rejection, Selection
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
-from migrator.adapters.dryrun import DryRunWriter
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from migrator.engine.checkpoint import Checkpoint, Commit
+from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.engine.copy import CopyOptions, run_copy
 from migrator.engine.retry import retry_set_aside
-from migrator.engine.stopping import Stop
+from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Interrupted, LimitReached, Unavailable
-from migrator.records import Document, Form, Rejection, Selection
-from tests.documents import activation
-from tests.engine.worlds import SPEC, CutError, World
+from migrator.watching import Stop
+from tests.support.documents import activation
+from tests.support.worlds import SPEC, CutError, World
 
 
 @pytest.fixture

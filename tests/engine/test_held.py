@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.document import Form, Rejection
 from migrator.adapters.base import Batch, WriteOutcome
-from migrator.engine.accounts import account
-from migrator.engine.checkpoint import Commit, SetAside
+from migrator.engine.accounting import account
 from migrator.engine.held import Held
-from migrator.records import Form, Rejection
-from migrator.report import Counts
-from tests.documents import activation
+from migrator.engine.state.checkpoint import Commit, SetAside
+from migrator.rendering.report import Counts
+from tests.support.documents import activation
 
 ASIDE = SetAside(kind="rejected", id="guest/0", namespace="guest", reason="too large", body=b"{}")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from migrator.activations.document import Selection
 from migrator.adapters.base import Abilities, Description, Plan, Slice, Token
 from migrator.engine import census
-from migrator.engine.checkpoint import Checkpoint, Commit
 from migrator.engine.identity import changed, changed_for_good, still_there
-from migrator.engine.notes import Shortfall
-from migrator.engine.progress import Progress
+from migrator.engine.options import Progress
+from migrator.engine.state.checkpoint import Checkpoint, Commit
+from migrator.engine.state.notes import Shortfall
 from migrator.errors import AccessDenied
-from migrator.records import Selection
-from migrator.report import Counts
-from tests.engine.worlds import SPEC
+from migrator.rendering.report import Counts
+from tests.support.worlds import SPEC
 
 
 def store(identity: Token = "a", progress: int | None = None) -> Description:

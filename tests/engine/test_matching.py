@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from migrator.activations.document import Form, Selection, Wanted
 from migrator.adapters.base import Abilities, Batch, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
-from migrator.archives.looking import lines_of
-from migrator.backups import backup, restore
+from migrator.api.backup import backup, restore
+from migrator.api.copy import copy
+from migrator.api.verify import verify
 from migrator.commands.main import migrator
-from migrator.copying import copy
 from migrator.demo.servers import Server
 from migrator.engine.matching import check_beforehand, check_nothing
 from migrator.errors import NotFound, Unavailable
-from migrator.records import Form, Selection, Wanted
-from migrator.verifying import verify
-from tests.documents import activation
-from tests.servers import request
+from migrator.operations.archive.cat import lines_of
+from tests.support.documents import activation
+from tests.support.servers import request
 
 GEST = Wanted(namespaces=("gest",))
 LATER = Wanted(namespaces=("guest",), since="2030-01-01")

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from migrator.activations.document import Document, Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine import census, identity
-from migrator.engine.checkpoint import Checkpoint
 from migrator.engine.identity import ReplacedError, TargetGuard, changed
+from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Unavailable
-from migrator.records import Document, Selection
-from tests.documents import activation
-from tests.engine.worlds import World
+from tests.support.documents import activation
+from tests.support.worlds import World
 
 
 @pytest.fixture(autouse=True)
@@ -341,7 +341,7 @@ def test_target_is_looked_at_once_a_commit(world: World) -> None:
 
 def test_dry_run_does_not_look_at_the_target_for_each_page(world: World) -> None:
     """Nothing was written that could be lost."""
-    from migrator.adapters.dryrun import DryRunWriter
+    from migrator.adapters.wrappers.dry_run import DryRunWriter
 
     moments = Moments(frozenset(), None)
     world.copy(writer=DryRunWriter(Replaceable(world.target, moments)), dry_run=True)

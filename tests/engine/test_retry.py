@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.base import Description, Plan, Slice, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine import retry
-from migrator.engine.checkpoint import Checkpoint, Commit, SetAside
 from migrator.engine.retry import RetryOutcome, retry_set_aside
-from migrator.engine.stopping import Stop
+from migrator.engine.state.checkpoint import Checkpoint, Commit, SetAside
 from migrator.errors import Interrupted, NothingAccepted
-from migrator.records import Document, Form, Selection
-from migrator.report import Counts
-from tests.documents import activation, in_elasticsearch
-from tests.engine.worlds import SPEC
+from migrator.rendering.report import Counts
+from migrator.watching import Stop
+from tests.support.documents import activation, in_elasticsearch
+from tests.support.worlds import SPEC
 
 STORE = Description(location="memory:a", product="memory", version="1", identity="a")
 DOCUMENTS = sorted((activation(number) for number in range(7)), key=lambda each: each.id)

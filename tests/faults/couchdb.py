@@ -1,7 +1,7 @@
 """A CouchDB in memory that answers as CouchDB 3.5 does where the local server doesn't: ranks, opaque sequences, chunks.
 
-It is a script for `tests.scripted.serve`. It can be rolled back to an earlier snapshot, recreated, and be an old
-version that tells nothing of its identity. Documents are kept as the bytes that were stored.
+It is a script for `tests.support.scripted.serve`. It can be rolled back to an earlier snapshot, recreated, and be an
+old version that tells nothing of its identity. Documents are kept as the bytes that were stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from tests.scripted import Request, answer
+from tests.support.scripted import Request, answer
 
 
 class _Stored(NamedTuple):

@@ -133,7 +133,7 @@ def _is_to_write(arguments: tuple[Any, ...]) -> bool:
 
 
 def _database(points: Points) -> None:
-    from migrator.engine import statefile
+    from migrator.engine.state import statefile
 
     class Connection(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from migrator.activations.document import Document, Form, Selection, read_document
 from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from migrator.engine.checkpoint import Checkpoint
-from migrator.engine.evidence import Evidence
-from migrator.engine.stopping import Stop
+from migrator.engine.state.checkpoint import Checkpoint
+from migrator.engine.verification.evidence import Evidence
 from migrator.errors import AccessDenied, RequestRefused, Unavailable
-from migrator.records import Document, Form, Selection, read_document
+from migrator.watching import Stop
 
 MOST_CALLS = 20_000
 FOR_GOOD = 1_000_000

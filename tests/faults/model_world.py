@@ -13,20 +13,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from migrator import forms
-from migrator.adapters.retrying import Policy, RetryingReader, RetryingWriter
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Rejection, Selection, read_document
+from migrator.adapters.wrappers.retrying import Policy, RetryingReader, RetryingWriter
 from migrator.engine import carrying, census, identity
-from migrator.engine.checkpoint import Checkpoint, JobSpec
 from migrator.engine.copy import CopyOptions, run_copy
-from migrator.engine.evidence import Evidence
 from migrator.engine.retry import RetryOutcome, retry_set_aside
-from migrator.engine.stopping import Stop
-from migrator.engine.verify import VerifyOptions, run_verify
+from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.engine.verification.compare import VerifyOptions, run_verify
+from migrator.engine.verification.evidence import Evidence
 from migrator.errors import Interrupted, LimitReached, MigratorError, NotFound, Unavailable
-from migrator.records import Document, Form, Rejection, Selection, read_document
-from migrator.report import Report, total
-from migrator.verification import Verification, VerifySpec
-from tests.documents import activation
+from migrator.rendering.report import Report, total
+from migrator.rendering.verification import Verification, VerifySpec
+from migrator.watching import Stop
 from tests.faults.model_stores import (
     Ahead,
     Clock,
@@ -43,6 +42,7 @@ from tests.faults.model_stores import (
     faulty_checkpoint,
     faulty_evidence,
 )
+from tests.support.documents import activation
 
 SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
 VERIFY = VerifySpec(id="0123456789cd")

@@ -109,7 +109,11 @@ def _import_all() -> None:
     import ibmcloudant.cloudant_v1
     import urllib3
 
-    import migrator.backups
+    import migrator.adapters.couchdb.lookup
+    import migrator.adapters.elasticsearch.lookup
+    import migrator.adapters.elasticsearch.probe
+    import migrator.api.backup
+    import migrator.api.verify
     import migrator.commands.archive
     import migrator.commands.backup
     import migrator.commands.copy
@@ -118,22 +122,18 @@ def _import_all() -> None:
     import migrator.commands.running
     import migrator.commands.schedule
     import migrator.commands.verify
-    import migrator.operations.detect.elasticsearch
-    import migrator.operations.find.couchdb
-    import migrator.operations.find.elasticsearch
     import migrator.operations.stats
-    import migrator.verifying
 
     _ = (elastic_transport, ibmcloudant, urllib3, migrator)
 
 
 def _shorten() -> None:
     """Small pages and short waits, so that a case takes seconds; raises where the names aren't there any more."""
-    from migrator import copying
     from migrator.adapters.couchdb.client import Client as CouchDBClient
     from migrator.adapters.elasticsearch import transport
     from migrator.adapters.elasticsearch.client import Client as SearchClient
-    from migrator.adapters.pages import PageSize
+    from migrator.adapters.shared.paging import PageSize
+    from migrator.api import copy as copying
 
     _replace_default(PageSize, "first", _FIRST)
     _replace_default(SearchClient, "timeout_s", _ANSWER_S)
@@ -237,10 +237,10 @@ def _perform(operation: Operation) -> Outcome:
 
 
 def _call(operation: Operation, told: list[str]) -> Outcome:
-    from migrator.backups import backup
-    from migrator.copying import copy, resolved
+    from migrator.api.backup import backup
+    from migrator.api.copy import copy, resolved
+    from migrator.api.verify import verify
     from migrator.operations.find import find, parse_id
-    from migrator.verifying import verify
 
     keywords: dict[str, Any] = {
         "state": Path(operation.folder) / "state",
@@ -268,11 +268,11 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
 
 def _look(operation: Operation) -> Outcome:
     """How many activations there are, in the words of the commands that only look."""
-    from migrator.adapters.retrying import Policy
-    from migrator.copying import resolved
+    from migrator.activations.document import Selection
+    from migrator.adapters.wrappers.retrying import Policy
+    from migrator.api.copy import resolved
     from migrator.operations.detect import detect
     from migrator.operations.stats import statistics
-    from migrator.records import Selection
 
     store = resolved(operation.source, "source", lambda _: None)
     if operation.name == "stats":

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.opening import open_reader
-from migrator.copying import resolved
-from migrator.records import Selection
-from tests.documents import in_elasticsearch
+from migrator.api.copy import resolved
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.secrets import LOGIN
-from tests.servers import fetch, request
+from tests.support.documents import in_elasticsearch
+from tests.support.servers import fetch, request
 
 Contents = dict[str, list[Any]]
 """What is stored under each id, as values without the store's own fields; more than one where it is there twice."""

@@ -21,12 +21,12 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.forms import convert
 from migrator.demo import servers
 from migrator.demo.samples import everyday
 from migrator.demo.servers import Server
-from migrator.forms import convert
-from migrator.records import Document, Form, read_document
-from tests.servers import request, status
+from tests.support.servers import request, status
 
 _LINES = 4  # of what a command says
 _AHEAD = """import datetime, sys, time_machine

@@ -16,8 +16,8 @@ from migrator.demo.servers import Server
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.operations import Operation, Runner
 from tests.faults.places import ArchivePlace, Bodies, CouchDBPlace, FilePlace, Place, ScriptedPlace, SearchPlace
-from tests.scripted import serve
-from tests.servers import request
+from tests.support.scripted import serve
+from tests.support.servers import request
 
 NAMESPACES = ("guest", "whisk.system", "team-a")
 DOCUMENTS = 240

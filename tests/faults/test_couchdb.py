@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.faults.couchdb import ScriptedCouchDB
-from tests.scripted import serve
-from tests.servers import fetch, request, status
+from tests.support.scripted import serve
+from tests.support.servers import fetch, request, status
 
 
 class Served:

@@ -7,9 +7,11 @@ from collections import Counter
 import pytest
 from hypothesis import seed
 
-from migrator.engine import census, checkpoint, confirm, identity, retry, verify
+from migrator.engine import census, identity, retry
+from migrator.engine.state import checkpoint
+from migrator.engine.verification import compare, confirm
 from migrator.errors import Unavailable
-from migrator.report import Report
+from migrator.rendering.report import Report
 from tests.faults.model import PROFILE, Model
 from tests.faults.model_stores import FOR_GOOD, Fault
 from tests.faults.model_world import NUMBERS, World, id_of
@@ -103,7 +105,7 @@ def test_the_model_finds_a_reading_that_nobody_counts(monkeypatch: pytest.Monkey
     world = _filled()
     world.copy()
     world.happens("foreign delete", 1)
-    monkeypatch.setattr(verify._Verify, "_short", lambda _: "")
+    monkeypatch.setattr(compare._Verify, "_short", lambda _: "")
     with pytest.raises(AssertionError, match="verify says the same, and they differ"):
         world.verify(drops_a=[1])
 

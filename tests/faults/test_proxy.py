@@ -15,7 +15,7 @@ from tests.faults.alterations import ALTERATIONS, BY_NAME
 from tests.faults.exchange import Exchange, Reply, rows_of
 from tests.faults.kinds import COUCHDB, SEARCH, Asked, couchdb_kind, search_kind
 from tests.faults.proxy import Rule
-from tests.scripted import Request, answer, serve
+from tests.support.scripted import Request, answer, serve
 
 
 def asked(method: str, target: str, body: Any = None) -> Asked:

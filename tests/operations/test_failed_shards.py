@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
-from tests.documents import activation, activation_id
-from tests.scripted import Request, answer, serve
-from tests.servers import fetch, request
-from tests.stores import elasticsearch_location, fill_elasticsearch
+from tests.support.documents import activation, activation_id
+from tests.support.scripted import Request, answer, serve
+from tests.support.servers import fetch, request
+from tests.support.stores import elasticsearch_location, fill_elasticsearch
 
 COUNT = 60
 

@@ -13,7 +13,7 @@ import pytest
 
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.state import Memory
-from tests.scheduling.virtual import World
+from tests.support.virtual import World
 
 HOUR = 3600.0
 DAY = 24 * HOUR

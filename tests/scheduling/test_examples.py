@@ -22,10 +22,16 @@ from migrator.scheduling.metrics import exposition
 from migrator.scheduling.overview import status_of
 from migrator.scheduling.state import Run, State
 from migrator.scheduling.triggers import Cron
-from tests.documents import activation
-from tests.scheduling.daemons import parsed
-from tests.servers import request
-from tests.stores import couchdb_location, elasticsearch_location, fill_couchdb, fill_elasticsearch, new_database
+from tests.support.daemons import parsed
+from tests.support.documents import activation
+from tests.support.servers import request
+from tests.support.stores import (
+    couchdb_location,
+    elasticsearch_location,
+    fill_couchdb,
+    fill_elasticsearch,
+    new_database,
+)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "schedules"

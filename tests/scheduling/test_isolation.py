@@ -20,7 +20,7 @@ from migrator.scheduling.files import Broken, Found, Schedule
 from migrator.scheduling.overview import status_of
 from migrator.scheduling.planning import corrected, plan
 from migrator.scheduling.state import Memory, State
-from tests.scheduling.virtual import World
+from tests.support.virtual import World
 
 GOOD = 'source = "memory:a"\ntarget = "archive:/nowhere"\n[when]\nevery = "1h"\n'
 OVERFLOWING = GOOD.replace('"1h"', '"99999999d"')

@@ -16,12 +16,12 @@ import trustme
 
 from migrator.adapters.memory import _stores, memory_store
 from migrator.errors import UsageError
-from migrator.locations import Secret
 from migrator.scheduling import notify
 from migrator.scheduling.files import Notify, read_schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.running import run_schedule
-from tests.scheduling.daemons import hearing
+from migrator.settings.locations import Secret
+from tests.support.daemons import hearing
 
 REPORT = {"schedule": "nightly", "outcome": "complete"}
 

@@ -14,13 +14,19 @@ import pytest
 
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.places import Folder
-from migrator.archives.checking import check
 from migrator.demo import servers
 from migrator.demo.servers import Server
-from tests.documents import activation
-from tests.scheduling.daemons import Folders, backups_of, hearing, parsed, until
-from tests.servers import request
-from tests.stores import couchdb_location, elasticsearch_location, fill_couchdb, fill_elasticsearch, new_database
+from migrator.operations.archive.check import check
+from tests.support.daemons import Folders, backups_of, hearing, parsed, until
+from tests.support.documents import activation
+from tests.support.servers import request
+from tests.support.stores import (
+    couchdb_location,
+    elasticsearch_location,
+    fill_couchdb,
+    fill_elasticsearch,
+    new_database,
+)
 
 
 @pytest.fixture

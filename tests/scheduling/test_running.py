@@ -10,14 +10,14 @@ import pytest
 import time_machine
 
 from migrator.adapters.memory import _stores, memory_store
-from migrator.engine.stopping import Stop
 from migrator.errors import AccessDenied, Locked, MigratorError, StateDamaged, Unavailable, UsageError
 from migrator.scheduling import running, tasks
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.running import run_schedule, summary
 from migrator.scheduling.state import Memory, Run, State
-from tests.documents import activation
-from tests.scheduling.daemons import backups_of, hearing
+from migrator.watching import Stop
+from tests.support.daemons import backups_of, hearing
+from tests.support.documents import activation
 
 
 class World:

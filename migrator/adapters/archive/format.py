@@ -21,8 +21,8 @@ from itertools import accumulate
 import msgspec
 import zstandard
 
+from migrator.activations.document import Document, Form, Rejection, unreadable
 from migrator.errors import ArchiveDamaged
-from migrator.records import Document, Form, Rejection, unreadable
 
 FRAME_BYTES = 1 << 20  # of documents in a frame; a larger one makes a larger frame
 HASH_BYTES = 8

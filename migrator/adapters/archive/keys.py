@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator import secrets
 from migrator.errors import UsageError
+from migrator.text import secrets
 
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from migrator import durable
+from migrator.activations.document import Document
 from migrator.adapters.archive.format import (
     FRAME_BYTES,
     FULL_HEADER_BYTES,
@@ -24,7 +25,6 @@ from migrator.adapters.archive.format import (
 )
 from migrator.adapters.archive.manifest import PartNote
 from migrator.adapters.archive.places import Place, translated
-from migrator.records import Document
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

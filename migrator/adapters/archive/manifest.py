@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
-from migrator.records import Form, Selection
 
 FORMAT = "openwhisk-activation-archive"
 VERSION = 1

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from migrator import durable
 from migrator.adapters.archive.manifest import is_own, is_own_folder
 from migrator.errors import NO_ROOM, AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
-from migrator.printable import printable_path
+from migrator.text.printable import printable_path
 
 _PIECE_BYTES = 1 << 20
 _READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -302,7 +302,7 @@ def open_place(path: str, *, file_mode: int | None = None) -> Place:
     `encrypted.open_contents` is the same place with what is encrypted readable.
     """
     if "://" in path:
-        from migrator.adapters.archive.buckets import Bucket
+        from migrator.adapters.archive.object_store import Bucket
 
         return Bucket(path)
     return Folder(path, file_mode=file_mode)

@@ -16,17 +16,17 @@ from itertools import accumulate
 
 import msgspec
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest, id_ms, lacking
-from migrator.adapters.archive.newest import Newest, as_numbers
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
+from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
-from migrator.adapters.pages import Page, PageSize
+from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import ArchiveDamaged
-from migrator.records import Form, Selection
 
 
 class _Chosen(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from migrator.activations.document import Document, Form
 from migrator.adapters.archive.catalog import head_or_new, read_catalog
 from migrator.adapters.archive.format import FRAME_BYTES, storable
 from migrator.adapters.archive.lane import Lane, Receipt
@@ -39,7 +40,6 @@ from migrator.adapters.archive.order import ended_later, next_number
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.errors import ArchiveDamaged, NotFound
-from migrator.records import Document, Form
 
 PART_BYTES = 32 << 20
 PART_S = 30.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from migrator.secrets import redact
+from migrator.text.secrets import redact
 
 _ERROR_BYTES = 10_000  # of an error page; a secret that is cut is not found
 

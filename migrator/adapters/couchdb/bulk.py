@@ -24,15 +24,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import take_alone, there
 from migrator.adapters.couchdb.paging import Pace, Pages
 from migrator.adapters.couchdb.ranges import TOP, Look
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.errors import Unavailable
-from migrator.records import Form, Selection
 
 _TRIES = 8  # at a page whose proof fails, each half as large
 

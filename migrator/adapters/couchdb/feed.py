@@ -15,15 +15,15 @@ from functools import partial
 
 import msgspec
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.paging import Found, Pace, Pages, is_json
 from migrator.adapters.couchdb.standing import Standing, loss, stand, standing_of
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.errors import Unavailable
-from migrator.records import Form, Selection
 
 _TRIES = 3  # at reading a database that is replaced while it is read
 

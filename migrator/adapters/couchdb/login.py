@@ -10,9 +10,9 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.couchdb.waiting import pool_classes
-from migrator.adapters.trust import ssl_context
+from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
-from migrator.locations import Login, LoginKind, Store, Tls
+from migrator.settings.locations import Login, LoginKind, Store, Tls
 
 if TYPE_CHECKING:
     from ibm_cloud_sdk_core.token_managers.token_manager import TokenManager

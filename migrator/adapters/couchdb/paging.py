@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from migrator import canonical
+from migrator.activations import canonical
 from migrator.adapters.base import Token
 from migrator.adapters.couchdb.client import BrokenOff, TooLarge, Undecodable
-from migrator.adapters.pages import Page, PageSize
+from migrator.adapters.shared.paging import Page, PageSize
 
 _CALM = 20  # pages that arrive whole before they may be larger again
 

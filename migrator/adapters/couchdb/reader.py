@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.document import Form, Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import number_of
@@ -26,8 +27,7 @@ from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pace, Pages
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
-from migrator.adapters.pages import Page
-from migrator.records import Form, Selection, literal
+from migrator.adapters.shared.paging import Page
 
 _COUNTED = 50  # namespaces, by a few requests each
 

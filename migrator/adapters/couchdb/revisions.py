@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, unreadable
 from migrator.adapters.base import WriteOutcome
 from migrator.adapters.couchdb.rows import Value
 from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
-from migrator.adapters.tally import Tally
+from migrator.adapters.shared.outcome import Tally
 from migrator.errors import Unavailable
-from migrator.records import Document, unreadable
 
 _KEPT = ("_rev", "_revisions")
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from migrator import secrets
 from migrator.adapters.couchdb.about import is_list, refusal_of
 from migrator.adapters.couchdb.login import open_service, token_manager
 from migrator.adapters.couchdb.waiting import Watch, Watchdog
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
-from migrator.locations import Store
+from migrator.settings.locations import Store
+from migrator.text import secrets
 
 if TYPE_CHECKING:
     from requests import Response

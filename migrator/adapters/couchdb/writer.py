@@ -23,15 +23,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, read_document, unreadable
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.couchdb.rows import Changes, key_rows
-from migrator.adapters.tally import Tally
+from migrator.adapters.shared.outcome import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
-from migrator.records import Document, Form, read_document, unreadable
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
 _IDS = 100  # requested with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
-from migrator.records import Document, Form, read_document
 
 Addressed: TypeAlias = tuple[Address, Document]
 

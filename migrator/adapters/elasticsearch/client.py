@@ -16,8 +16,8 @@ import msgspec
 
 from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
 from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
-from migrator.locations import Store
-from migrator.secrets import redact
+from migrator.settings.locations import Store
+from migrator.text.secrets import redact
 
 T = TypeVar("T")
 

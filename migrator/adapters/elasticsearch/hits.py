@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from migrator.activations.document import Form, Rejection, Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import Total, numbers
 from migrator.adapters.elasticsearch.fetching import UndecodableError
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
-from migrator.records import Form, Rejection, Selection
 
 RIGHT = "the index privilege read"
 TOLD = {"track_total_hits": True, "seq_no_primary_term": True}

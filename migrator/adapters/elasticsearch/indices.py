@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
 from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
-from migrator.records import Selection
 
 _NAME_BYTES = 255
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#\s]')

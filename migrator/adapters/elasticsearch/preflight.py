@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.destinations import Found, destinations, look, template_obstacles
 from migrator.adapters.elasticsearch.disks import disks
@@ -26,7 +27,6 @@ from migrator.adapters.elasticsearch.indices import (
 from migrator.adapters.elasticsearch.rights import lacking
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
-from migrator.records import Selection
 
 
 class _Target(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from migrator.activations.document import Form, Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
@@ -41,9 +42,8 @@ from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.windows import WindowReader
-from migrator.adapters.pages import Page, PageSize
+from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
-from migrator.records import Form, Selection, literal
 
 _COUNTED = 50  # namespaces, by a few requests each
 _NONE = -1  # the number before the first

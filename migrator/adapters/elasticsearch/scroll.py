@@ -11,15 +11,15 @@ from urllib.parse import quote
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
 from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT
 from migrator.adapters.elasticsearch.hits import RIGHT, TOLD, Asked, Window, batch_of, decode, incomplete, query_of
 from migrator.adapters.elasticsearch.indices import deleted, refresh
-from migrator.adapters.pages import PageSize
+from migrator.adapters.shared.paging import PageSize
 from migrator.errors import MigratorError, Unavailable
-from migrator.records import Selection
 
 _KEPT = "5m"  # between two pages: verifying is slower than reading
 

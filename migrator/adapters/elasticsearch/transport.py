@@ -21,9 +21,9 @@ from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from migrator.adapters.trust import ssl_context
+from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
-from migrator.locations import Login, LoginKind, Store
+from migrator.settings.locations import Login, LoginKind, Store
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

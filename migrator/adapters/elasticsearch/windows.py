@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
@@ -32,9 +33,8 @@ from migrator.adapters.elasticsearch.hits import (
 )
 from migrator.adapters.elasticsearch.indices import deleted, refresh
 from migrator.adapters.elasticsearch.transport import TooLarge
-from migrator.adapters.pages import PageSize
+from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AnswerLost, Unavailable
-from migrator.records import Selection
 
 _TRIES = 12  # at one page that isn't whole, smaller each time
 _REFRESHED = (

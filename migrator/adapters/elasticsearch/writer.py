@@ -16,7 +16,8 @@ from functools import cached_property
 
 import msgspec
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
@@ -34,9 +35,8 @@ from migrator.adapters.elasticsearch.indices import (
     shard_states,
 )
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
-from migrator.adapters.tally import Tally
+from migrator.adapters.shared.outcome import Tally
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
-from migrator.records import Document, Form, Selection
 
 
 class _IndexMark(msgspec.Struct, frozen=True):

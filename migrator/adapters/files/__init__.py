@@ -5,12 +5,12 @@ The path of a location enters, a reader or a writer leaves.
 
 from __future__ import annotations
 
+from migrator.activations.document import Form
 from migrator.adapters.files.input import FileInput, StandardInput
 from migrator.adapters.files.output import FileOutput, StandardOutput
 from migrator.adapters.files.reader import FileReader
 from migrator.adapters.files.writer import FileWriter
-from migrator.locations import Location, Store
-from migrator.records import Form
+from migrator.settings.locations import Location, Store
 
 __all__ = ["FileReader", "FileWriter", "open_reader", "open_writer"]
 

@@ -25,9 +25,9 @@ from typing import Any
 
 import msgspec
 
-from migrator import canonical
+from migrator.activations import canonical
+from migrator.activations.document import Form
 from migrator.errors import UsageError
-from migrator.records import Form
 
 RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 """What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""

@@ -33,7 +33,7 @@ from migrator.adapters.files.compression import (
     decompressed,
 )
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
-from migrator.printable import printable_path
+from migrator.text.printable import printable_path
 
 _COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
 

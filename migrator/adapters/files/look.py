@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from migrator.activations.document import Form
 from migrator.adapters.files import foreign
 from migrator.adapters.files.compression import Chunk
 from migrator.adapters.files.formats import Layout, Shape, flat, shape_of
 from migrator.adapters.files.input import Input
 from migrator.adapters.files.lines import BOM, Cursor, TooLong, Torn
 from migrator.errors import ArchiveDamaged, UsageError
-from migrator.records import Form
 
 _LINES = 200
 _BYTES = 16_000_000

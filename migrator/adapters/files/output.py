@@ -18,7 +18,7 @@ from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
-from migrator.printable import printable_path
+from migrator.text.printable import printable_path
 
 Segment = tuple[int, int]  # where it begins in the file, and its bytes
 

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import msgspec
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.files.compression import Compression, Frame
 from migrator.adapters.files.formats import Shape
@@ -23,9 +24,8 @@ from migrator.adapters.files.input import Input
 from migrator.adapters.files.lines import Cursor
 from migrator.adapters.files.look import Look, look
 from migrator.adapters.files.taking import Gathered, Pass
-from migrator.adapters.scanning import fetch_by_reading
+from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.errors import ArchiveDamaged, UsageError
-from migrator.records import Form, Selection
 
 
 class _Position(msgspec.Struct, frozen=True):

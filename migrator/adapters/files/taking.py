@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from migrator.activations.document import Form, Rejection, Selection
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.files.compression import BEGINNING, Chunk
 from migrator.adapters.files.formats import (
@@ -30,9 +31,8 @@ from migrator.adapters.files.formats import (
     winners,
 )
 from migrator.adapters.files.lines import BOM, Cursor, Line, TooLong, Torn
-from migrator.adapters.pages import Page
+from migrator.adapters.shared.paging import Page
 from migrator.errors import ArchiveDamaged
-from migrator.records import Form, Rejection, Selection
 
 _MOST_DOCUMENTS = 5000  # in a page
 _MOST_LINE_BYTES = 256_000_000  # of a document; no store takes one of half that size

@@ -15,11 +15,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from migrator.activations.document import Document, Form, Rejection
 from migrator.adapters.archive.format import as_lines
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.files.compression import compressed
 from migrator.adapters.files.output import Output, Segment
-from migrator.records import Document, Form, Rejection
 
 SEGMENT_BYTES = 4 << 20  # of lines
 _SEGMENT_S = 30.0

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from migrator.adapters.retrying import persist
+from migrator.adapters.shared.whole import LOOK_AGAIN
+from migrator.adapters.wrappers.retrying import persist
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
-from migrator.locations import LoginKind, Store
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
 from migrator.operations.detect.values import Detection, Finding, Probe, State
-from migrator.operations.whole import LOOK_AGAIN
+from migrator.settings.locations import LoginKind, Store
 
 __all__ = ["Detection", "Finding", "Probe", "detect"]
 
@@ -113,13 +113,13 @@ def _probe(candidate: Candidate, *, exact: bool) -> Probe:
 
 def _look(store: Store, empty: Probe, *, exact: bool) -> Probe:
     if store.location.kind == "couchdb":
-        from migrator.operations.detect import couchdb
+        from migrator.adapters.couchdb import probe as couchdb
 
         return couchdb.probe(store, empty, exact=exact)
     if store.location.kind == "elasticsearch":
-        from migrator.operations.detect import elasticsearch
+        from migrator.adapters.elasticsearch import probe as elasticsearch
 
         return elasticsearch.probe(store, empty)
-    from migrator.operations.detect import archives
+    from migrator.adapters.archive import probe as archives
 
     return archives.probe(store, empty, exact=exact)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from migrator import forms
+from migrator.activations import forms
 from migrator.operations.detect.values import Backend, Finding, Probe
 
 _OLD_BACKUP_MS = 7 * 86_400_000

@@ -16,9 +16,9 @@ from urllib.parse import quote
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.locations import DEFAULT_INDEX_PATTERN, Login, LoginKind, Secret, Store, parse_location
 from migrator.operations.detect.environments import Environment
 from migrator.operations.detect.values import Backend, Finding
+from migrator.settings.locations import DEFAULT_INDEX_PATTERN, Login, LoginKind, Secret, Store, parse_location
 
 _SPI = "CONFIG_whisk_spi_ActivationStoreProvider"
 _ARTIFACTS = "CONFIG_whisk_spi_ArtifactStoreProvider"

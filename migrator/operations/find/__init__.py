@@ -12,13 +12,13 @@ from contextlib import closing
 
 import msgspec
 
-from migrator.adapters.retrying import persist
+from migrator.activations.document import Document, Form, Selection
+from migrator.adapters.shared.whole import LOOK_AGAIN
+from migrator.adapters.wrappers.retrying import persist
 from migrator.errors import MigratorError
-from migrator.locations import Store
 from migrator.operations.find.agreement import differing
 from migrator.operations.find.values import Activation, Copy, Finder, Found, WantedId, parse_id
-from migrator.operations.whole import LOOK_AGAIN
-from migrator.records import Document, Form, Selection
+from migrator.settings.locations import Store
 
 __all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
 
@@ -91,17 +91,17 @@ def _ask(
 def open_finder(store: Store) -> Finder:
     """What examines this kind of store."""
     if store.location.kind == "couchdb":
-        from migrator.operations.find.couchdb import CouchDBFinder
+        from migrator.adapters.couchdb.lookup import CouchDBFinder
 
         return CouchDBFinder(store)
     if store.location.kind == "elasticsearch":
-        from migrator.operations.find.elasticsearch import ElasticsearchFinder
+        from migrator.adapters.elasticsearch.lookup import ElasticsearchFinder
 
         return ElasticsearchFinder(store)
     from migrator.adapters.archive import ArchiveReader
+    from migrator.adapters.archive.lookup import ArchiveFinder
     from migrator.adapters.opening import open_reader
-    from migrator.operations.find.archive import ArchiveFinder
-    from migrator.operations.find.reading import ReadingFinder
+    from migrator.adapters.shared.lookup_by_reading import ReadingFinder
 
     reader = open_reader(store)
     return ArchiveFinder(reader) if isinstance(reader, ArchiveReader) else ReadingFinder(reader)

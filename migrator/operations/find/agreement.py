@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator import forms
+from migrator.activations import forms
+from migrator.activations.document import Document, Form
 from migrator.operations.find.values import Copy
-from migrator.records import Document, Form
 
 
 def differing(copies: Sequence[Copy]) -> dict[int, tuple[str, ...]]:

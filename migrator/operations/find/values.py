@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from migrator.activations.document import Document, Rejection, Selection
 from migrator.errors import UsageError
-from migrator.records import Document, Rejection, Selection
 
 Found: TypeAlias = Document | Rejection
 """A document as a store has it, or why it can't be understood."""

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from migrator import forms
-from migrator.records import Document, Form
+from migrator.activations import forms
+from migrator.activations.document import Document, Form
 
 _STATUS = {0: "success", 1: "application error", 2: "action developer error", 3: "whisk internal error"}
 _HIDDEN = forms.COUCHDB_FIELDS | {"updated", "entityType"}

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from migrator.adapters.retrying import Policy
+from migrator.activations.document import Selection
+from migrator.adapters.shared.room import given_room
+from migrator.adapters.shared.volume import DAY_MS
+from migrator.adapters.wrappers.retrying import Policy
 from migrator.engine.copy import Observer
-from migrator.engine.stopping import Stop
-from migrator.locations import Store
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
     date,
@@ -23,10 +24,9 @@ from migrator.operations.stats.outlook import (
     shards_of,
     told_days,
 )
-from migrator.operations.stats.room import given_room
-from migrator.operations.stats.tally import DAY_MS
 from migrator.operations.stats.values import Growth, Statistics
-from migrator.records import Selection
+from migrator.settings.locations import Store
+from migrator.watching import Stop
 
 __all__ = ["Statistics", "statistics"]
 

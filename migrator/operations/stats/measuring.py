@@ -11,21 +11,21 @@ from pathlib import Path
 
 import msgspec
 
+from migrator.activations.document import Selection
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
-from migrator.adapters.retrying import Policy, RetryingReader, persist
+from migrator.adapters.shared.room import room_of_cluster, room_of_folder
+from migrator.adapters.shared.volume import Tally
+from migrator.adapters.shared.whole import briefly
+from migrator.adapters.wrappers.retrying import Policy, RetryingReader, persist
 from migrator.engine.copy import Observer
 from migrator.engine.matching import check_nothing, is_narrow
-from migrator.engine.stopping import Stop
 from migrator.errors import AccessDenied, NotFound
-from migrator.locations import Store
 from migrator.operations.stats.reading import read_all, read_sample
-from migrator.operations.stats.room import room_of_cluster, room_of_folder
-from migrator.operations.stats.tally import Tally
 from migrator.operations.stats.values import Method, Room
-from migrator.operations.whole import briefly
-from migrator.records import Selection
+from migrator.settings.locations import Store
+from migrator.watching import Stop
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _PAGE_BYTES = 250_000  # a page of each slice is the sample
@@ -123,10 +123,10 @@ def _elasticsearch(
     store: Store, selection: Selection, exact: bool, policy: Policy, stop: Stop, observe: Observer
 ) -> Measured:
     from migrator.adapters.elasticsearch.client import Client
+    from migrator.adapters.elasticsearch.health import Look
     from migrator.adapters.elasticsearch.indices import check_pattern, expressions, select
     from migrator.adapters.elasticsearch.rights import hidden
-    from migrator.operations.detect.indices import Look
-    from migrator.operations.stats.elasticsearch import aggregate
+    from migrator.adapters.elasticsearch.volume import aggregate
 
     pattern = check_pattern(store.location.index_pattern)
     with closing(Client(store)) as client:

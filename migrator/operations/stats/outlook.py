@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from migrator import forms
-from migrator.operations.stats.tally import DAY_MS, Sum
+from migrator.activations import forms
+from migrator.adapters.shared.volume import DAY_MS, Sum
 from migrator.operations.stats.values import Forecast, Group, Growth, Retention, Room, Shards
 
 _LOOKED_BACK = 30  # days

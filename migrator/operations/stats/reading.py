@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from itertools import islice
 
+from migrator.activations.document import Selection
 from migrator.adapters.base import Reader
+from migrator.adapters.shared.volume import Tally
+from migrator.adapters.shared.whole import check_census
 from migrator.engine.copy import Observer, Progress
-from migrator.engine.stopping import Stop
-from migrator.operations.stats.tally import Tally
-from migrator.operations.whole import check_census
-from migrator.records import Selection
-from migrator.report import Counts
+from migrator.rendering.report import Counts
+from migrator.watching import Stop
 
 _SLICE_DOCUMENTS = 20_000
 _SAMPLED_SLICES = 100

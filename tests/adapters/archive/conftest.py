@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.s3 import S3Server, s3_server
+from tests.support.s3 import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from migrator.activations.document import Document, Form
 from migrator.adapters.archive import ArchiveReader, ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Reader, Token, Writer
-from migrator.records import Document, Form
-from tests.adapters.archive.archives import add_backup, completion, read_archive
 from tests.conformance.readers import ReaderConformance
 from tests.conformance.writers import WriterConformance
+from tests.support.archives import add_backup, completion, read_archive
 
 
 class _Reading(ReaderConformance):

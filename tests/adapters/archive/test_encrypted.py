@@ -18,20 +18,20 @@ import pytest
 import zstandard
 
 from migrator import durable
+from migrator.activations.document import Wanted
 from migrator.adapters.archive import encrypted
-from migrator.adapters.archive.buckets import Bucket
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.encrypted import Encrypted, open_contents
 from migrator.adapters.archive.keys import read_recipients
 from migrator.adapters.archive.manifest import Manifest
+from migrator.adapters.archive.object_store import Bucket
 from migrator.adapters.archive.places import Folder, Place
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
-from migrator.backups import backup, restore
+from migrator.api.backup import backup, restore
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
-from migrator.records import Wanted
 from tests.conformance.places import PlaceConformance
-from tests.documents import activation
-from tests.s3 import S3Server
+from tests.support.documents import activation
+from tests.support.s3 import S3Server
 
 
 class Key(NamedTuple):

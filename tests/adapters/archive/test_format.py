@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrator.activations.document import Document, Form, parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,
@@ -25,8 +26,7 @@ from migrator.adapters.archive.format import (
 )
 from migrator.adapters.archive.manifest import ArchiveHead, id_ms, is_backup_id, read_head
 from migrator.errors import ArchiveDamaged
-from migrator.records import Document, Form, parse_moment
-from tests.documents import activation
+from tests.support.documents import activation
 
 DOCUMENTS = [activation(number) for number in range(5)]
 

@@ -13,7 +13,7 @@ from migrator.adapters.archive.format import as_lines, read_index
 from migrator.adapters.archive.lane import Lane
 from migrator.adapters.archive.manifest import folder_of, part_name
 from migrator.adapters.archive.places import Folder
-from tests.documents import activation
+from tests.support.documents import activation
 
 FOLDER = folder_of("20261124T021500Z-3f9a2c")
 DOCUMENTS = [activation(number, "guest" if number % 3 else "other") for number in range(7)]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import (
     BACKUPS,
     Manifest,
@@ -26,9 +27,8 @@ from migrator.adapters.archive.manifest import (
     uneven_counts,
 )
 from migrator.errors import ArchiveDamaged, UsageError
-from migrator.records import Form
-from tests.adapters.archive.archives import add_backup
-from tests.documents import activation
+from tests.support.archives import add_backup
+from tests.support.documents import activation
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest, SourceNote, new_backup_id
 from migrator.adapters.archive.order import contradiction, ended_later, in_order, next_number
-from migrator.archives.retention import Candidate, Retention, choose
-from migrator.records import Form
-from tests import strategies  # noqa: F401  its settings: a busy machine is no failure
+from migrator.operations.archive.retention import Candidate, Retention, choose
+from tests.support import strategies  # noqa: F401  its settings: a busy machine is no failure
 
 DAY_S = 86_400.0
 NOW_S = 1_800_000_000.0

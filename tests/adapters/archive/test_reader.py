@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.document import Document, Form, Selection
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Description, Slice
 from migrator.errors import ArchiveDamaged, NotFound
-from migrator.records import Document, Form, Selection
-from tests.adapters.archive.archives import ALL, add_backup, read_archive
-from tests.documents import activation
+from tests.support.archives import ALL, add_backup, read_archive
+from tests.support.documents import activation
 
 DOCUMENTS = [activation(number, "guest" if number < 6 else "other") for number in range(12)]
 STARTS = [each.start_ms for each in DOCUMENTS]

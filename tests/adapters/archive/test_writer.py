@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
 from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
-from migrator.records import Form
-from tests.adapters.archive.archives import CLOCK, add_backup, completion, read_archive
-from tests.documents import activation
+from tests.support.archives import CLOCK, add_backup, completion, read_archive
+from tests.support.documents import activation
 
 
 def begun(folder: Path, parent: str | None = None) -> tuple[ArchiveWriter, dict[str, object]]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import zstandard
 
+from migrator.activations.document import Document, Form
 from migrator.adapters import files
 from migrator.adapters.base import Reader, Writer
-from migrator.locations import parse_location
-from migrator.records import Document, Form
+from migrator.settings.locations import parse_location
 from tests.conformance.readers import ReaderConformance
 from tests.conformance.writers import WriterConformance
 

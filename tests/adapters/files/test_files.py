@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters import files
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.files.compression import Compression, compressed, compression_of, filler
@@ -21,12 +22,11 @@ from migrator.adapters.files.output import FileOutput, StandardOutput
 from migrator.adapters.files.reader import FileReader
 from migrator.adapters.files.writer import FileWriter
 from migrator.adapters.memory import _stores, memory_store
-from migrator.copying import copy
+from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
-from migrator.locations import parse_location
-from migrator.records import Form, Selection
+from migrator.settings.locations import parse_location
 from tests.conformance.writers import COMPLETION
-from tests.documents import activation
+from tests.support.documents import activation
 
 ALL = Selection()
 HEAD = b'{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full"}\n'

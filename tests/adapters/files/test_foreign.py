@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import zstandard
 
+from migrator.activations.document import Form, Selection
 from migrator.adapters.memory import _stores, memory_store
-from migrator.copying import copy
+from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, UsageError
-from migrator.records import Form, Selection
 from tests.adapters.files.test_files import ids, read, reader_of
-from tests.documents import activation
+from tests.support.documents import activation
 
 COUNT = 6
 BOM = b"\xef\xbb\xbf"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from migrator.adapters.files.formats import nests_deeply
-from tests.documents import activation
+from tests.support.documents import activation
 
 _READ = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
 from migrator.adapters.files import open_reader
-from migrator.locations import parse_location
-from migrator.records import Selection
+from migrator.settings.locations import parse_location
+from migrator.activations.document import Selection
 reader = open_reader(parse_location("file:" + sys.argv[1]))
 (slice,) = reader.plan(Selection(), slice_documents=1).slices
 batches = list(reader.read(slice, None, Selection()))

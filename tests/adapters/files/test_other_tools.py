@@ -14,15 +14,15 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from migrator.backups import restore
+from migrator.activations.document import Document, Form
+from migrator.api.backup import restore
 from migrator.demo.servers import Server, npm_program
 from migrator.errors import ArchiveDamaged
-from migrator.records import Document, Form
-from migrator.report import Report
-from tests.adapters.archive.archives import add_backup
-from tests.completing import completed
-from tests.documents import activation
-from tests.servers import couchdb_url, request
+from migrator.rendering.report import Report
+from tests.support.archives import add_backup
+from tests.support.completing import completed
+from tests.support.documents import activation
+from tests.support.servers import couchdb_url, request
 
 COUCHBACKUP = ("@cloudant/couchbackup", "2.11.12", "bin/couchbackup.bin.js")
 ELASTICDUMP = ("elasticdump", "6.125.1", "bin/elasticdump")

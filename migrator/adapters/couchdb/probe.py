@@ -1,0 +1,132 @@
+"""Looks into a CouchDB database without building a view: names from its keys, times from samples or from all of it.
+
+A `Store` enters, a `Probe` leaves. Only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from migrator.activations.document import Form, Selection
+from migrator.adapters.couchdb import CouchDBReader
+from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
+from migrator.adapters.couchdb.namespaces import ids_from, namespaces
+from migrator.adapters.couchdb.ranges import after_all
+from migrator.adapters.shared.paging import Page
+from migrator.adapters.shared.tally import Tally, read_all
+from migrator.operations.detect.values import Finding, Place, Probe
+from migrator.settings.locations import Store
+
+_FEW = 5_000  # documents that are read at once rather than sampled
+_LOOKS = 500  # at keys, for the names of namespaces
+_SAMPLED_NAMESPACES = 50
+_SPOTS = ("", "4", "8", "c")  # ids end in random digits, so neighbours are of any time
+_SPOT_DOCUMENTS = 25
+_SPOT_BYTES = 8_000_000
+_ANSWER_S = 60
+_CONNECT_S = 5
+
+
+def probe(store: Store, empty: Probe, *, exact: bool) -> Probe:
+    """Look into the database; `empty` holds what is known before. Raises what the adapter raises."""
+    client = Client(store, connect_s=_CONNECT_S, answer_s=_ANSWER_S)
+    try:
+        server, about = client.server, client.about()
+        designs = ids_from(client, "_design/", "_design0", 100)
+        documents = max(about.doc_count - len(designs), 0)
+        found = msgspec.structs.replace(
+            empty,
+            product=server.product,
+            version=server.version,
+            places=(Place(name=client.database, documents=about.doc_count),),
+            design_documents=tuple(designs),
+        )
+        if exact or documents <= _FEW:
+            return _counted(found, read_all(CouchDBReader(client, page_bytes=_SPOT_BYTES)), len(designs))
+        return _sampled(client, found, documents)
+    finally:
+        client.close()
+
+
+def _counted(found: Probe, tally: Tally, designs: int) -> Probe:
+    return msgspec.structs.replace(
+        found,
+        activations=tally.activations,
+        first_ms=tally.first_ms,
+        last_ms=tally.last_ms,
+        namespaces=dict(sorted(tally.namespaces.items())),
+        others=max(tally.others - designs, 0),
+        unreadable=tally.unreadable,
+        findings=_findings(tally),
+    )
+
+
+def _sampled(client: Client, found: Probe, documents: int) -> Probe:
+    names, is_complete = namespaces(client, most_looks=_LOOKS)
+    tally = Tally()
+    for batch in _samples(client, names):
+        tally.take(batch.batch(None, size_bytes=0))
+    seen = tally.activations + tally.others + tally.unreadable
+    return msgspec.structs.replace(
+        found,
+        activations=documents * tally.activations // max(seen, 1),
+        is_exact=False,
+        sampled=tally.activations,
+        first_ms=tally.first_ms,
+        last_ms=tally.last_ms,
+        namespaces=dict.fromkeys(names),
+        namespaces_complete=is_complete,
+        others=tally.others,
+        unreadable=tally.unreadable,
+        findings=_findings(tally),
+    )
+
+
+def _samples(client: Client, names: Sequence[str]) -> Iterator[Page]:
+    """Documents from some places of each namespace; of very many namespaces from some of them."""
+    every = -(-len(names) // _SAMPLED_NAMESPACES)
+    for name in names[:: max(every, 1)]:
+        for spot in _SPOTS:
+            yield _spot(client, f"{name}/{spot}", after_all(f"{name}/"))
+
+
+def _spot(client: Client, low: str, high: str | None) -> Page:
+    page = Page(Form.COUCHDB, Selection())
+    for count in (_SPOT_DOCUMENTS, 1):
+        try:
+            body = client.all_docs(low=low, high=high, limit=count, with_docs=True, bound_bytes=_SPOT_BYTES)
+            rows = client.decode_page(_rows, body, "_all_docs").rows
+        except (TooLarge, Undecodable):
+            continue
+        for row in rows:
+            page.take(row.id, bytes(row.doc))
+        break
+    return page
+
+
+class _Row(msgspec.Struct, gc=False):
+    id: str
+    doc: msgspec.Raw
+
+
+class _Rows(msgspec.Struct):
+    rows: list[_Row]
+
+
+_rows = msgspec.json.Decoder(_Rows)
+
+
+def _findings(tally: Tally) -> tuple[Finding, ...]:
+    if not tally.unreadable:
+        return ()
+    return (
+        Finding(
+            kind="unreadable",
+            level="warning",
+            text=f"{tally.unreadable:,} documents should be activations and can't be understood; OpenWhisk can't "
+            "read them either",
+            advice="a copy rejects them with their reasons: migrator status JOB --rejected",
+        ),
+    )

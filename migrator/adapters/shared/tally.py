@@ -1,0 +1,41 @@
+"""Counts documents as they go by: how many of what, from when to when, in which namespaces."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from migrator.activations.document import Selection
+from migrator.adapters.base import Batch, Reader
+from migrator.adapters.shared.whole import read_whole
+
+
+class Tally:
+    """What was seen so far."""
+
+    def __init__(self) -> None:
+        self.namespaces: Counter[str] = Counter()
+        self.others = 0
+        self.unreadable = 0
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+
+    @property
+    def activations(self) -> int:
+        return self.namespaces.total()
+
+    def take(self, batch: Batch) -> None:
+        for document in batch.documents:
+            self.namespaces[document.namespace] += 1
+            start_ms = document.start_ms
+            self.first_ms = start_ms if self.first_ms is None else min(self.first_ms, start_ms)
+            self.last_ms = start_ms if self.last_ms is None else max(self.last_ms, start_ms)
+        self.unreadable += len(batch.rejections)
+        self.others += sum(batch.filtered.values())
+
+
+def read_all(reader: Reader) -> Tally:
+    """Read a store from end to end. Raises `Incomplete` where it holds more than could be read."""
+    tally = Tally()
+    for batch in read_whole(reader, Selection()):
+        tally.take(batch)
+    return tally

@@ -1,0 +1,1 @@
+"""Readers and writers around another one, whatever its store."""

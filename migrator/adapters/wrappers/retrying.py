@@ -1,0 +1,196 @@
+"""Trying again: wrappers that are themselves a `Reader` or a `Writer`, and the one place where that is done.
+
+Exceptions of kind `Unavailable` and deferred documents enter; the inner store is asked again, with growing pauses,
+for a bounded time. The retries of the client libraries are off. Knows no store.
+
+`stamina` does this for plain calls. It isn't used because half of what is retried here are values (documents
+that a server deferred within an answer that succeeded), a reader goes on from the position it reached, and a pause
+must end at once when the run is asked to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from migrator.activations.document import Document, Form, Selection
+from migrator.adapters.base import (
+    Abilities,
+    Batch,
+    Completion,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    Token,
+    WriteOutcome,
+    Writer,
+)
+from migrator.adapters.shared.patience import Patience, Policy, persist
+from migrator.adapters.wrappers.apart import Apart
+from migrator.errors import Unavailable
+
+__all__ = ["Policy", "RetryingReader", "RetryingWriter", "persist"]
+
+_T = TypeVar("_T")
+_MOST_STILL = 20  # batches without a step forward, after which a reader is given up
+
+
+class _Persistent:
+    """Calls to one store, each tried until it succeeds or the patience is used up."""
+
+    def __init__(self, policy: Policy, store: str) -> None:
+        self.policy = policy
+        self.store = store
+        self._reached = False
+
+    def describe(self, describe: Callable[[], Description]) -> Description:
+        """Not tried again at the first contact: an operator who mistyped a host wants to know at once."""
+        if self._reached:
+            return self.call("describing itself", describe)
+        with self.policy.waiting(f"{self.store}: describing the store"):
+            found = describe()
+        self._reached, self.store = True, found.location
+        return found
+
+    def call(self, what: str, call: Callable[[], _T]) -> _T:
+        return persist(self.policy, call, f"{self.store}: {what}")
+
+
+class RetryingReader:
+    """A reader that outlasts outages: a slice goes on from the last position that was read."""
+
+    def __init__(self, inner: Reader, policy: Policy) -> None:
+        self._inner = inner
+        self._policy = policy
+        self._persistent = _Persistent(policy, "the source")
+        self.abilities: Abilities = inner.abilities
+
+    @property
+    def form(self) -> Form:
+        return self._inner.form
+
+    def describe(self) -> Description:
+        return self._persistent.describe(self._inner.describe)
+
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self._persistent.call("planning", lambda: self._inner.plan(selection, slice_documents=slice_documents))
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        return self._go_on(
+            slice.key, after, lambda position: self._inner.read(slice, position, selection), whole=slice.whole
+        )
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        return self._go_on(f"{len(ids)} ids", after, lambda position: self._inner.fetch(ids, position, selection))
+
+    def _go_on(
+        self, what: str, after: Token, batches: Callable[[Token], Iterator[Batch]], *, whole: bool = False
+    ) -> Iterator[Batch]:
+        """Outlast outages; one in the middle of a `whole` slice is the caller's, who must drop what it took of it.
+
+        Only a batch that brings the position forward is a success: a source that gives the same again and again would
+        otherwise be read for ever.
+        """
+        patience, position, began, still = Patience(self._policy), after, False, 0
+        what = f"{self._persistent.store}: reading {what}"
+        while True:
+            try:
+                reading = batches(position)
+                while (batch := self._next(reading, what)) is not None:
+                    began = True
+                    if whole or batch.position != position:
+                        patience.success()
+                        still = 0
+                    elif (still := still + 1) >= _MOST_STILL:
+                        raise Unavailable(f"{what} makes no progress: the same position {still} times, {position!r}")
+                    yield batch
+                    position = batch.position
+                return
+            except Unavailable as condition:
+                if (whole and began) or still >= _MOST_STILL:
+                    raise
+                patience.pause(condition)
+
+    def _next(self, reading: Iterator[Batch], what: str) -> Batch | None:
+        with self._policy.waiting(what):
+            return next(reading, None)
+
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+        return self._persistent.call(
+            "planning what is new", lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
+        )
+
+    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
+        return self._persistent.call(
+            "planning", lambda: self._inner.plan_verification(selection, slice_documents=slice_documents)
+        )
+
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
+        return self._persistent.call("counting", lambda: self._inner.census(selection, snapshot))
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        return self._persistent.call("looking for namespaces", self._inner.namespaces)
+
+    def count(self, selection: Selection) -> int | None:
+        return self._persistent.call("counting", lambda: self._inner.count(selection))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class RetryingWriter:
+    """A writer whose outcomes have no deferred documents, and that takes refused requests apart."""
+
+    def __init__(self, inner: Writer, policy: Policy) -> None:
+        self._inner = inner
+        self._persistent = _Persistent(policy, "the target")
+        self._apart = Apart(self._write_once, policy)
+        self.form: Form | None = inner.form
+        self.abilities: Abilities = inner.abilities
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        return self._apart.write(tuple(documents), replace=replace)
+
+    def _write_once(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        with self._persistent.policy.waiting(f"{self._persistent.store}: writing {len(documents)} documents"):
+            return self._inner.write(documents, replace=replace)
+
+    def describe(self) -> Description:
+        return self._persistent.describe(self._inner.describe)
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        return self._inner.concerned(identity, namespaces)
+
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))
+
+    def prepare(self) -> Token:
+        return self._persistent.call("setting up the job", self._inner.prepare)
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+        return self._persistent.call("resuming the job", lambda: self._inner.resume(prepared, receipts))
+
+    def mark(self) -> Token:
+        return self._persistent.call("recording the state of the target", self._inner.mark)
+
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
+        return self._persistent.call("looking up documents", lambda: self._inner.stored_since(mark, documents))
+
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
+        return self._persistent.call("looking up documents", lambda: self._inner.stored(documents))
+
+    def census(self) -> int | None:
+        return self._persistent.call("counting", self._inner.census)
+
+    def due(self) -> bool:
+        return self._inner.due()
+
+    def flush(self) -> Token:
+        return self._persistent.call("making documents durable", self._inner.flush)
+
+    def finish(self, completion: Completion) -> None:
+        self._persistent.call("finishing", lambda: self._inner.finish(completion))
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,1 @@
+"""What `from migrator import …` gives: what the commands do, for programs."""

@@ -1,0 +1,284 @@
+"""`migrator.backup` and `migrator.restore`: what the commands of these names do, for programs.
+
+A source and an archive enter, a backup is in the archive afterwards: a full one, or one that continues the newest
+complete backup of the same source. Knows no command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import msgspec
+
+from migrator.activations.document import Form, Selection, Wanted, parse_moment
+from migrator.activations.forms import instant
+from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
+from migrator.adapters.archive.catalog import Catalog, read_catalog
+from migrator.adapters.archive.manifest import Manifest, lacking
+from migrator.adapters.archive.places import open_place
+from migrator.adapters.wrappers.retrying import RetryingWriter, persist
+from migrator.api.copy import carry, copy, make_spec, opened_reader, resolved
+from migrator.api.run import Run, WritingKeywords
+from migrator.engine.copy import Tell
+from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.rendering.report import Report
+from migrator.settings.locations import Store
+
+if TYPE_CHECKING:
+    from migrator.adapters.base import Description, Token
+    from migrator.adapters.elasticsearch import TemplateOptions
+
+MODES = ("auto", "full", "incremental")
+_LEAST_PART_BYTES = 64 * 1024
+
+
+class BackupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup's run did, and the backup itself; None where it was a dry run."""
+
+    report: Report
+    backup: Manifest | None
+
+
+def backup(
+    source: Store | str,
+    archive: Store | str,
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    mode: str = "auto",
+    level: int = LEVEL,
+    part_bytes: int = PART_BYTES,
+    encrypt_to: Sequence[str] = (),
+    file_mode: int | None = None,
+    **keywords: Unpack[WritingKeywords],
+) -> BackupReport:
+    """Back up the activations of a store into an archive, going on where an interrupted backup ended.
+
+    `mode` is `full`, `incremental` (on the newest complete backup of the same source and selection; refused where
+    there is none), or `auto`: incremental where that can be. `level` is Zstandard's, `part_bytes` about the size of a
+    file. `encrypt_to` are public keys of age to encrypt to, by default those of the store. `file_mode`, such as 0o640,
+    says who may read the files of a folder; by default their owner, and the group where the folder has the setgid bit.
+    Everything else, and what is raised, as for `copy`.
+    """
+    run = Run(**keywords)
+    store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
+    if target.location.kind != "archive":
+        raise UsageError(
+            f"{target.location.printed}: not an archive; back up to one, such as archive:/var/backups/openwhisk"
+        )
+    if target.location.backup or target.location.at:
+        raise UsageError(f"{target.location.printed}: remove backup and at, which select a backup to read")
+    if mode not in MODES:
+        raise UsageError(f"--mode {mode}: give one of {', '.join(MODES)}")
+    if not 1 <= level <= 22:
+        raise UsageError(f"--level {level}: give a Zstandard level from 1 to 22")
+    if part_bytes < _LEAST_PART_BYTES:
+        raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
+    if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):
+        raise UsageError(f"--file-mode {file_mode:o}: give a mode such as 0600, 0640 or 0644, which its owner can use")
+    selection = wanted.fix(now_ms=run.now_ms)
+    target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
+    writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
+    with opened_reader(store, run) as reader, closing(writer):
+
+        def begin(checkpoint: Checkpoint) -> Token:
+            """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
+            if checkpoint.state == "unfinished":
+                run.tell("resuming the interrupted backup in the mode it was started with")
+                return None
+            if checkpoint.shortfall and mode == "incremental":
+                raise UsageError(
+                    "--mode incremental: the newest backup of this job lacks documents; make a full backup first"
+                )
+            chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
+            checkpoint.forget()
+            catches_up = reader.abilities.catches_up
+            # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
+            listing = f"{target.location.printed}: listing backups"
+            catalog = persist(run.policy, lambda: _catalog_or_none(target), listing)
+            if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
+                run.tell(told)
+            encrypted = bool(target.encrypt_to)
+            parent = _parent(
+                catalog, chosen, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell
+            )
+            writer.continue_from(parent.backup if parent else None)
+            kind = f"incremental backup on {parent.backup}" if parent else "full backup"
+            run.tell(f"{kind}, encrypted" if encrypted else kind)
+            return parent.snapshot if parent else None
+
+        try:
+            report = carry(
+                reader,
+                RetryingWriter(writer, run.policy),
+                _spec(store, target, wanted, mode, run),
+                selection,
+                run,
+                begin=begin,
+            )
+        except NotFound:
+            with suppress(MigratorError):
+                writer.give_up()
+            raise
+        return BackupReport(report=report, backup=writer.manifest)
+
+
+def _catalog_or_none(archive: Store) -> Catalog | None:
+    place = open_place(archive.location.path)
+    with closing(place):
+        try:
+            return read_catalog(place)
+        except NotFound:
+            return None
+
+
+def _clock_behind(catalog: Catalog, now_ms: int) -> str | None:
+    """A sentence where the clock stands before the end of a backup that is there; order doesn't depend on it."""
+    latest = max(catalog.backups, key=lambda each: each.ended_ms, default=None)
+    if latest is None or latest.ended_ms <= now_ms:
+        return None
+    return (
+        f"the clock says {instant(now_ms)}, but backup {latest.backup} ended later, at {instant(latest.ended_ms)}. "
+        "Correct the clock; the order of backups is not affected, but --at and the --keep rules by time are"
+    )
+
+
+def _parent(
+    catalog: Catalog | None,
+    mode: str,
+    source: Description,
+    form: Form,
+    selection: Selection,
+    catches_up: bool,
+    encrypted: bool,
+    tell: Tell,
+) -> Manifest | None:
+    """The backup that a new one continues, None for a full one. Says why where one was to be expected.
+
+    A chain is encrypted as a whole or not at all, so that one look tells whether a restore needs a key. What was
+    encrypted before isn't stored openly because an option was forgotten: that must be said by `--mode full`.
+    """
+    if mode == "full":
+        return None
+    if catalog is not None and not encrypted:
+        _refuse_open(catalog, source)
+    reason = "there is no backup of this source in the archive"
+    if not catches_up:
+        reason = f"{source.location} can't list what is new since the last backup"
+    elif catalog is not None:
+        for each in reversed(catalog.backups):
+            other = _other(each, source, form, selection)
+            if other is None and encrypted != bool(each.encryption):
+                other = "isn't encrypted" if encrypted else "is encrypted"
+            if other is None:
+                try:
+                    chain = catalog.chain(each, source.location)
+                except ArchiveDamaged as error:
+                    reason = str(error)
+                    continue
+                # What a link lacks isn't newer than its snapshot, so that no increment would bring it.
+                lacks = [f"builds on {link.backup}, which {what}" for link in chain if (what := lacking(link))]
+                if not lacks:
+                    return each
+                other = lacks[0]
+            reason = f"backup {each.backup} {other}"
+    if mode == "incremental":
+        raise UsageError(f"--mode incremental: {reason}; make a full backup first")
+    if catalog is not None and catalog.backups:
+        tell(f"making a full backup: {reason}")
+    return None
+
+
+def _refuse_open(catalog: Catalog, source: Description) -> None:
+    """Raise where the newest backup of a store is encrypted, whatever its selection."""
+    same = [
+        each
+        for each in catalog.backups
+        if each.source.location == source.location
+        or (source.identity is not None and each.source.identity == source.identity)
+    ]
+    newest = same[-1] if same else None
+    if newest is not None and newest.encryption:
+        raise UsageError(
+            f"backup {newest.backup} of this source is encrypted; give --encrypt-to again, "
+            "or --mode full to start a chain without encryption"
+        )
+
+
+def _other(backup: Manifest, source: Description, form: Form, selection: Selection) -> str | None:
+    """Why a backup can't be continued, as the end of a sentence; None where it can."""
+    was = backup.source
+    if (was.product, was.identity) != (source.product, source.identity):
+        return f"is of another store ({was.location}), or the store was replaced since"
+    if backup.form is not form:
+        return f"has documents in the form of {backup.form}"
+    if backup.selection != selection:
+        return "has another selection"
+    return None
+
+
+def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, run: Run) -> JobSpec:
+    selection = msgspec.to_builtins(wanted)
+    words = ["migrator", "backup", source.typed, archive.typed, *wanted.words]
+    words += ["--mode", mode] if mode != "auto" else []
+    for recipient in archive.encrypt_to:
+        words += ["--encrypt-to", recipient]
+    options: dict[str, object] = {"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {}
+    return make_spec(source, archive, selection, options, [*words, *run.state_words])
+
+
+def restore(
+    archive: Store | str,
+    target: Store | str,
+    *,
+    backup: str | None = None,
+    at: str | None = None,
+    identity: Path | None = None,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    on_conflict: str = "skip",
+    template: TemplateOptions | None = None,
+    keep_revisions: bool = False,
+    mend_ids: bool = False,
+    **keywords: Unpack[WritingKeywords],
+) -> Report:
+    """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
+
+    `at` is a time as for a selection: the newest backup that was complete by then. `identity` is a file with the secret
+    keys that open encrypted backups, by default the store's. The archive may also be another tool's file. Everything
+    else as for `copy`, which this is.
+    """
+    run = Run(**keywords)
+    source = resolved(archive, "source", run.tell)
+    location = source.location
+    if location.kind not in ("archive", "file"):
+        raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
+    if (backup or at) and location.kind != "archive":
+        raise UsageError(f"{location.printed}: a file has no backups to choose from")
+    if identity is not None:
+        source = msgspec.structs.replace(source, identity_file=str(identity))
+    return copy(
+        chosen_state(source, backup=backup, at=at, now_ms=run.now_ms),
+        target,
+        wanted=wanted,
+        on_conflict=on_conflict,
+        template=template,
+        keep_revisions=keep_revisions,
+        mend_ids=mend_ids,
+        **keywords,
+    )
+
+
+def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
+    """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
+    if backup and at:
+        raise UsageError("--backup and --at both select a backup; give only one")
+    if at:
+        parse_moment(at, now_ms=now_ms)
+    location = archive.location
+    chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
+    if chosen.backup and chosen.at:
+        raise UsageError(f"{chosen.printed}: backup and at both select a backup; give only one")
+    return msgspec.structs.replace(archive, location=chosen, name=None if chosen != location else archive.name)

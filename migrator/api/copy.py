@@ -1,0 +1,283 @@
+"""`migrator.copy`: what the command `migrator copy` does, for programs.
+
+Opens the stores, puts the wrappers around them, finds the job, runs the engine. Knows no command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import msgspec
+
+from migrator.activations.document import Form, Selection, Wanted
+from migrator.adapters.opening import open_reader, open_writer
+from migrator.adapters.wrappers.by_ids import ChosenReader
+from migrator.adapters.wrappers.dry_run import DryRunWriter
+from migrator.adapters.wrappers.mending import MendingReader
+from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
+from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.api.run import Run, WritingKeywords
+from migrator.engine.copy import CopyOptions, Tell, run_copy
+from migrator.engine.matching import check_beforehand
+from migrator.engine.retry import RetryOutcome, retry_set_aside
+from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.engine.state.jobs import find_job, is_begun, job_id, open_job, view_checkpoint
+from migrator.errors import NotFound, UsageError
+from migrator.rendering.report import Report
+from migrator.rendering.verification import read_ids
+from migrator.settings.locations import Store
+from migrator.text.printable import command_line
+from migrator.watching import Stop
+
+if TYPE_CHECKING:
+    from migrator.adapters.base import Reader, Token, Writer
+    from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.settings.config import Role
+
+ON_CONFLICT = ("skip", "overwrite", "fail")
+_IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment, over all workers
+
+
+def copy(
+    source: Store | str,
+    target: Store | str,
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    ids: Path | None = None,
+    on_conflict: str = "skip",
+    template: TemplateOptions | None = None,
+    keep_revisions: bool = False,
+    mend_ids: bool = False,
+    **keywords: Unpack[WritingKeywords],
+) -> Report:
+    """Copy activations from one store to another, going on where an earlier run of the same copy ended.
+
+    `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
+    or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
+    wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
+    `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
+    `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
+    rejected; documents that were rejected or differ are kept with the job and are no exception. Raises
+    `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
+    """
+    run = Run(**keywords)
+    source, target = resolved(source, "source", run.tell), resolved(target, "target", run.tell)
+    if target.location.kind == "archive":
+        raise UsageError(f"{target.location.printed}: the target is an archive; use `migrator backup`")
+    if on_conflict not in ON_CONFLICT:
+        raise UsageError(f"--on-conflict {on_conflict}: give one of {', '.join(ON_CONFLICT)}")
+    selection = wanted.fix(now_ms=run.now_ms)
+    if source.location.identity == target.location.identity:
+        raise UsageError(f"{source.location.printed}: source and target are the same store")
+    chosen = read_ids(ids) if ids is not None else None
+    spec = _spec(source, target, wanted, ids, chosen, on_conflict, template, run)
+    if keep_revisions:
+        if on_conflict == "overwrite":
+            raise UsageError("--keep-revisions can't overwrite: a revision can't be replaced by an older one")
+        words, options_too = f"{spec.command} --keep-revisions", {**spec.options, "keep-revisions": True}
+        spec = msgspec.structs.replace(spec, options=options_too, command=words)
+    if mend_ids:
+        spec = msgspec.structs.replace(
+            spec, options={**spec.options, "mend-ids": True}, command=f"{spec.command} --mend-ids"
+        )
+
+    def begin(checkpoint: Checkpoint) -> Token:
+        """A job that mended otherwise copies everything again, and so does one of chosen ids.
+
+        Of these there is no telling which are new since.
+        """
+        was = checkpoint.spec
+        otherwise = was is not None and bool(was.options.get("mend-ids")) is not mend_ids
+        if checkpoint.state == "complete" and (otherwise or chosen is not None):
+            checkpoint.forget()
+        return None
+
+    with opened_reader(source, run, mend_ids=mend_ids) as reader:
+        if keep_revisions and reader.form is not Form.COUCHDB:
+            raise UsageError(f"{source.location.printed}: its documents have no revisions for --keep-revisions to keep")
+        writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), run.policy)
+        with closing(writer):
+            report = carry(
+                reader if chosen is None else ChosenReader(reader, chosen),
+                writer,
+                spec,
+                selection,
+                run,
+                on_conflict=on_conflict,
+                begin=begin,
+            )
+            if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
+                if absent == len(chosen):
+                    raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
+                run.tell(f"{absent:,} of the {len(chosen):,} ids aren't in {report.source.location}")
+            return report
+
+
+def _nothing(_: Checkpoint) -> Token:
+    return None
+
+
+@contextmanager
+def opened_reader(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
+    """A source with the wrappers that every run puts around it."""
+    reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
+    with closing(reader):
+        if run.max_rate:
+            reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)
+        yield MendingReader(reader) if mend_ids else reader
+
+
+def carry(
+    reader: Reader,
+    writer: Writer,
+    spec: JobSpec,
+    selection: Selection,
+    run: Run,
+    *,
+    on_conflict: str = "skip",
+    begin: Callable[[Checkpoint], Token] = _nothing,
+) -> Report:
+    """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
+    # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
+    reader.describe()
+    writer.describe()
+    if run.dry_run or run.restart or not is_begun(run.folder, spec.id):
+        check_beforehand(reader, selection)
+
+    def copied(writer: Writer, checkpoint: Checkpoint) -> Report:
+        return run_copy(
+            reader,
+            writer,
+            checkpoint,
+            spec,
+            selection,
+            CopyOptions(jobs=run.jobs, on_conflict=on_conflict, max_rejects=run.max_rejects),
+            stop=run.stop,
+            observe=run.observe,
+            tell=run.tell,
+            clock=run.clock,
+            since=begin(checkpoint),
+            dry_run=run.dry_run,
+        )
+
+    if run.dry_run:
+        with closing(Checkpoint(None)) as checkpoint:
+            return copied(DryRunWriter(writer), checkpoint)
+    with closing(open_job(run.folder, spec, restart=run.restart)) as job:
+        return copied(writer, job.checkpoint)
+
+
+def page_bytes(jobs: int) -> int:
+    """The size that pages aim at, so that all that is in flight stays within its budget."""
+    return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
+
+
+def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
+    if isinstance(store, Store):
+        return store
+    from migrator.settings.config import load, resolve
+
+    found, warnings = resolve(store, role, load(config))
+    for warning in warnings:
+        tell(warning)
+    return found
+
+
+def ids_digest(ids: Sequence[str]) -> str:
+    """What stands for chosen ids in the identity of a job."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _spec(
+    source: Store,
+    target: Store,
+    wanted: Wanted,
+    ids: Path | None,
+    chosen: Sequence[str] | None,
+    on_conflict: str,
+    template: TemplateOptions | None,
+    run: Run,
+) -> JobSpec:
+    selection = msgspec.to_builtins(wanted)
+    if chosen is not None:
+        selection["ids"] = f"{len(chosen):,} ids ({ids_digest(chosen)[:12]})"
+    options: dict[str, object] = {"on-conflict": on_conflict}
+    if template is not None:
+        options["index-template"] = msgspec.to_builtins(template)
+    verb = "restore" if source.location.kind == "archive" and ids is None else "copy"
+    words = ["migrator", verb, source.typed, target.typed, *wanted.words]
+    words += ["--ids", str(ids)] if ids is not None else []
+    words += ["--identity", source.identity_file] if verb == "restore" and source.identity_file is not None else []
+    words += ["--on-conflict", on_conflict] if on_conflict != "skip" else []
+    words += _template_words(template) if template is not None else []
+    return make_spec(source, target, selection, options, [*words, *run.state_words])
+
+
+def make_spec(
+    source: Store, target: Store, selection: dict[str, Any], options: dict[str, object], words: Sequence[str]
+) -> JobSpec:
+    """The job between two stores; `words` are the command line that takes it up again, without any login."""
+    return JobSpec(
+        id=job_id(source.location.identity, target.location.identity, selection),
+        source=source.typed,
+        target=target.typed,
+        source_identity=source.location.identity,
+        target_identity=target.location.identity,
+        selection=selection,
+        options=options,
+        command=command_line(words),
+    )
+
+
+def _template_words(template: TemplateOptions) -> Sequence[str]:
+    words = ["--index-template"]
+    for name, value in msgspec.to_builtins(template).items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    return words
+
+
+def retry_rejected(
+    job: str,
+    *,
+    config: Path | None = None,
+    state: Path | None = None,
+    retry_for_s: float = 300.0,
+    stop: Stop | None = None,
+    tell: Tell = lambda _: None,
+) -> RetryOutcome:
+    """Try the rejected documents of a job again, from the copies that the job kept.
+
+    `job` is the id or its beginning; `config` is the file that names the target, None for where it is looked for.
+    Documents that go over leave the job's rejected ones. Raises `NotFound`, `Locked` and what the target raises.
+    """
+    run = Run(state=state, retry_for_s=retry_for_s, stop=stop or Stop(), tell=tell)
+    view = find_job(run.folder, job)
+    checkpoint = view_checkpoint(view)
+    spec = checkpoint.spec
+    checkpoint.close()
+    if spec is None:
+        raise UsageError(f"job {view.id} never started; nothing was rejected")
+    target = resolved(spec.target, "target", tell, config)
+    writer = RetryingWriter(open_writer(target, keep_revisions="keep-revisions" in spec.options), run.policy)
+    try:
+        writer.describe()
+        opened = open_job(run.folder, spec)
+        try:
+            stores = opened.checkpoint.stores
+            assert stores is not None
+            number = opened.checkpoint.begin_run(spec, *stores)
+            outcome = "failed"
+            try:
+                result = retry_set_aside(writer, opened.checkpoint, run=number, stop=run.stop)
+                outcome = "rejected documents tried again"
+                return result
+            finally:
+                opened.checkpoint.end_run(number, outcome, read=0)
+        finally:
+            opened.close()
+    finally:
+        writer.close()

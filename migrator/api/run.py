@@ -1,0 +1,104 @@
+"""How a run goes about it, and who looks on: what `copy`, `backup`, `restore` and `verify` all take.
+
+The keywords of their calls enter; one checked value leaves, which is handed on as a whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict, cast
+
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.shared.waiting import Waiting
+from migrator.engine.copy import Observer, Tell
+from migrator.engine.state.jobs import default_state
+from migrator.errors import UsageError
+from migrator.watching import Stop
+
+LEAST_RATE = 0.001
+MOST_RATE = 1_000_000_000
+"""Documents a second: what `--max-rate` may be."""
+MOST_REJECTS = 1_000_000_000
+LONGEST_RETRY_S = 3650 * 86_400
+"""Beyond them a pause is longer, or a number larger, than timers and checkpoints can hold."""
+
+
+class RunKeywords(TypedDict, total=False):
+    """The keywords that every run takes; `Run` has what they mean and their defaults."""
+
+    jobs: int
+    max_rate: float | None
+    retry_for_s: float
+    restart: bool
+    state: Path | None
+    stop: Stop
+    observe: Observer
+    tell: Tell
+    clock: Callable[[], float]
+
+
+class WritingKeywords(RunKeywords, total=False):
+    """The keywords of a run that writes."""
+
+    max_rejects: int
+    dry_run: bool
+
+
+def reading(keywords: RunKeywords) -> RunKeywords:
+    """Those of the keywords that a run which only reads takes as well."""
+    taken = {name: value for name, value in keywords.items() if name in RunKeywords.__annotations__}
+    return cast("RunKeywords", taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a run goes about it. Raises `UsageError` for what can't be."""
+
+    jobs: int = 4  # slices that are carried at once
+    max_rate: float | None = None  # documents read a second
+    retry_for_s: float = 300.0  # how long an outage is waited out
+    restart: bool = False  # forget what an earlier run of the same left
+    state: Path | None = None  # the folder that keeps jobs; None for the platform's
+    stop: Stop = field(default_factory=Stop)  # asked to, it ends the run cleanly
+    observe: Observer = lambda _: None  # is shown the progress a few times a second
+    tell: Tell = lambda _: None  # gets what an operator may want to know
+    clock: Callable[[], float] = time.time  # epoch seconds
+    max_rejects: int = 10_000  # so many rejected documents end the run
+    dry_run: bool = False  # read everything, write nothing
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= 64:
+            raise UsageError(f"--jobs {self.jobs}: give a number from 1 to 64")
+        if not 0 <= self.max_rejects <= MOST_REJECTS:
+            raise UsageError(f"--max-rejects {self.max_rejects}: give a number from 0 to {MOST_REJECTS:,}")
+        if self.max_rate is not None and not LEAST_RATE <= self.max_rate <= MOST_RATE:
+            raise UsageError(
+                f"--max-rate {self.max_rate:g}: give a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}"
+            )
+        if not 0 <= self.retry_for_s <= LONGEST_RETRY_S:
+            raise UsageError(f"--retry-for {self.retry_for_s:g}: give seconds from 0 to {LONGEST_RETRY_S:,}")
+
+    @property
+    def policy(self) -> Policy:
+        """How outages are waited out."""
+        return Policy(
+            patience_s=self.retry_for_s, sleep=self.stop.sleep, told=self.tell, waiting=Waiting(self.tell).for_
+        )
+
+    @property
+    def now_ms(self) -> int:
+        """The time in epoch milliseconds."""
+        return int(self.clock() * 1000)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that keeps jobs."""
+        return self.state or default_state()
+
+    @property
+    def state_words(self) -> list[str]:
+        """The option that names the same folder, for a command line that resumes the run."""
+        return ["--state", str(self.state)] if self.state is not None else []

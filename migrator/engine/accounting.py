@@ -1,0 +1,84 @@
+"""The outcome of the documents of one batch, as the commit that the checkpoint takes.
+
+A batch and the outcome of its write enter, a `Commit` leaves. Knows neither reader nor writer.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
+
+from migrator.activations.document import Document, Rejection
+from migrator.adapters.base import Batch, WriteOutcome
+from migrator.engine.state.checkpoint import Commit, SetAside
+from migrator.rendering.report import Counts
+
+
+def account(
+    batch: Batch,
+    slice: int,
+    outcome: WriteOutcome,
+    refused: Sequence[Rejection],
+    *,
+    created: bool = False,
+    bulk: bool = False,
+) -> Commit:
+    """Sort the documents of a batch by their outcome.
+
+    `created` tells that what was written is in the target as documents that weren't there before, `bulk` that the
+    slice is of the plan that the job began with.
+    """
+    counts: dict[str, Counts] = defaultdict(Counts)
+    for document in batch.documents:
+        count = counts[document.namespace]
+        count.read += 1
+        count.size_bytes += len(document.body)
+    for rejection in batch.rejections:
+        count = counts[rejection.namespace]
+        count.read += 1
+        count.size_bytes += len(rejection.body)
+    for namespace, filtered in batch.filtered.items():
+        counts[namespace].read += filtered
+        counts[namespace].filtered += filtered
+    for document in outcome.written:
+        counts[document.namespace].written += 1
+    for document in outcome.present:
+        counts[document.namespace].present += 1
+    for document in outcome.differing:
+        counts[document.namespace].differing += 1
+    for rejection in chain(refused, outcome.rejected):
+        counts[rejection.namespace].rejected += 1
+    return Commit(
+        slice=slice,
+        position=batch.position,
+        counts=dict(counts),
+        set_aside=_set_aside(batch, outcome, refused),
+        settled=[document.id for document in chain(outcome.written, outcome.present)],
+        remarks=outcome.remarked,
+        deleted=batch.deleted,
+        created=len(outcome.written) if created else 0,
+        there=sum(map(len, (outcome.written, outcome.present, outcome.differing))) if bulk else 0,
+    )
+
+
+def _set_aside(batch: Batch, outcome: WriteOutcome, refused: Sequence[Rejection]) -> list[SetAside]:
+    """What isn't in the target as it should be, as the source has it, whatever form it was refused in."""
+    found: list[tuple[str, Document | Rejection, str]] = [
+        *(("differing", document, "another version is in the target") for document in outcome.differing),
+        *(("rejected", rejection, rejection.reason) for rejection in chain(refused, outcome.rejected)),
+    ]
+    sources = {document.id: document for document in batch.documents} if found else {}
+    return [
+        SetAside(
+            kind=kind,
+            id=item.id,
+            namespace=item.namespace,
+            reason=reason,
+            body=kept.body,
+            form=kept.form,
+            index=kept.index,
+        )
+        for kind, item, reason in found
+        for kept in (sources.get(item.id, item),)
+    ]

@@ -1,0 +1,1 @@
+"""What a job remembers, in SQLite files of the state folder."""

@@ -1,0 +1,352 @@
+"""The durable memory of one job: slices with positions, accounts, and the documents that were set aside.
+
+One SQLite file in WAL mode in the job's folder. Every commit is one transaction, made only after the target holds
+what it speaks of, so that a process may die between any two instructions. Holds no secret. Knows nothing of how
+documents are read or written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import msgspec
+
+from migrator.activations.document import Form, Selection
+from migrator.adapters.base import Completion, Description, Plan, Slice, Token
+from migrator.engine.state.ledger import LEDGER, Ledger
+from migrator.engine.state.notes import (
+    Commit,
+    JobSpec,
+    OpenSlice,
+    Sample,
+    SetAside,
+    Shortfall,
+    VerificationNote,
+    documents_in,
+    refuse_unproven,
+)
+from migrator.rendering.report import Counts, added_up, total
+from migrator.text.secrets import redact
+
+__all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE slices (
+    number INTEGER PRIMARY KEY, round INTEGER NOT NULL, slice TEXT NOT NULL, run INTEGER NOT NULL,
+    position TEXT, done INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE receipts (number INTEGER PRIMARY KEY, round INTEGER NOT NULL, receipt TEXT NOT NULL);
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, began_s REAL NOT NULL, ended_s REAL, outcome TEXT, read INTEGER NOT NULL DEFAULT 0
+);
+"""
+_SAMPLES = """CREATE TABLE IF NOT EXISTS samples (
+    minute INTEGER PRIMARY KEY, read INTEGER NOT NULL, size_bytes INTEGER NOT NULL
+)"""  # a job that was begun before there was this table gets it when it is opened
+
+
+class Checkpoint(Ledger):
+    """The checkpoint of one job. Used by several threads; one at a time is inside."""
+
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, view: bool = False) -> None:
+        """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
+        self._clock = clock
+        super().__init__(path, schema=_SCHEMA + LEDGER, what="the job", added=_SAMPLES, view=view)
+
+    # -- the job ------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> JobSpec | None:
+        found = self._get("spec")
+        return msgspec.convert(found, JobSpec) if found else None
+
+    @property
+    def state(self) -> str:
+        """`new` (nothing planned), `unfinished`, or `complete`."""
+        return str(self._get("state", "new"))
+
+    @property
+    def snapshot(self) -> Token:
+        """Where the source stood when the newest round was planned: the next one starts from here."""
+        found: Token = self._get("snapshot")
+        return found
+
+    @property
+    def snapshot_s(self) -> float | None:
+        """When that was, in epoch seconds; None before the first plan."""
+        found: float | None = self._get("snapshot_s")
+        return found
+
+    @property
+    def mark(self) -> Token:
+        """Where the target stood before the first write."""
+        found: Token = self._get("mark")
+        return found
+
+    @property
+    def round(self) -> int:
+        """0 while the bulk of the source is read, then the number of the catch-up round."""
+        return int(self._get("round", 0))
+
+    @property
+    def deleted(self) -> int:
+        return int(self._get("deleted", 0))
+
+    @property
+    def full(self) -> bool:
+        """Whether the job's first plan was of everything selected; False where an earlier release made it."""
+        return bool(self._get("full", False))
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether everything planned was copied once; what came since, catch-up brought."""
+        return bool(self._get("was_complete", False))
+
+    @property
+    def created(self) -> int:
+        """Documents that this job stored and that weren't in the target before in any version."""
+        return int(self._get("created", 0))
+
+    @property
+    def there(self) -> int:
+        """Documents of the bulk that the target held when they came, in whatever version; some may be one and the same.
+
+        None of them is where the reader's ids are unique: the bulk gives each id once.
+        """
+        return int(self._get("there", 0))
+
+    @property
+    def shortfall(self) -> Shortfall:
+        """What is missing by the stores' own counts; the job is to be started over."""
+        return msgspec.convert(self._get("shortfall", {}), Shortfall)
+
+    def note_shortfall(self, shortfall: Shortfall, warning: str) -> None:
+        """Keep that documents are missing, until the job starts over."""
+        with self._transaction():
+            self._set("shortfall", shortfall)
+            self._set("incomplete", True)
+            self._set("warnings", list(dict.fromkeys([*self.warnings, warning])))
+
+    def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
+        """Note that a run begins; returns its number, counted from 1."""
+        with self._transaction():
+            self._set("spec", spec)
+            self._set("stores", (source, target))
+            self._db.execute("INSERT INTO runs (began_s) VALUES (?)", (self._clock(),))
+            return int(self._db.execute("SELECT max(number) FROM runs").fetchone()[0])
+
+    def note_stores(self, source: Description, target: Description) -> None:
+        """Keep how the stores describe themselves now, so that it is noticed when they are replaced."""
+        with self._transaction():
+            self._set("stores", (source, target))
+
+    def end_run(self, run: int, outcome: str, *, read: int) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE runs SET ended_s = ?, outcome = ?, read = ? WHERE number = ?",
+                (self._clock(), redact(outcome), read, run),
+            )
+
+    @property
+    def runs(self) -> list[tuple[int, float, float | None, str | None, int]]:
+        """Number, begin, end (epoch seconds), outcome and documents read of each run."""
+        return [tuple(row) for row in self._rows("SELECT number, began_s, ended_s, outcome, read FROM runs")]
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What was copied minute by minute; minutes without anything are absent."""
+        rows = self._rows("SELECT minute, read, size_bytes FROM samples ORDER BY minute")
+        return [Sample(*row) for row in rows]
+
+    @property
+    def verification(self) -> VerificationNote | None:
+        """The newest verification of what this job copied."""
+        found = self._get("verification")
+        return msgspec.convert(found, VerificationNote) if found else None
+
+    def note_verification(self, note: VerificationNote) -> None:
+        with self._transaction():
+            self._set("verification", note)
+
+    @property
+    def prepared(self) -> Token:
+        """What the writer prepared for this job."""
+        found: Token = self._get("prepared")
+        return found
+
+    @property
+    def receipts(self) -> list[tuple[int, Token]]:
+        """What the writer's flushes returned, in their order, each with the number of its round."""
+        rows = self._rows("SELECT round, receipt FROM receipts ORDER BY number")
+        return [(int(round), msgspec.json.decode(receipt)) for round, receipt in rows]
+
+    def begin(
+        self,
+        plan: Plan,
+        selection: Selection,
+        mark: Token,
+        prepared: Token,
+        *,
+        run: int,
+        planned_s: float,
+        full: bool = False,
+    ) -> None:
+        """Take the plan of a new job; everything that an earlier one left is dropped.
+
+        `full` tells that the plan is of everything selected, not of what is new since a snapshot.
+        """
+        with self._transaction():
+            for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
+            self.has_set_aside = False
+            for name in ("warnings", "incomplete", "deleted", "created", "there", "shortfall", "was_complete"):
+                self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+            self._set("selection", selection)
+            self._set("full", full)
+            self._set("mark", mark)
+            self._set("prepared", prepared)
+            self._set("began_s", self._clock())
+            self._set("state", "unfinished")
+            self._add(plan, 0, run, planned_s)
+
+    def begin_round(self, plan: Plan, selection: Selection, *, run: int, planned_s: float) -> int:
+        """Take the plan of a catch-up round; returns its number. Slices that are done leave the file."""
+        with self._transaction():
+            number = self.round + 1
+            self._db.execute("DELETE FROM slices WHERE done")
+            self._set("selection", selection)
+            self._set("state", "unfinished")
+            self._add(plan, number, run, planned_s)
+            return number
+
+    def _add(self, plan: Plan, number: int, run: int, planned_s: float) -> None:
+        self._set("round", number)
+        self._set("snapshot", plan.snapshot)
+        self._set("snapshot_s", planned_s)
+        self._set("warnings", list(dict.fromkeys([*self.warnings, *plan.warnings])))
+        self._set("incomplete", self.incomplete or plan.incomplete)
+        self._db.executemany(
+            "INSERT INTO slices (round, slice, run) VALUES (?, ?, ?)",
+            [(number, msgspec.json.encode(slice).decode(), run) for slice in plan.slices],
+        )
+
+    def forget(self) -> None:
+        """Drop the plan, so that the job starts over; the history of its runs stays."""
+        with self._transaction():
+            self._db.execute("DELETE FROM slices")
+            self._set("state", "new")
+
+    def complete(self) -> None:
+        """Everything planned was copied."""
+        with self._transaction():
+            if self._db.execute("SELECT 1 FROM slices WHERE NOT done").fetchone():
+                raise AssertionError("a job with open slices isn't complete")
+            self._set("state", "complete")
+            self._set("was_complete", True)
+
+    def completion(self, form: Form | None = None) -> Completion:
+        """What the writer learns at the end."""
+        assert self.stores is not None  # a run has begun
+        return Completion(
+            source=self.stores[0],
+            form=form,
+            selection=self.selection,
+            snapshot=self.snapshot,
+            snapshot_s=self.snapshot_s,
+            began_s=self.began_s,
+            receipts=self.receipts,
+            counts=msgspec.to_builtins(self.counts),
+            deleted=self.deleted,
+            warnings=self.warnings,
+            unread=self.shortfall.unread,
+        )
+
+    def _look_through(self) -> None:
+        _ = self.spec, self.stores, self.selection, self.receipts, self.remarks, self.shortfall, self.open_slices(0)
+
+    # -- slices and accounts ------------------------------------------------------------------------------------
+
+    def open_slices(self, run: int) -> list[OpenSlice]:
+        """The slices that aren't done, in the order of their planning."""
+        return [
+            OpenSlice(
+                number=number,
+                slice=msgspec.json.decode(slice, type=Slice),
+                position=msgspec.json.decode(position) if position is not None else None,
+                begun_before=planned_by < run,
+            )
+            for number, slice, position, planned_by in self._rows(
+                "SELECT number, slice, position, run FROM slices WHERE NOT done ORDER BY number"
+            )
+        ]
+
+    def slices_left(self) -> tuple[int, int]:
+        """How many slices of the round are open, and how many it has."""
+        ((left, all),) = self._rows("SELECT coalesce(sum(NOT done), 0), count(*) FROM slices")
+        return int(left), int(all)
+
+    def commit(
+        self,
+        commits: Sequence[Commit],
+        *,
+        run: int,
+        ended: Collection[int] = (),
+        receipt: Token = None,
+        receipts: bool = False,
+        target: Description | None = None,
+    ) -> None:
+        """Note that everything up to the positions of some batches is durable in the target, with the accounts of it.
+
+        `ended` are the numbers of slices that were read to their ends, `receipt` is the writer's for these batches.
+        With `receipts` the writer gives one for all that it made durable: documents without it, or another number of
+        them, are refused (`Unavailable`), and nothing is noted. `target` is how the target describes itself now.
+        """
+        if receipts:
+            refuse_unproven(sum(commit.written for commit in commits), receipt)
+        with self._transaction():
+            for commit in commits:
+                self._take(commit, run)
+            self._count(added_up(commit.counts for commit in commits))
+            for name in ("deleted", "created", "there"):
+                if more := sum(getattr(commit, name) for commit in commits):
+                    self._set(name, int(self._get(name, 0)) + more)
+            self._sample(total(counts for commit in commits for counts in commit.counts.values()))
+            self._db.executemany("UPDATE slices SET done = 1 WHERE number = ?", [(number,) for number in ended])
+            if receipt is not None:
+                self._db.execute(
+                    "INSERT INTO receipts (round, receipt) VALUES (?, ?)",
+                    (self.round, msgspec.json.encode(receipt).decode()),
+                )
+            if target is not None:
+                self._set("stores", (self.stores[0] if self.stores else target, target))
+
+    def unproven(self) -> str | None:
+        """How the receipts contradict the accounts, None where they don't; of a writer that gives receipts."""
+        proven = [documents_in(receipt) for _, receipt in self.receipts]
+        written = total(self.counts.values()).written
+        if None in proven or (documents := sum(filter(None, proven))) == written:
+            return None
+        return f"{written:,} documents were counted as written, and the parts that are known hold {documents:,}"
+
+    def _take(self, commit: Commit, run: int) -> None:
+        for counts in commit.counts.values():
+            if not counts.adds_up:
+                raise AssertionError(f"the accounts of a batch don't add up: {counts}")
+        position = msgspec.json.encode(commit.position).decode()
+        if self._db.execute("UPDATE slices SET position = ? WHERE number = ?", (position, commit.slice)).rowcount != 1:
+            raise self._damaged(f"slice {commit.slice} isn't there")
+        if commit.settled and self.has_set_aside:
+            self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
+        self._keep(commit.set_aside, run)
+        for kind, ids in commit.remarks.items():
+            self._remark(kind, ids)
+
+    def _sample(self, counts: Counts) -> None:
+        self._db.execute(
+            """INSERT INTO samples VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
+            read = read + excluded.read, size_bytes = size_bytes + excluded.size_bytes""",
+            (int(self._clock() // 60), counts.read, counts.size_bytes),
+        )

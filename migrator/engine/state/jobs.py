@@ -1,0 +1,198 @@
+"""Jobs in the state folder: their identity, their lock, and where their checkpoint lies.
+
+    STATE/jobs/JOB/job.sqlite    the checkpoint
+    STATE/jobs/JOB/lock          held by the run; names it
+
+Knows nothing of what a checkpoint means.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.engine.state.statefile import remove_state
+from migrator.errors import NO_ROOM, AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
+from migrator.settings.folders import user_state
+
+_CHECKPOINT = "job.sqlite"
+_LOCK = "lock"
+
+
+def default_state() -> Path:
+    """The platform's folder for state. Raises `UsageError` where the user has none."""
+    return user_state()
+
+
+def job_id(source_identity: str, target_identity: str, selection: Mapping[str, Any]) -> str:
+    """The fingerprint of what is copied where: twelve hex digits.
+
+    Options that change the result aren't part of it: a job that was begun with others must be found, to be refused.
+    """
+    text = msgspec.json.encode([source_identity, target_identity, selection], order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+class Job:
+    """A job's folder while a run holds its lock."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint, lock: int) -> None:
+        self.folder = folder
+        self.checkpoint = checkpoint
+        self._lock = lock
+
+    def close(self) -> None:
+        self.checkpoint.close()
+        os.close(self._lock)
+
+
+def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
+    """Open or create a job and take its lock.
+
+    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written or the job was
+    begun with other options. With `restart` what an earlier run left is dropped.
+    """
+    folder, lock = lock_folder(state, "job", spec.id)
+    try:
+        if restart:
+            remove_state(folder / _CHECKPOINT)
+        checkpoint = Checkpoint(folder / _CHECKPOINT)
+        checkpoint.claim(spec.id)
+        found = checkpoint.spec
+        if found is not None and found.options != spec.options and checkpoint.state == "unfinished":
+            checkpoint.close()
+            raise UsageError(
+                f"job {spec.id} is unfinished and was started with {_options(found.options, spec.options)}; "
+                f"give the same options to resume (`{found.command}`), or --restart to start over"
+            )
+    except BaseException:
+        os.close(lock)
+        raise
+    return Job(folder, checkpoint, lock)
+
+
+def is_begun(state: Path, id: str) -> bool:
+    """Whether an earlier run left anything of a job."""
+    return (state / "jobs" / id / _CHECKPOINT).exists()
+
+
+def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*had, *given} if had.get(name) != given.get(name))
+    return ", ".join(f"{name}={had.get(name)} instead of {given.get(name)}" for name in names)
+
+
+def lock_folder(state: Path, kind: str, id: str) -> tuple[Path, int]:
+    """The folder of a job, or of another kind of work, and its lock as an open file, made where there is none.
+
+    Raises `Locked` when another run holds it, `UsageError` when the state folder can't be written, `Unavailable` when
+    its disk is full.
+    """
+    folder = state / f"{kind}s" / id
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder, _take_lock(folder, f"{kind} {id}")
+    except OSError as error:
+        raise unwritable(state, error) from error
+
+
+def unwritable(state: Path, error: OSError) -> MigratorError:
+    """What it means that something in a state folder can't be written."""
+    if error.errno in NO_ROOM:
+        return Unavailable(
+            f"{state}: the state folder can't be written: {error.strerror}; free disk space or repair the disk, then "
+            "run the same command again"
+        )
+    return UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state")
+
+
+def _take_lock(folder: Path, what: str) -> int:
+    """Lock a folder for this process; the lock leaves with the process, however it ends."""
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise Locked(f"{what} is being run by {holder or 'another process'}; wait for it, or stop it") from None
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as `migrator status` lists it."""
+
+    id: str
+    folder: Path
+    running: str | None  # who holds its lock
+
+
+def list_jobs(state: Path) -> Iterator[JobView]:
+    """The jobs of a state folder, in the order of their ids. Raises `AccessDenied` where it can't be read.
+
+    One that can't be examined is among them: what is wrong with it, `view_checkpoint` tells.
+    """
+    folder = state / "jobs"
+    try:
+        if not _is_there(folder):
+            return
+        jobs = sorted(folder.iterdir())
+    except OSError as error:
+        raise AccessDenied(f"{error.filename}: the state folder can't be read: {error.strerror}") from error
+    for job in jobs:
+        if _is_there(job / _CHECKPOINT, unreadable=True):
+            yield JobView(id=job.name, folder=job, running=lock_holder(job))
+
+
+def _is_there(path: Path, *, unreadable: bool = False) -> bool:
+    """Whether something has this name; `unreadable` is the answer where nobody can tell, else that raises."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        if not unreadable:
+            raise
+    return True
+
+
+def lock_holder(folder: Path) -> str | None:
+    """Who holds the lock of a folder, None where nobody does."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(lock, 1000, 0).decode(errors="replace").strip() or "another process"
+    finally:
+        os.close(lock)
+    return None
+
+
+def find_job(state: Path, id: str) -> JobView:
+    """The job whose id begins with `id`. Raises `NotFound` where there is none or more than one."""
+    found = [job for job in list_jobs(state) if job.id.startswith(id)] if id else []
+    if len(found) != 1:
+        what = f"{len(found)} jobs begin with {id!r}" if found else f"there is no job {id!r}"
+        raise NotFound(f"{what} in {state}; `migrator status` lists them")
+    return found[0]
+
+
+def view_checkpoint(job: JobView) -> Checkpoint:
+    """The checkpoint of a job to look at, without its lock. Raises as `StateFile`."""
+    return Checkpoint(job.folder / _CHECKPOINT, view=True)

@@ -1,0 +1,115 @@
+"""What a checkpoint takes and gives: values without a file.
+
+Knows nothing of SQLite, of readers and writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from migrator.activations.document import Form
+from migrator.adapters.base import Slice, Token
+from migrator.errors import Unavailable
+from migrator.rendering.report import Counts
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job is: enough to know it again and to give its command again. `selection` is as it was typed."""
+
+    id: str
+    source: str  # the source as it was given, without a secret
+    target: str
+    source_identity: str
+    target_identity: str
+    selection: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}  # those that change the result: a job goes on only with the same
+    command: str = ""  # that takes the job up again
+
+
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that isn't in the target as the source has it, in the form of the source."""
+
+    kind: str  # "rejected", "differing"
+    id: str
+    namespace: str
+    reason: str
+    body: bytes
+    form: Form | None = None
+    index: str | None = None
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds: the position after it and the outcome of its documents."""
+
+    slice: int  # its number
+    position: Token
+    counts: Mapping[str, Counts]
+    set_aside: Sequence[SetAside] = ()
+    settled: Collection[str] = ()  # ids that are in the target now and leave the set aside
+    remarks: Mapping[str, Sequence[str]] = {}  # ids by kind
+    deleted: int = 0
+    created: int = 0  # of the written ones, those that surely weren't in the target in any version
+    there: int = 0  # of the bulk: documents that the target holds, in whatever version
+
+    @property
+    def written(self) -> int:
+        return sum(counts.written for counts in self.counts.values())
+
+
+class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
+    """How many documents are missing by a store's own count; what was told of them stands among the warnings."""
+
+    unread: int = 0  # that the source counts and that weren't read
+    unstored: int = 0  # that were copied and that the target doesn't count
+
+    def __bool__(self) -> bool:
+        return bool(self.unread or self.unstored)
+
+    def __add__(self, other: Shortfall) -> Shortfall:
+        return Shortfall(unread=self.unread + other.unread, unstored=self.unstored + other.unstored)
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What was copied in one minute."""
+
+    minute: int  # counted from 1970
+    read: int
+    size_bytes: int
+
+
+class VerificationNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification of source and target said of this job."""
+
+    began_s: float  # epoch seconds
+    agrees: bool
+    counts: Mapping[str, int]  # in all: "a", "b", "missing", "extra", "different", "refused"
+    proves: str  # in words
+    command: str  # that verifies again
+
+
+class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice that isn't done. `begun_before` tells that an earlier run may have written beyond its position."""
+
+    number: int
+    slice: Slice
+    position: Token
+    begun_before: bool
+
+
+def documents_in(receipt: Token) -> int | None:
+    """How many documents a receipt speaks of, None where it doesn't tell."""
+    documents = receipt.get("documents") if isinstance(receipt, dict) else None
+    return documents if isinstance(documents, int) else None
+
+
+def refuse_unproven(written: int, receipt: Token) -> None:
+    """Raise where documents that are counted as written aren't those of the receipt."""
+    proven = 0 if receipt is None else documents_in(receipt)
+    if proven is not None and proven != written:
+        raise Unavailable(
+            f"{written:,} documents were sent to the target, but its receipt covers {proven:,}. None of them count "
+            "as written; run the same command to write them again"
+        )

@@ -1,0 +1,1 @@
+"""Two stores compared, and what differs confirmed document by document."""

@@ -1,0 +1,394 @@
+"""The verification engine: tells whether the same activations are on both sides.
+
+Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are read again, in stages:
+
+    compare    everything: counts and sums by namespace and hour
+    narrow     where much is in the hours that differ: the same by the hash of the id
+    list       what differs: ids and digests
+    confirm    every id that seems to differ, once more on both sides (`engine.confirm`)
+
+Hours in which no verdict explains what differs are listed once more; what still can't be explained is reported, and
+the sides don't agree. Each side's reading is compared with what its own server counts.
+
+An activation of A counts as it would stand in B: converted to B's form. Knows no store and no command line.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from migrator.activations.document import Document, Rejection, Selection
+from migrator.adapters.base import Batch, Description, Plan, Reader, Token
+from migrator.engine.copy import Observer, Progress, Tell
+from migrator.engine.verification.confirm import Pair, confirm, refused, tell_apart
+from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
+from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
+from migrator.engine.verification.listed import Seen
+from migrator.engine.verification.result import make_verification
+from migrator.engine.workers import next_of, run_workers
+from migrator.errors import Incomplete, MigratorError, Unavailable
+from migrator.rendering.report import Counts
+from migrator.rendering.verification import Refused, Verification, VerifySpec
+from migrator.watching import Stop
+
+PHASES = {
+    "compare": "comparing",
+    "narrow": "narrowing down what differs",
+    "list": "listing what differs",
+    "relist": "listing the hours that differ",
+    "confirm": "looking again at what differs",
+}
+_COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
+_LISTINGS = 3  # of hours that differ, before what no listing explains is reported as such
+_WHOLE_TRIES = 5  # at a slice that can only be read in one go; each outlasts an outage of the server
+_MUCH = 100_000  # documents in hours that differ: worth another pass that narrows them down
+_MANY = 1_000  # documents in an hour that differs, on average: such a pass helps
+
+
+class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a verification goes about it."""
+
+    jobs: int = 4  # slices at once, over both sides
+    slice_documents: int = 20_000
+    sample: float | None = None  # compare this share of all ids by content, and only count the others
+
+
+def run_verify(
+    readers: Mapping[str, Reader],
+    evidence: Evidence,
+    spec: VerifySpec,
+    selection: Selection,
+    options: VerifyOptions,
+    *,
+    stop: Stop,
+    since: Token = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Verification:
+    """Compare the sides `a` and `b` of `readers`, going on where the evidence stands.
+
+    `since` is a snapshot of A from before the beginning: what was stored in A after it is distinguished, as what was
+    stored since the beginning is. Raises what ended the run; what was committed until then stays.
+    """
+    began_s = time.monotonic()
+    stores = readers["a"].describe(), readers["b"].describe()
+    if evidence.stage not in ("new", "complete") and _replaced(evidence, stores):
+        tell("a store was replaced since this verification began; starting over")
+        evidence.forget()
+    run = evidence.begin_run()
+    work = _Verify(readers, evidence, options, stop=stop, observe=observe, tell=tell)
+    try:
+        if evidence.stage in ("new", "complete"):
+            evidence.begin(stores, selection, began_s=clock())
+            work.begin_pass("compare", selection, since=since)
+            for warning in evidence.warnings:
+                tell(warning)
+        else:
+            tell(f"resuming verification {spec.id}, which is {PHASES[evidence.stage]} (run {run})")
+        work.run_stages()
+    except MigratorError:
+        tell(f"verification {spec.id} is unfinished; resume with: {spec.command}")
+        raise
+    return make_verification(
+        evidence, spec, work.pair, options.sample, run=run, run_read=work.read, duration_s=time.monotonic() - began_s
+    )
+
+
+def _replaced(evidence: Evidence, stores: tuple[Description, Description]) -> bool:
+    before = evidence.stores
+    return before is not None and any(
+        then.identity != now.identity or (then.progress or 0) > (now.progress or 0)
+        for then, now in zip(before, stores, strict=True)
+    )
+
+
+class _Taken:
+    """What a worker has read of a slice and not committed yet."""
+
+    def __init__(self, lists: bool) -> None:
+        self.lists = lists
+        self.documents = 0
+        self.read = 0  # with what doesn't count
+        self.sums = Sums()
+        self.seen: list[Seen] = []
+        self.refused: list[Refused] = []
+        self.remarks: Counter[str] = Counter()
+        self.compared = 0
+
+    def added(self, open: OpenSlice, position: Token, *, done: bool) -> Added:
+        return Added(
+            slice=open.number,
+            side=open.side,
+            position=position,
+            done=done,
+            sums=self.sums.buckets,
+            seen=self.seen,
+            refused=self.refused,
+            remarks=self.remarks,
+            compared=self.compared,
+            read=self.read,
+            lists=self.lists,
+        )
+
+
+_Take = Callable[[str, Document, _Taken], None]
+"""What a stage does with a document of a side."""
+
+
+class _Verify:
+    """One run: the stages, the workers, and what they share."""
+
+    def __init__(
+        self,
+        readers: Mapping[str, Reader],
+        evidence: Evidence,
+        options: VerifyOptions,
+        *,
+        stop: Stop,
+        observe: Observer,
+        tell: Tell,
+    ) -> None:
+        self._readers = readers
+        self._evidence = evidence
+        self._options = options
+        self._stop = stop
+        self._observe = observe
+        self._tell = tell
+        self.pair = Pair(readers["a"], readers["b"])
+        self._progress = Progress()
+
+    @property
+    def read(self) -> int:
+        """Documents read by this run, over all stages."""
+        return self._progress.run_read
+
+    # -- stages -------------------------------------------------------------------------------------------------
+
+    def run_stages(self) -> None:
+        """Run the stage that the evidence is at, and all that follow."""
+        evidence = self._evidence
+        evidence.adopt()
+        if evidence.stage == "compare":
+            self._run_slices(self._compare)
+            self._read_enough()
+            self._after_compare()
+        if evidence.stage == "narrow":
+            self._run_slices(self._narrowing(Marks(self._differing(whole=True))))
+            self.begin_pass("list", self._span())
+        if evidence.stage == "list":
+            self._run_slices(self._listing(Marks(self._differing(whole=False)), relists=False), lists=True)
+            evidence.take_listing()
+        while evidence.stage in ("relist", "confirm"):
+            if evidence.stage == "relist":
+                hours = Marks((namespace, hour, WHOLE) for namespace, hour in evidence.relisted())
+                self._run_slices(self._listing(hours, relists=True), lists=True)
+                evidence.take_listing()
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Give every suspect a verdict; go on to another listing where the verdicts don't explain the sums."""
+        evidence, options = self._evidence, self._options
+        confirm(self.pair, evidence, stop=self._stop)
+        tell_apart(self._readers, evidence, slice_documents=options.slice_documents, stop=self._stop)
+        evidence.settle(self._in_sample)
+        if evidence.relistings < _LISTINGS and evidence.relist_unexplained():
+            self.begin_pass("relist", self._span())
+            return
+        if short := self._short():
+            evidence.forget()
+            raise Incomplete(short)
+        evidence.begin_stage("complete")
+
+    def _in_sample(self, id: str) -> bool:
+        return self._options.sample is None or in_sample(id, self._options.sample)
+
+    def begin_pass(self, stage: str, selection: Selection, *, since: Token = None) -> None:
+        """Go on to a stage that reads both sides; the first plans are where the sides stood at the beginning."""
+        plans = self._plans(selection)
+        snapshots = {side: plan.snapshot for side, plan in plans.items()}
+        if since is not None:
+            snapshots["a"] = since
+        self._evidence.begin_stage(stage, plans, snapshots if stage == "compare" else None)
+
+    def _plans(self, selection: Selection) -> dict[str, Plan]:
+        return {
+            side: self._readers[side].plan_verification(selection, slice_documents=self._options.slice_documents)
+            for side in SIDES
+        }
+
+    def _read_enough(self) -> None:
+        """Read everything once more where fewer documents came than a server counts; raises `Incomplete` after that."""
+        evidence = self._evidence
+        short = self._short()
+        if short and not evidence.readings:
+            self._tell(f"{short}; reading both sides again")
+            evidence.compare_again(self._plans(evidence.selection))
+            self._run_slices(self._compare)
+            short = self._short()
+        if short:
+            evidence.forget()
+            raise Incomplete(short)
+
+    def _short(self) -> str:
+        """Which side was read short of what its server counts, empty where none was."""
+        evidence = self._evidence
+        for side in SIDES:
+            read = evidence.read(side)
+            if read is None:
+                continue  # an earlier release read it
+            counted = self._readers[side].census(evidence.selection, evidence.snapshot(side))
+            if counted is not None and read < counted:
+                where = self._readers[side].describe().location
+                return f"{side.upper()}, {where}: the server counts {counted:,} documents, but only {read:,} were read"
+        return ""
+
+    def _after_compare(self) -> None:
+        """Choose how to find out what differs: by one more look, or, where that would be much, by two."""
+        hours = documents = 0
+        for pair in self._evidence.buckets():
+            if pair.differs:
+                hours += 1
+                documents += max(pair.a[0], pair.b[0])
+        if not hours:
+            self._evidence.begin_stage("complete")
+        elif documents > _MUCH and documents > hours * _MANY:
+            self.begin_pass("narrow", self._span())
+        else:
+            self._evidence.relist_differing()
+            self.begin_pass("relist", self._span())
+
+    def _differing(self, *, whole: bool) -> Iterator[Bucket]:
+        for pair in self._evidence.buckets(whole=whole):
+            if pair.differs:
+                yield pair.namespace, pair.hour, pair.part
+
+    def _span(self) -> Selection:
+        """The selection, cut down to the hours that are listed as a whole, or else to those that differ.
+
+        Namespaces aren't cut down: a document may stand in another index than that of its namespace.
+        """
+        selection = self._evidence.selection
+        first, last = math.inf, -math.inf
+        for _, hour in self._evidence.relisted():
+            first, last = min(first, hour), max(last, hour)
+        if first == math.inf:
+            for _, hour, _ in self._differing(whole=True):
+                first, last = min(first, hour), max(last, hour)
+        first_ms, end_ms = int(first) * HOUR_MS, (int(last) + 1) * HOUR_MS
+        return msgspec.structs.replace(
+            selection,
+            since_ms=first_ms if selection.since_ms is None else max(first_ms, selection.since_ms),
+            until_ms=end_ms if selection.until_ms is None else min(end_ms, selection.until_ms),
+        )
+
+    # -- documents ----------------------------------------------------------------------------------------------
+
+    def _digest(self, side: str, document: Document, taken: _Taken) -> bytes | None:
+        """The digest of a document as it would stand in B; None, and a note, where it couldn't stand there."""
+        expected = self.pair.expected(document) if side == "a" else document
+        if isinstance(expected, Rejection):
+            taken.refused.append(refused(side, expected))
+            return None
+        return digest(expected, doubles=self.pair.doubles)
+
+    def _compare(self, side: str, document: Document, taken: _Taken) -> None:
+        taken.remarks.update(document.remarks)
+        bucket = document.namespace, hour_of(document), WHOLE
+        if not self._in_sample(document.id):
+            taken.sums.add(bucket, None)
+        elif found := self._digest(side, document, taken):
+            taken.sums.add(bucket, found)
+            taken.compared += 1
+
+    def _narrowing(self, hours: Marks) -> _Take:
+        def take(side: str, document: Document, taken: _Taken) -> None:
+            hour = hour_of(document)
+            if (document.namespace, hour, WHOLE) in hours and (found := self._digest(side, document, taken)):
+                taken.sums.add((document.namespace, hour, part_of(document.id)), found)
+
+        return take
+
+    def _listing(self, marks: Marks, *, relists: bool) -> _Take:
+        def take(side: str, document: Document, taken: _Taken) -> None:
+            namespace, hour = document.namespace, hour_of(document)
+            bucket = namespace, hour, WHOLE if relists else part_of(document.id)
+            if bucket not in marks or not (found := self._digest(side, document, taken)):
+                return
+            taken.seen.append(Seen(id=document.id, namespace=namespace, hour=hour, digest=found))
+            if relists:
+                taken.sums.add(bucket, found if self._in_sample(document.id) else None)
+
+        return take
+
+    # -- workers ------------------------------------------------------------------------------------------------
+
+    def _run_slices(self, take: _Take, *, lists: bool = False) -> None:
+        """Read every open slice of both sides."""
+        progress = self._progress
+        progress.phase = PHASES[self._evidence.stage]
+        waiting = deque(self._evidence.open_slices())
+        expected = [open.slice.documents for open in waiting]
+        progress.documents = None if None in expected else progress.run_read + sum(each or 0 for each in expected)
+        selection = self._evidence.selection if self._evidence.stage == "compare" else self._span()
+
+        def work() -> None:
+            while not self._stop.asked and (open := next_of(waiting)):
+                self._read_slice(open, selection, take, lists=lists)
+
+        run_workers(
+            work,
+            min(self._options.jobs, len(waiting)),
+            name="verify",
+            stop=self._stop,
+            look=lambda: self._observe(progress),
+        )
+
+    def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
+        if not open.slice.whole:
+            self._read_from(open, selection, take, lists=lists)
+            return
+        for left in reversed(range(_WHOLE_TRIES)):
+            try:
+                self._read_whole(open, selection, take, lists=lists)
+                return
+            except Unavailable:
+                if not left:
+                    raise
+                self._stop.check()
+
+    def _read_whole(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
+        """Read a slice in which nothing can be resumed: what was taken of it counts once it was read to its end."""
+        taken = _Taken(lists)
+        for batch in self._readers[open.side].read(open.slice, None, selection):
+            self._take_batch(open, batch, take, taken)
+            if self._stop.asked:
+                return
+        self._evidence.commit(taken.added(open, None, done=True))
+
+    def _take_batch(self, open: OpenSlice, batch: Batch, take: _Take, taken: _Taken) -> None:
+        for document in batch.documents:
+            take(open.side, document, taken)
+        taken.refused += (refused(open.side, rejection) for rejection in batch.rejections)
+        count = len(batch.documents) + len(batch.rejections)
+        taken.documents += count
+        taken.read += count + sum(batch.filtered.values())
+        self._progress.add({"": Counts(read=count, size_bytes=batch.size_bytes)})
+
+    def _read_from(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
+        taken = _Taken(lists)
+        position = open.position
+        for batch in self._readers[open.side].read(open.slice, open.position, selection):
+            self._take_batch(open, batch, take, taken)
+            position = batch.position
+            if taken.documents >= _COMMIT_DOCUMENTS or self._stop.asked:
+                self._evidence.commit(taken.added(open, position, done=False))
+                taken = _Taken(lists)
+            if self._stop.asked:
+                return
+        self._evidence.commit(taken.added(open, position, done=True))

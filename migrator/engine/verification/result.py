@@ -1,0 +1,113 @@
+"""What the evidence of a complete verification says.
+
+An `Evidence` enters, a `Verification` leaves. Reads buckets and findings a few at a time; of the hours and ids that
+differ it takes as many as a report tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain, islice
+
+from migrator.activations.forms import instant
+from migrator.engine.verification.confirm import Pair
+from migrator.engine.verification.evidence import SIDES, Evidence
+from migrator.engine.verification.hours import HOUR_MS, MODULUS
+from migrator.engine.verification.listed import Settled
+from migrator.rendering.verification import (
+    EXAMPLES,
+    HOURS_TOLD,
+    KINDS,
+    HourResult,
+    NamespaceResult,
+    Verification,
+    VerifySpec,
+)
+
+
+def make_verification(
+    evidence: Evidence,
+    spec: VerifySpec,
+    pair: Pair,
+    sample: float | None,
+    *,
+    run: int,
+    run_read: int,
+    duration_s: float,
+) -> Verification:
+    """What the evidence of a complete verification says."""
+    stores = evidence.stores
+    assert stores is not None
+    namespaces: dict[str, NamespaceResult] = {}
+    sums: dict[str, list[int]] = {}
+    buckets = differing = 0
+    told: list[HourResult] = []
+    hours = {(namespace, hour): counts for namespace, hour, counts in evidence.finding_hours(HOURS_TOLD)}
+    unexplained: list[HourResult] = []
+    for bucket in evidence.settled():
+        result = namespaces.setdefault(bucket.namespace, NamespaceResult())
+        result.a += bucket.a[0]
+        result.b += bucket.b[0]
+        of = sums.setdefault(bucket.namespace, [0, 0])
+        of[0] += bucket.a[1]
+        of[1] += bucket.b[1]
+        buckets += 1
+        differing += bucket.differs
+        if not bucket.explained:
+            unexplained.append(_hour_result(bucket, {}))
+        if (bucket.namespace, bucket.hour) in hours or (bucket.differs and len(told) < HOURS_TOLD):
+            told.append(_hour_result(bucket, hours.get((bucket.namespace, bucket.hour), {})))
+    for name, (a, b) in sums.items():
+        namespaces[name].a_digest, namespaces[name].b_digest = _hex(a), _hex(b)
+    for (name, kind), count in evidence.finding_counts().items():
+        setattr(namespaces.setdefault(name, NamespaceResult()), kind, count)
+    for (_, name), count in evidence.refused_counts().items():
+        namespaces.setdefault(name, NamespaceResult()).refused += count
+    differences = [kind for kind in KINDS if kind != "extra" or not spec.allow_extra]
+    return Verification(
+        verification=spec.id,
+        run=run,
+        a=stores[0],
+        b=stores[1],
+        a_form=pair.a.form,
+        b_form=pair.b.form,
+        doubles=pair.doubles,
+        command=spec.command,
+        listing=spec.listing,
+        mend=spec.mend,
+        allow_extra=spec.allow_extra,
+        sample=sample,
+        namespaces=namespaces,
+        buckets=buckets,
+        differing_buckets=differing,
+        hours=tuple(told),
+        unexplained_hours=len(unexplained),
+        unexplained=tuple(unexplained[:HOURS_TOLD]),
+        examples=tuple(islice(evidence.findings(*differences), EXAMPLES)),
+        refused_examples=tuple(islice(chain(evidence.refused("a"), evidence.refused("b")), EXAMPLES)),
+        compared=evidence.compared,
+        restated=evidence.restated,
+        copies=evidence.copies,
+        remarks={side: evidence.remarks(side) for side in SIDES},
+        began_s=evidence.began_s,
+        run_read=run_read,
+        duration_s=duration_s,
+        warnings=evidence.warnings,
+        incomplete=evidence.incomplete,
+    )
+
+
+def _hour_result(bucket: Settled, found: Mapping[str, int]) -> HourResult:
+    return HourResult(
+        namespace=bucket.namespace,
+        hour=instant(bucket.hour * HOUR_MS),
+        a=bucket.a[0],
+        b=bucket.b[0],
+        a_digest=_hex(bucket.a[1]),
+        b_digest=_hex(bucket.b[1]),
+        **found,
+    )
+
+
+def _hex(sum: int) -> str:
+    return f"{sum % MODULUS:032x}"

@@ -1,0 +1,82 @@
+"""The documents of an archive one by one, in either form, each in its newest version: what `archive cat` prints.
+
+An archive and a selection enter, lines leave. What can't be carried into the form requested is reported, not dropped
+silently.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import msgspec
+
+from migrator.activations import forms
+from migrator.activations.document import Document, Form, Rejection, Wanted
+from migrator.adapters.archive.format import as_lines
+from migrator.adapters.opening import open_reader
+from migrator.api.backup import chosen_state
+from migrator.api.copy import resolved
+from migrator.engine.matching import check_nothing
+from migrator.errors import Interrupted
+from migrator.operations.archive.stock import check_kind
+from migrator.settings.locations import DEFAULT_INDEX_PATTERN, Store
+from migrator.watching import Stop
+
+_PAGE_BYTES = 1_000_000
+
+Tell = Callable[[str], None]
+
+
+def lines_of(
+    archive: Store | str,
+    *,
+    backup: str | None = None,
+    at: str | None = None,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    form: Form | None = None,
+    reject: Callable[[Rejection], None] = lambda _: None,
+    stop: Stop | None = None,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[bytes]:
+    """The selected documents as lines without their ends, in the form requested or the one they are archived in.
+
+    `backup` and `at` choose a state as for a restore. In Elasticsearch form a line is what `elasticdump` reads; a
+    document archived in CouchDB form gets the index that OpenWhisk would keep it in. `reject` gets each that
+    can't be copied. Raises as a restore does.
+    """
+    store = resolved(archive, "source", tell)
+    check_kind(store)
+    stop = stop or Stop()
+    now_ms = int(clock() * 1000)
+    selection = wanted.fix(now_ms=now_ms)
+    store = chosen_state(store, backup=backup, at=at, now_ms=now_ms)
+    with closing(open_reader(store, page_bytes=_PAGE_BYTES)) as reader:
+        plan, found_any = reader.plan(selection, slice_documents=1), False
+        for warning in plan.warnings:
+            tell(warning)
+        for slice in plan.slices:
+            for batch in reader.read(slice, None, selection):
+                found_any = found_any or bool(batch.documents or batch.rejections)
+                for rejection in batch.rejections:
+                    reject(rejection)
+                for document in batch.documents:
+                    found = forms.convert(document, form) if form is not None else document
+                    if isinstance(found, Rejection):
+                        reject(found)
+                    else:
+                        yield as_lines([_with_index(found)])[:-1]
+                if stop.asked:
+                    raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+        if not found_any and (told := check_nothing(reader, selection, {})):
+            tell(told)
+
+
+def _with_index(document: Document) -> Document:
+    if document.form is Form.COUCHDB or document.index:
+        return document
+    from migrator.adapters.elasticsearch.indices import index_name
+
+    return msgspec.structs.replace(document, index=index_name(DEFAULT_INDEX_PATTERN, document.namespace))

@@ -1,0 +1,172 @@
+"""Whether an archive is what it says: `archive.json`, every manifest and its hashes, every part.
+
+An archive enters, a `CheckReport` with every finding leaves; nothing is changed. Parts are read by several threads,
+each a frame at a time, so that memory doesn't grow with the archive.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import msgspec
+
+from migrator.adapters.archive.manifest import Manifest, PartNote
+from migrator.adapters.archive.places import Place
+from migrator.api.copy import resolved
+from migrator.engine.copy import Observer, Progress
+from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
+from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
+from migrator.operations.archive.findings import Finding
+from migrator.operations.archive.inventory import take_inventory
+from migrator.operations.archive.stock import opened, opened_contents
+from migrator.rendering.report import Counts
+from migrator.settings.locations import Store
+from migrator.watching import Stop
+
+Tell = Callable[[str], None]
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check looked at, and what it found."""
+
+    archive: str
+    depth: str  # "quick", "full", "sample"
+    backups: int
+    parts: int
+    parts_read: int  # to the last document
+    documents: int  # in all parts, as the manifests say
+    size_bytes: int  # of all parts
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()  # what isn't damage, but should be known
+
+    @property
+    def exit_code(self) -> int:
+        return ArchiveDamaged.exit_code if self.findings else 0
+
+
+def check(
+    archive: Store | str,
+    *,
+    quick: bool = False,
+    sample: float | None = None,
+    jobs: int = 2,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
+    chance: random.Random | None = None,
+) -> CheckReport:
+    """Check an archive: everything, with `quick` manifests and hashes, with `sample` also that share of its parts.
+
+    `sample` is a share above 0 and up to 1 of the parts, chosen by `chance`; manifests, sizes and hashes of manifests
+    are checked in any case. Encrypted parts are read where the store has a key, else their hashes are checked.
+    Raises `NotFound` where there is no archive, `UsageError` for one of a later version.
+    """
+    if quick and sample is not None:
+        raise UsageError("--quick reads every part's hash, --sample some parts to the end; give one of them")
+    if sample is not None and not 0 < sample <= 1:
+        raise UsageError("--sample: give a share such as 5%, above 0 and up to 100%")
+    if not 1 <= jobs <= 64:
+        raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
+    store = resolved(archive, "source", tell)
+    with opened(store) as place, opened_contents(store) as contents:
+        inventory = take_inventory(place)
+        chosen, deep = inventory.parts, [] if quick else inventory.parts
+        if sample is not None and inventory.parts:
+            count = max(1, round(len(inventory.parts) * sample))
+            chance = chance or random.SystemRandom()
+            chosen = deep = sorted(
+                chance.sample(inventory.parts, count), key=lambda each: (each[0].backup, each[1].name)
+            )
+            inventory.notes.append(_what_it_proves(count, len(inventory.parts)))
+        if store.identity_file is None:
+            deep = [each for each in deep if each[0].encryption is None]
+        if not quick and len(deep) < len(chosen):
+            inventory.notes.append(
+                f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
+                "give the file with the key with --identity to read them"
+            )
+        for name, size in inventory.cut:
+            inventory.findings += gaps(place, name, size)
+        progress = Progress()
+        progress.phase = "checking"
+        progress.documents = sum(note.documents for _, note in chosen)
+        inventory.findings += _check_parts(
+            place, contents, chosen, {id(note) for _, note in deep}, jobs, stop or Stop(), progress, observe
+        )
+        notes = [note for manifest in inventory.manifests for note in manifest.parts]
+        return CheckReport(
+            archive=place.printed,
+            depth="quick" if quick else "full" if sample is None else "sample",
+            backups=len(inventory.manifests),
+            parts=len(notes),
+            parts_read=len(deep),
+            documents=sum(note.documents for note in notes),
+            size_bytes=sum(note.size_bytes for note in notes),
+            findings=tuple(sorted(inventory.findings, key=lambda each: (each.piece, each.offset or 0))),
+            notes=tuple(inventory.notes),
+        )
+
+
+def _what_it_proves(count: int, total: int) -> str:
+    """What can be said after a sample without a finding."""
+    if count == total:
+        return f"all {total} parts were read"
+    share = 100 * (1 - 0.05 ** (1 / count))
+    return (
+        f"{count} of {total} parts were read, chosen at random: damage in more than {share:.1f} % of the parts would "
+        "have been found with a probability of 95 %; damage in a single part would probably be missed"
+    )
+
+
+# -- parts --------------------------------------------------------------------------------------------------------
+
+
+def _check_parts(
+    place: Place,
+    contents: Place,
+    parts: Sequence[tuple[Manifest, PartNote]],
+    deep: set[int],
+    jobs: int,
+    stop: Stop,
+    progress: Progress,
+    observe: Observer,
+) -> list[Finding]:
+    """Check parts, several at once; a few wait, so that a request to stop is heard soon."""
+
+    def tick(documents: int, size_bytes: int) -> None:
+        progress.add({"": Counts(read=documents, size_bytes=size_bytes)})
+        if stop.asked:
+            raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+
+    found: list[Finding] = []
+    waiting = iter(parts)
+    running: set[Future[list[Finding]]] = set()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
+        try:
+            while True:
+                while len(running) < jobs and (part := next(waiting, None)) is not None:
+                    running.add(pool.submit(_check_part, place, contents, *part, id(part[1]) in deep, tick))
+                if not running:
+                    return found
+                done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                observe(progress)
+                for each in done:
+                    found += each.result()
+        except BaseException:
+            stop.ask()
+            raise
+
+
+def _check_part(
+    place: Place, contents: Place, manifest: Manifest, note: PartNote, deep: bool, tick: Tick
+) -> list[Finding]:
+    try:
+        if not deep:
+            return quick_check(place, manifest, note, tick)
+        if manifest.encryption is not None:
+            return deep_encrypted_check(place, contents, manifest, note, tick)
+        return deep_check(place, manifest, note, tick)
+    except (ArchiveDamaged, NotFound) as error:  # it was changed or deleted meanwhile
+        return [Finding(piece=manifest.folder + note.name, what=str(error))]

@@ -1,0 +1,109 @@
+"""What `migrator archive` prints for people: tables and lines from values. Prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrator.activations.forms import instant
+from migrator.operations.archive.check import CheckReport
+from migrator.operations.archive.diff import Difference
+from migrator.operations.archive.findings import span_of
+from migrator.operations.archive.listing import Listed, Listing
+from migrator.operations.archive.prune import PruneReport
+from migrator.operations.archive.salvage import SalvageReport
+from migrator.rendering.report import human_bytes, shown_name
+from migrator.text.printable import printable
+
+_COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
+
+
+def listing_text(listing: Listing) -> str:
+    """The backups as a table, one that continues another below it; then why some aren't complete."""
+    complete = sum(each.state == "complete" for each in listing.backups)
+    size = human_bytes(sum(each.size_bytes for each in listing.backups))
+    chains = "1 chain" if listing.chains == 1 else f"{listing.chains:,} chains"
+    backups = "backup" if complete == 1 else "backups"
+    lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
+    if listing.backups:
+        lines += ["", *_table([_COLUMNS, *map(_row, listing.backups)], right={4, 5})]
+    reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
+    reasons += listing.notes
+    return "\n".join([*lines, "", *reasons] if reasons else lines)
+
+
+def _row(each: Listed) -> Sequence[str]:
+    return (
+        f"{'  ' if each.depth else ''}{each.backup}",
+        each.mode or "-",
+        each.state,
+        instant(-(each.ended_ms // -1000) * 1000) if each.ended_ms is not None else "-",  # so that --at it finds it
+        f"{each.documents:,}" if each.documents is not None else "-",
+        human_bytes(each.size_bytes),
+        span_of(each.first_ms, each.last_ms),
+        each.source or "-",
+    )
+
+
+def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> Iterator[str]:
+    """Rows in columns; those whose numbers are in `right` stand at the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
+    """Each finding, and unless `quiet` what was checked."""
+    yield from (printable(finding.line) for finding in report.findings)
+    if quiet:
+        return
+    yield from report.notes
+    read = f"{report.parts_read:,} of them read to the last document"
+    if report.depth == "quick":
+        read = "the SHA-256 of each checked"
+    verdict = f"DAMAGED, {len(report.findings):,} findings" if report.findings else "whole"
+    yield (
+        f"{report.archive}: {verdict}; {report.backups:,} backups, {report.documents:,} documents, "
+        f"{human_bytes(report.size_bytes)} in {report.parts:,} parts, {read}"
+    )
+
+
+def salvage_lines(saved: SalvageReport) -> Iterator[str]:
+    """What was saved, what is missing, and the sum."""
+    yield from saved.notes
+    for backup in saved.backups:
+        yield f"backup {backup.backup}: {backup.documents:,} documents were saved as {backup.saved_as}"
+    yield from (missing.line for missing in saved.missing)
+    counts = [missing.documents for missing in saved.missing]
+    lost = f"{sum(count or 0 for count in counts):,}{' or more' if None in counts else ''} are missing"
+    yield f"{saved.out}: {saved.documents:,} documents were saved, {lost}"
+
+
+def prune_lines(report: PruneReport) -> Iterator[str]:
+    """The outcome of each backup, and why."""
+    deleted = "would be deleted" if report.dry_run else "deleted"
+    for each in report.backups:
+        verdict = "kept" if each.kept else deleted
+        yield f"{verdict.ljust(len(deleted))}  {each.backup}  {'; '.join(each.reasons)}"
+    freed = human_bytes(sum(each.size_bytes for each in report.deleted))
+    kept = len(report.backups) - len(report.deleted)
+    yield f"{report.archive}: {kept:,} kept, {len(report.deleted):,} {deleted}, {freed}"
+
+
+def difference_text(difference: Difference) -> str:
+    """The counts by namespace, and which fields changed how often."""
+    total = difference.total
+    rows = [
+        (shown_name(name), *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
+        for name, tally in [*difference.namespaces.items(), ("total", total)]
+    ]
+    lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
+    lines += _table([("namespace", "added", "changed", "gone", "same"), *rows], right={1, 2, 3, 4})
+    if total.fields:
+        ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
+        lines += ["", "changed fields: " + ", ".join(f"{shown_name(name)} ({count:,})" for name, count in ordered)]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Where stores are, how to log in to them, and what `migrator.toml` says."""

@@ -1,0 +1,88 @@
+"""What is reported of two backups is what a naive comparison of their states finds."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.activations.document import Document, Form, Wanted
+from migrator.errors import NotFound
+from migrator.operations.archive.diff import Changed, Tally, diff
+from tests.support.archives import add_backup
+from tests.support.damage import make_archive
+from tests.support.documents import activation
+from tests.support.strategies import settings
+
+STATES = st.dictionaries(st.integers(0, 30), st.integers(0, 2), max_size=20)
+
+
+def documents(state: dict[int, int]) -> list[Document]:
+    """A version of an activation differs from another in its logs, or in the order of its fields only."""
+    found = []
+    for number, version in state.items():
+        namespace = "guest" if number % 2 else "whisk.system"
+        document = activation(number, namespace, logs=["other"] if version == 1 else ["line"])
+        if version == 2:  # another revision, the same activation
+            changed = activation(number, namespace, logs=["line"], _rev="2-x")
+            document = Document(changed.id, changed.form, changed.body, namespace, "hello", changed.start_ms)
+        found.append(document)
+    return found
+
+
+@settings(max_examples=12)
+@given(STATES, STATES, st.booleans())
+def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int, int], chained: bool) -> None:
+    """Two full backups, and two of a chain, in which nothing can be gone."""
+    with tempfile.TemporaryDirectory() as name:
+        first = add_backup(Path(name), Form.COUCHDB, [documents(old)])
+        second = add_backup(Path(name), Form.COUCHDB, [documents(new)], parent=first.backup if chained else None)
+        after = old | new if chained else new
+        told: list[Changed] = []
+        found = diff(f"archive:{name}", first.backup, second.backup, each=told.append).total
+    content = {0: "line", 1: "other", 2: "line"}
+    changed = {n for n in old.keys() & after.keys() if content[old[n]] != content[after[n]]}
+    assert found == Tally(
+        added=len(after.keys() - old.keys()),
+        changed=len(changed),
+        gone=len(old.keys() - after.keys()),
+        same=len(old.keys() & after.keys()) - len(changed),
+        fields={"logs": len(changed)} if changed else {},
+    )
+    kinds = {"added": after.keys() - old.keys(), "changed": changed, "gone": old.keys() - after.keys()}
+    for what, numbers in kinds.items():
+        ids = {document.id for document in documents(dict.fromkeys(numbers, 0))}
+        assert {each.id for each in told if each.what == what} == ids
+    assert len(told) == len({each.id for each in told})
+
+
+def test_counts_are_by_namespace_and_of_what_is_selected(tmp_path: Path) -> None:
+    full, newer = make_archive(tmp_path, 12)
+    found = diff(f"archive:{tmp_path}", full.backup, newer.backup)
+    assert found.namespaces == {
+        "guest": Tally(added=1, changed=2, same=4, fields={"logs": 2}),
+        "whisk.system": Tally(same=6),
+    }
+    assert not found.is_empty
+    some = diff(f"archive:{tmp_path}", full.backup, newer.backup, wanted=Wanted(namespaces=("whisk.system",)))
+    assert some.is_empty
+    assert diff(f"archive:{tmp_path}", newer.backup, newer.backup).is_empty
+
+
+def test_the_same_activations_in_two_forms_are_the_same(tmp_path: Path) -> None:
+    """They are compared in the form of the first."""
+    numbers = range(10)
+    first = add_backup(tmp_path, Form.COUCHDB, [[activation(number) for number in numbers]])
+    made = [activation(number, form=Form.ELASTICSEARCH) for number in numbers]
+    second = add_backup(tmp_path, Form.ELASTICSEARCH, [made])
+    assert diff(f"archive:{tmp_path}", first.backup, second.backup).total == Tally(same=10)
+    assert diff(f"archive:{tmp_path}", second.backup, first.backup).total == Tally(same=10)
+
+
+def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
+    full, _ = make_archive(tmp_path, 12)
+    with pytest.raises(NotFound, match="there is no backup 'none'"):
+        diff(f"archive:{tmp_path}", full.backup, "none")
