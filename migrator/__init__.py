@@ -10,25 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
-    from migrator.api.backup import backup, restore
-    from migrator.api.copy import copy, retry_rejected
+    from migrator.activations.selection import Wanted
+    from migrator.api.backup import backup
+    from migrator.api.copy import copy
+    from migrator.api.restore import restore
+    from migrator.api.retry import retry_rejected
     from migrator.api.verify import verify
+    from migrator.engine.report import Report
+    from migrator.engine.verification.values import Verification
     from migrator.errors import MigratorError
-    from migrator.rendering.report import Report
-    from migrator.rendering.verification import Verification
 
 __all__ = ["MigratorError", "Report", "Verification", "Wanted", "backup", "copy", "restore", "retry_rejected", "verify"]
 
 _HOMES = {
     "MigratorError": "migrator.errors",
-    "Report": "migrator.rendering.report",
-    "Verification": "migrator.rendering.verification",
-    "Wanted": "migrator.activations.document",
+    "Report": "migrator.engine.report",
+    "Verification": "migrator.engine.verification.values",
+    "Wanted": "migrator.activations.selection",
     "backup": "migrator.api.backup",
     "copy": "migrator.api.copy",
-    "restore": "migrator.api.backup",
-    "retry_rejected": "migrator.api.copy",
+    "restore": "migrator.api.restore",
+    "retry_rejected": "migrator.api.retry",
     "verify": "migrator.api.verify",
 }
 

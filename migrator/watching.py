@@ -1,9 +1,12 @@
-"""How a run is asked to stop, and how everything that waits hears of it."""
+"""How a run is watched by those who look on, and how it is asked to stop."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Mapping
 
+from migrator.activations.accounts import Counts
 from migrator.errors import Interrupted
 
 
@@ -45,3 +48,33 @@ class Stop:
         """Pause, but not longer than until the request; raises `Interrupted` then."""
         if self._asked.wait(seconds):
             raise Interrupted("interrupted", exit_code=self.exit_code or 130)
+
+
+class Progress:
+    """What a run has done so far, to be looked at by another thread at any time."""
+
+    def __init__(self) -> None:
+        self.phase = "planning"
+        self.counts = Counts()  # of the whole job
+        self.documents: int | None = None  # expected in all, as far as that is known
+        self.run_read = 0
+        self.began_s = time.monotonic()
+        self._lock = threading.Lock()
+
+    @property
+    def standing(self) -> str:
+        """How far the job is, as the end of a sentence: `at 61 %, 12,200 of 20,000 documents`."""
+        if not self.documents:
+            return f"after {self.counts.read:,} documents"
+        share = min(99, 100 * self.counts.read // self.documents)  # catch-up reads some of them again
+        return f"at {share} %, {self.counts.read:,} of {self.documents:,} documents"
+
+    def add(self, counts: Mapping[str, Counts]) -> None:
+        with self._lock:
+            for each in counts.values():
+                self.counts.add(each)
+                self.run_read += each.read
+
+
+Observer = Callable[[Progress], None]
+Tell = Callable[[str], None]

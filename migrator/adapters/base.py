@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Rejection, Selection
+from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.selection import Selection
 
 Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A JSON value that only the adapter which made it understands: a position, a snapshot, a mark."""

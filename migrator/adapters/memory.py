@@ -13,11 +13,12 @@ from itertools import pairwise
 
 import msgspec
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations import comparing
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.shared.paging import Page
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -228,7 +229,9 @@ class MemoryWriter:
         differing: list[Document] = []
         for document in documents:
             there = self._store.get(document.id)
-            if there is not None and forms.same(document, msgspec.structs.replace(document, body=there), doubles=False):
+            if there is not None and comparing.same(
+                document, msgspec.structs.replace(document, body=there), doubles=False
+            ):
                 present.append(document)
             elif there is not None and not replace:
                 differing.append(document)

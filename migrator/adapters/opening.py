@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from migrator.adapters.base import Reader, Writer
 from migrator.errors import UsageError
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 if TYPE_CHECKING:
     from migrator.adapters.elasticsearch import TemplateOptions

@@ -1,4 +1,4 @@
-"""`migrator.backup` and `migrator.restore`: what the commands of these names do, for programs.
+"""`migrator.backup`: what the command `migrator backup` does, for programs.
 
 A source and an archive enter, a backup is in the archive afterwards: a full one, or one that continues the newest
 complete backup of the same source. Knows no command line.
@@ -8,29 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
-from migrator.activations.document import Form, Selection, Wanted, parse_moment
+from migrator.activations.document import Form
 from migrator.activations.forms import instant
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest, lacking
-from migrator.adapters.archive.places import open_place
-from migrator.adapters.wrappers.retrying import RetryingWriter, persist
-from migrator.api.copy import carry, copy, make_spec, opened_reader, resolved
+from migrator.adapters.archive.opening import open_place
+from migrator.adapters.shared.patience import persist
+from migrator.adapters.wrappers.retrying import RetryingWriter
+from migrator.api.copy import carry, make_spec
+from migrator.api.opening import opened_reader
 from migrator.api.run import Run, WritingKeywords
-from migrator.engine.copy import Tell
+from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
-from migrator.rendering.report import Report
-from migrator.settings.locations import Store
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
+from migrator.watching import Tell
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Description, Token
-    from migrator.adapters.elasticsearch import TemplateOptions
 
 MODES = ("auto", "full", "incremental")
 _LEAST_PART_BYTES = 64 * 1024
@@ -228,57 +230,3 @@ def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, run: Run) ->
         words += ["--encrypt-to", recipient]
     options: dict[str, object] = {"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {}
     return make_spec(source, archive, selection, options, [*words, *run.state_words])
-
-
-def restore(
-    archive: Store | str,
-    target: Store | str,
-    *,
-    backup: str | None = None,
-    at: str | None = None,
-    identity: Path | None = None,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
-    on_conflict: str = "skip",
-    template: TemplateOptions | None = None,
-    keep_revisions: bool = False,
-    mend_ids: bool = False,
-    **keywords: Unpack[WritingKeywords],
-) -> Report:
-    """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
-
-    `at` is a time as for a selection: the newest backup that was complete by then. `identity` is a file with the secret
-    keys that open encrypted backups, by default the store's. The archive may also be another tool's file. Everything
-    else as for `copy`, which this is.
-    """
-    run = Run(**keywords)
-    source = resolved(archive, "source", run.tell)
-    location = source.location
-    if location.kind not in ("archive", "file"):
-        raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
-    if (backup or at) and location.kind != "archive":
-        raise UsageError(f"{location.printed}: a file has no backups to choose from")
-    if identity is not None:
-        source = msgspec.structs.replace(source, identity_file=str(identity))
-    return copy(
-        chosen_state(source, backup=backup, at=at, now_ms=run.now_ms),
-        target,
-        wanted=wanted,
-        on_conflict=on_conflict,
-        template=template,
-        keep_revisions=keep_revisions,
-        mend_ids=mend_ids,
-        **keywords,
-    )
-
-
-def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
-    """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
-    if backup and at:
-        raise UsageError("--backup and --at both select a backup; give only one")
-    if at:
-        parse_moment(at, now_ms=now_ms)
-    location = archive.location
-    chosen = msgspec.structs.replace(location, backup=backup or location.backup, at=at or location.at)
-    if chosen.backup and chosen.at:
-        raise UsageError(f"{chosen.printed}: backup and at both select a backup; give only one")
-    return msgspec.structs.replace(archive, location=chosen, name=None if chosen != location else archive.name)

@@ -6,40 +6,38 @@ Opens the stores, puts the wrappers around them, finds the job, runs the engine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
-from migrator.activations.document import Form, Selection, Wanted
-from migrator.adapters.opening import open_reader, open_writer
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection, Wanted
+from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
-from migrator.adapters.wrappers.mending import MendingReader
-from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
-from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.adapters.wrappers.retrying import RetryingWriter
+from migrator.api.ids_file import read_ids
+from migrator.api.opening import opened_reader
 from migrator.api.run import Run, WritingKeywords
-from migrator.engine.copy import CopyOptions, Tell, run_copy
+from migrator.engine.copy import run_copy
 from migrator.engine.matching import check_beforehand
-from migrator.engine.retry import RetryOutcome, retry_set_aside
+from migrator.engine.options import CopyOptions
+from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
-from migrator.engine.state.jobs import find_job, is_begun, job_id, open_job, view_checkpoint
+from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
-from migrator.rendering.report import Report
-from migrator.rendering.verification import read_ids
-from migrator.settings.locations import Store
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
 from migrator.text.printable import command_line
-from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer
     from migrator.adapters.elasticsearch import TemplateOptions
-    from migrator.settings.config import Role
 
 ON_CONFLICT = ("skip", "overwrite", "fail")
-_IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment, over all workers
 
 
 def copy(
@@ -57,7 +55,7 @@ def copy(
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
-    or `locations.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
+    or `stores.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
     wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
@@ -121,16 +119,6 @@ def _nothing(_: Checkpoint) -> Token:
     return None
 
 
-@contextmanager
-def opened_reader(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
-    """A source with the wrappers that every run puts around it."""
-    reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
-    with closing(reader):
-        if run.max_rate:
-            reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)
-        yield MendingReader(reader) if mend_ids else reader
-
-
 def carry(
     reader: Reader,
     writer: Writer,
@@ -169,22 +157,6 @@ def carry(
             return copied(DryRunWriter(writer), checkpoint)
     with closing(open_job(run.folder, spec, restart=run.restart)) as job:
         return copied(writer, job.checkpoint)
-
-
-def page_bytes(jobs: int) -> int:
-    """The size that pages aim at, so that all that is in flight stays within its budget."""
-    return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
-
-
-def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
-    if isinstance(store, Store):
-        return store
-    from migrator.settings.config import load, resolve
-
-    found, warnings = resolve(store, role, load(config))
-    for warning in warnings:
-        tell(warning)
-    return found
 
 
 def ids_digest(ids: Sequence[str]) -> str:
@@ -238,46 +210,3 @@ def _template_words(template: TemplateOptions) -> Sequence[str]:
     for name, value in msgspec.to_builtins(template).items():
         words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
     return words
-
-
-def retry_rejected(
-    job: str,
-    *,
-    config: Path | None = None,
-    state: Path | None = None,
-    retry_for_s: float = 300.0,
-    stop: Stop | None = None,
-    tell: Tell = lambda _: None,
-) -> RetryOutcome:
-    """Try the rejected documents of a job again, from the copies that the job kept.
-
-    `job` is the id or its beginning; `config` is the file that names the target, None for where it is looked for.
-    Documents that go over leave the job's rejected ones. Raises `NotFound`, `Locked` and what the target raises.
-    """
-    run = Run(state=state, retry_for_s=retry_for_s, stop=stop or Stop(), tell=tell)
-    view = find_job(run.folder, job)
-    checkpoint = view_checkpoint(view)
-    spec = checkpoint.spec
-    checkpoint.close()
-    if spec is None:
-        raise UsageError(f"job {view.id} never started; nothing was rejected")
-    target = resolved(spec.target, "target", tell, config)
-    writer = RetryingWriter(open_writer(target, keep_revisions="keep-revisions" in spec.options), run.policy)
-    try:
-        writer.describe()
-        opened = open_job(run.folder, spec)
-        try:
-            stores = opened.checkpoint.stores
-            assert stores is not None
-            number = opened.checkpoint.begin_run(spec, *stores)
-            outcome = "failed"
-            try:
-                result = retry_set_aside(writer, opened.checkpoint, run=number, stop=run.stop)
-                outcome = "rejected documents tried again"
-                return result
-            finally:
-                opened.checkpoint.end_run(number, outcome, read=0)
-        finally:
-            opened.close()
-    finally:
-        writer.close()

@@ -13,10 +13,9 @@ from typing import TypedDict, cast
 
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import Waiting
-from migrator.engine.copy import Observer, Tell
 from migrator.engine.state.jobs import default_state
 from migrator.errors import UsageError
-from migrator.watching import Stop
+from migrator.watching import Observer, Stop, Tell
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000

@@ -18,23 +18,26 @@ from typing import Unpack
 
 import msgspec
 
-from migrator.activations.document import Selection, Wanted
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.base import Reader, Token
 from migrator.adapters.wrappers.by_ids import ChosenReader
-from migrator.api.copy import ids_digest, opened_reader, resolved
+from migrator.api.copy import ids_digest
+from migrator.api.ids_file import read_ids, write_ids
+from migrator.api.opening import opened_reader
 from migrator.api.run import Run, RunKeywords
 from migrator.durable import open_private
-from migrator.engine.copy import Tell
 from migrator.engine.matching import check_nothing
 from migrator.engine.state.checkpoint import VerificationNote
 from migrator.engine.state.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.state.statefile import remove_state
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
+from migrator.engine.verification.values import KINDS, Verification, VerifySpec, proves
 from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, UsageError
-from migrator.rendering.verification import KINDS, Verification, VerifySpec, proves, read_ids, write_ids
-from migrator.settings.locations import Store
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
 from migrator.text.printable import command_line
+from migrator.watching import Tell
 
 _EVIDENCE = "evidence.sqlite"
 

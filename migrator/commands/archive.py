@@ -27,9 +27,10 @@ from migrator.errors import UsageError
 from migrator.text.printable import printable
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Rejection, Wanted
+    from migrator.activations.document import Rejection
+    from migrator.activations.selection import Wanted
     from migrator.operations.archive.diff import Changed
-    from migrator.settings.locations import Store
+    from migrator.settings.stores import Store
 
 
 @click.group(

@@ -24,7 +24,7 @@ from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.api.run import WritingKeywords
 
 
@@ -114,7 +114,7 @@ def backup_command(
     from migrator.adapters.archive.keys import read_recipients
     from migrator.api.backup import backup
     from migrator.commands import running
-    from migrator.rendering.report import human_bytes
+    from migrator.units import human_bytes
 
     with running.run(quiet=quiet, log_format=log_format) as run:
         made = backup(

@@ -26,7 +26,7 @@ from migrator.commands.options import (
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
 

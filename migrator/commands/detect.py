@@ -13,7 +13,7 @@ from migrator.commands.output import print_json, print_text
 
 if TYPE_CHECKING:
     from migrator.operations.detect.environments import Environment
-    from migrator.settings.locations import Store
+    from migrator.settings.stores import Store
 
 _FILE = click.Path(path_type=Path, allow_dash=True)
 

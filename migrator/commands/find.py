@@ -24,9 +24,10 @@ from migrator.errors import UsageError
 from migrator.text.printable import printable
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Document, Wanted
+    from migrator.activations.document import Document
+    from migrator.activations.selection import Wanted
     from migrator.operations.find import Activation, Copy
-    from migrator.settings.locations import Store
+    from migrator.settings.stores import Store
 
 
 @click.command(

@@ -20,7 +20,7 @@ from migrator.commands.messages import current
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.adapters.elasticsearch import TemplateOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,7 +83,7 @@ def _not_empty(_: click.Context, parameter: click.Parameter, values: tuple[str, 
 def _a_moment(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Refuse an impossible date before anything is opened; what it means is fixed when a job begins."""
     if value is not None:
-        from migrator.activations.document import parse_moment
+        from migrator.activations.selection import parse_moment
 
         parse_moment(value, now_ms=int(time.time() * 1000))
     return value
@@ -292,7 +292,7 @@ def selection_options(command: F) -> F:
 
 
 def _wanted(**selection: Any) -> Wanted:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
 
     return Wanted(**selection)
 

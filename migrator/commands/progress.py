@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from migrator.engine.copy import Progress
-from migrator.rendering.report import human_bytes, human_duration
+from migrator.units import human_bytes, human_duration
+from migrator.watching import Progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -26,7 +26,7 @@ from migrator.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
 
@@ -82,7 +82,7 @@ def restore_command(
     Exit codes: as for copy; also 6 no key opens an encrypted backup; 10 archive or backup not found; 12 the archive
     is damaged.
     """
-    from migrator.api.backup import restore
+    from migrator.api.restore import restore
     from migrator.commands import running
 
     with running.run(quiet=quiet, log_format=log_format) as run:

@@ -47,7 +47,7 @@ def retry_rejected_command(
     Exit codes: 0 all stored; 3 some were not stored, or not completely; others as for copy.
     """
     from migrator.activations.document import REMARKS
-    from migrator.api.copy import retry_rejected
+    from migrator.api.retry import retry_rejected
     from migrator.commands import running
 
     with running.run(quiet=quiet, log_format=log_format) as run:

@@ -14,15 +14,17 @@ from migrator.commands.messages import current
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stopping_on_signals
+from migrator.engine.report import Report
+from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
-from migrator.rendering.report import Report, render_report
-from migrator.rendering.verification import Verification, render_verification
+from migrator.rendering.report import render_report
+from migrator.rendering.verification import render_verification
 from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords
     from migrator.settings.config import Role
-    from migrator.settings.locations import Store
+    from migrator.settings.stores import Store
 
 _TOLD = "migrator.commands.running.told"
 

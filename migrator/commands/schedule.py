@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from migrator.scheduling.overview import ScheduleStatus
     from migrator.scheduling.state import Run
     from migrator.settings.config import Role
-    from migrator.settings.locations import Secret, Store
+    from migrator.settings.stores import Secret, Store
 
 _TROUBLE = 3
 
@@ -260,7 +260,7 @@ def list_command(
 
 
 def _as_text(status: ScheduleStatus) -> str:
-    from migrator.rendering.report import human_bytes
+    from migrator.units import human_bytes
 
     lines = [f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"]
     if status.task:

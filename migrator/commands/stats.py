@@ -25,7 +25,7 @@ from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
 
 _AGE = re.compile(r"(\d{1,5})\s*d?", re.ASCII)
 
@@ -98,7 +98,7 @@ def stats_command(
     Exit codes: 0 done; 5 or 6 the store couldn't be read; 10 the store was not found, or holds nothing that matches
     the names you gave; 12 archive damaged; 130/143 interrupted.
     """
-    from migrator.adapters.wrappers.retrying import Policy
+    from migrator.adapters.shared.patience import Policy
     from migrator.commands import running
     from migrator.operations.stats import statistics
     from migrator.rendering.statistics import render

@@ -17,8 +17,8 @@ from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.errors import MigratorError, UsageError
 from migrator.rendering.job_status import JobStatus, job_status
-from migrator.rendering.report import human_bytes, human_duration
 from migrator.text.printable import printable
+from migrator.units import human_bytes, human_duration
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
 

@@ -24,7 +24,7 @@ from migrator.commands.options import (
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.api.run import RunKeywords
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)

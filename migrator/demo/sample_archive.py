@@ -13,14 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveWriter
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import ARCHIVE, UNFINISHED, ArchiveHead, folder_of
-from migrator.adapters.archive.places import Folder
 from migrator.adapters.archive.writer import Begun
 from migrator.adapters.base import Completion, Description, Token
 from migrator.demo.samples import ODD_SHAPES, everyday, odd
-from migrator.rendering.report import Counts
 
 FULL, INCREMENT = "20260201T021500Z-5a3b1e", "20260202T021500Z-5a3b1f"
 EVERYDAY = 300

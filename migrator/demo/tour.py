@@ -23,13 +23,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations import comparing, forms
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
-from migrator.rendering.report import shown_name
+from migrator.rendering.tables import shown_name
 from migrator.settings.locations import parse_location
 
 DATABASE = "whisk_local_activations"
@@ -204,7 +205,7 @@ def _digests(reader: Reader) -> dict[str, tuple[int, int]]:
                     converted = forms.convert(document, Form.ELASTICSEARCH)
                     if isinstance(converted, Document):
                         count, digest = sums[converted.namespace]
-                        number = int.from_bytes(forms.digest(converted, doubles=True), "big")
+                        number = int.from_bytes(comparing.digest(converted, doubles=True), "big")
                         sums[converted.namespace] = (count + 1, (digest + number) % 2**128)
     finally:
         reader.close()

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Rejection
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.engine.state.checkpoint import Commit, SetAside
-from migrator.rendering.report import Counts
 
 
 def account(

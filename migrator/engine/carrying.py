@@ -15,17 +15,18 @@ from typing import TypeVar
 import msgspec
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Rejection, Selection
+from migrator.activations.accounts import total
+from migrator.activations.document import Document, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Reader, WriteOutcome, Writer
 from migrator.engine.accounting import account
 from migrator.engine.held import Held
 from migrator.engine.identity import ReplacedError, TargetGuard
-from migrator.engine.options import CopyOptions, Observer, Progress, Tell
+from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import LimitReached, MigratorError
-from migrator.rendering.report import total
-from migrator.watching import Stop
+from migrator.watching import Observer, Progress, Stop, Tell
 
 _T = TypeVar("_T")
 

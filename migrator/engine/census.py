@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from migrator.activations.accounts import total
 from migrator.adapters.base import Reader, Writer
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.errors import AccessDenied
-from migrator.rendering.report import total
 
 _LOOKS = 3
 _PAUSE_S = 1.0

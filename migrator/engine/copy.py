@@ -10,18 +10,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from migrator.activations.document import LOSSES, Selection
+from migrator.activations.document import LOSSES
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Reader, Token, Writer
 from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
 from migrator.engine.identity import ReplacedError, changed_for_good
-from migrator.engine.options import CopyOptions, Observer, Progress, Tell
+from migrator.engine.options import CopyOptions
+from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import Interrupted, MigratorError, NotFound, Unavailable
-from migrator.rendering.report import Report
-from migrator.watching import Stop
-
-__all__ = ["CopyOptions", "Observer", "Progress", "Tell", "make_report", "run_copy"]
+from migrator.watching import Observer, Progress, Stop, Tell
 
 _MOST_BEGINNINGS = 3  # a store that is replaced again and again while it is copied isn't worth another
 _LEAST_SLICE_DOCUMENTS = 2_000  # a smaller one isn't worth its beginning and its end

@@ -15,10 +15,11 @@ from itertools import islice
 
 import msgspec
 
-from migrator.activations.document import Document, Rejection, Selection
+from migrator.activations.accounts import Counts, total
+from migrator.activations.document import Document, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
 from migrator.errors import MigratorError, NotFound
-from migrator.rendering.report import Counts, total
 from migrator.text.printable import NAME_WIDTH, printable
 
 _PAGES = 8  # looked at before a job begins, and for names

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from migrator.activations import forms
+from migrator.activations.accounts import Counts
 from migrator.activations.document import LOSSES, Document, Rejection, read_document
 from migrator.adapters.base import WriteOutcome, Writer
 from migrator.engine.state.checkpoint import Checkpoint, SetAside
 from migrator.errors import Interrupted, NothingAccepted, UsageError
-from migrator.rendering.report import Counts
 from migrator.watching import Stop
 
 _CHUNK_DOCUMENTS = 500

@@ -11,8 +11,9 @@ from migrator.operations.archive.findings import span_of
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
-from migrator.rendering.report import human_bytes, shown_name
+from migrator.rendering.tables import shown_name
 from migrator.text.printable import printable
+from migrator.units import human_bytes
 
 _COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
 

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from migrator.activations import forms
+from migrator.adapters.questions import Finding, Probe
 from migrator.operations.detect.conclusions import count
-from migrator.operations.detect.values import Detection, Finding, Probe
-from migrator.rendering.report import human_bytes
+from migrator.operations.detect.values import Detection
 from migrator.text.printable import printable
+from migrator.units import human_bytes
 
 _WIDTH = 100
 _NAME_WIDTH = 80  # of a name with its counts

@@ -13,14 +13,19 @@ from contextlib import closing
 
 import msgspec
 
-from migrator.activations.document import LOSSES, REMARKS, Wanted
+from migrator.activations.accounts import Counts
+from migrator.activations.document import LOSSES, REMARKS
+from migrator.activations.selection import Wanted
 from migrator.adapters.base import Description
 from migrator.engine.state.checkpoint import Sample, VerificationNote
 from migrator.engine.state.jobs import JobView, view_checkpoint
+from migrator.engine.verification.values import KINDS
 from migrator.rendering import html
+from migrator.rendering.command_line import in_state_of
 from migrator.rendering.job_status import JobStatus, job_status
-from migrator.rendering.report import Counts, human_bytes, human_duration, in_state_of, shown_name
-from migrator.rendering.verification import KINDS, verdict
+from migrator.rendering.tables import shown_name
+from migrator.rendering.verification import verdict
+from migrator.units import human_bytes, human_duration
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from migrator.activations.accounts import Counts, total
 from migrator.engine.state.jobs import JobView, view_checkpoint
-from migrator.rendering.report import Counts, in_state_of, total
+from migrator.rendering.command_line import in_state_of
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

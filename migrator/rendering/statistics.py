@@ -6,11 +6,13 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 from migrator.activations import forms
-from migrator.operations.stats.values import Group, Statistics
+from migrator.adapters.questions import Group
+from migrator.operations.stats.values import Statistics
 from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
-from migrator.rendering.report import human_bytes, shown_name
+from migrator.rendering.tables import shown_name
+from migrator.units import human_bytes
 
 _SHOWN = 15  # namespaces, actions or indices
 _DAYS = 31  # lines of the chart by day

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator.activations import forms
-from migrator.operations.stats.values import Group, Statistics
+from migrator.adapters.questions import Group
+from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns
-from migrator.rendering.report import human_bytes, shown_name
+from migrator.rendering.tables import shown_name
+from migrator.units import human_bytes
 
 _SHOWN = 25  # namespaces or actions
 _COLUMNS = 90

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from migrator.activations import forms
 from migrator.operations.stats.values import Forecast, Retention, Statistics
-from migrator.rendering.report import human_bytes
+from migrator.units import human_bytes
 
 _LONG_DAYS = 3650
 

@@ -16,14 +16,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from migrator.activations.document import Wanted, parse_moment
+from migrator.activations.selection import Wanted, parse_moment
 from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.operations.archive.retention import Retention
 from migrator.scheduling.address import address_problem
 from migrator.scheduling.triggers import Cron, Every, Trigger
 from migrator.settings.folders import user_config
-from migrator.settings.locations import Secret, SecretAddress, SecretLocation, is_file, parse_location
+from migrator.settings.locations import is_file, parse_location
+from migrator.settings.stores import Secret, SecretAddress, SecretLocation
 from migrator.settings.toml_file import TomlFile, decode_secret, meant
 from migrator.text.printable import printable_path
 

@@ -27,7 +27,7 @@ from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
 from migrator.settings import logins
 from migrator.settings.folders import expand_user
-from migrator.settings.locations import Secret, SecretAddress
+from migrator.settings.stores import Secret, SecretAddress
 from migrator.text import secrets
 
 Tell = Callable[[str], None]

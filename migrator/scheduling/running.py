@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, MigratorError, Unavailable
-from migrator.rendering.report import human_bytes, human_duration
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.planning import corrected, plan
@@ -27,6 +26,7 @@ from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
 from migrator.scheduling.textfile import write_textfile
 from migrator.text.secrets import redact
+from migrator.units import human_bytes, human_duration
 from migrator.watching import Stop
 
 Tell = Callable[[str], None]

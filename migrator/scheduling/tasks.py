@@ -19,14 +19,14 @@ from migrator.settings.config import load, resolve
 from migrator.settings.locations import parse_location
 
 if TYPE_CHECKING:
-    from migrator.activations.document import Wanted
+    from migrator.activations.selection import Wanted
     from migrator.api.run import RunKeywords
+    from migrator.engine.report import Report
     from migrator.operations.archive.retention import Retention
-    from migrator.rendering.report import Report
     from migrator.scheduling.files import Check, Schedule
     from migrator.scheduling.state import State
     from migrator.settings.config import Role
-    from migrator.settings.locations import Secret, Store
+    from migrator.settings.stores import Secret, Store
     from migrator.watching import Stop
 
 Tell = Callable[[str], None]
@@ -110,7 +110,7 @@ def _last_full(source: Store, archive: Store, wanted: Wanted, now_s: float) -> f
     One that began later than now was made while a clock was ahead, and would put off the next one for as long.
     """
     from migrator.adapters.archive.catalog import read_catalog
-    from migrator.adapters.archive.places import open_place
+    from migrator.adapters.archive.opening import open_place
 
     with closing(open_place(archive.location.path)) as place:
         try:
@@ -231,7 +231,7 @@ def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) 
 def _chain(archive: Store, backup: str) -> tuple[str, ...]:
     """The folders of a backup and of all that it builds on; every folder where that can't be determined any more."""
     from migrator.adapters.archive.catalog import read_catalog
-    from migrator.adapters.archive.places import open_place
+    from migrator.adapters.archive.opening import open_place
 
     with closing(open_place(archive.location.path)) as place:
         try:

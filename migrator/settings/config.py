@@ -19,20 +19,11 @@ import msgspec
 from migrator.errors import UsageError
 from migrator.settings import logins
 from migrator.settings.folders import expand_user, user_config
-from migrator.settings.locations import (
-    LOGIN_SECRETS,
-    Location,
-    LoginKind,
-    ParsedLocation,
-    Secret,
-    SecretLocation,
-    Store,
-    Tls,
-    is_file,
-    parse_location,
-)
+from migrator.settings.locations import ParsedLocation, is_file, parse_location
+from migrator.settings.stores import LOGIN_SECRETS, Location, LoginKind, Secret, SecretLocation, Store, Tls
 from migrator.settings.toml_file import TomlFile, meant
 from migrator.text import secrets
+from migrator.watching import Tell
 
 Role = Literal["source", "target"]
 
@@ -367,4 +358,13 @@ def environment_sources(role: Role, environ: Mapping[str, str] = os.environ) -> 
             found[secret] = logins.from_environment(variable, variable, environ)
         if file:
             found[secret] = logins.from_file(f"{variable}_FILE", expand_user(file))
+    return found
+
+
+def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
+    if isinstance(store, Store):
+        return store
+    found, warnings = resolve(store, role, load(config))
+    for warning in warnings:
+        tell(warning)
     return found

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.errors import UsageError
-from migrator.settings.locations import LOGIN_SECRETS, WITH_USER, Login, LoginKind, ParsedLocation, Secret
+from migrator.settings.locations import ParsedLocation
+from migrator.settings.stores import LOGIN_SECRETS, WITH_USER, Login, LoginKind, Secret
 
 SECRETS = {"password": "a password", "api_key": "an API key", "token": "a token"}
 """The kinds of secrets, and how a sentence calls them."""

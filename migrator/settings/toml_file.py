@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.settings.locations import Secret
+from migrator.settings.stores import Secret
 
 
 def decode_secret(type: type[Any], value: Any) -> Any:

@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import (
-    Document,
-    Form,
-    Rejection,
-    Selection,
-    activation_path,
-    epoch_ms,
-    parse_moment,
-    read_document,
-)
+from migrator.activations.document import Document, Form, Rejection, activation_path, epoch_ms, read_document
+from migrator.activations.selection import Selection, parse_moment
 from migrator.errors import UsageError
 from tests.support import strategies
 from tests.support.documents import activation_id, fields

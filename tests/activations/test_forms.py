@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.activations import forms
+from migrator.activations import comparing, forms
 from migrator.activations.document import LOSSES, Document, Form, Rejection, activation_path, read_document
 from migrator.demo.samples import ODD_SHAPES, labelled_odd
 from tests.support import golden, strategies
@@ -184,7 +184,7 @@ def test_path_is_binding_and_name_else_path_else_namespace_and_name(annotations:
 
 @given(strategies.spellings(strategies.couchdb_documents()))
 def test_the_path_given_is_the_path_selected_by(body: bytes) -> None:
-    """`forms` and `records` agree on the path."""
+    """`forms` and `document` agree on the path."""
     document = couchdb_document(body)
     source = parse_exact(converted(document, Form.ELASTICSEARCH).body)
     raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("annotations", msgspec.Raw(b""))
@@ -232,7 +232,7 @@ def test_a_missing_response_stays_missing() -> None:
     """OpenWhisk can't read such an activation, but nothing of it is lost."""
     assert "response" not in to_elasticsearch(response=...)
     back = converted(converted(activation(1, response=...), Form.ELASTICSEARCH), Form.COUCHDB)
-    assert forms.same(activation(1, response=...), back, doubles=False)
+    assert comparing.same(activation(1, response=...), back, doubles=False)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ def test_conversion_and_comparison_never_raise(body: bytes, form: Form) -> None:
     else:
         parse_exact(found.body)
     for doubles in (False, True):
-        assert len(forms.digest(document, doubles=doubles)) == 16
+        assert len(comparing.digest(document, doubles=doubles)) == 16
 
 
 # -- there and back -----------------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_the_second_round_trip_changes_nothing(body: bytes) -> None:
     """What came from Elasticsearch goes there again as the same document."""
     there = converted(couchdb_document(body), Form.ELASTICSEARCH)
     again = converted(converted(there, Form.COUCHDB), Form.ELASTICSEARCH)
-    names = forms.differing_fields(there, again, doubles=False)
+    names = comparing.differing_fields(there, again, doubles=False)
     assert set(names) <= {"annotations"}
     if names:  # none there are {} afterwards
         assert parse_exact(there.body).get("annotations") is None
@@ -486,9 +486,9 @@ def test_documents_are_the_same_where_their_values_are(data: st.DataObject) -> N
         theirs = theirs[:at] + data.draw(st.sampled_from([b"1", b"2", b"7"])) + theirs[at + 1 :]
     a, b = raw_document(ours, Form.COUCHDB), raw_document(theirs, Form.COUCHDB)
     expected = without_own(parse_exact(ours)) == without_own(parse_exact(theirs))
-    assert forms.same(a, b, doubles=False) is expected
-    assert (forms.digest(a, doubles=False) == forms.digest(b, doubles=False)) is expected
-    assert (forms.differing_fields(a, b, doubles=False) == ()) is expected
+    assert comparing.same(a, b, doubles=False) is expected
+    assert (comparing.digest(a, doubles=False) == comparing.digest(b, doubles=False)) is expected
+    assert (comparing.differing_fields(a, b, doubles=False) == ()) is expected
 
 
 @pytest.mark.parametrize(
@@ -527,8 +527,8 @@ def test_numbers_count_by_text_or_as_doubles(a: str, b: str, exactly: bool, as_d
     texts += [(f'{{"response":{{"result":{json.dumps(each)}}}}}', Form.ELASTICSEARCH) for each in (a, b)]
     documents = [raw_document(text.encode(), form) for text, form in texts]
     for ours, theirs in (documents[:2], documents[2:]):
-        assert forms.same(ours, theirs, doubles=False) is exactly
-        assert forms.same(ours, theirs, doubles=True) is as_doubles
+        assert comparing.same(ours, theirs, doubles=False) is exactly
+        assert comparing.same(ours, theirs, doubles=True) is as_doubles
 
 
 @pytest.mark.parametrize(
@@ -546,8 +546,8 @@ def test_numbers_count_by_text_or_as_doubles(a: str, b: str, exactly: bool, as_d
 def test_result_text_counts_by_what_it_spells(a: str, b: str, same: bool) -> None:
     """In Elasticsearch form only; the text is never taken for the value itself."""
     ours, theirs = (raw_document(f'{{"response":{{"result":{each}}}}}'.encode(), Form.ELASTICSEARCH) for each in (a, b))
-    assert forms.same(ours, theirs, doubles=False) is same
-    assert forms.same(ours, theirs, doubles=True) is same
+    assert comparing.same(ours, theirs, doubles=False) is same
+    assert comparing.same(ours, theirs, doubles=True) is same
 
 
 def test_result_text_counts_by_its_letters_in_couchdb_form() -> None:
@@ -555,7 +555,7 @@ def test_result_text_counts_by_its_letters_in_couchdb_form() -> None:
     ours, theirs = (
         raw_document(f'{{"response":{{"result":"{each}"}}}}'.encode(), Form.COUCHDB) for each in ("[1]", "[ 1 ]")
     )
-    assert not forms.same(ours, theirs, doubles=False)
+    assert not comparing.same(ours, theirs, doubles=False)
 
 
 def test_deep_nesting_is_compared_by_value() -> None:
@@ -564,31 +564,31 @@ def test_deep_nesting_is_compared_by_value() -> None:
         raw_document(f'{{"a":{"[" * 50_000}{each}{"]" * 50_000},"b":1}}'.encode(), Form.COUCHDB) for each in ("1", "2")
     )
     spaced = raw_document(b'{"b": 1, "a":' + ours.body[5:-7] + b" }", Form.COUCHDB)
-    assert forms.same(ours, spaced, doubles=False)
-    assert forms.differing_fields(ours, theirs, doubles=False) == ("a",)
-    assert forms.digest(ours, doubles=True) != forms.digest(theirs, doubles=True)
+    assert comparing.same(ours, spaced, doubles=False)
+    assert comparing.differing_fields(ours, theirs, doubles=False) == ("a",)
+    assert comparing.digest(ours, doubles=True) != comparing.digest(theirs, doubles=True)
 
 
 def test_own_fields_do_not_count() -> None:
     """The revision, the id and what else CouchDB adds differ from store to store."""
     plain = activation(1)
     revised = activation(1, _rev="3-c", _revisions={"start": 3, "ids": []})
-    assert forms.same(plain, revised, doubles=False)
-    assert forms.digest(plain, doubles=False) == forms.digest(revised, doubles=False)
+    assert comparing.same(plain, revised, doubles=False)
+    assert comparing.digest(plain, doubles=False) == comparing.digest(revised, doubles=False)
 
 
 def test_differing_fields_are_named() -> None:
     """Those at the top level, sorted, missing ones too."""
     ours = activation(1, extra=1)
     theirs = activation(1, logs=["other"], response={"statusCode": 1}, extra=...)
-    assert forms.differing_fields(ours, theirs, doubles=False) == ("extra", "logs", "response")
-    assert forms.differing_fields(ours, ours, doubles=False) == ()
+    assert comparing.differing_fields(ours, theirs, doubles=False) == ("extra", "logs", "response")
+    assert comparing.differing_fields(ours, ours, doubles=False) == ()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"a":NaN}', b'{"a":"\xff"}', b'{"a":1}}'])
 def test_what_is_no_json_object_is_compared_by_its_bytes(body: bytes) -> None:
     """The body is its own canonical form."""
     document = raw_document(body, Form.COUCHDB)
-    assert forms.canonical(document, doubles=True) == body
-    assert not forms.same(document, activation(1), doubles=False)
-    assert "activationId" in forms.differing_fields(document, activation(1), doubles=False)
+    assert comparing.canonical(document, doubles=True) == body
+    assert not comparing.same(document, activation(1), doubles=False)
+    assert "activationId" in comparing.differing_fields(document, activation(1), doubles=False)

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Form, Wanted
-from migrator.adapters.archive import places
+from migrator import durable
+from migrator.activations.document import Form
+from migrator.activations.selection import Wanted
 from migrator.adapters.archive.catalog import read_catalog
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest, make_sums
-from migrator.adapters.archive.places import Folder
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
-from migrator.api.backup import backup, restore
+from migrator.api.backup import backup
+from migrator.api.restore import restore
 from migrator.engine import census
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
@@ -305,12 +307,12 @@ class Instants:
         for owner, names in (
             (Folder, ("write", "store", "delete")),
             (Checkpoint, ("begin_run", "begin", "commit", "begin_round", "complete")),
-            (places.durable, ("put_in_place", "sync_folder", "write_all")),
+            (durable, ("put_in_place", "sync_folder", "write_all")),
         ):
             for name in names:
                 monkeypatch.setattr(owner, name, self._wrapped(getattr(owner, name)))
         # Who is dead cleans up nothing.
-        monkeypatch.setattr(places.durable, "discard", lambda file: file.close())
+        monkeypatch.setattr(durable, "discard", lambda file: file.close())
 
     def _wrapped(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*words: Any, **options: Any) -> Any:
@@ -388,7 +390,7 @@ def test_an_interrupted_increment_whose_chain_is_gone_becomes_a_full_backup(
 def test_a_full_disk_is_waited_out(world: World, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     """A write that fails for lack of room is retried, and no document stands twice."""
     world.put(*range(260))
-    real, calls = places.durable.write_all, 0
+    real, calls = durable.write_all, 0
 
     def write_all(file: Any, data: bytes) -> None:
         nonlocal calls
@@ -398,7 +400,7 @@ def test_a_full_disk_is_waited_out(world: World, monkeypatch: pytest.MonkeyPatch
             raise OSError(28, os.strerror(28))
         real(file, data)
 
-    monkeypatch.setattr(places.durable, "write_all", write_all)
+    monkeypatch.setattr(durable, "write_all", write_all)
     try:
         made = world.backup(jobs=1, part_bytes=64 * 1024)
     except MigratorError as error:  # where nothing of the job was begun yet there is nothing to wait with

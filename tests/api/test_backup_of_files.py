@@ -11,8 +11,9 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.adapters.memory import _stores, memory_store
-from migrator.api.backup import BackupReport, backup, restore
+from migrator.api.backup import BackupReport, backup
 from migrator.api.copy import copy
+from migrator.api.restore import restore
 from migrator.operations.archive.check import check
 from tests.support.documents import activation, fields
 

@@ -19,11 +19,12 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.adapters.memory import _stores, memory_store
-from migrator.api.backup import BackupReport, backup, restore
+from migrator.api.backup import BackupReport, backup
 from migrator.api.copy import copy
+from migrator.api.restore import restore
 from migrator.demo import samples
 from migrator.demo.servers import Server
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 from tests.adapters.couchdb.test_conformance import store_of as couchdb_store
 from tests.adapters.elasticsearch.test_conformance import store_of as search_store
 from tests.support.archives import read_archive

@@ -14,15 +14,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Wanted
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Wanted
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.api import verify as verifying
 from migrator.api.copy import copy
+from migrator.api.ids_file import read_ids, write_ids
 from migrator.api.verify import verify
 from migrator.commands.main import migrator
 from migrator.engine.state.jobs import lock_folder
+from migrator.engine.verification.values import Finding, Verification
 from migrator.errors import Locked, Unavailable, UsageError
-from migrator.rendering.verification import Finding, Verification, read_ids, render_verification, write_ids
+from migrator.rendering.verification import render_verification
 from tests.support.documents import activation
 
 

@@ -13,8 +13,8 @@ from migrator.api.copy import copy
 from migrator.api.verify import scope_of_job, verify
 from migrator.demo import samples
 from migrator.demo.servers import Server
-from migrator.rendering.verification import Verification
-from migrator.settings.locations import Store
+from migrator.engine.verification.values import Verification
+from migrator.settings.stores import Store
 from tests.adapters.couchdb.test_conformance import store_of as couchdb_store
 from tests.adapters.elasticsearch.test_conformance import Raw
 from tests.adapters.elasticsearch.test_conformance import store_of as search_store

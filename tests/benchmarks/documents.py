@@ -16,8 +16,9 @@ from itertools import islice
 
 import msgspec
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations import comparing, forms
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.archive.format import as_lines, make_frame, new_compressor, read_line
 from migrator.adapters.archive.writer import LEVEL
 from migrator.adapters.base import Batch, WriteOutcome
@@ -102,8 +103,8 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
         "compressed frames, lines included": lambda: make_frame(couchdb, compressor),
         "lines of an archive, read": lambda: [read_line(line, Form.COUCHDB) for line in lines],
         "accounts": lambda: account(batch, 1, outcome, ()),
-        "digest of CouchDB form": lambda: [forms.digest(document, doubles=True) for document in couchdb],
-        "digest of Elasticsearch form": lambda: [forms.digest(document, doubles=True) for document in search],
+        "digest of CouchDB form": lambda: [comparing.digest(document, doubles=True) for document in couchdb],
+        "digest of Elasticsearch form": lambda: [comparing.digest(document, doubles=True) for document in search],
         "from page to bulk and accounts": whole_path,
     }
 

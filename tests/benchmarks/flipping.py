@@ -20,8 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 from migrator.activations.document import Document, Form, read_document
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
-from migrator.adapters.archive.places import Folder
 from migrator.demo.samples import everyday
 from migrator.operations.archive.check_part import deep_check
 from migrator.operations.archive.salvage import salvage

@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from migrator.activations.document import Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.selection import Selection
 from migrator.adapters.opening import open_reader
-from migrator.api.copy import page_bytes
+from migrator.api.opening import page_bytes
 from migrator.demo import servers
 from migrator.engine.state.jobs import list_jobs
 from migrator.rendering.job_status import job_status
-from migrator.rendering.report import Counts
 from migrator.settings.locations import parse_location
 from tests.benchmarks.copying import DATABASE, load, request
 

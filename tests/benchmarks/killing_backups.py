@@ -24,7 +24,7 @@ from typing import Any
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.demo import samples, servers
 from tests.benchmarks.copying import request
 from tests.benchmarks.killing import contents

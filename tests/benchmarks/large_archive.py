@@ -19,9 +19,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveReader, ArchiveWriter
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Token
 from tests.benchmarks.copying import wait_for
 from tests.support.archives import completion

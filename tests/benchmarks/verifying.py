@@ -24,13 +24,14 @@ from pathlib import Path
 import msgspec
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
-from migrator.rendering.verification import VerifySpec
+from migrator.engine.verification.values import VerifySpec
 from migrator.watching import Stop
 
 GOAL_MB = 150

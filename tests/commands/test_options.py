@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from migrator.activations.document import Wanted
+from migrator.activations.selection import Wanted
 from migrator.api.run import Run, WritingKeywords, reading
 from migrator.commands.main import migrator
 from migrator.commands.options import (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from migrator.activations.accounts import Counts
 from migrator.adapters.base import Description
 from migrator.commands import progress as shown
-from migrator.engine.copy import Progress
-from migrator.rendering.report import Counts, Report, render_report, shown_name
+from migrator.engine.report import Report
+from migrator.rendering.report import render_report
+from migrator.rendering.tables import shown_name
+from migrator.watching import Progress
 
 
 def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **counts: int) -> Progress:

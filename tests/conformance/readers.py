@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from tests.support.documents import activation, activation_id
 

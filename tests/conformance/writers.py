@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations import comparing
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, WriteOutcome, Writer
 from tests.support.documents import activation
 
@@ -188,7 +189,7 @@ class StoreWriterConformance(WriterConformance):
         found = writer.stored([*documents, *self.some(1, "never-written", first=50)])
         assert sorted(found) == sorted(document.id for document in documents[:3])
         for document in documents[:3]:
-            assert forms.same(found[document.id], document, doubles=writer.abilities.doubles)
+            assert comparing.same(found[document.id], document, doubles=writer.abilities.doubles)
 
     def test_stored_since_tells_new_from_old(self, writer: Writer) -> None:
         """Documents written after a mark are told from those that were there before it."""

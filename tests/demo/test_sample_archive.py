@@ -9,7 +9,7 @@ import pytest
 from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.memory import _stores, memory_store
-from migrator.api.backup import restore
+from migrator.api.restore import restore
 from migrator.demo.sample_archive import FULL, full_documents, make_sample_archive, new_documents
 from migrator.operations.archive.check import check
 from tests.support import independent_reader

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migrator.activations import forms
+from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, Rejection, read_document
 from migrator.demo import samples
 from migrator.demo.servers import Server
@@ -122,10 +122,10 @@ def test_the_local_couchdb_server_holds_the_holdable_ones(couchdb_database: str)
     rows = request_json("GET", f"{couchdb_url(couchdb_database)}/_all_docs?include_docs=true")["rows"]
     held = {row["id"]: json.dumps(row["doc"]).encode() for row in rows}
     altered = {
-        label: forms.differing_fields(ours, theirs, doubles=True)
+        label: comparing.differing_fields(ours, theirs, doubles=True)
         for label, body in made
         for ours, theirs in [(document(body), document(held[document(body).id]))]
-        if not forms.same(ours, theirs, doubles=True)
+        if not comparing.same(ours, theirs, doubles=True)
     }
     assert altered == {}
 

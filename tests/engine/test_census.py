@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Selection
+from migrator.activations.document import Document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryWriter
 from migrator.engine import census

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Document
 from migrator.adapters.archive import ArchiveWriter
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Unavailable, UsageError
-from migrator.rendering.report import Counts
 from migrator.watching import Stop
 from tests.support.archives import read_archive
 from tests.support.documents import activation

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Document, Form, Rejection, Selection
+from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.adapters.wrappers.dry_run import DryRunWriter
-from migrator.engine.copy import CopyOptions, run_copy
+from migrator.engine.copy import run_copy
+from migrator.engine.options import CopyOptions
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Interrupted, LimitReached, Unavailable

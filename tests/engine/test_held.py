@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Form, Rejection
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.engine.accounting import account
 from migrator.engine.held import Held
 from migrator.engine.state.checkpoint import Commit, SetAside
-from migrator.rendering.report import Counts
 from tests.support.documents import activation
 
 ASIDE = SetAside(kind="rejected", id="guest/0", namespace="guest", reason="too large", body=b"{}")

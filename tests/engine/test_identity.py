@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Description, Plan, Slice, Token
 from migrator.engine import census
 from migrator.engine.identity import changed, changed_for_good, still_there
-from migrator.engine.options import Progress
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.engine.state.notes import Shortfall
 from migrator.errors import AccessDenied
-from migrator.rendering.report import Counts
+from migrator.watching import Progress
 from tests.support.worlds import SPEC
 
 

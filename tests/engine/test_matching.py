@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from migrator.activations.document import Form, Selection, Wanted
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.base import Abilities, Batch, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
-from migrator.api.backup import backup, restore
+from migrator.api.backup import backup
 from migrator.api.copy import copy
+from migrator.api.restore import restore
 from migrator.api.verify import verify
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Selection
+from migrator.activations.document import Document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine import census, identity

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine import retry
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit, SetAside
 from migrator.errors import Interrupted, NothingAccepted
-from migrator.rendering.report import Counts
 from migrator.watching import Stop
 from tests.support.documents import activation, in_elasticsearch
 from tests.support.worlds import SPEC

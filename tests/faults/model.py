@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from tests.faults.model_stores import EVIDENCE, FOR_GOOD, NOTES, READS, WRITES, Fault
 from tests.faults.model_world import NUMBERS, VERSIONS, World, id_of
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine.state.checkpoint import Checkpoint

@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Rejection, Selection, read_document
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader, RetryingWriter
+from migrator.activations.accounts import total
+from migrator.activations.document import Document, Form, Rejection, read_document
+from migrator.activations.selection import Selection
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.engine import carrying, census, identity
-from migrator.engine.copy import CopyOptions, run_copy
+from migrator.engine.copy import run_copy
+from migrator.engine.options import CopyOptions
+from migrator.engine.report import Report
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
+from migrator.engine.verification.values import Verification, VerifySpec
 from migrator.errors import Interrupted, LimitReached, MigratorError, NotFound, Unavailable
-from migrator.rendering.report import Report, total
-from migrator.rendering.verification import Verification, VerifySpec
 from migrator.watching import Stop
 from tests.faults.model_stores import (
     Ahead,

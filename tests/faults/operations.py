@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import msgspec
 
+from migrator.api import opening
 from tests.faults.hooks import Fault, install
 
 LIMIT_S = 30.0
@@ -133,15 +134,14 @@ def _shorten() -> None:
     from migrator.adapters.elasticsearch import transport
     from migrator.adapters.elasticsearch.client import Client as SearchClient
     from migrator.adapters.shared.paging import PageSize
-    from migrator.api import copy as copying
 
     _replace_default(PageSize, "first", _FIRST)
     _replace_default(SearchClient, "timeout_s", _ANSWER_S)
     _replace_default(CouchDBClient, "answer_s", _ANSWER_S)
     assert transport._ARRIVING_S
     transport._ARRIVING_S = _ANSWER_S
-    assert callable(copying.page_bytes)
-    copying.page_bytes = lambda jobs: _PAGE_BYTES
+    assert callable(opening.page_bytes)
+    opening.page_bytes = lambda jobs: _PAGE_BYTES
 
 
 def _replace_default(kind: type, name: str, value: float) -> None:
@@ -238,9 +238,10 @@ def _perform(operation: Operation) -> Outcome:
 
 def _call(operation: Operation, told: list[str]) -> Outcome:
     from migrator.api.backup import backup
-    from migrator.api.copy import copy, resolved
+    from migrator.api.copy import copy
     from migrator.api.verify import verify
     from migrator.operations.find import find, parse_id
+    from migrator.settings.config import resolved
 
     keywords: dict[str, Any] = {
         "state": Path(operation.folder) / "state",
@@ -268,11 +269,11 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
 
 def _look(operation: Operation) -> Outcome:
     """How many activations there are, in the words of the commands that only look."""
-    from migrator.activations.document import Selection
-    from migrator.adapters.wrappers.retrying import Policy
-    from migrator.api.copy import resolved
+    from migrator.activations.selection import Selection
+    from migrator.adapters.shared.patience import Policy
     from migrator.operations.detect import detect
     from migrator.operations.stats import statistics
+    from migrator.settings.config import resolved
 
     store = resolved(operation.source, "source", lambda _: None)
     if operation.name == "stats":

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.opening import open_reader
-from migrator.api.copy import resolved
+from migrator.settings.config import resolved
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.secrets import LOGIN
 from tests.support.documents import in_elasticsearch

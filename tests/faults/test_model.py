@@ -8,10 +8,10 @@ import pytest
 from hypothesis import seed
 
 from migrator.engine import census, identity, retry
+from migrator.engine.report import Report
 from migrator.engine.state import checkpoint
 from migrator.engine.verification import compare, confirm
 from migrator.errors import Unavailable
-from migrator.rendering.report import Report
 from tests.faults.model import PROFILE, Model
 from tests.faults.model_stores import FOR_GOOD, Fault
 from tests.faults.model_world import NUMBERS, World, id_of

@@ -12,14 +12,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.engine.state.checkpoint import Checkpoint, Commit, JobSpec
 from migrator.engine.state.jobs import find_job, open_job
 from migrator.rendering.job_page import job_page, look_at
-from migrator.rendering.report import Counts
 from tests.support.documents import activation_id, fields
 from tests.support.pages import assert_stands_alone
 from tests.support.worlds import as_of_the_release_before

@@ -20,7 +20,7 @@ from migrator.scheduling import notify
 from migrator.scheduling.files import Notify, read_schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.running import run_schedule
-from migrator.settings.locations import Secret
+from migrator.settings.stores import Secret
 from tests.support.daemons import hearing
 
 REPORT = {"schedule": "nightly", "outcome": "complete"}

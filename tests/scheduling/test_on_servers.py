@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.demo import servers
 from migrator.demo.servers import Server
 from migrator.operations.archive.check import check

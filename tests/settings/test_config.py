@@ -13,7 +13,7 @@ import pytest
 from migrator.errors import UsageError
 from migrator.settings import config, logins
 from migrator.settings.config import Config, Setting, load, resolve, settings
-from migrator.settings.locations import Login, LoginKind, Secret, Store
+from migrator.settings.stores import Login, LoginKind, Secret, Store
 
 CANARY = "kanarienvogel"
 BASIC = Login(kind=LoginKind.BASIC, user="admin", secret=Secret(CANARY))

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from migrator.errors import UsageError
-from migrator.settings.locations import Login, LoginKind, ParsedLocation, Secret, Store, parse_location
+from migrator.settings.locations import ParsedLocation, parse_location
+from migrator.settings.stores import Login, LoginKind, Secret, Store
 
 CANARY = "kanarienvogel"
 

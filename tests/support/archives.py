@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveReader, ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
-from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Completion, Description, Token
 
 ALL = Selection()

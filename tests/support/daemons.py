@@ -171,7 +171,7 @@ def parsed(metrics: str) -> dict[tuple[str, ...], float]:
 def backups_of(archive: str) -> Sequence[Any]:
     """The backups of an archive, the oldest first."""
     from migrator.adapters.archive.catalog import read_catalog
-    from migrator.adapters.archive.places import open_place
+    from migrator.adapters.archive.opening import open_place
 
     place = open_place(archive.removeprefix("archive:"))
     return read_catalog(place).backups

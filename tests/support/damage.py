@@ -10,10 +10,10 @@ import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import lane, writer
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import Index
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
-from migrator.adapters.archive.places import Folder
 from migrator.errors import MigratorError
 from migrator.operations.archive.check import check
 from tests.support.archives import add_backup, read_archive

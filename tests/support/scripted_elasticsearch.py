@@ -15,7 +15,7 @@ from typing import Any
 from migrator.activations.document import Document, Form
 from migrator.adapters import elasticsearch
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.support.documents import activation
 from tests.support.scripted import Request, Scripted, answer, serve
 

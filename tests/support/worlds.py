@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from migrator.engine.copy import CopyOptions, run_copy
+from migrator.engine.copy import run_copy
+from migrator.engine.options import CopyOptions
+from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
-from migrator.rendering.report import Report
 from migrator.watching import Stop
 from tests.support.documents import activation
 

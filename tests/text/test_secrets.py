@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.errors import Unavailable, UsageError
-from migrator.settings.locations import Login, LoginKind, Secret, SecretAddress, SecretLocation, parse_location
+from migrator.settings.locations import parse_location
+from migrator.settings.stores import Login, LoginKind, Secret, SecretAddress, SecretLocation
 from migrator.text import secrets
 from migrator.text.secrets import REDACTED, redact
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from migrator.activations.document import parse_moment
-from migrator.adapters.archive.encrypted import AGE, Encrypted, open_contents
-from migrator.adapters.archive.places import Place, open_place
+from migrator.activations.selection import parse_moment
+from migrator.adapters.archive.encrypted import AGE, Encrypted
+from migrator.adapters.archive.opening import open_contents, open_place
+from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.reader import ArchiveReader
 from migrator.adapters.archive.writer import LEVEL, PART_BYTES, ArchiveWriter
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 __all__ = ["LEVEL", "PART_BYTES", "ArchiveReader", "ArchiveWriter", "open_reader", "open_writer"]
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from migrator import durable
 from migrator.adapters.archive.keys import read_identities, read_recipient
-from migrator.adapters.archive.places import Place, Stored, open_place, translated
+from migrator.adapters.archive.places import Place, Stored
+from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ AGE = "age"
 _PIECE_BYTES = 4 << 20  # of what lies there, read at once
 _BEGINNING_BYTES = 64 << 10  # the header, which has a hundred bytes for each recipient
 _MOST_COPIES = 128  # of decrypted pieces: one for each thread that reads, of which there are fewer
-
-
-def open_contents(path: str, identity_file: str | None) -> Place:
-    """The place of a location's path, in which encrypted pieces can be read with the identities of a file.
-
-    Nothing is asked of it yet. Reading an encrypted piece raises `AccessDenied` where no identity fits.
-    """
-    return Encrypted(open_place(path), identity_file=identity_file)
 
 
 class Encrypted:

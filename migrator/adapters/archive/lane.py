@@ -24,7 +24,8 @@ from migrator.adapters.archive.format import (
     noted_bytes,
 )
 from migrator.adapters.archive.manifest import PartNote
-from migrator.adapters.archive.places import Place, translated
+from migrator.adapters.archive.places import Place
+from migrator.adapters.shared.local_files import translated
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,15 +9,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from migrator.activations.document import Document, Selection, read_document
+from migrator.activations.document import Document, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.catalog import chain_parts
 from migrator.adapters.archive.format import id_hash, read_line
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.superseded import as_numbers
 from migrator.adapters.base import Slice
+from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
-from migrator.operations.find.values import Found, WantedId
 
 
 class ArchiveFinder:

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
 

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from migrator import durable
 from migrator.adapters.archive.manifest import ARCHIVE, BACKUPS, UNFINISHED, is_own_folder, printable
-from migrator.adapters.archive.places import Stored, stored_as, translated
+from migrator.adapters.archive.places import Stored, stored_as
+from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.text import secrets
 

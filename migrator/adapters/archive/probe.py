@@ -11,9 +11,9 @@ import msgspec
 
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.opening import open_reader
+from migrator.adapters.questions import Place, Probe
 from migrator.adapters.shared.tally import read_all
-from migrator.operations.detect.values import Place, Probe
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 
 def probe(store: Store, empty: Probe, *, exact: bool) -> Probe:

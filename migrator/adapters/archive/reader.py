@@ -16,7 +16,8 @@ from itertools import accumulate
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest, id_ms, lacking

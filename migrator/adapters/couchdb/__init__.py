@@ -9,7 +9,7 @@ from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import CouchDBReader
 from migrator.adapters.couchdb.revisions import RevisionKeepingWriter
 from migrator.adapters.couchdb.writer import CouchDBWriter
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 __all__ = ["CouchDBReader", "CouchDBWriter", "open_reader", "open_writer"]
 

@@ -22,7 +22,7 @@ from migrator.adapters.couchdb.about import Database, Server
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.wire import BrokenOff, TooLarge, Wire
 from migrator.errors import MigratorError, NotFound, Unavailable
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 __all__ = ["BrokenOff", "Client", "TooLarge", "Undecodable"]
 

@@ -15,7 +15,8 @@ from functools import partial
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.about import number_of

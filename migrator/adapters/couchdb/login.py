@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.adapters.couchdb.waiting import pool_classes
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
-from migrator.settings.locations import Login, LoginKind, Store, Tls
+from migrator.settings.stores import Login, LoginKind, Store, Tls
 
 if TYPE_CHECKING:
     from ibm_cloud_sdk_core.token_managers.token_manager import TokenManager

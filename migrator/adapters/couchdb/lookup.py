@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.couchdb import CouchDBReader
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.namespaces import Namespaces, namespaces, namespaces_downwards
+from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import LimitReached
-from migrator.operations.find.values import Found, WantedId
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 _LOOKS = 20_000  # at keys, for the names of namespaces
 _KEYS = 1_000  # in one request

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.couchdb import CouchDBReader
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.namespaces import ids_from, namespaces
 from migrator.adapters.couchdb.ranges import after_all
+from migrator.adapters.questions import Finding, Place, Probe
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import Tally, read_all
-from migrator.operations.detect.values import Finding, Place, Probe
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _LOOKS = 500  # at keys, for the names of namespaces

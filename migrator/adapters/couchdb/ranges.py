@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 
 LOOKS = 300  # at most, for one plan; Cloudant's smaller plans allow few queries a second
 TOP = "\U0010ffff"

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Form, Selection, literal
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import number_of

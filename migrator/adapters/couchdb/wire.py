@@ -16,7 +16,7 @@ from migrator.adapters.couchdb.about import is_list, refusal_of
 from migrator.adapters.couchdb.login import open_service, token_manager
 from migrator.adapters.couchdb.waiting import Watch, Watchdog
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 from migrator.text import secrets
 
 if TYPE_CHECKING:

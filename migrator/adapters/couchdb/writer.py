@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from migrator.activations import forms
+from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, read_document, unreadable
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.couchdb.ceiling import Ceiling
@@ -223,7 +223,7 @@ class CouchDBWriter:
             found = there.get(document.id)
             if found is None:  # deleted meanwhile
                 again.append(_Sending(document, _body(document)))
-            elif forms.same(document, found.document, doubles=True):
+            elif comparing.same(document, found.document, doubles=True):
                 tally.present.append(document)
             elif replace:
                 again.append(_Sending(document, _body(document, found.rev)))

@@ -10,7 +10,7 @@ from migrator.adapters.elasticsearch.indices import check_pattern, check_writabl
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.template import TemplateOptions
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 __all__ = ["TemplateOptions", "open_reader", "open_writer"]
 

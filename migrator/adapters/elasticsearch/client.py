@@ -16,7 +16,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
 from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 from migrator.text.secrets import redact
 
 T = TypeVar("T")

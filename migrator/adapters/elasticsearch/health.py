@@ -19,9 +19,9 @@ from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import Index
 from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_settings
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
+from migrator.adapters.questions import Finding
 from migrator.errors import AccessDenied, Incomplete
-from migrator.operations.detect.values import Finding
-from migrator.rendering.report import human_bytes
+from migrator.units import human_bytes
 
 _MANY_INDICES = 100
 _SMALL_SHARD_BYTES = 1_000_000_000  # the usual advice is 10 to 50 GB

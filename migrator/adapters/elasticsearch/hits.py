@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from migrator.activations.document import Form, Rejection, Selection
+from migrator.activations.document import Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import Total, numbers

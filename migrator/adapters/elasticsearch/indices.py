@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
 from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
 

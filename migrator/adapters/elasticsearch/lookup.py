@@ -11,17 +11,18 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection, read_document
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
 from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, select
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import closed_error, paths_of, without_closed
+from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
-from migrator.operations.find.values import Found, WantedId
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 _COPIES = 20  # of one id, in different namespaces or indices
 _LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives

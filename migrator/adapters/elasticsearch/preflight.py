@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.destinations import Found, destinations, look, template_obstacles
 from migrator.adapters.elasticsearch.disks import disks

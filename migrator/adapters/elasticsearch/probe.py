@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.health import ACTIVATION, FOREIGN, Look, checks, keyword_of
 from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, resolve
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import paths_of
+from migrator.adapters.questions import Finding, Place, Probe
 from migrator.errors import AccessDenied
-from migrator.operations.detect.values import Finding, Place, Probe
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 _TIMEOUT_S = 30
 _NAMESPACES = 1_000  # named one by one

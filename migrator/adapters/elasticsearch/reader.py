@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from migrator.activations.document import Form, Selection, literal
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
-from migrator.settings.locations import Login, LoginKind, Store
+from migrator.settings.stores import Login, LoginKind, Store
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

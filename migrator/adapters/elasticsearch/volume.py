@@ -13,13 +13,19 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection, read_document
-from migrator.adapters.elasticsearch.client import WHOLE, index_paths
+from migrator.activations.document import Document, Form, read_document
+from migrator.activations.selection import Selection
+from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
+from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.health import ACTIVATION, Look, keyword_of
 from migrator.adapters.elasticsearch.indices import Index
+from migrator.adapters.elasticsearch.preflight import cluster_settings
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.questions import Room
+from migrator.adapters.shared.room import FULL
 from migrator.adapters.shared.volume import DAY_MS, Sum, Tally
+from migrator.errors import AccessDenied
 from migrator.watching import Stop
 
 _RIGHT = "the index privilege read"
@@ -272,3 +278,21 @@ def _put_together(counted: _Counted, drawn: Tally) -> Tally:
     drawn.results_bytes *= share
     drawn.first_ms, drawn.last_ms = counted.first_ms, counted.last_ms
     return drawn
+
+
+def room_of_cluster(client: Client) -> tuple[tuple[Room, ...], str | None]:
+    """The disk of each node that has data, and why there is none where the login may not look."""
+    try:
+        settings = cluster_settings(client)
+        found = tuple(
+            Room(
+                name=f"node {disk.node}",
+                free_bytes=disk.free_bytes,
+                room_bytes=disk.room_bytes,
+                limit="the server makes indices read-only (flood stage)" if disk.room_bytes < disk.free_bytes else FULL,
+            )
+            for disk in disks(client, settings)
+        )
+    except AccessDenied as denied:
+        return (), f"disks were not checked: {denied}; give what is free with --disk-free"
+    return found, None

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact

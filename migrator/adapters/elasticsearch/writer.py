@@ -16,8 +16,9 @@ from functools import cached_property
 
 import msgspec
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations import comparing
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
@@ -251,7 +252,7 @@ class ElasticsearchWriter:
         for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
             if there is None:
                 self._defer_unsettled(address, document, tally)
-            elif forms.same(document, there, doubles=False):
+            elif comparing.same(document, there, doubles=False):
                 tally.present.append(document)
             elif replace:
                 newer.append((address, document))
@@ -262,7 +263,7 @@ class ElasticsearchWriter:
     def _settle(self, addressed: list[Addressed], tally: Tally) -> None:
         """Look at documents that were to replace others, and of which the answer didn't tell."""
         for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
-            if there is not None and forms.same(document, there, doubles=False):
+            if there is not None and comparing.same(document, there, doubles=False):
                 tally.written.append(document)
             else:
                 self._defer_unsettled(address, document, tally)

@@ -10,7 +10,7 @@ from migrator.adapters.files.input import FileInput, StandardInput
 from migrator.adapters.files.output import FileOutput, StandardOutput
 from migrator.adapters.files.reader import FileReader
 from migrator.adapters.files.writer import FileWriter
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 
 __all__ = ["FileReader", "FileWriter", "open_reader", "open_writer"]
 

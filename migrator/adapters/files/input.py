@@ -19,7 +19,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import (
     BEGINNING,
@@ -32,6 +31,7 @@ from migrator.adapters.files.compression import (
     compression_of,
     decompressed,
 )
+from migrator.adapters.shared.local_files import translated
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.text.printable import printable_path
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from migrator import durable
-from migrator.adapters.archive.places import translated
 from migrator.adapters.base import Token
 from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
+from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
 from migrator.text.printable import printable_path
 

@@ -16,7 +16,8 @@ from functools import cached_property
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.files.compression import Compression, Frame
 from migrator.adapters.files.formats import Shape

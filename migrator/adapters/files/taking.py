@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from migrator.activations.document import Form, Rejection, Selection
+from migrator.activations.document import Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.files.compression import BEGINNING, Chunk
 from migrator.adapters.files.formats import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from migrator.activations.document import Document, Rejection, Selection
+from migrator.activations.document import Document, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader, Token
 
 _SLICE_DOCUMENTS = 100_000

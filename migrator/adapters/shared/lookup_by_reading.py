@@ -8,11 +8,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
-from migrator.activations.document import Document, Selection
+from migrator.activations.document import Document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
+from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.whole import read_whole
 from migrator.errors import Incomplete
-from migrator.operations.find.values import Found, WantedId
 
 
 class ReadingFinder:

@@ -9,7 +9,8 @@ from collections import Counter
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Rejection, Selection, read_document
+from migrator.activations.document import Document, Form, Rejection, read_document
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Token
 
 

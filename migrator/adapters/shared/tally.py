@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
 from migrator.adapters.shared.whole import read_whole
 

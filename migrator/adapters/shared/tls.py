@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from migrator.errors import UsageError
-from migrator.settings.locations import Tls
+from migrator.settings.stores import Tls
 
 
 def ssl_context(tls: Tls) -> ssl.SSLContext:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from migrator.activations.document import Document, activation_path
-from migrator.operations.stats.values import Group, Large
+from migrator.adapters.questions import Group, Large
 
 DAY_MS = 86_400_000
 REST = "(others)"

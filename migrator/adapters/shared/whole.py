@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader, Token
-from migrator.adapters.wrappers.retrying import Policy
+from migrator.adapters.shared.patience import Policy
 from migrator.errors import Incomplete
 
 LOOK_AGAIN = Policy(patience_s=2, first_pause_s=0.5)

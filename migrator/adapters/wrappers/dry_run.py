@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from migrator.activations import forms
+from migrator.activations import comparing
 from migrator.activations.document import Document, Form
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome, Writer
 
@@ -26,7 +26,7 @@ class DryRunWriter:
         differing: list[Document] = []
         for document in documents:
             stored = there.get(document.id)
-            if stored is not None and forms.same(document, stored, doubles=self.abilities.doubles):
+            if stored is not None and comparing.same(document, stored, doubles=self.abilities.doubles):
                 present.append(document)
             elif stored is not None and not replace:
                 differing.append(document)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rejection, Selection
+from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 

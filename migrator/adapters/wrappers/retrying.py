@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import (
     Abilities,
     Batch,
@@ -29,8 +30,6 @@ from migrator.adapters.base import (
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.adapters.wrappers.apart import Apart
 from migrator.errors import Unavailable
-
-__all__ = ["Policy", "RetryingReader", "RetryingWriter", "persist"]
 
 _T = TypeVar("_T")
 _MOST_STILL = 20  # batches without a step forward, after which a reader is given up

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.accounts import Counts, added_up, total
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
 from migrator.engine.state.ledger import LEDGER, Ledger
 from migrator.engine.state.notes import (
@@ -27,7 +29,6 @@ from migrator.engine.state.notes import (
     documents_in,
     refuse_unproven,
 )
-from migrator.rendering.report import Counts, added_up, total
 from migrator.text.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]

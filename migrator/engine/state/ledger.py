@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form, Rejection
 from migrator.engine.state.notes import SetAside
 from migrator.engine.state.statefile import PairFile
-from migrator.rendering.report import Counts
 
 LEDGER = """
 CREATE TABLE accounts (

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Form
 from migrator.adapters.base import Slice, Token
 from migrator.errors import Unavailable
-from migrator.rendering.report import Counts
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description
 from migrator.engine.state.checksums import Checksums, Mismatch
 from migrator.errors import NO_ROOM, AccessDenied, StateDamaged, Unavailable, UsageError

@@ -22,19 +22,19 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from migrator.activations.document import Document, Rejection, Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Reader, Token
-from migrator.engine.copy import Observer, Progress, Tell
 from migrator.engine.verification.confirm import Pair, confirm, refused, tell_apart
 from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
 from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
 from migrator.engine.verification.listed import Seen
 from migrator.engine.verification.result import make_verification
+from migrator.engine.verification.values import Refused, Verification, VerifySpec
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Incomplete, MigratorError, Unavailable
-from migrator.rendering.report import Counts
-from migrator.rendering.verification import Refused, Verification, VerifySpec
-from migrator.watching import Stop
+from migrator.watching import Observer, Progress, Stop, Tell
 
 PHASES = {
     "compare": "comparing",

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Rejection, Selection
+from migrator.activations import comparing, forms
+from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
 from migrator.engine.verification.evidence import SIDES, Evidence
 from migrator.engine.verification.listed import Suspect
+from migrator.engine.verification.values import Finding, Refused
 from migrator.errors import Incomplete
-from migrator.rendering.verification import Finding, Refused
 from migrator.watching import Stop
 
 _SUSPECTS = 500  # looked at again between two commits
@@ -36,7 +37,7 @@ class Pair:
         return forms.convert(document, self.b.form)
 
     def same(self, expected: Document, b: Document) -> bool:
-        return forms.same(expected, b, doubles=self.doubles)
+        return comparing.same(expected, b, doubles=self.doubles)
 
     def same_restated(self, a: Document, b: Document) -> bool:
         """Whether B's activation, written as A would hold it, is A's: what differs, A's form can't hold.
@@ -47,7 +48,7 @@ class Pair:
         if a.form is not Form.ELASTICSEARCH or b.form is not Form.COUCHDB:
             return False
         restated = forms.convert(b, a.form)
-        return isinstance(restated, Document) and forms.same(restated, a, doubles=self.doubles)
+        return isinstance(restated, Document) and comparing.same(restated, a, doubles=self.doubles)
 
 
 class _Verdicts:
@@ -173,11 +174,11 @@ def _judge_versions(
         if any(pair.same_restated(each, item) for each in a):
             restated = True
             continue
-        fields = forms.differing_fields(expected[0], item, doubles=pair.doubles)
+        fields = comparing.differing_fields(expected[0], item, doubles=pair.doubles)
         return came.find(suspect, "different", fields=fields, note=note)
     for each, original in zip(expected, a, strict=True):
         if not any(pair.same(each, item) or pair.same_restated(original, item) for item in there):
-            fields = forms.differing_fields(each, there[0], doubles=pair.doubles)
+            fields = comparing.differing_fields(each, there[0], doubles=pair.doubles)
             return came.find(suspect, "different", fields=fields, note=note)
     if len(b) > len(a):
         return came.find(suspect, "extra", note=note)

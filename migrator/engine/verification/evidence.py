@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.verification.hours import WHOLE, Bucket
 from migrator.engine.verification.listed import RELISTED, Listed, Seen, by_side
-from migrator.rendering.verification import Finding, Refused
+from migrator.engine.verification.values import Finding, Refused
 
 SIDES = ("a", "b")
 

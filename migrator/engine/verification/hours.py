@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from migrator.activations import forms
+from migrator.activations import comparing
 from migrator.activations.document import Document
 
 HOUR_MS = 3_600_000
@@ -43,7 +43,7 @@ def _hash(id: str) -> int:
 
 def digest(document: Document, *, doubles: bool) -> bytes:
     """Sixteen bytes of a document with its id, equal for equal activations in the same form."""
-    text = b"%s\0%s" % (document.id.encode(), forms.canonical(document, doubles=doubles))
+    text = b"%s\0%s" % (document.id.encode(), comparing.canonical(document, doubles=doubles))
     return blake2b(text, digest_size=16).digest()
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from migrator.engine.state.statefile import PairFile
 from migrator.engine.verification.hours import MODULUS, WHOLE, Bucket
-from migrator.rendering.verification import Finding, Refused
+from migrator.engine.verification.values import Finding, Refused
 
 RELISTED, _OUT, _FOUND = -2, -3, -4
 """Parts of sums beside `WHOLE`: as an hour was listed; what isn't judged in it; what its findings account for."""

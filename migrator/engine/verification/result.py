@@ -14,7 +14,7 @@ from migrator.engine.verification.confirm import Pair
 from migrator.engine.verification.evidence import SIDES, Evidence
 from migrator.engine.verification.hours import HOUR_MS, MODULUS
 from migrator.engine.verification.listed import Settled
-from migrator.rendering.verification import (
+from migrator.engine.verification.values import (
     EXAMPLES,
     HOURS_TOLD,
     KINDS,

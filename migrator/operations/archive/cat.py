@@ -13,15 +13,17 @@ from contextlib import closing
 import msgspec
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Rejection, Wanted
+from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.selection import Wanted
 from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
-from migrator.api.backup import chosen_state
-from migrator.api.copy import resolved
+from migrator.api.restore import chosen_state
 from migrator.engine.matching import check_nothing
 from migrator.errors import Interrupted
 from migrator.operations.archive.stock import check_kind
-from migrator.settings.locations import DEFAULT_INDEX_PATTERN, Store
+from migrator.settings.config import resolved
+from migrator.settings.locations import DEFAULT_INDEX_PATTERN
+from migrator.settings.stores import Store
 from migrator.watching import Stop
 
 _PAGE_BYTES = 1_000_000

@@ -12,18 +12,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import msgspec
 
+from migrator.activations.accounts import Counts
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
-from migrator.api.copy import resolved
-from migrator.engine.copy import Observer, Progress
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
 from migrator.operations.archive.findings import Finding
 from migrator.operations.archive.inventory import take_inventory
 from migrator.operations.archive.stock import opened, opened_contents
-from migrator.rendering.report import Counts
-from migrator.settings.locations import Store
-from migrator.watching import Stop
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
+from migrator.watching import Observer, Progress, Stop
 
 Tell = Callable[[str], None]
 

@@ -19,17 +19,17 @@ from typing import IO
 
 import msgspec
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, Rejection, Selection, Wanted
+from migrator.activations import comparing, forms
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
-from migrator.api.copy import resolved
-from migrator.engine.copy import Observer, Progress
 from migrator.errors import Interrupted
 from migrator.operations.archive.stock import opened_contents
-from migrator.rendering.report import Counts
-from migrator.settings.locations import Store
-from migrator.watching import Stop
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
+from migrator.watching import Observer, Progress, Stop
 
 _SHARES = 128
 _SHARE_BUFFER_BYTES = 16 << 10
@@ -197,7 +197,7 @@ def _second_reading(
             if was is None:
                 continue  # another id with the same hash
             tally = names.setdefault(entry.namespace, Tally())
-            fields = forms.differing_fields(_document(was, form), _document(entry, form), doubles=False)
+            fields = comparing.differing_fields(_document(was, form), _document(entry, form), doubles=False)
             if not fields:
                 tally.same += 1
                 continue

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive.order import contradiction
-from migrator.api.copy import resolved
 from migrator.operations.archive.stock import Stock, Stocked, opened, read_stock
-from migrator.settings.locations import Store
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
 
 Tell = Callable[[str], None]
 

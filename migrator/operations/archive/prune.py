@@ -14,10 +14,10 @@ import msgspec
 from migrator.adapters.archive.catalog import delete_backup
 from migrator.adapters.archive.manifest import id_ms
 from migrator.adapters.archive.places import Place
-from migrator.api.copy import resolved
 from migrator.operations.archive.retention import Candidate, Retention, Verdict, ago_ms, choose
 from migrator.operations.archive.stock import Stock, opened, read_stock
-from migrator.settings.locations import Store
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
 
 Tell = Callable[[str], None]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from migrator.activations.document import parse_moment
+from migrator.activations.selection import parse_moment
 from migrator.errors import UsageError
 
 _AGE = re.compile(r"\d+\s*(s|m|h|d|w)", re.ASCII)

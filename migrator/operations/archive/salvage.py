@@ -13,7 +13,9 @@ from functools import partial
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveWriter, open_writer
 from migrator.adapters.archive.encrypted import AGE
 from migrator.adapters.archive.manifest import (
@@ -32,8 +34,6 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Completion, Description, Token
-from migrator.api.copy import resolved
-from migrator.engine.copy import Observer, Progress
 from migrator.errors import AccessDenied, Interrupted, UsageError
 from migrator.operations.archive.check_part import document_of
 from migrator.operations.archive.findings import Missing
@@ -42,9 +42,9 @@ from migrator.operations.archive.inventory import archive_of, sums_of
 from migrator.operations.archive.salvage_part import save_part
 from migrator.operations.archive.stock import opened, opened_contents
 from migrator.operations.archive.unpublished import Unpublished
-from migrator.rendering.report import Counts
-from migrator.settings.locations import Store
-from migrator.watching import Stop
+from migrator.settings.config import resolved
+from migrator.settings.stores import Store
+from migrator.watching import Observer, Progress, Stop
 
 Tell = Callable[[str], None]
 

@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from migrator.adapters.archive.catalog import Catalog, read_catalog
-from migrator.adapters.archive.encrypted import open_contents
 from migrator.adapters.archive.manifest import BACKUPS, UNFINISHED, ArchiveHead, Manifest, folder_of
-from migrator.adapters.archive.places import Place, open_place
+from migrator.adapters.archive.opening import open_contents, open_place
+from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.writer import Begun
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 
 STATES = {
     "complete": "it and everything it builds on are there",

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from migrator.adapters.questions import Finding, Probe, State
+from migrator.adapters.shared.patience import persist
 from migrator.adapters.shared.whole import LOOK_AGAIN
-from migrator.adapters.wrappers.retrying import persist
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
-from migrator.operations.detect.values import Detection, Finding, Probe, State
-from migrator.settings.locations import LoginKind, Store
+from migrator.operations.detect.values import Detection
+from migrator.settings.stores import LoginKind, Store
 
 __all__ = ["Detection", "Finding", "Probe", "detect"]
 

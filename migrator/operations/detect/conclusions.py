@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Sequence
 
 from migrator.activations import forms
-from migrator.operations.detect.values import Backend, Finding, Probe
+from migrator.adapters.questions import Finding, Probe
+from migrator.operations.detect.values import Backend
 
 _OLD_BACKUP_MS = 7 * 86_400_000
 

@@ -15,10 +15,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from migrator.adapters.questions import Finding
 from migrator.errors import UsageError
 from migrator.operations.detect.environments import Environment
-from migrator.operations.detect.values import Backend, Finding
-from migrator.settings.locations import DEFAULT_INDEX_PATTERN, Login, LoginKind, Secret, Store, parse_location
+from migrator.operations.detect.values import Backend
+from migrator.settings.locations import DEFAULT_INDEX_PATTERN, parse_location
+from migrator.settings.stores import Login, LoginKind, Secret, Store
 
 _SPI = "CONFIG_whisk_spi_ActivationStoreProvider"
 _ARTIFACTS = "CONFIG_whisk_spi_ArtifactStoreProvider"

@@ -12,13 +12,15 @@ from contextlib import closing
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
+from migrator.adapters.questions import Finder, Found, WantedId, parse_id
+from migrator.adapters.shared.patience import persist
 from migrator.adapters.shared.whole import LOOK_AGAIN
-from migrator.adapters.wrappers.retrying import persist
 from migrator.errors import MigratorError
 from migrator.operations.find.agreement import differing
-from migrator.operations.find.values import Activation, Copy, Finder, Found, WantedId, parse_id
-from migrator.settings.locations import Store
+from migrator.operations.find.values import Activation, Copy
+from migrator.settings.stores import Store
 
 __all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
 

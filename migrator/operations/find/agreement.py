@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator.activations import forms
+from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form
 from migrator.operations.find.values import Copy
 
@@ -27,6 +27,6 @@ def differing(copies: Sequence[Copy]) -> dict[int, tuple[str, ...]]:
             found[place] = ("the document can't be understood",)
         elif first is None:
             first = document
-        elif not forms.same(first, document, doubles=doubles):
-            found[place] = forms.differing_fields(first, document, doubles=doubles)
+        elif not comparing.same(first, document, doubles=doubles):
+            found[place] = comparing.differing_fields(first, document, doubles=doubles)
     return found

@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
+from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.room import given_room
 from migrator.adapters.shared.volume import DAY_MS
-from migrator.adapters.wrappers.retrying import Policy
-from migrator.engine.copy import Observer
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
     date,
@@ -25,8 +24,8 @@ from migrator.operations.stats.outlook import (
     told_days,
 )
 from migrator.operations.stats.values import Growth, Statistics
-from migrator.settings.locations import Store
-from migrator.watching import Stop
+from migrator.settings.stores import Store
+from migrator.watching import Observer, Stop
 
 __all__ = ["Statistics", "statistics"]
 

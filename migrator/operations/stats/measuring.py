@@ -11,21 +11,23 @@ from pathlib import Path
 
 import msgspec
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.base import Reader
+from migrator.adapters.elasticsearch.volume import room_of_cluster
 from migrator.adapters.opening import open_reader
-from migrator.adapters.shared.room import room_of_cluster, room_of_folder
+from migrator.adapters.questions import Room
+from migrator.adapters.shared.patience import Policy, persist
+from migrator.adapters.shared.room import room_of_folder
 from migrator.adapters.shared.volume import Tally
 from migrator.adapters.shared.whole import briefly
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader, persist
-from migrator.engine.copy import Observer
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.engine.matching import check_nothing, is_narrow
 from migrator.errors import AccessDenied, NotFound
 from migrator.operations.stats.reading import read_all, read_sample
-from migrator.operations.stats.values import Method, Room
-from migrator.settings.locations import Store
-from migrator.watching import Stop
+from migrator.operations.stats.values import Method
+from migrator.settings.stores import Store
+from migrator.watching import Observer, Stop
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _PAGE_BYTES = 250_000  # a page of each slice is the sample

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from itertools import islice
 
-from migrator.activations.document import Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.shared.volume import Tally
 from migrator.adapters.shared.whole import check_census
-from migrator.engine.copy import Observer, Progress
-from migrator.rendering.report import Counts
-from migrator.watching import Stop
+from migrator.watching import Observer, Progress, Stop
 
 _SLICE_DOCUMENTS = 20_000
 _SAMPLED_SLICES = 100

@@ -9,40 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from migrator.adapters.questions import Group, Large, Room
+
 Method = Literal["read", "aggregated", "sampled"]
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The activations of a namespace, an action or a day."""
-
-    name: str  # a day as 2026-11-24, an action by its path
-    activations: int
-    size_bytes: int  # of their JSON
-    errors: int  # with a status code other than 0
-
-    @property
-    def error_rate(self) -> float:
-        return self.errors / self.activations if self.activations else 0.0
-
-
-class Large(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the largest activations."""
-
-    id: str
-    name: str
-    start_ms: int
-    size_bytes: int
-    logs_bytes: int
-    result_bytes: int
-
-
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk that the store grows on."""
-
-    name: str  # a node, a folder
-    free_bytes: int
-    room_bytes: int  # until the limit is reached
-    limit: str  # what happens then, as the end of "… until": "the disk is full"
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):

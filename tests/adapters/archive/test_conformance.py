@@ -12,7 +12,7 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import ArchiveReader, ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Reader, Token, Writer
 from tests.conformance.readers import ReaderConformance
 from tests.conformance.writers import WriterConformance

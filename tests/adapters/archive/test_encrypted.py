@@ -18,16 +18,19 @@ import pytest
 import zstandard
 
 from migrator import durable
-from migrator.activations.document import Wanted
+from migrator.activations.selection import Wanted
 from migrator.adapters.archive import encrypted
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.encrypted import Encrypted, open_contents
+from migrator.adapters.archive.encrypted import Encrypted
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.keys import read_recipients
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.object_store import Bucket
-from migrator.adapters.archive.places import Folder, Place
+from migrator.adapters.archive.opening import open_contents
+from migrator.adapters.archive.places import Place
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
-from migrator.api.backup import backup, restore
+from migrator.api.backup import backup
+from migrator.api.restore import restore
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
 from tests.conformance.places import PlaceConformance
 from tests.support.documents import activation

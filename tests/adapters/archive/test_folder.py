@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from migrator import durable
-from migrator.adapters.archive.places import Folder, Place
+from migrator.adapters.archive.folder import Folder
+from migrator.adapters.archive.places import Place
 from migrator.errors import AccessDenied, NotFound, Unavailable
 from tests.conformance.places import PlaceConformance
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Form, parse_moment
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,

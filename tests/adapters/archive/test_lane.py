@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from migrator import durable
 from migrator.adapters.archive import lane as lanes
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import as_lines, read_index
 from migrator.adapters.archive.lane import Lane
 from migrator.adapters.archive.manifest import folder_of, part_name
-from migrator.adapters.archive.places import Folder
 from tests.support.documents import activation
 
 FOLDER = folder_of("20261124T021500Z-3f9a2c")
@@ -136,7 +137,7 @@ def test_a_write_that_failed_half_way_leaves_nothing_behind(
 ) -> None:
     """Of two frames and the end of a part: what was torn is cut off, and the part is whole."""
     monkeypatch.setattr(lanes, "FRAME_BYTES", sum(SIZES[:4]))
-    inner, calls = lanes.durable.write_all, iter(range(1, 100))
+    inner, calls = durable.write_all, iter(range(1, 100))
 
     def torn(spool: object, data: bytes) -> None:
         write: Callable[..., None] = inner
@@ -145,7 +146,7 @@ def test_a_write_that_failed_half_way_leaves_nothing_behind(
             raise OSError(28, "No space left on device")
         write(spool, data)
 
-    monkeypatch.setattr(lanes.durable, "write_all", torn)
+    monkeypatch.setattr(durable, "write_all", torn)
     lane.take(DOCUMENTS)
     with pytest.raises(Exception, match="No space left"):
         lane.close()

@@ -17,7 +17,8 @@ from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.object_store import Bucket
 from migrator.adapters.archive.places import Place
 from migrator.adapters.memory import _stores, memory_store
-from migrator.api.backup import backup, restore
+from migrator.api.backup import backup
+from migrator.api.restore import restore
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable, UsageError
 from tests.conformance.places import HEAD, PlaceConformance
 from tests.support.archives import add_backup, read_archive

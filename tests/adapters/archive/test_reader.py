@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive import lane as lanes
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Description, Slice
 from migrator.errors import ArchiveDamaged, NotFound
 from tests.support.archives import ALL, add_backup, read_archive

@@ -11,7 +11,7 @@ import pytest
 from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
 from tests.support.archives import CLOCK, add_backup, completion, read_archive

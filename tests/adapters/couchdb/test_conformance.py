@@ -12,7 +12,7 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters import couchdb
 from migrator.adapters.base import Reader, Writer
-from migrator.settings.locations import Location, Login, LoginKind, Secret, Store
+from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
 from tests.conformance.readers import ReaderConformance
 from tests.conformance.writers import StoreWriterConformance
 from tests.support.servers import couchdb_url, request, status

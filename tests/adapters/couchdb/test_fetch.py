@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters import couchdb
 from migrator.adapters.base import Batch
 from migrator.errors import Unavailable
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.support.documents import activation
 from tests.support.scripted import Request, Script, answer, serve
 

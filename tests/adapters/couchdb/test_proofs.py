@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters import couchdb
 from migrator.adapters.base import Batch, Plan
 from migrator.adapters.couchdb.reader import CouchDBReader
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.support.documents import activation
 from tests.support.scripted import Request, serve
 from tests.support.scripted_couchdb import Fault, ScriptedCouchDB

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.couchdb.ranges import LOOKS, TOP, Look, Range, after_all, between, cut, spans
 from tests.support.documents import activation_id
 

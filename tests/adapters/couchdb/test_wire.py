@@ -18,9 +18,10 @@ from migrator.adapters.couchdb import CouchDBWriter
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import CouchDBReader
 from migrator.adapters.couchdb.revisions import RevisionKeepingWriter
-from migrator.adapters.wrappers.retrying import Policy, RetryingWriter
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.errors import RequestRefused, Unavailable
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.adapters.couchdb.test_proofs import ALL, BODIES, ids_of, patient, read
 from tests.support.documents import activation
 from tests.support.scripted import Cut, Request, Script, answer, serve

@@ -16,9 +16,10 @@ from migrator.adapters.elasticsearch.addressed import Addressed
 from migrator.adapters.elasticsearch.bulk import Item, read_answer
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
-from migrator.adapters.wrappers.retrying import Policy, RetryingWriter
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.errors import RequestRefused, Unavailable
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.support.documents import activation
 from tests.support.scripted import Cut, Request, answer, serve
 

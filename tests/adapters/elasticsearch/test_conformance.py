@@ -14,9 +14,10 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Plan, Reader, Token, Writer
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.demo.servers import Server
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.conformance.readers import ALL, ReaderConformance
 from tests.conformance.writers import StoreWriterConformance
 from tests.support.servers import request, status

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Slice
 from migrator.adapters.elasticsearch.bulk import Flow, Item, read_answer
@@ -23,7 +24,7 @@ from migrator.adapters.elasticsearch.indices import check_pattern, check_writabl
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable, UsageError
-from migrator.settings.locations import Location, Login, LoginKind, Secret, Store
+from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
 from tests.support.documents import activation
 
 ALL = Selection()

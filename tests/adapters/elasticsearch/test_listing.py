@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.errors import Unavailable
 from tests.support.scripted import Request, answer
 from tests.support.scripted_elasticsearch import Alter, Cluster, Index, Shard, reading, some

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Description
 from migrator.demo.servers import Server
 from migrator.errors import AccessDenied, Unavailable, UsageError
-from migrator.settings.locations import Location, Login, LoginKind, Secret, Store, Tls
+from migrator.settings.stores import Location, Login, LoginKind, Secret, Store, Tls
 from tests.support.documents import activation
 from tests.support.servers import bearer_token, request, status
 

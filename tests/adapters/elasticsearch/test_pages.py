@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Selection
+from migrator.activations.document import Document
+from migrator.activations.selection import Selection
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Batch, Reader, Slice
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.transport import Arrival
 from migrator.adapters.shared.paging import PageSize
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Incomplete, NotFound, Unavailable
-from migrator.settings.locations import Location, Store
+from migrator.settings.stores import Location, Store
 from tests.support.scripted import Cut, Request, answer, serve
 from tests.support.scripted_elasticsearch import Alter, Cluster, Index, Shard, reading, some
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.errors import AccessDenied
 from tests.support.scripted import Request
 from tests.support.scripted_elasticsearch import Cluster, reading, some

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Batch, Plan, WriteOutcome
 from migrator.adapters.elasticsearch import TemplateOptions
@@ -17,7 +18,7 @@ from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.demo.servers import Server
 from migrator.errors import NotFound, RequestRefused, Unavailable, UsageError
-from migrator.settings.locations import Store
+from migrator.settings.stores import Store
 from tests.adapters.elasticsearch.test_conformance import Raw, store_of
 from tests.conformance.writers import COMPLETION
 from tests.support.documents import activation

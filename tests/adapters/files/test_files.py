@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters import files
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.files.compression import Compression, compressed, compression_of, filler

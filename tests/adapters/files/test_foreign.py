@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, UsageError

@@ -17,7 +17,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
 from migrator.adapters.files import open_reader
 from migrator.settings.locations import parse_location
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 reader = open_reader(parse_location("file:" + sys.argv[1]))
 (slice,) = reader.plan(Selection(), slice_documents=1).slices
 batches = list(reader.read(slice, None, Selection()))

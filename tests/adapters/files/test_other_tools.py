@@ -15,10 +15,10 @@ import msgspec
 import pytest
 
 from migrator.activations.document import Document, Form
-from migrator.api.backup import restore
+from migrator.api.restore import restore
 from migrator.demo.servers import Server, npm_program
+from migrator.engine.report import Report
 from migrator.errors import ArchiveDamaged
-from migrator.rendering.report import Report
 from tests.support.archives import add_backup
 from tests.support.completing import completed
 from tests.support.documents import activation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migrator.activations.document import Form, Rejection, Selection
+from migrator.activations.document import Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.memory import _stores, memory_store
 from migrator.adapters.shared.paging import Page
 from migrator.api.copy import copy

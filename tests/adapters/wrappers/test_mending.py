@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from migrator.activations.document import Form, Selection, Wanted
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.adapters.wrappers.mending import MendingReader
 from migrator.api.copy import copy

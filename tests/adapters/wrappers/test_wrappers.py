@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
+from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import Waiting
 from migrator.adapters.wrappers.dry_run import DryRunWriter
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader, RetryingWriter
+from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import ThrottledReader
 from migrator.errors import AccessDenied, NothingAccepted, RequestRefused, Unavailable
 from tests.support.documents import activation

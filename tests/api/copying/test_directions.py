@@ -14,8 +14,8 @@ from pathlib import Path
 from migrator.api.copy import copy
 from migrator.demo.samples import ODD_SHAPES, labelled_odd, odd
 from migrator.demo.servers import Server
+from migrator.engine.report import Report
 from migrator.engine.state.jobs import find_job, view_checkpoint
-from migrator.rendering.report import Report
 from tests.api.copying.conftest import by_id
 from tests.support.documents import in_elasticsearch
 from tests.support.losses import expected_after_round_trip, parse_doubles

@@ -11,8 +11,8 @@ import pytest
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.demo.servers import Server
-from migrator.engine.options import Progress
-from migrator.rendering.report import Report
+from migrator.engine.report import Report
+from migrator.watching import Progress
 from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, Place, SearchPlace
 from tests.support.servers import request

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Form, Rejection, Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Form, Rejection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.state.checkpoint import Checkpoint, Commit, Sample, SetAside
 from migrator.engine.state.notes import Shortfall
 from migrator.errors import Unavailable
-from migrator.rendering.report import Counts
 from tests.support.documents import activation
 from tests.support.worlds import SPEC
 

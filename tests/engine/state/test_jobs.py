@@ -17,14 +17,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.accounts import Counts
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.state.checkpoint import Checkpoint, Commit, JobSpec, SetAside
 from migrator.engine.state.jobs import find_job, job_id, list_jobs, open_job, view_checkpoint
 from migrator.engine.state.statefile import FORMAT, remove_state
 from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.rendering.job_status import job_status
-from migrator.rendering.report import Counts
 
 STORE = Description(location="memory:a", product="memory", version="1", identity="a")
 

@@ -16,15 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.activations import forms
-from migrator.activations.document import Document, Form, Selection
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore
-from migrator.adapters.wrappers.retrying import Policy, RetryingReader
+from migrator.adapters.shared.patience import Policy
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.engine.verification import compare as engine
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Added, Evidence
+from migrator.engine.verification.values import Finding, Verification, VerifySpec
 from migrator.errors import Incomplete, Interrupted, Unavailable
-from migrator.rendering.verification import Finding, Verification, VerifySpec, render_verification
+from migrator.rendering.verification import render_verification
 from migrator.watching import Stop
 from tests.support.documents import activation
 from tests.support.worlds import as_of_the_release_before

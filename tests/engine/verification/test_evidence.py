@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from migrator.activations.document import Selection
+from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.verification.evidence import SIDES, Added, Evidence
 from migrator.engine.verification.hours import MODULUS, WHOLE
 from migrator.engine.verification.listed import Seen, by_side, limbs
-from migrator.rendering.verification import Finding, Refused
+from migrator.engine.verification.values import Finding, Refused
 
 STORES = tuple(Description(location=f"memory:{side}", product="memory", version="1", identity=side) for side in SIDES)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migrator.adapters.archive.places import open_place
+from migrator.adapters.archive.opening import open_place
 from migrator.operations.archive.check import check
 from migrator.operations.archive.listing import list_archive
 from migrator.operations.archive.prune import prune

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.activations.document import Form, Rejection, Wanted
+from migrator.activations.document import Form, Rejection
+from migrator.activations.selection import Wanted
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.cat import lines_of
 from migrator.watching import Stop

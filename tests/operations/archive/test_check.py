@@ -12,14 +12,13 @@ import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import ArchiveWriter
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import as_lines, make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest, make_sums
-from migrator.adapters.archive.places import Folder
-from migrator.engine.copy import Progress
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.check import CheckReport, check
 from migrator.operations.archive.findings import Finding
-from migrator.watching import Stop
+from migrator.watching import Progress, Stop
 from tests.support.archives import add_backup
 from tests.support.damage import (
     all_documents,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Form, Wanted
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Wanted
 from migrator.errors import NotFound
 from migrator.operations.archive.diff import Changed, Tally, diff
 from tests.support.archives import add_backup

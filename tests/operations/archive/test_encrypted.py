@@ -11,8 +11,8 @@ import pytest
 from migrator.activations.document import Form
 from migrator.adapters.archive import open_writer
 from migrator.adapters.archive.catalog import read_catalog
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
-from migrator.adapters.archive.places import Folder
 from migrator.adapters.base import Token
 from migrator.errors import AccessDenied
 from migrator.operations.archive.cat import lines_of
@@ -22,7 +22,8 @@ from migrator.operations.archive.listing import list_archive
 from migrator.operations.archive.prune import prune
 from migrator.operations.archive.retention import Retention
 from migrator.operations.archive.salvage import salvage
-from migrator.settings.locations import Store, parse_location
+from migrator.settings.locations import parse_location
+from migrator.settings.stores import Store
 from tests.support.archives import CLOCK, completion
 from tests.support.damage import flipped, pieces, put
 from tests.support.documents import activation

@@ -8,7 +8,7 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.errors import NotFound, UsageError
 from migrator.operations.archive.listing import list_archive
 from tests.support.archives import add_backup

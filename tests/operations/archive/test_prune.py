@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import Form, Selection
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
-from migrator.adapters.archive.places import Folder
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Description
 from migrator.errors import NotFound, UsageError
 from migrator.operations.archive.prune import prune

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import parse_moment
+from migrator.activations.selection import parse_moment
 from migrator.errors import UsageError
 from migrator.operations.archive.retention import Candidate, Retention, choose
 from tests.support import strategies  # noqa: F401  its settings: a busy machine is no failure

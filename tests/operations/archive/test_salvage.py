@@ -11,8 +11,8 @@ import pytest
 from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
+from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
-from migrator.adapters.archive.places import Folder
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.backup import backup
 from migrator.errors import UsageError

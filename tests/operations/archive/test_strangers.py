@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from migrator.activations.document import Form
-from migrator.adapters.archive.places import Folder, open_place
+from migrator.adapters.archive.folder import Folder
+from migrator.adapters.archive.opening import open_place
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import backup
 from migrator.errors import ArchiveDamaged, NotFound

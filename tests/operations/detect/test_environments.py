@@ -18,7 +18,7 @@ from migrator.errors import NotFound, UsageError
 from migrator.operations.detect import environments as read
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
-from migrator.settings.locations import Login, LoginKind, Secret
+from migrator.settings.stores import Login, LoginKind, Secret
 
 CANARY = "kanarienvogel"
 SPI = "CONFIG_whisk_spi_ActivationStoreProvider"

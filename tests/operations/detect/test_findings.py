@@ -16,11 +16,11 @@ from migrator.activations import forms
 from migrator.activations.document import Document, Form
 from migrator.adapters.couchdb import probe as couchdb_module
 from migrator.adapters.elasticsearch import health as checks_module
+from migrator.adapters.questions import Probe
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.operations.detect.conclusions import conclude
-from migrator.operations.detect.values import Probe
 from tests.support.documents import activation
 from tests.support.servers import request
 from tests.support.stores import (

@@ -15,7 +15,7 @@ from migrator.errors import UsageError
 from migrator.operations.detect import environments as read
 from migrator.operations.detect.deployment import Deployment, read_deployment
 from migrator.operations.detect.kubernetes import read_containers
-from migrator.settings.locations import Secret
+from migrator.settings.stores import Secret
 
 CANARY = "kanarienvogel"
 COUCHDB = "CONFIG_whisk_couchdb_"

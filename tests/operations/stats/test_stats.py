@@ -18,12 +18,13 @@ from click.testing import CliRunner, Result
 
 from migrator.activations.document import Document
 from migrator.adapters.memory import memory_store
+from migrator.adapters.questions import Room
 from migrator.adapters.shared.volume import DAY_MS, Sum, Tally
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.operations.stats.outlook import forecasts_of, growth_of, retention_of, shards_of, told_days
-from migrator.operations.stats.values import Room, Statistics
+from migrator.operations.stats.values import Statistics
 from migrator.rendering.bars import bar
 from migrator.rendering.statistics import render
 from migrator.rendering.statistics_page import page

@@ -1,0 +1,161 @@
+"""Values of what stores can be asked besides reading and writing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from migrator.activations.document import Document, Rejection
+from migrator.activations.selection import Selection
+from migrator.errors import UsageError
+
+Level = Literal["problem", "warning", "note"]
+State = Literal["answers", "unavailable", "incomplete", "refused", "missing", "damaged"]
+"""What came of examining a store; `incomplete`: it answers, but not for all it holds."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth knowing, and what to do about it. `kind` is for programs."""
+
+    kind: str
+    level: Level
+    text: str
+    advice: str
+    commands: tuple[str, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A database, an index or a backup."""
+
+    name: str
+    documents: int
+    size_bytes: int | None = None
+    shards: int | None = None  # primaries
+    replicas: int | None = None  # that there should be of each
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What one store said.
+
+    Where `is_exact` is False, the times are those of the `sampled` documents, and of `activations` it is taken that
+    the others are like them.
+    """
+
+    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory"
+    location: str
+    identity: str
+    typed: str  # what an operator types to name this store
+    origins: tuple[str, ...]  # who named it
+    login: str  # its kind, and as whom
+    state: State = "answers"
+    error: str = ""
+    exit_code: int = 0
+    product: str = ""
+    version: str = ""
+    places: tuple[Place, ...] = ()
+    activations: int = 0
+    is_exact: bool = True
+    sampled: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    namespaces: Mapping[str, int | None] = {}  # with how many activations, where that is known
+    namespaces_complete: bool = True
+    design_documents: tuple[str, ...] = ()
+    others: int = 0  # documents that are neither activations nor design documents, among those looked at
+    unreadable: int = 0  # that should be activations and can't be understood, among those looked at
+    newest_backup_ms: int | None = None  # archive: when it was complete
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def answers(self) -> bool:
+        return self.state == "answers"
+
+    @property
+    def is_empty(self) -> bool:
+        return self.answers and not self.activations
+
+
+Found: TypeAlias = Document | Rejection
+"""A document as a store has it, or why it can't be understood."""
+
+_ACTIVATION_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class WantedId(msgspec.Struct, frozen=True):
+    """An activation by its id, in one namespace or in any."""
+
+    activation_id: str
+    namespace: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.activation_id}" if self.namespace else self.activation_id
+
+    def ids(self, namespaces: Sequence[str]) -> Iterator[str]:
+        """The ids of the documents it may have, where these namespaces are known."""
+        for namespace in [self.namespace] if self.namespace else namespaces:
+            yield f"{namespace}/{self.activation_id}"
+
+    def is_met_by(self, id: str) -> bool:
+        namespace, _, activation_id = id.rpartition("/")
+        return activation_id == self.activation_id and self.namespace in (None, namespace)
+
+
+def parse_id(text: str) -> WantedId:
+    """What an operator types: `ID`, `NAMESPACE/ID`, or as OpenWhisk spells it `/NAMESPACE/ID`. Raises `UsageError`."""
+    namespace, _, activation_id = text.strip().rpartition("/")
+    if not _ACTIVATION_ID.fullmatch(activation_id.lower()):
+        raise UsageError(f"{text!r} is not an activation id; give 32 hexadecimal digits, or NAMESPACE/ID")
+    return WantedId(activation_id.lower(), namespace.lstrip("/") or None)
+
+
+class Finder(Protocol):
+    """One store to examine. Only reads.
+
+    What was found before an exception holds; that nothing else is there is only known once the iterator has ended.
+    """
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        """All documents that are one of the wanted activations, by exact look-up."""
+        ...
+
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+        """The selected activations that started last, the newest first, up to `limit`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The activations of a namespace, an action or a day."""
+
+    name: str  # a day as 2026-11-24, an action by its path
+    activations: int
+    size_bytes: int  # of their JSON
+    errors: int  # with a status code other than 0
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors / self.activations if self.activations else 0.0
+
+
+class Large(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the largest activations."""
+
+    id: str
+    name: str
+    start_ms: int
+    size_bytes: int
+    logs_bytes: int
+    result_bytes: int
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk that the store grows on."""
+
+    name: str  # a node, a folder
+    free_bytes: int
+    room_bytes: int  # until the limit is reached
+    limit: str  # what happens then, as the end of "… until": "the disk is full"

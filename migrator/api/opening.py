@@ -1,0 +1,35 @@
+"""A source opened with everything a run puts around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from migrator.adapters.opening import open_reader
+from migrator.adapters.wrappers.mending import MendingReader
+from migrator.adapters.wrappers.retrying import RetryingReader
+from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.api.run import Run
+from migrator.settings.stores import Store
+
+if TYPE_CHECKING:
+    from migrator.adapters.base import Reader
+
+
+_IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment, over all workers
+
+
+@contextmanager
+def opened_reader(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
+    """A source with the wrappers that every run puts around it."""
+    reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
+    with closing(reader):
+        if run.max_rate:
+            reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)
+        yield MendingReader(reader) if mend_ids else reader
+
+
+def page_bytes(jobs: int) -> int:
+    """The size that pages aim at, so that all that is in flight stays within its budget."""
+    return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
