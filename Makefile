@@ -17,8 +17,9 @@ demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 test: lint types .venv/.jdk-tried  ## What CI runs: ruff, mypy, and pytest against real servers
 	@$(python) -m pytest -n auto --dist loadgroup $(ARGS)
 
-lint: .venv/.installed-test  ## ruff
+lint: .venv/.installed-test  ## ruff, and which way imports point
 	@$(python) -m ruff check .
+	@.venv/bin/lint-imports --no-cache --no-logo
 
 types: .venv/.installed-test  ## mypy, strict
 	@$(python) -m mypy
