@@ -194,7 +194,7 @@ def checks(look: Look, *, foreign: int, namespaces: int, typed: str) -> tuple[Fi
                     kind="not-looked-at",
                     level="note",
                     text=f"not checked: {denied}",
-                    advice="give the login that right for a look, or ask who has it",
+                    advice="grant the login that privilege, or ask someone who has it",
                 )
             )
     return tuple(found)
@@ -232,7 +232,7 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
     out, back = f"migrator copy {quote(typed)} {aside}", f"migrator copy {aside} {quote(typed)}"
     if refusing:
         advice = (
-            f"{_some(refusing)} can't be mended in place, since response.result is mapped as an object there: "
+            f"{_some(refusing)} can't be repaired in place, since response.result is mapped as an object there: "
             "OpenWhisk's own activations are refused too. Take the documents out, delete the indices once the copy "
             "reported all of them, write them again:"
         )
@@ -247,7 +247,7 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
     yield Finding(
         kind="couchdb-form",
         level="problem",
-        text="documents stand in Elasticsearch in CouchDB's form "
+        text="documents are stored in Elasticsearch in CouchDB's form "
         f"({'' if documents == seen else 'about '}{foreign * documents // seen:,}): another tool copied them there as "
         "they were. OpenWhisk reads them without annotations and result, and doesn't list them by name",
         advice=advice,

@@ -91,7 +91,7 @@ def test_documents_in_the_form_of_couchdb_are_counted(
     told = detect(here)
     assert told["probes"][0]["activations"] == 12
     assert kinds(told)["couchdb-form"]["text"].startswith(
-        "documents stand in Elasticsearch in CouchDB's form (about 7)"
+        "documents are stored in Elasticsearch in CouchDB's form (about 7)"
     )
 
 
@@ -241,7 +241,7 @@ def test_every_version_is_looked_into(search_server: Server, index_prefix: str) 
     assert (probe["first_ms"], probe["last_ms"]) == (raw.start_ms, found[-1].start_ms)
     assert {"couchdb-form", "field-is-date", "no-replica"} <= kinds(told).keys()
     assert not kinds(told).keys() & {"mapping", "not-looked-at"}
-    assert kinds(told)["couchdb-form"]["text"].startswith("documents stand in Elasticsearch in CouchDB's form (1)")
+    assert kinds(told)["couchdb-form"]["text"].startswith("documents are stored in Elasticsearch in CouchDB's form (1)")
     words = ["find", found[5].id.partition("/")[2], "--in", where, "--json"]
     result = CliRunner().invoke(migrator, words, env={"MIGRATOR_CONFIG": os.devnull})
     assert json.loads(result.stdout)["id"] == found[5].id
