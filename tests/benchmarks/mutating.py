@@ -193,14 +193,16 @@ def _in_child(tree: Path, seconds: float, work: Callable[[], int]) -> int | None
         except BaseException:  # noqa: BLE001  a fork must not go on as if it were its parent
             traceback.print_exc()
         os._exit(_BROKEN)
-    deadline = time.monotonic() + seconds
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    if not ended[0]:
-        os.waitpid(child, 0)
-    shutil.rmtree(temporary, ignore_errors=True)
+    deadline, ended = time.monotonic() + seconds, (0, 0)
+    try:
+        while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        if not ended[0]:
+            os.waitpid(child, 0)
+        shutil.rmtree(temporary, ignore_errors=True)
     return os.waitstatus_to_exitcode(ended[1]) if ended[0] else None
 
 
@@ -316,6 +318,8 @@ def _functions(code: CodeType) -> Iterator[CodeType]:
 def _worker(
     folder: Path, noted: dict[str, Any], limit: float, kinds: list[list[Mutant]], next_of: Any, done: Any
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tree = folder / f"tree-{os.getpid()}"
     shutil.copytree(folder / "tree", tree)
     _enter(tree)
@@ -352,18 +356,21 @@ def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: arg
     for each in workers:
         each.start()
     at_work, number = len(workers), 0
-    while at_work:
-        if (came := done.get()) is None:
-            at_work -= 1
-            continue
-        mutant = msgspec.structs.replace(kinds[came[0]][came[1]], outcome=came[2])
-        number += 1
-        print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
-        if mutant.outcome != "killed":
-            print(mutant, flush=True)
-        yield mutant
-    for each in workers:
-        each.join()
+    try:
+        while at_work:
+            if (came := done.get()) is None:
+                at_work -= 1
+                continue
+            mutant = msgspec.structs.replace(kinds[came[0]][came[1]], outcome=came[2])
+            number += 1
+            print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
+            if mutant.outcome != "killed":
+                print(mutant, flush=True)
+            yield mutant
+    finally:
+        for each in workers:
+            each.terminate()
+            each.join()
 
 
 # -- the command ----------------------------------------------------------------------------------------------------
@@ -409,7 +416,9 @@ def main() -> int:
                 lines[line] = [test for test in tests if not test.startswith(tuple(given.but))]
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
         print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
-        results = list(_tried(sample, folder, noted, given))
+        results: list[Mutant] = []
+        with contextlib.suppress(KeyboardInterrupt):  # what came until then is told
+            results.extend(_tried(sample, folder, noted, given))
     if given.results:
         given.results.write_bytes(msgspec.json.encode(results))
     _report(results, Counter(each.path for each in pool))

@@ -242,7 +242,7 @@ class FaultyReader:
             documents = documents[1:]
         if "double" in kinds:
             documents = (*documents, *documents[:1])
-        if len(documents) != len(batch.documents):
+        if documents != batch.documents:  # dropped and doubled, as many as there were
             self._lies.told = True
         return msgspec.structs.replace(batch, documents=documents)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -131,6 +131,7 @@ class World:
         self.refusals = Refusals()
         self.script = Script((), Stop(), self.happens)
         self._files = 0
+        self._rejected: dict[str, Mapping[str, bytes]] = {}  # by backup, with those that it continues
         self._memory: Checkpoint | None = None
         self.history: dict[str, set[bytes]] = {}  # what may stand in the target under an id
         self.protected: dict[str, bytes] = {}  # what was in the target when the job began
@@ -394,6 +395,14 @@ class World:
         else:
             there = self.target.live()
         self._judge_content(report, checkpoint, there, snapshot)
+        if isinstance(self.target, PartsStore):
+            kept = {each.id: each.body for each in checkpoint.set_aside("rejected")}
+            self._rejected[writer.backup] = {**self._rejected_before, **kept}
+
+    @property
+    def _rejected_before(self) -> Mapping[str, bytes]:
+        """What the backups rejected that the newest one continues."""
+        return self._rejected.get(self._parent or "", {})
 
     def _selected(self) -> list[str]:
         """What is selected in the source now."""
@@ -425,6 +434,8 @@ class World:
                 explained = explained or self.lies.told or self.refusals.lied
                 assert id not in kept or explained, f"{id} is in the target, and set aside: {kept[id].reason}"
                 continue
+            if self._rejected_before.get(id) == entry.body:
+                continue  # by a backup that this one continues, whose report told it
             if id not in kept or kept[id].body != entry.body:
                 lacking.append(id)
             elif kept[id].kind == "differing":
