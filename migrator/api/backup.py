@@ -17,7 +17,7 @@ from migrator.activations.forms import instant
 from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
-from migrator.adapters.archive.manifest import Manifest, lacking
+from migrator.adapters.archive.manifest import Manifest, lacking, rejected_in
 from migrator.adapters.archive.opening import open_place
 from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
@@ -108,6 +108,13 @@ def backup(
                 catalog, chosen, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell
             )
             writer.continue_from(parent.backup if parent else None)
+            if catalog is not None and parent is not None:
+                rejected = rejected_in(catalog.chain(parent, target.location.printed))
+                if rejected:  # which this backup's report won't count, nor its exit code tell
+                    run.tell(
+                        f"{rejected:,} documents were rejected by the backups that this one continues and aren't in "
+                        "them; to try them again, make a full backup with --mode full"
+                    )
             kind = f"incremental backup on {parent.backup}" if parent else "full backup"
             run.tell(f"{kind}, encrypted" if encrypted else kind)
             return parent.snapshot if parent else None

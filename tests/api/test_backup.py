@@ -459,3 +459,27 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
     assert world.backup().mode == "full"
     assert len(world.restore()) == 30
     assert world.backup().mode == "incremental"
+
+
+def test_what_a_chain_rejected_is_told_by_those_who_go_on_from_it(world: World) -> None:
+    """An increment is complete without it, and so is a restore; neither keeps quiet about it."""
+    world.put(*range(5))
+    world.source.put("guest/unreadable", b'{"_id":"guest/unreadable","activationId":"x","start":')
+    world.put(5)
+    full = world.backup()
+    assert full.counts["guest"]["rejected"] == 1
+    world.put(6)
+    world.said.clear()
+    increment = world.backup()
+    assert increment.parent == full.backup
+    assert [each for each in world.said if each.startswith("1 documents were rejected")]
+    world.said.clear()
+    assert len(world.restore()) == 7
+    assert [each for each in world.said if "1 documents were rejected" in each]
+    world.source.put("guest/unreadable", None)
+    world.backup(mode="full")
+    world.put(7)
+    world.said.clear()
+    world.backup()
+    assert len(world.restore("other")) == 8
+    assert not [each for each in world.said if "rejected" in each]

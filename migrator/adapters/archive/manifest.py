@@ -12,7 +12,7 @@ import secrets
 import time
 from calendar import timegm
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -280,6 +280,11 @@ def lacking(manifest: Manifest) -> str | None:
         return f"lacks {manifest.unread:,} documents of the source"
     uneven = uneven_counts(manifest)
     return f"is inconsistent: {uneven}" if uneven is not None else None
+
+
+def rejected_in(chain: Iterable[Manifest]) -> int:
+    """How many documents were rejected when backups were made; no increment brings them."""
+    return sum(counts.get("rejected", 0) for each in chain for counts in each.counts.values())
 
 
 def make_sums(manifest: Manifest, manifest_sha256: str) -> bytes:

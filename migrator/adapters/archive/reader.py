@@ -20,7 +20,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
-from migrator.adapters.archive.manifest import Manifest, id_ms, lacking
+from migrator.adapters.archive.manifest import Manifest, id_ms, lacking, rejected_in
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
@@ -122,6 +122,8 @@ class ArchiveReader:
         where = self._place.printed
         lacks = [f"{where}: backup {link.backup} {what}" for link in self._chosen.chain if (what := lacking(link))]
         warnings = [*lacks, *(reason for _, reason in self._catalog.damaged), *self._other_lines()]
+        if rejected := rejected_in(self._chosen.chain):
+            warnings.append(f"{where}: {rejected:,} documents were rejected when the backup was made and aren't in it")
         if self._backup is None and (told := contradiction(self._catalog.backups)):
             warnings.append(f"{where}: {told}")
         return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=tuple(warnings), incomplete=bool(lacks))
