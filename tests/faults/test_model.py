@@ -67,6 +67,28 @@ def test_part_whose_receipt_was_lost_is_written_again() -> None:
     world.settle()
 
 
+def test_page_that_lacks_a_document_and_doubles_another_is_a_lie() -> None:
+    """As many as there are: no count tells, and the model doesn't take it for the engine's fault."""
+    for parts in (False, True):
+        world = World(None, parts=parts, page=2, slice_documents=2, tally=Counter())
+        for n in (0, 1, 2, 3, 4, 5, 7):
+            world.put(n, 0)
+        world.lies.drops = {id_of(1)}
+        world.copy(Fault("reader.read", "double", 3))
+        assert world.lies.told
+
+
+def test_what_a_backup_rejected_is_in_no_increment_on_it() -> None:
+    """Its own report told it."""
+    world = _filled(parts=True)
+    world.refusals.rejects.add(id_of(1))
+    assert _exit_code(world.copy()) == 3
+    world.heal()
+    for _ in range(2):
+        assert _exit_code(world.copy(increment=True)) == 0
+        world.happens("put", NUMBERS - 1)
+
+
 # The model itself: an engine that lacks one of its precautions is found out.
 
 
