@@ -30,6 +30,7 @@ from tests.faults import answers, clocks, filling, killing, modelling, spoiling,
 from tests.faults.bench import Bench
 from tests.faults.bench import Known as KnownRuns
 from tests.faults.laboratory import Known, Lane
+from tests.faults.started import Started
 from tests.faults.stores import Stores, opened
 from tests.faults.verdict import Verdict, read_verdicts, table, tell
 
@@ -77,15 +78,15 @@ class Results:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Stores]:
-    """Two servers with the stores of the laboratory."""
+def running(started: str = "") -> Iterator[Stores]:
+    """Two servers with the stores of the laboratory; `started` is a command that starts a CouchDB."""
     with tempfile.TemporaryDirectory(prefix="migrator-faults-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         with (
-            servers.couchdb(folder=folder / "couchdb") as couchdb,
+            Started(started, folder / "couchdb") if started else servers.couchdb(folder=folder / "couchdb") as couchdb,
             servers.elasticsearch("6.7.2", folder=folder / "elasticsearch") as search,
-            opened(folder, couchdb.port, search.port) as stores,
+            opened(folder, couchdb.port, search.port, login=getattr(couchdb, "login", "")) as stores,
         ):
             stores.servers = {"couchdb": couchdb, "es": search}
             yield stores
@@ -173,7 +174,7 @@ def _topple(options: argparse.Namespace, results: Results) -> None:
     if options.list:
         return
     kills = max(1, round(_size(toppling.NAME, options) / len(toppling.PAIRS_KILLED))) if not given else 2
-    with running() as stores:
+    with running(os.environ.get("COUCHDB_START", "")) as stores:
         runs = KnownRuns()
         for kind, server in stores.servers.items():
             pairs = [case[2] for case in given if case[1] == kind]

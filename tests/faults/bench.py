@@ -22,7 +22,7 @@ from tests.faults.verdict import EXPLAINED, Verdict
 
 KINDS = ("couchdb", "es", "archive", "file")
 PAIRS = tuple(f"{source}-{target}" for source in KINDS for target in KINDS)
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 @dataclass

@@ -65,14 +65,15 @@ class Place(Protocol):
 class CouchDBPlace:
     """A database of its own."""
 
-    def __init__(self, port: int, name: str, *, session: bool = False) -> None:
+    def __init__(self, port: int, name: str, *, login: str = "", session: bool = False) -> None:
         self._port, self._name = port, name
+        self._login = f"{login}@" if login else ""
         self._more = "?login=session" if session else ""
-        self._url = f"http://127.0.0.1:{port}/{name}"
+        self._url = f"http://{self._login}127.0.0.1:{port}/{name}"
         request("PUT", self._url)
 
     def location(self, port: int | None = None) -> str:
-        login = LOGIN if port else ""
+        login = LOGIN if port else self._login
         return f"couchdb://{login}127.0.0.1:{port or self._port}/{self._name}{self._more if port else ''}"
 
     def put(self, bodies: Bodies) -> None:

@@ -16,6 +16,7 @@ from migrator.demo.servers import Server
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.operations import Operation, Runner
 from tests.faults.places import ArchivePlace, Bodies, CouchDBPlace, FilePlace, Place, ScriptedPlace, SearchPlace
+from tests.faults.started import Started
 from tests.support.scripted import serve
 from tests.support.servers import request
 
@@ -35,7 +36,8 @@ class Stores:
     hidden: str
     planted: str
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
-    servers: dict[str, Server] = field(default_factory=dict)  # that may be killed
+    servers: dict[str, Server | Started] = field(default_factory=dict)  # that may be killed
+    login: str = ""  # of the CouchDB server
 
     def new(self, kind: str, folder: Path | None = None) -> Place:
         """A fresh, empty store; one of files in a folder that is given."""
@@ -49,12 +51,12 @@ class Stores:
             return FilePlace(within / f"{name}.ndjson")
         if kind == "scripted":
             return ScriptedPlace(self.script, self.ports[kind], name)
-        return CouchDBPlace(self.ports[kind], name)
+        return CouchDBPlace(self.ports[kind], name, login=self.login)
 
 
 @contextlib.contextmanager
-def opened(folder: Path, couchdb: int, search: int) -> Iterator[Stores]:
-    """Fill the stores, with a scripted CouchDB beside the two servers on these ports."""
+def opened(folder: Path, couchdb: int, search: int, *, login: str = "") -> Iterator[Stores]:
+    """Fill the stores, with a scripted CouchDB beside the two servers on these ports; `login` is for CouchDB."""
     first = _everyday(DOCUMENTS, seed=1)
     new = _everyday(NEW, seed=2)
     script = ScriptedCouchDB()
@@ -64,9 +66,10 @@ def opened(folder: Path, couchdb: int, search: int) -> Iterator[Stores]:
         # The planted difference is the last by its id, and stored last.
         planted = {max(first): first[max(first)]}
         less = {id: body for id, body in first.items() if id not in planted}
-        stores = Stores(folder, ports, script, first, hidden=ids[len(ids) // 2], planted=max(first))
+        stores = Stores(folder, ports, script, first, hidden=ids[len(ids) // 2], planted=max(first), login=login)
         for kind, port in ports.items():
-            make = partial(SearchPlace if kind == "es" else CouchDBPlace, port)
+            make = partial(CouchDBPlace, port, login=login if kind == "couchdb" else "")
+            make = partial(SearchPlace, port) if kind == "es" else make
             for purpose, bodies in (("all", less | planted), ("less", less), ("new", less | planted)):
                 stores.places[kind, purpose] = place = make(f"faults-{purpose}")
                 place.put(bodies)
@@ -74,7 +77,9 @@ def opened(folder: Path, couchdb: int, search: int) -> Iterator[Stores]:
             stores.places[kind, "beginning"] = archive
             _expect_complete(runner, folder, stores.places[kind, "new"].location(), archive)
             stores.places[kind, "new"].put(new)
-        stores.places["couchdb", "session"] = session = CouchDBPlace(couchdb, "faults-session", session=True)
+        stores.places["couchdb", "session"] = session = CouchDBPlace(
+            couchdb, "faults-session", login=login, session=True
+        )
         session.put(less | planted)
         stores.places["scripted", "odd"] = odd = CouchDBPlace(scripted.port, "faults-odd")
         odd.put(less)
