@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from migrator.activations.document import Document
 from migrator.errors import UsageError
+from migrator.units import parse_duration
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,8 +104,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _GLOB = re.compile(r"[*?\[]")
-_AGO = re.compile(r"(\d+)\s*(s|m|h|d|w)", re.ASCII)
-_AGO_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_moment(text: str, *, now_ms: int) -> int:
@@ -113,11 +113,9 @@ def parse_moment(text: str, *, now_ms: int) -> int:
     Raises `UsageError`.
     """
     text = text.strip()
-    if match := _AGO.fullmatch(text):
-        try:
-            return now_ms - timedelta(**{_AGO_UNITS[match[2]]: int(match[1])}) // timedelta(milliseconds=1)
-        except (OverflowError, ValueError):
-            pass
+    if (ago_s := parse_duration(text)) is not None:
+        with suppress(OverflowError):  # further back than any date
+            return now_ms - timedelta(seconds=ago_s) // timedelta(milliseconds=1)
     elif re.fullmatch(r"-?\d{1,14}", text, re.ASCII):
         return int(text) * (1000 if len(text.lstrip("-")) <= 11 else 1)
     else:

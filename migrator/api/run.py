@@ -15,13 +15,14 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import Waiting
 from migrator.engine.state.jobs import default_state
 from migrator.errors import UsageError
+from migrator.units import DAY_S
 from migrator.watching import Observer, Stop, Tell
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000
 """Documents a second: what `--max-rate` may be."""
 MOST_REJECTS = 1_000_000_000
-LONGEST_RETRY_S = 3650 * 86_400
+LONGEST_RETRY_S = 3650 * DAY_S
 """Beyond them a pause is longer, or a number larger, than timers and checkpoints can hold."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from migrator.commands.options import (
     log_format_option,
     quiet_option,
     selection_options,
+    share_option,
     state_choice_options,
 )
 from migrator.commands.output import print_bytes, print_json, print_text
@@ -93,15 +93,6 @@ def list_command(archive: str, config: Path | None, as_json: bool) -> None:
 # -- check --------------------------------------------------------------------------------------------------------
 
 
-def _a_share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip(), re.ASCII)
-    if found is None:
-        raise UsageError(f"--sample {value}: give a share such as 5%")
-    return float(found[1]) / 100
-
-
 @archive_command.command(
     "check",
     epilog=examples(
@@ -115,12 +106,7 @@ def _a_share(_: click.Context, __: click.Parameter, value: str | None) -> float 
 @click.option(
     "--quick", is_flag=True, help="Check only manifests and the size and SHA-256 of every part; needs no key."
 )
-@click.option(
-    "--sample",
-    callback=_a_share,
-    metavar="SHARE",
-    help="Read only this share of the parts, chosen at random, such as 5%.",
-)
+@share_option(example="5%", help="Read only this share of the parts, chosen at random, such as 5%.")
 @click.option("--repair", metavar="OUT", help="Save every document of every intact frame to a new archive, OUT.")
 @click.option("--jobs", type=int, default=2, show_default=True, help="Number of parts read in parallel.")
 @identity_option

@@ -6,7 +6,6 @@ command itself says.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ import click
 
 from migrator.commands.messages import current
 from migrator.errors import UsageError
+from migrator.units import parse_bytes, parse_percent
 
 if TYPE_CHECKING:
     from migrator.activations.selection import Wanted
@@ -133,17 +133,26 @@ conflict_option = click.option(
 )
 
 
-_SIZE = re.compile(r"(\d+)\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
-_SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SIZE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-
-
 def parse_size(name: str, value: str, *, example: str) -> int:
     """The bytes of a size with its unit; `name` is the option's. Raises `UsageError`."""
-    found = _SIZE.fullmatch(value.strip())
+    found = parse_bytes(value)
     if found is None:
         raise UsageError(f"{name} {value}: give a size such as {example}")
-    return int(found[1]) * _SIZE_UNITS[found[2] or "B"]
+    return found
+
+
+def share_option(*, example: str, help: str) -> Callable[[F], F]:
+    """`--sample`, a share such as 1%; the argument is from 0 to 1."""
+
+    def as_share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+        if value is None:
+            return None
+        found = parse_percent(value)
+        if found is None:
+            raise UsageError(f"--sample {value}: give a share such as {example}")
+        return found / 100
+
+    return click.option("--sample", callback=as_share, metavar="SHARE", help=help)
 
 
 def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from migrator.engine.state.jobs import JobView, default_state, find_job, list_jo
 from migrator.errors import MigratorError, UsageError
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.text.printable import printable
-from migrator.units import human_bytes, human_duration
+from migrator.units import human_bytes, human_duration, human_moment
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
 
@@ -128,7 +127,7 @@ def _show(status: JobStatus) -> None:
     if status.deleted:
         lines.append(("deletions", f"{status.deleted:,} seen in the source, not copied"))
     if status.caught_up_to:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(status.caught_up_to))
+        moment = human_moment(status.caught_up_to)
         complete = status.state == "complete"
         known = f"everything stored before {moment} and not changed since" if complete else f"planned at {moment}"
         lines.append(("as of", known))

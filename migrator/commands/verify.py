@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,24 +18,13 @@ from migrator.commands.options import (
     quiet_option,
     reading_run_options,
     selection_options,
+    share_option,
     state_option,
 )
-from migrator.errors import UsageError
 
 if TYPE_CHECKING:
     from migrator.activations.selection import Wanted
     from migrator.api.run import RunKeywords
-
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
-
-
-def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    found = _PERCENT.fullmatch(value.strip())
-    if found is None:
-        raise UsageError(f"--sample {value}: give a share such as 1%")
-    return float(found[1]) / 100
 
 
 @click.command(
@@ -53,12 +41,7 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 @selection_options
 @ids_option
 @reading_run_options
-@click.option(
-    "--sample",
-    callback=_share,
-    metavar="SHARE",
-    help="Count everything, but compare the content of only this share, such as 1%.",
-)
+@share_option(example="1%", help="Count everything, but compare the content of only this share, such as 1%.")
 @click.option(
     "--allow-extra", is_flag=True, help="Report activations that are only in B, but don't count them as a difference."
 )

@@ -16,7 +16,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import LOSSES, Document, Rejection, read_document
 from migrator.adapters.base import WriteOutcome, Writer
 from migrator.engine.state.checkpoint import Checkpoint, SetAside
-from migrator.errors import Interrupted, NothingAccepted, UsageError
+from migrator.errors import NothingAccepted, UsageError
 from migrator.watching import Stop
 
 _CHUNK_DOCUMENTS = 500
@@ -52,8 +52,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
     became: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     for chunk in _chunks(checkpoint.set_aside("rejected")):
-        if stop.asked:
-            raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+        stop.check()
         outcome = _write(writer, chunk)
         writer.flush()
         remarked = outcome.remarked

@@ -7,7 +7,6 @@ the page is a secret.
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
@@ -25,7 +24,7 @@ from migrator.rendering.command_line import in_state_of
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import shown_name
 from migrator.rendering.verification import verdict
-from migrator.units import human_bytes, human_duration
+from migrator.units import human_bytes, human_duration, human_moment
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart
@@ -73,7 +72,7 @@ def job_page(record: JobRecord, *, now_s: float) -> str:
         f"Migration of OpenWhisk activations, job {status.job}",
         f"{status.source} → {status.target}",
         _parts(record),
-        footer=f"migrator report {status.job}, {moment(now_s)}",
+        footer=f"migrator report {status.job}, {human_moment(now_s)}",
     )
 
 
@@ -89,10 +88,6 @@ def _parts(record: JobRecord) -> Iterator[str]:
     yield from _verification(record)
     yield html.heading("What to do next")
     yield html.paragraph(f"{record.status.next[:1].upper()}{record.status.next[1:]}")
-
-
-def moment(epoch_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch_s))
 
 
 def _verdict(record: JobRecord) -> Iterator[str]:
@@ -130,11 +125,11 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     if record.options:
         yield "options", "; ".join(f"{name} {_text(value)}" for name, value in record.options.items())
     if status.runs:
-        yield "begun", moment(status.runs[0][1])
+        yield "begun", human_moment(status.runs[0][1])
         last = status.runs[-1][2]
-        yield "last run ended", moment(last) if last else "not yet"
+        yield "last run ended", human_moment(last) if last else "not yet"
     if status.caught_up_to is not None and status.state == "complete":
-        yield "copied", f"what was stored in the source before {moment(status.caught_up_to)}"
+        yield "copied", f"what was stored in the source before {human_moment(status.caught_up_to)}"
     yield "command", record.command
 
 
@@ -175,7 +170,14 @@ def _runs(record: JobRecord) -> Iterator[str]:
         # A run that was killed couldn't note anything; what it had committed is in the accounts.
         known = ended_s is not None
         rows.append(
-            [f"{number}", moment(began_s), took, f"{read:,}" if known else "", rate, outcome or "not ended, or killed"]
+            [
+                f"{number}",
+                human_moment(began_s),
+                took,
+                f"{read:,}" if known else "",
+                rate,
+                outcome or "not ended, or killed",
+            ]
         )
     yield html.heading("Runs")
     yield html.table(["run", "begun", "took", "read", "documents/s", "outcome"], rows, texts=frozenset({5}))
@@ -206,7 +208,7 @@ def _rates(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _minute(minute: int) -> str:
-    return moment(minute * 60)[:16]
+    return human_moment(minute * 60)[:16]
 
 
 def _set_aside(title: str, reasons: Sequence[tuple[str, int]]) -> Iterator[str]:
@@ -245,7 +247,7 @@ def _verification(record: JobRecord) -> Iterator[str]:
     counts = found.counts
     differs = not found.agrees and any(counts.get(kind, 0) for kind in KINDS)
     told = verdict(agrees=found.agrees, differs=differs, extra=counts.get("extra", 0))
-    yield html.note(f"Verified, begun {moment(found.began_s)}: {told}.", "good" if found.agrees else "bad")
+    yield html.note(f"Verified, begun {human_moment(found.began_s)}: {told}.", "good" if found.agrees else "bad")
     if any(read and began_s > found.began_s for _, began_s, _, _, read in status.runs):
         yield html.note("The job has run again since.", "warn")
     yield html.table(

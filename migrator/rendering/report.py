@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from migrator.activations.accounts import Counts, total
 from migrator.activations.document import REMARKS
 from migrator.engine.report import Report
 from migrator.rendering.command_line import in_state_of
 from migrator.rendering.tables import in_columns, shown_name
-from migrator.units import human_bytes, human_duration
+from migrator.units import human_bytes, human_duration, human_moment
 
 
 def render_report(report: Report) -> str:
@@ -32,7 +30,7 @@ def render_report(report: Report) -> str:
         else f"this run: nothing new in the source ({human_duration(report.duration_s)})",
     ]
     if report.rounds and report.caught_up_to:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(report.caught_up_to))
+        moment = human_moment(report.caught_up_to)
         rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
         lines.append(
             f"caught up in {rounds}: everything stored in the source before {moment}, and not changed since, "

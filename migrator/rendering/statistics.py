@@ -12,7 +12,7 @@ from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
 from migrator.rendering.tables import shown_name
-from migrator.units import human_bytes
+from migrator.units import human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
 _DAYS = 31  # lines of the chart by day
@@ -78,7 +78,7 @@ def _history(found: Statistics, width: int, paint: Paint) -> Iterator[str]:
             each.first,
             f"{each.activations:,}",
             human_bytes(each.size_bytes),
-            statistics_words.share(each.errors, each.activations),
+            human_share(each.errors, each.activations),
         ]
         for each in told
     ]

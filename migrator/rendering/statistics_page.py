@@ -10,7 +10,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns
 from migrator.rendering.tables import shown_name
-from migrator.units import human_bytes
+from migrator.units import human_bytes, human_share
 
 _SHOWN = 25  # namespaces or actions
 _COLUMNS = 90
@@ -52,7 +52,7 @@ def _cards(found: Statistics) -> Iterator[tuple[str, str]]:
     if found.growth:
         yield "activations a day", f"{found.growth.activations:,.0f}"
         yield "growth a day", human_bytes(round(found.growth.stored_bytes))
-    yield "errors", statistics_words.share(found.errors, found.activations)
+    yield "errors", human_share(found.errors, found.activations)
 
 
 def _forecasts(found: Statistics) -> Iterator[str]:

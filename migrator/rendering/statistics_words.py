@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from migrator.activations import forms
 from migrator.operations.stats.values import Forecast, Retention, Statistics
-from migrator.units import human_bytes
+from migrator.units import human_bytes, human_share
 
 _LONG_DAYS = 3650
 
@@ -23,9 +23,10 @@ def facts(found: Statistics) -> Iterator[tuple[str, str]]:
         yield "started", f"{forms.instant(found.first_ms)} to {forms.instant(found.last_ms)}"
     yield (
         "logs, results",
-        f"{share(found.logs_bytes, found.size_bytes)} and {share(found.results_bytes, found.size_bytes)} of the size",
+        f"{human_share(found.logs_bytes, found.size_bytes)} and "
+        f"{human_share(found.results_bytes, found.size_bytes)} of the size",
     )
-    yield "errors", f"{found.errors:,}, {share(found.errors, found.activations)} (status code other than 0)"
+    yield "errors", f"{found.errors:,}, {human_share(found.errors, found.activations)} (status code other than 0)"
     if found.unreadable:
         yield "unreadable", f"{found.unreadable:,} that should be activations"
     yield "growth", _growth(found)
@@ -85,7 +86,3 @@ def shards_advice(found: Statistics) -> str:
     if too_many:
         text += f"; {too_many:,} have more than they need (migrator copy … --index-template --shards 1 makes new ones)"
     return text
-
-
-def share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else "0 %"

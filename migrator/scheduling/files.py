@@ -27,13 +27,12 @@ from migrator.settings.locations import is_file, parse_location
 from migrator.settings.stores import Secret, SecretAddress, SecretLocation
 from migrator.settings.toml_file import TomlFile, decode_secret, meant
 from migrator.text.printable import printable_path
+from migrator.units import DAY_S, human_percent, parse_duration, parse_percent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _STORE_NAME = _NAME
-_DURATION = re.compile(r"(\d{1,12})\s*(s|m|h|d|w)", re.ASCII)
 _LONGEST_D = 3650
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SAMPLE = re.compile(r"sample\s+(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_SAMPLE = re.compile(r"sample\s+(.*)", re.ASCII)
 _EVERY_RUNS = re.compile(r"every (\d{1,6}) runs", re.ASCII)
 _FILE_BYTES = 1_000_000
 
@@ -47,10 +46,10 @@ class Duration(float):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises `ValueError`."""
-        if not (found := _DURATION.fullmatch(text.strip())):
+        seconds = parse_duration(text)
+        if seconds is None:
             raise ValueError("not a duration")
-        seconds = int(found[1]) * _UNITS_S[found[2]]
-        if seconds > _LONGEST_D * _UNITS_S["d"]:
+        if seconds > _LONGEST_D * DAY_S:
             raise ValueError("too long")
         return cls(seconds)
 
@@ -62,7 +61,7 @@ class Check(msgspec.Struct, frozen=True):
     percent: float = 100.0  # of a sample
 
     def __str__(self) -> str:
-        return f"sample {self.percent:g} %" if self.kind == "sample" else self.kind
+        return f"sample {human_percent(self.percent)}" if self.kind == "sample" else self.kind
 
 
 class Runs(msgspec.Struct, frozen=True):
@@ -328,8 +327,9 @@ def _check_task(
 def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, Runs]:
     where = ["verification", "check"]
     check: Check | None = None
-    if found := _SAMPLE.fullmatch(table.check):
-        check = Check("sample", float(found[1]))
+    found = _SAMPLE.fullmatch(table.check)
+    if found and (percent := parse_percent(found[1])) is not None:
+        check = Check("sample", percent)
         if not 0 < check.percent <= 100:
             raise file.refusal(where, "give a share above 0 % and up to 100 %")
     elif table.check == "quick":

@@ -23,6 +23,7 @@ from migrator.settings.locations import ParsedLocation, is_file, parse_location
 from migrator.settings.stores import LOGIN_SECRETS, Location, LoginKind, Secret, SecretLocation, Store, Tls
 from migrator.settings.toml_file import TomlFile, meant
 from migrator.text import secrets
+from migrator.units import DAY_S
 from migrator.watching import Tell
 
 Role = Literal["source", "target"]
@@ -67,7 +68,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     max_rate: Annotated[float, msgspec.Meta(ge=0.001, le=1_000_000_000)] | None = None
     max_rejects: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None = None
-    retry_for: Annotated[float, msgspec.Meta(ge=0, le=3650 * 86_400)] | None = None
+    retry_for: Annotated[float, msgspec.Meta(ge=0, le=3650 * DAY_S)] | None = None
     log_format: Literal["text", "json"] | None = None
 
 

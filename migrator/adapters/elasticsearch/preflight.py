@@ -27,6 +27,7 @@ from migrator.adapters.elasticsearch.indices import (
 from migrator.adapters.elasticsearch.rights import lacking
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
+from migrator.units import human_bytes
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -229,7 +230,7 @@ def _disks(target: _Target) -> Iterator[str]:
     for disk in disks(target.client, target.settings):
         if disk.stage == "flood_stage":
             yield (
-                f"the disk of node {disk.node} has {disk.free_bytes // 2**20} MiB left, beyond the flood "
+                f"the disk of node {disk.node} has {human_bytes(disk.free_bytes)} left, beyond the flood "
                 f"stage ({disk.watermark}): the server makes indices read-only; free space first"
             )
 

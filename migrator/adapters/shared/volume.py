@@ -12,8 +12,9 @@ import msgspec
 
 from migrator.activations.document import Document, activation_path
 from migrator.adapters.questions import Group, Large
+from migrator.units import DAY_S
 
-DAY_MS = 86_400_000
+DAY_MS = 1000 * DAY_S
 REST = "(others)"
 _NAMES = 20_000  # that are distinguished
 _LARGEST = 10

@@ -9,6 +9,7 @@ import msgspec
 
 from migrator.activations.document import Form
 from migrator.adapters.base import Description
+from migrator.units import human_percent
 
 EXAMPLES = 20
 """Findings that a report tells one by one; a file of ids holds all."""
@@ -154,7 +155,7 @@ def proves(found: Verification) -> str:
     numbers = "numbers as the doubles that CouchDB stores, integers exactly" if found.doubles else "numbers exactly"
     if found.sample is None:
         return f"every activation on both sides was read and compared by content ({numbers})"
-    share = f"{100 * found.sample:g} %"
+    share = human_percent(100 * found.sample)
     text = (
         f"every activation on both sides was counted, and {share} of them ({found.compared:,} of A, chosen by the hash "
         f"of their ids) were compared by content ({numbers}); the content of the others was not compared"

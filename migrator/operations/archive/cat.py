@@ -19,7 +19,6 @@ from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
 from migrator.api.restore import chosen_state
 from migrator.engine.matching import check_nothing
-from migrator.errors import Interrupted
 from migrator.operations.archive.stock import check_kind
 from migrator.settings.config import resolved
 from migrator.settings.locations import DEFAULT_INDEX_PATTERN
@@ -70,8 +69,7 @@ def lines_of(
                         reject(found)
                     else:
                         yield as_lines([_with_index(found)])[:-1]
-                if stop.asked:
-                    raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+                stop.check()
         if not found_any and (told := check_nothing(reader, selection, {})):
             tell(told)
 

@@ -15,7 +15,7 @@ import msgspec
 from migrator.activations.accounts import Counts
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
-from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
+from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
 from migrator.operations.archive.findings import Finding
 from migrator.operations.archive.inventory import take_inventory
@@ -136,8 +136,7 @@ def _check_parts(
 
     def tick(documents: int, size_bytes: int) -> None:
         progress.add({"": Counts(read=documents, size_bytes=size_bytes)})
-        if stop.asked:
-            raise Interrupted("interrupted", exit_code=stop.exit_code or 130)
+        stop.check()
 
     found: list[Finding] = []
     waiting = iter(parts)

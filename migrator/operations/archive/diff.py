@@ -25,7 +25,6 @@ from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
-from migrator.errors import Interrupted
 from migrator.operations.archive.stock import opened_contents
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
@@ -161,8 +160,7 @@ class _Run:
                     yield document if isinstance(found, Rejection) else found
                 self.progress.add({"": Counts(read=len(batch.documents), size_bytes=batch.size_bytes)})
                 self._observe(self.progress)
-                if self._stop.asked:
-                    raise Interrupted("interrupted", exit_code=self._stop.exit_code or 130)
+                self._stop.check()
 
 
 def _first_reading(old: _Shares, new: _Shares, names: dict[str, Tally], each: Callable[[Changed], None]) -> array[int]:

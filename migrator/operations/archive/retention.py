@@ -8,7 +8,6 @@ may be worth salvaging), and whatever no rule speaks of because there is none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +15,8 @@ import msgspec
 
 from migrator.activations.selection import parse_moment
 from migrator.errors import UsageError
+from migrator.units import parse_duration
 
-_AGE = re.compile(r"\d+\s*(s|m|h|d|w)", re.ASCII)
 _MOST = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,7 +52,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 def ago_ms(age: str, *, now_ms: int, option: str) -> int:
     """The moment an age such as `30d` ago. Raises `UsageError`, which names the option, where it is none."""
-    if not _AGE.fullmatch(age.strip()):
+    if parse_duration(age) is None:
         raise UsageError(f"{option} {age}: give an age such as 30d, 12w or 36h")
     return parse_moment(age, now_ms=now_ms)
 

@@ -34,7 +34,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Completion, Description, Token
-from migrator.errors import AccessDenied, Interrupted, UsageError
+from migrator.errors import AccessDenied, UsageError
 from migrator.operations.archive.check_part import document_of
 from migrator.operations.archive.findings import Missing
 from migrator.operations.archive.frames import WholeFrame, scan
@@ -216,8 +216,7 @@ class _Salvage:
             namespaces.update([document.namespace for document in documents])
             self.progress.add({"": Counts(read=len(documents), size_bytes=sum(each.size_bytes for each in documents))})
             self._observe(self.progress)
-            if self._stop.asked:
-                raise Interrupted("interrupted", exit_code=self._stop.exit_code or 130)
+            self._stop.check()
             if writer.due():
                 close_part(layer)
 

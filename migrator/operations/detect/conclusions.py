@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from migrator.activations import forms
 from migrator.adapters.questions import Finding, Probe
 from migrator.operations.detect.values import Backend
+from migrator.units import DAY_S
 
-_OLD_BACKUP_MS = 7 * 86_400_000
+_OLD_BACKUP_MS = 7 * 1000 * DAY_S
 
 
 def conclude(
@@ -221,7 +222,7 @@ def _backups(archives: Sequence[Probe], now_ms: int) -> list[Finding]:
     elif not newest:
         text, advice = f"{archives[0].location} holds no backup", "make one"
     elif now_ms - newest > _OLD_BACKUP_MS:
-        days = (now_ms - newest) // 86_400_000
+        days = (now_ms - newest) // (1000 * DAY_S)
         text, advice = f"the newest backup is {days:,} days old", "make a new one, and put it on a schedule"
     else:
         return []
