@@ -174,7 +174,10 @@ def _watch(operation: Operation) -> Outcome:
         time.sleep(0.003)
     if not result.exists():
         text = stacks.read_text(errors="replace") if stacks.exists() else ""
-        killed = not asked and os.WIFSIGNALED(ended[1])
+        signaled = os.WTERMSIG(ended[1]) if os.WIFSIGNALED(ended[1]) else 0
+        killed = not asked and signaled == signal.SIGKILL
+        if not asked and not killed:  # the interpreter crashed: nothing that a fault explains
+            return Outcome(exit_code=1, text=f"ended by signal {signaled}\n{text}", seconds=time.monotonic() - began_s)
         return Outcome(exit_code=None, text=text, seconds=time.monotonic() - began_s, killed=killed)
     outcome = msgspec.json.decode(result.read_bytes(), type=Outcome)
     outcome.seconds = time.monotonic() - began_s
@@ -184,6 +187,7 @@ def _watch(operation: Operation) -> Outcome:
 def _be_child(operation: Operation, result: Path, stacks: Path) -> None:
     try:
         with stacks.open("w") as file:
+            faulthandler.enable(file=file)
             faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
             outcome = _command(operation, result.parent) if operation.words else _perform(operation)
         whole = result.with_name("outcome.unfinished")

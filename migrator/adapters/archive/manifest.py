@@ -240,13 +240,20 @@ def prove_manifest(data: bytes, sums: bytes, where: str) -> None:
         raise ArchiveDamaged(f"{where}: its SHA-256 doesn't match {SUMS}: one of the two was altered")
 
 
-def _read(data: bytes, type: Any, where: str) -> Any:
-    class Version(msgspec.Struct):
-        format: str
-        version: int
+class _Version(msgspec.Struct):
+    format: str
+    version: int
 
+
+# Made while the module is imported, by one thread: msgspec crashes where several threads are the first to
+# decode into a type, and manifests are read by several.
+_VERSION = msgspec.json.Decoder(_Version)
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in (ArchiveHead, Manifest)}
+
+
+def _read(data: bytes, type: Any, where: str) -> Any:
     try:
-        found = msgspec.json.decode(data, type=Version)
+        found = _VERSION.decode(data)
         if found.format != FORMAT:
             raise UsageError(f"{where}: its format is {found.format!r}, not {FORMAT}")
         if found.version > VERSION:
@@ -256,7 +263,7 @@ def _read(data: bytes, type: Any, where: str) -> Any:
             )
         if found.version < 1:
             raise ArchiveDamaged(f"{where}: version {found.version} of the archive format doesn't exist")
-        return msgspec.json.decode(data, type=type)
+        return _DECODERS[type].decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
 
