@@ -315,9 +315,8 @@ def _functions(code: CodeType) -> Iterator[CodeType]:
                 yield from _functions(each)
 
 
-def _worker(
-    folder: Path, noted: dict[str, Any], limit: float, kinds: list[list[Mutant]], next_of: Any, done: Any
-) -> None:
+def _worker(folder: Path, noted: dict[str, Any], limit: float, some: list[Mutant], next_of: Any, done: Any) -> None:
+    """Take mutants of one kind until there are none: those that change a function, or else the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tree = folder / f"tree-{os.getpid()}"
@@ -326,51 +325,56 @@ def _worker(
     sys.dont_write_bytecode = True
     trier = _Trier(tree, noted, limit)
 
-    def work(kind: int, attempt: Callable[[Mutant], str]) -> None:
+    def work(attempt: Callable[[Mutant], str]) -> None:
         while True:
-            with next_of[kind].get_lock():
-                number, next_of[kind].value = next_of[kind].value, next_of[kind].value + 1
-            if number >= len(kinds[kind]):
+            with next_of.get_lock():
+                number, next_of.value = next_of.value, next_of.value + 1
+            if number >= len(some):
                 return
-            done.put((kind, number, attempt(kinds[kind][number])))
+            done.put((number, attempt(some[number])))
 
     try:
-        work(0, trier.slowly)
-        trier.work = lambda: work(1, trier.quickly)
-        chosen = _Chosen(sorted(noted["seconds"].keys() - set(noted["failed"])))
-        pytest.main(_OPTIONS + chosen.files, plugins=[chosen, trier])
+        if _is_quick(some[0]):
+            trier.work = lambda: work(trier.quickly)
+            chosen = _Chosen(sorted(noted["seconds"].keys() - set(noted["failed"])))
+            pytest.main(_OPTIONS + chosen.files, plugins=[chosen, trier])
+        else:
+            work(trier.slowly)
     finally:
         done.put(None)
 
 
+def _is_quick(mutant: Mutant) -> bool:
+    return changed_function((ROOT / mutant.path).read_text(), mutant.code, mutant.path) is not None
+
+
 def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: argparse.Namespace) -> Iterator[Mutant]:
     context = multiprocessing.get_context("fork")
-    done = context.SimpleQueue()
-    kinds: list[list[Mutant]] = [[], []]
-    for mutant in sample:
-        quick = changed_function((ROOT / mutant.path).read_text(), mutant.code, mutant.path)
-        kinds[quick is not None].append(mutant)
-    next_of = [context.Value("i", 0) for _ in kinds]
-    arguments = folder, noted, given.limit, kinds, next_of, done
-    workers = [context.Process(target=_worker, args=arguments) for _ in range(given.processes)]
-    for each in workers:
-        each.start()
-    at_work, number = len(workers), 0
-    try:
-        while at_work:
-            if (came := done.get()) is None:
-                at_work -= 1
-                continue
-            mutant = msgspec.structs.replace(kinds[came[0]][came[1]], outcome=came[2])
-            number += 1
-            print(f"{number} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
-            if mutant.outcome != "killed":
-                print(mutant, flush=True)
-            yield mutant
-    finally:
+    quick = [_is_quick(mutant) for mutant in sample]
+    count = 0
+    for kind in (True, False):
+        some = [mutant for mutant, is_quick in zip(sample, quick, strict=True) if is_quick is kind]
+        done, next_of = context.SimpleQueue(), context.Value("i", 0)
+        arguments = folder, noted, given.limit, some, next_of, done
+        workers = [context.Process(target=_worker, args=arguments) for _ in range(min(given.processes, len(some)))]
         for each in workers:
-            each.terminate()
-            each.join()
+            each.start()
+        at_work = len(workers)
+        try:
+            while at_work:
+                if (came := done.get()) is None:
+                    at_work -= 1
+                    continue
+                mutant = msgspec.structs.replace(some[came[0]], outcome=came[1])
+                count += 1
+                print(f"{count} of {len(sample)}", end="\r", file=sys.stderr, flush=True)
+                if mutant.outcome != "killed":
+                    print(mutant, flush=True)
+                yield mutant
+        finally:
+            for each in workers:
+                each.terminate()
+                each.join()
 
 
 # -- the command ----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ _buckets = st.tuples(st.sampled_from(["a", "b"]), st.integers(-5, 5), st.just(WH
 
 def test_the_hour_is_that_in_which_an_activation_started() -> None:
     """To the millisecond, before 1970 as well."""
+    assert HOUR_MS == 60 * 60 * 1000
     for hour in (-1, 0, 470_000):
         for start_ms in (hour * HOUR_MS, (hour + 1) * HOUR_MS - 1):
             assert hour_of(Document("guest/1", Form.COUCHDB, b"{}", "guest", "hello", start_ms)) == hour
