@@ -310,7 +310,8 @@ def _functions(code: CodeType) -> Iterator[CodeType]:
     for each in code.co_consts:
         if isinstance(each, CodeType):
             if each.co_flags & 2:  # CO_NEWLOCALS, which the body of a class hasn't
-                yield each
+                if not each.co_name.endswith(("comp>", "<genexpr>")):  # which has run when the module was imported
+                    yield each
             else:
                 yield from _functions(each)
 

@@ -20,7 +20,7 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Interrupted, LimitReached, Unavailable
-from migrator.watching import Stop
+from migrator.watching import Progress, Stop
 from tests.support.documents import activation
 from tests.support.worlds import SPEC, CutError, World
 
@@ -359,8 +359,14 @@ def test_any_number_of_workers_gives_the_same(world: World, jobs: int) -> None:
 
 
 def test_observer_sees_the_progress(world: World) -> None:
-    """The progress that is shown ends with what the report says."""
+    """The progress that is shown ends with what the report says; it names the bulk and each round."""
     seen: list[tuple[int, int | None]] = []
+    phases: list[str] = []
+
+    def observe(progress: Progress) -> None:
+        seen.append((progress.counts.read, progress.documents))
+        phases.append(progress.phase)
+
     checkpoint = Checkpoint(world.path)
     report = run_copy(
         MemoryReader(world.source, page_documents=10),
@@ -370,7 +376,8 @@ def test_observer_sees_the_progress(world: World) -> None:
         Selection(),
         CopyOptions(),
         stop=Stop(),
-        observe=lambda progress: seen.append((progress.counts.read, progress.documents)),
+        observe=observe,
     )
     checkpoint.close()
     assert seen[-1] == (report.totals.read, 230)
+    assert list(dict.fromkeys(phases)) == ["copying", "catching up, round 1"]

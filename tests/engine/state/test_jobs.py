@@ -44,10 +44,10 @@ def spec(**changes: Any) -> JobSpec:
     )
 
 
-def begin(state: Path) -> None:
+def begin(state: Path, **changes: Any) -> None:
     """Leave a half-finished job behind."""
-    job = open_job(state, spec())
-    run = job.checkpoint.begin_run(spec(), STORE, STORE)
+    job = open_job(state, spec(**changes))
+    run = job.checkpoint.begin_run(spec(**changes), STORE, STORE)
     plan = Plan(slices=(Slice(key="all", spec={}),), snapshot=1)
     job.checkpoint.begin(plan, Selection(), None, None, run=run, planned_s=1.0)
     job.close()
@@ -104,6 +104,14 @@ def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None
     job = open_job(tmp_path, other, restart=True)
     assert job.checkpoint.state == "new"
     job.close()
+
+
+def test_options_that_are_the_same_are_not_named(tmp_path: Path) -> None:
+    """Only those that differ, in the order of their names; one that wasn't given is None."""
+    begin(tmp_path, options={"same": 1, "b": 2, "a": 3})
+    with pytest.raises(UsageError, match=r"a=3 instead of None, b=2 instead of 4, c=None instead of 5;") as raised:
+        open_job(tmp_path, spec(options={"same": 1, "b": 4, "c": 5}))
+    assert "same=" not in str(raised.value)
 
 
 def test_state_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

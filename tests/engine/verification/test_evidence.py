@@ -169,7 +169,7 @@ def test_a_second_reading_counts_from_zero(evidence: Evidence) -> None:
     sums = {("guest", 1, WHOLE): (1, 5)}
     refused = [Refused(side="a", id="y", namespace="other", reason="cut off")]
     evidence.commit(added(slices["a"], "a", read=3, compared=2, sums=sums, refused=refused, remarks={"odd": 1}))
-    assert evidence.readings == 0
+    assert (evidence.readings, evidence.began_s) == (0, 1.0)
     evidence.compare_again(plans(1, 1))
     assert (evidence.readings, evidence.stage, evidence.compared) == (1, "compare", 0)
     assert (evidence.read("a"), evidence.read("b")) == (0, 0)
