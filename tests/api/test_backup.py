@@ -165,7 +165,8 @@ def test_a_restore_tells_what_else_is_in_the_archive(world: World) -> None:
         f"{world.archive} also holds backups of another selection of memory:source, which aren't read; "
         f"--backup {whole.backup} chooses the newest of them"
     )
-    for choice in ({"backup": some.backup}, {"at": str(whole.ended_ms)}):
+    choices: list[dict[str, Any]] = [{"backup": some.backup}, {"at": str(whole.ended_ms)}]
+    for choice in choices:
         assert restore(world.archive, "memory:other", state=world.folder / "state", **choice).warnings == ()
 
 
@@ -223,7 +224,8 @@ def test_an_older_state_is_never_taken_for_the_newest(world: World) -> None:
     newest = world.folder / "archive" / states[2][0].folder / "manifest.json"
     whole = newest.read_bytes()
     newest.write_bytes(whole[:-20])
-    for choice in ({}, {"at": "2030-01-01"}):
+    choices: list[dict[str, Any]] = [{}, {"at": "2030-01-01"}]
+    for choice in choices:
         with pytest.raises(
             ArchiveDamaged, match=f"--backup {states[1][0].backup} reads the newest backup that is whole"
         ):
@@ -450,7 +452,7 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
         world.backup(mode="incremental")
     assert made.backup.unread == 1
     # Another machine knows only the archive.
-    elsewhere = {"state": world.folder / "elsewhere", "tell": world.said.append}
+    elsewhere: dict[str, Any] = {"state": world.folder / "elsewhere", "tell": world.said.append}
     with pytest.raises(UsageError, match=r"builds on .*, which lacks 1 documents of the source; make a full backup"):
         backup("memory:source", world.archive, mode="incremental", **elsewhere)
     other = backup("memory:source", world.archive, **elsewhere).backup

@@ -23,6 +23,7 @@ from migrator.adapters.archive.format import as_lines, make_frame, new_compresso
 from migrator.adapters.archive.writer import LEVEL
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.adapters.elasticsearch.bulk import Bodies
+from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.indices import index_name
 from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
@@ -81,13 +82,13 @@ def steps(bodies: list[bytes]) -> dict[str, Callable[[], object]]:
     outcome = WriteOutcome(written=tuple(search))
 
     def write_bodies() -> list[bytes]:
-        addressed = [(index_name("openwhisk-%s", document.namespace), document) for document in search]
+        addressed = [(Address(index_name("openwhisk-%s", document.namespace)), document) for document in search]
         return [body for _, body in bulks.split("create", addressed, 5_000_000)]
 
     def whole_path() -> object:
         batch = read_page(decode_rows(answer).rows)
         search = converted(list(batch.documents), Form.ELASTICSEARCH)
-        addressed = [(index_name("openwhisk-%s", document.namespace), document) for document in search]
+        addressed = [(Address(index_name("openwhisk-%s", document.namespace)), document) for document in search]
         list(bulks.split("create", addressed, 5_000_000))
         return account(batch, 1, WriteOutcome(written=tuple(search)), ())
 

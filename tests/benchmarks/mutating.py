@@ -86,7 +86,7 @@ class Place(NamedTuple):
     change: Mutation
 
     def mutant(self) -> Mutant:
-        code = self.module.deep_replace(self.change.original_node, self.change.mutated_node).code  # type: ignore[arg-type, union-attr]
+        code = self.module.deep_replace(self.change.original_node, self.change.mutated_node).code
         both = zip_longest(self.module.code.splitlines(), code.splitlines(), fillvalue="")
         was, now = next(((old.strip(), new.strip()) for old, new in both if old != new), ("", ""))
         return Mutant(self.path, self.line, was, now, code)
@@ -158,7 +158,11 @@ def note_map(tree: Path, tests: list[str], modules: list[str]) -> dict[str, Any]
         (tree / "map.json").write_text(json.dumps(noted))
         return 0
 
-    if _in_child(tree, 7200, lambda: _enter(tree) or work()):
+    def enter() -> int:
+        _enter(tree)
+        return work()
+
+    if _in_child(tree, 7200, enter):
         sys.exit((tree.parent / f"{tree.name}.log").read_text()[-3000:])
     return json.loads((tree / "map.json").read_text())  # type: ignore[no-any-return]
 
@@ -230,7 +234,8 @@ class _Trier:
         self.work: Callable[[], None] = lambda: None
 
     def run(self, mutant: Mutant, run_tests: Callable[[list[str]], int]) -> str:
-        lines, tests, expected = self._noted["lines"].get(mutant.path, {}), [], 0.0
+        tests: list[str] = []
+        lines, expected = self._noted["lines"].get(mutant.path, {}), 0.0
         for test in lines.get(str(mutant.line)) or lines.get("0", []):
             if tests and expected + self._noted["seconds"][test] > self._limit:
                 break

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -113,6 +113,9 @@ class MadeReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return None
+
+    def namespaces(self) -> Mapping[str, int | None]:
+        return {}
 
     def count(self, selection: Selection) -> int | None:
         return self._documents

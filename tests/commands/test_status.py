@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,7 +25,8 @@ class World:
         self.source: MemoryStore = memory_store("source")
         memory_store("target", Form.ELASTICSEARCH)
         for number in range(30):
-            document = activation(number, **({"_attachments": {"a.txt": {"stub": True}}} if number < 5 else {}))
+            changes: dict[str, Any] = {"_attachments": {"a.txt": {"stub": True}}} if number < 5 else {}
+            document = activation(number, **changes)
             self.source.put(document.id, document.body)
 
     def copy(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.archives import read_archive
 ARCHIVE = Path(__file__).parents[2] / "samples" / "archive"
 
 
-def state(folder: Path, **choice: object) -> dict[str, bytes]:
+def state(folder: Path, **choice: Any) -> dict[str, bytes]:
     return {document.id: document.body for document in read_archive(folder, **choice)}
 
 

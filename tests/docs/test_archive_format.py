@@ -25,7 +25,7 @@ from tests.support.servers import couchdb_url, request
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "archive-format.md").read_text()
 ID = "20261124T021500Z-3f9a2c"  # of the backup in the document's examples
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
+BLOCKS: list[str] = re.findall(r"^```\w*\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
 TOOLS = ("zstdcat", "jq", "curl", "sha256sum", "split", "sed", "paste")
 
 

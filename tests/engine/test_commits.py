@@ -221,11 +221,11 @@ def test_backup_whose_state_folder_is_full_for_a_moment_is_whole(tmp_path: Path)
     large_documents(world)
 
     class Full(Checkpoint):
-        full = 1
+        left = 1  # how often there is no room
 
         def commit(self, commits: Sequence[Commit], **more: Any) -> None:
-            if self.full:
-                self.full -= 1
+            if self.left:
+                self.left -= 1
                 self._rows("PRAGMA max_page_count = 1")  # as many as there are
                 try:
                     with self._transaction():

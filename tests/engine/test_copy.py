@@ -67,22 +67,22 @@ def test_copy_again_carries_over_what_is_new(world: World) -> None:
 @pytest.mark.parametrize("cut_at", range(1, 32))
 def test_run_cut_after_each_commit_ends_like_an_unbroken_one(world: World, cut_at: int) -> None:
     """Whichever commit was the last, the next run completes the copy and sends at most the open pages twice."""
-    commits = 0
+    made = 0
 
     class Cut(Checkpoint):
-        def commit(self, commits_: Sequence[Commit], **more: Any) -> None:
-            nonlocal commits
-            commits += 1
-            if commits >= cut_at:
+        def commit(self, commits: Sequence[Commit], **more: Any) -> None:
+            nonlocal made
+            made += 1
+            if made >= cut_at:
                 raise CutError
-            super().commit(commits_, **more)
+            super().commit(commits, **more)
 
     try:
         world.copy(checkpoint=Cut(world.path))
     except CutError:
-        assert commits >= cut_at
+        assert made >= cut_at
     else:
-        assert 24 <= commits < cut_at, "one commit for each page at least"
+        assert 24 <= made < cut_at, "one commit for each page at least"
     report = world.copy()
     assert world.there() == world.expected()
     totals = report.totals

@@ -80,7 +80,8 @@ def _numbers(told: str) -> list[int]:
 @pytest.mark.parametrize("right", range(7))
 def test_five_looks_in_a_row_are_believed(right: int) -> None:
     """Each after a pause twice as long; one look that finds the store as it was is enough."""
-    looks, pauses = 0, []
+    looks = 0
+    pauses: list[float] = []
 
     def look() -> Description:
         nonlocal looks

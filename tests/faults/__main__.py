@@ -36,7 +36,7 @@ from tests.faults.verdict import Verdict, read_verdicts, table, tell
 
 BENCHED = {family.NAME: family for family in (killing, spoiling, filling, clocks)}
 FAMILIES = (answers.NAME, *BENCHED, modelling.NAME, toppling.NAME)
-SIZES = {
+SIZES: dict[str, int] = {
     **{family.NAME: family.SIZE for family in (answers, killing, spoiling, filling, clocks, modelling)},
     toppling.NAME: toppling.KILLS * len(toppling.PAIRS_KILLED),
 }
@@ -52,7 +52,8 @@ class Place:
     def run(self, case: str) -> Verdict:
         family = case.partition("/")[0]
         if family in BENCHED:
-            return BENCHED[family].run(self.bench, case)
+            verdict: Verdict = BENCHED[family].run(self.bench, case)
+            return verdict
         return modelling.run(case) if family == modelling.NAME else answers.run(self.lane, case)
 
 
@@ -166,7 +167,8 @@ def _size(family: str, options: argparse.Namespace) -> int:
     """How many cases of a family: its share of those that were asked for."""
     if options.cases is None:
         return SIZES[family]
-    return max(1, round(options.cases * SIZES[family] / sum(SIZES[each] for each in options.family)))
+    cases: int = options.cases
+    return max(1, round(cases * SIZES[family] / sum(SIZES[each] for each in options.family)))
 
 
 def _topple(options: argparse.Namespace, results: Results) -> None:

@@ -15,6 +15,7 @@ def add(kind: str, answer: Any, more: int | None) -> bool:
     def of(value: int) -> int:
         return 0 if more is None else max(0, value + more)
 
+    names: tuple[str, ...]
     holder, names = answer, ("total_rows", "offset", "doc_count", "count", "pending")
     if kind == "_stats":
         return stats(answer, lambda number: -1 if more is None else number + 3 * more)

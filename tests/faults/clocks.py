@@ -71,10 +71,10 @@ def _chain(bench: Bench, job: Job, verdict: Verdict, chance: random.Random) -> N
             _expect(bench, job, verdict, [*words, "--mode", mode], _fault(chance, 120))
             if chance.random() < 0.5:
                 rule = chance.choice((("--keep-last", "1"), ("--keep-daily", "2"), ("--keep-within", "7d")))
-                words = ("archive", "prune", job.target.location(), *rule)
+                prune: tuple[str, ...] = ("archive", "prune", job.target.location(), *rule)
                 if chance.random() < 0.5:
-                    words = (*words, "--unfinished-older-than", "1d")
-                _expect(bench, job, verdict, list(words), _fault(chance, 10))
+                    prune = (*prune, "--unfinished-older-than", "1d")
+                _expect(bench, job, verdict, list(prune), _fault(chance, 10))
         _expect(bench, job, verdict, ["archive", "check", job.target.location()], Fault())
         back = bench.stores.new("file", job.folder)
         words = ("restore", job.target.location(), back.location(), "--state", str(job.state / "back"))

@@ -200,7 +200,7 @@ class ScriptedCouchDB:
 
     def _change(self, database: _Database, sequence: int, id: str, *, with_docs: bool) -> bytes:
         stored = database.documents[id]
-        row = {"seq": _sequence(database, sequence), "id": id, "changes": [{"rev": stored.rev}]}
+        row: dict[str, Any] = {"seq": _sequence(database, sequence), "id": id, "changes": [{"rev": stored.rev}]}
         row |= {"deleted": True} if stored.deleted else {}
         text = json.dumps(row).encode()
         return text[:-1] + b',"doc":' + _whole(id, stored) + b"}" if with_docs else text

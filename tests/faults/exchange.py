@@ -66,9 +66,10 @@ class Exchange:
 
 
 Alter = Callable[[Exchange], Reply | None]
+Entries = list[Any] | dict[str, Any] | None
 
 
-def rows_of(kind: str, answer: Any) -> list[Any] | dict[str, Any] | None:
+def rows_of(kind: str, answer: Any) -> Entries:
     """The rows or the entries of an answer, to be changed in place; None where it has none."""
     if kind.startswith("_changes"):
         return answer.get("results") if isinstance(answer, dict) else None
@@ -82,4 +83,5 @@ def rows_of(kind: str, answer: Any) -> list[Any] | dict[str, Any] | None:
         return answer.get("docs" if kind == "_mget" else "items")
     if kind in SEARCH_ENTRIES:
         return answer.get("indices") if kind == "_stats" else answer
-    return answer.get("hits", {}).get("hits")
+    hits: Entries = answer.get("hits", {}).get("hits")
+    return hits

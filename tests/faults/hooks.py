@@ -109,10 +109,10 @@ def _files(points: Points) -> None:
 
     sync, write_all = os.fsync, durable.write_all
 
-    def fsync(handle: int) -> None:
+    def fsync(fd: Any) -> None:
         if points.reach():
             raise _full()
-        sync(handle)
+        sync(fd)
 
     def write(file: Any, data: bytes) -> None:
         if points.reach():

@@ -218,6 +218,7 @@ class Lane:
         purposes = {"second": "new", "odd": "odd", "less": "less", "session": "session"}
         purpose = purposes.get(direction.note, "all") if direction.operation != "verify" else "all"
         target: Place | None = None
+        other: Place | None
         if direction.operation == "verify":
             # A has one more, or B has.
             source = stores.places[direction.source, "all" if direction.note == "more" else "less"]

@@ -307,7 +307,8 @@ class FaultyWriter:
         return found
 
     def prepare(self) -> Token:
-        return self._call("prepare", lambda: None)
+        token: Token = self._call("prepare", lambda: None)
+        return token
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
         return bool(self._call("resume", lambda: True))
@@ -317,7 +318,8 @@ class FaultyWriter:
             self.marked()
             return self._inner.mark()
 
-        return self._call("mark", effect)
+        token: Token = self._call("mark", effect)
+        return token
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
         return frozenset(self._call("stored_since", lambda: self._inner.stored_since(mark, documents)))
@@ -391,7 +393,8 @@ class FaultyWriter:
             self._unflushed.clear()
             return None
 
-        return self._call("flush", effect)
+        token: Token = self._call("flush", effect)
+        return token
 
     def finish(self, completion: Completion) -> None:
         self._call("finish", lambda: None)
@@ -454,7 +457,8 @@ class PartsWriter(FaultyWriter):
             self._parts_store.parents[self.backup] = self.parent
             return self.backup
 
-        return self._call("prepare", effect)
+        token: Token = self._call("prepare", effect)
+        return token
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
         def effect() -> bool:
@@ -464,7 +468,8 @@ class PartsWriter(FaultyWriter):
         return bool(self._call("resume", effect))
 
     def mark(self) -> Token:
-        return self._call("mark", self.marked)
+        token: Token = self._call("mark", self.marked)
+        return token
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
         return frozenset()
@@ -491,7 +496,8 @@ class PartsWriter(FaultyWriter):
             self._open = []
             return {"part": len(parts) - 1, "documents": len(parts[-1])}
 
-        return self._call("flush", effect)
+        token: Token = self._call("flush", effect)
+        return token
 
     def finish(self, completion: Completion) -> None:
         def effect() -> None:

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -488,7 +488,8 @@ class World:
             with at_once(eager=self.eager):
                 found = self._guarded(
                     "verify",
-                    lambda readers=readers, evidence=evidence, stop=stop, clock=clock: run_verify(
+                    partial(
+                        run_verify,
                         readers,
                         evidence,
                         VERIFY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,7 @@ def opened(folder: Path, couchdb: int, search: int, *, login: str = "") -> Itera
         less = {id: body for id, body in first.items() if id not in planted}
         stores = Stores(folder, ports, script, first, hidden=ids[len(ids) // 2], planted=max(first), login=login)
         for kind, port in ports.items():
-            make = partial(CouchDBPlace, port, login=login if kind == "couchdb" else "")
+            make: Callable[[str], Place] = partial(CouchDBPlace, port, login=login if kind == "couchdb" else "")
             make = partial(SearchPlace, port) if kind == "es" else make
             for purpose, bodies in (("all", less | planted), ("less", less), ("new", less | planted)):
                 stores.places[kind, purpose] = place = make(f"faults-{purpose}")
@@ -91,8 +91,8 @@ def opened(folder: Path, couchdb: int, search: int, *, login: str = "") -> Itera
         try:
             yield stores
         finally:
-            for place in stores.places.values():
-                place.remove()
+            for each in stores.places.values():
+                each.remove()
 
 
 @contextlib.contextmanager

@@ -68,7 +68,8 @@ def test_the_guide_explains_every_key() -> None:
     """And none that there isn't."""
     from migrator.scheduling import files
 
-    keys = {name for table in (files._Top, *files._TABLES.values()) for name in table.__struct_fields__}
+    known: tuple[type[Any], ...] = (files._Top, *files._TABLES.values())
+    keys = {name for table in known for name in table.__struct_fields__}
     section = GUIDE.partition("## Schedule files")[2].partition("\n## ")[0]
     tables = {name.strip("[]") for name in re.findall(r"\*\*`(\[\w+\])`\*\*", section)}
     rows = "".join(line for line in section.splitlines(True) if line.startswith("| "))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import NotFound, UsageError
-from migrator.scheduling.files import Broken, Schedule, find_schedule, read_folder, read_schedule
+from migrator.scheduling.files import Broken, Duration, Schedule, find_schedule, read_folder, read_schedule
 
 MINIMAL = """\
 source = "elasticsearch://es1:9200"
@@ -84,10 +84,12 @@ def test_everything_that_can_be_said_is_understood() -> None:
     assert schedule.full_every_s == 7 * 86_400
     assert (schedule.wanted.namespaces, schedule.wanted.since) == (("guest", "team-*"), "30d")
     assert (str(schedule.check), schedule.check_on.every) == ("sample 5 %", 7)
-    assert (schedule.limits.max_duration, schedule.limits.jobs) == (21_600, 8)
+    assert schedule.limits.max_duration == Duration(21_600)
+    assert schedule.limits.jobs == 8
     assert schedule.retention is not None
     assert (schedule.retention.monthly, schedule.retention.within) == (12, "14d")
-    assert (schedule.failure.wait, schedule.failure.longest_wait) == (120, 3600)
+    assert schedule.failure.wait == Duration(120)
+    assert schedule.failure.longest_wait == Duration(3600)
     assert schedule.notify.command == ("/usr/local/bin/notify", "backup")
     assert (schedule.grace_s, schedule.stale_after_s) == (43_200, 129_600)
 

@@ -185,7 +185,7 @@ def test_schedule_that_fails_to_be_read_hides_no_other(folder: Path, monkeypatch
     read_schedule = files.read_schedule
 
     def read(path: Path, data: bytes) -> Schedule:
-        return _fail() if path.name == "bad.toml" else read_schedule(path, data)  # type: ignore[no-any-return]
+        return _fail() if path.name == "bad.toml" else read_schedule(path, data)
 
     monkeypatch.setattr(files, "read_schedule", read)
     for command in ("list", "check"):

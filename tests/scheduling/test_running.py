@@ -130,7 +130,12 @@ def test_retention_never_runs_after_a_backup_that_was_not_verified(
 ) -> None:
     """Whether the verification wasn't requested by this run or failed."""
     pruned: list[object] = []
-    monkeypatch.setattr(running, "prune_backups", lambda *_: pruned.append(_) or ())
+
+    def prune(*arguments: object) -> tuple[str, ...]:
+        pruned.append(arguments)
+        return ()
+
+    monkeypatch.setattr(running, "prune_backups", prune)
     third = '[verification]\ncheck = "quick"\non = "every 3 runs"\n[retention]\nlast = 1\n'
     for night in range(6):
         run = world.run(third, 'mode = "full"')

@@ -94,8 +94,8 @@ def test_state_is_asked_for_where_there_is_no_home(tmp_path: Path, lines: str, w
         "name one with --state or MIGRATOR_STATE\n"
     )
     code = {"retry-rejected": 10, "report": 10, "verify": 4}.get(words[0], 0)
-    for place in ({"XDG_STATE_HOME": str(tmp_path)}, {"MIGRATOR_STATE": str(tmp_path / "state")}):
-        assert run(*given, **place).returncode == code
+    for name, folder in (("XDG_STATE_HOME", tmp_path), ("MIGRATOR_STATE", tmp_path / "state")):
+        assert run(*given, home=False, **{name: str(folder)}).returncode == code
     assert run(*given, "--state", str(tmp_path / "state")).returncode == code
 
 
@@ -107,11 +107,15 @@ def test_home_that_means_nothing_is_refused(tmp_path: Path, words: list[str]) ->
     assert "there is no home folder for ~" in ended.stderr
 
 
+def _nobody(_: int) -> None:
+    raise KeyError("nobody")
+
+
 def test_folders_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.setattr("pwd.getpwuid", _nobody)
     assert user_config() == ()
     with pytest.raises(UsageError, match="--state"):
         user_state()
@@ -123,7 +127,7 @@ def test_demo_asks_for_a_folder_where_there_is_no_home(monkeypatch: pytest.Monke
     """For the servers that it unpacks."""
     for name in ("HOME", "XDG_CACHE_HOME", "MIGRATOR_SERVERS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.setattr("pwd.getpwuid", _nobody)
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     with pytest.raises(UsageError, match="MIGRATOR_SERVERS"):
         cache()

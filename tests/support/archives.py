@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
@@ -64,7 +65,7 @@ def add_backup(
     *,
     parent: str | None = None,
     part_documents: int = 1_000_000,
-    **changes: object,
+    **changes: Any,
 ) -> Manifest:
     """Write a backup: each layer's documents in parts of `part_documents`."""
     writer = ArchiveWriter(Folder(str(folder)), clock=CLOCK)
@@ -80,9 +81,9 @@ def add_backup(
     return read_catalog(Folder(str(folder))).find(writer.backup, "the archive")
 
 
-def read_archive(folder: Path, selection: Selection = ALL, **choice: object) -> list[Document]:
+def read_archive(folder: Path, selection: Selection = ALL, **choice: Any) -> list[Document]:
     """Every document that a reader gives, in no order."""
-    reader = ArchiveReader(Folder(str(folder)), **choice)  # type: ignore[arg-type]  # as the caller wrote them
+    reader = ArchiveReader(Folder(str(folder)), **choice)
     plan = reader.plan(selection, slice_documents=1000)
     return [
         document

@@ -198,10 +198,11 @@ def _hit(index: str, number: int | None, document: Document) -> dict[str, Any]:
 
 def _takes(query: Any, number: int | None, document: Document) -> bool:
     match query:
-        case {"range": {"_seq_no": {"gt": above, **rest}}}:
-            return number is not None and above < number <= rest.get("lte", number)
+        case {"range": {"_seq_no": {"gt": int(above), **rest}}}:
+            numbers: dict[object, Any] = rest
+            return number is not None and above < number <= int(numbers.get("lte", number))
         case {"range": {"start": span}}:
-            return span.get("gte", 0) <= document.start_ms < span.get("lt", float("inf"))
+            return bool(span.get("gte", 0) <= document.start_ms < span.get("lt", float("inf")))
         case {"ids": {"values": values}}:
             return document.id in values
         case {"exists": _}:

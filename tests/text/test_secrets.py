@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
@@ -19,7 +20,7 @@ from migrator.text import secrets
 from migrator.text.secrets import REDACTED, redact
 
 SECRET = "kanari en/vögel+\"'\\<&%\U0001f426"
-ENCODED = {
+ENCODED: dict[str, Callable[[str], str]] = {
     "plain": lambda text: text,
     "json": json.dumps,
     "json-slashes": lambda text: json.dumps(text, ensure_ascii=False).replace("/", "\\/"),

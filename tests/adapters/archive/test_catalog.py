@@ -107,7 +107,7 @@ def test_a_chain_with_a_piece_missing_is_damage(backups: list[Manifest]) -> None
     ],
 )
 def test_a_damaged_backup_may_be_newer(
-    backups: list[Manifest], damaged: str, says: dict[str, int], newer: bool
+    backups: list[Manifest], damaged: str, says: dict[str, Any], newer: bool
 ) -> None:
     """By its id, or by the number that seems to stand in it."""
     unproven = ((damaged, Unproven(**says)),)

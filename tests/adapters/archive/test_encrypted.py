@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -129,7 +130,12 @@ class TestEncryptedFolder(PlaceConformance):
             self.put(place, self.part(number), b"%d" % number * 100)
         files: list[BinaryIO] = []
         inner = durable.open_anonymous
-        monkeypatch.setattr(durable, "open_anonymous", lambda: (files.append(inner()), files[-1])[1])
+
+        def open_anonymous() -> BinaryIO:
+            files.append(inner())
+            return files[-1]
+
+        monkeypatch.setattr(durable, "open_anonymous", open_anonymous)
         turns = [threading.Event() for _ in range(4)]
         kept: list[list[int]] = []
 
@@ -330,7 +336,7 @@ def test_one_wrong_key_in_a_chain_is_told_before_the_target_is_touched(world: Wo
     world.put(50)
     assert world.backup(new).mode == "incremental"
     for key in (old, new):
-        refusal(AccessDenied, "opens it", lambda key=key: world.restore(key))
+        refusal(AccessDenied, "opens it", partial(world.restore, key))
     assert content(memory_store("target")) == {}
     both = tmp_path / "both.txt"
     both.write_text(old.file.read_text() + new.file.read_text())
@@ -366,7 +372,7 @@ def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> Non
     world.backup(key)
     world.put(2)
     for mode in ("auto", "incremental"):
-        refusal(UsageError, "is encrypted; give --encrypt-to again", lambda mode=mode: world.backup(mode=mode))
+        refusal(UsageError, "is encrypted; give --encrypt-to again", partial(world.backup, mode=mode))
     refusal(UsageError, "is encrypted", lambda: world.backup(wanted=Wanted(namespaces=("guest",))))
     assert len(read_catalog(Folder(str(world.folder / "archive"))).backups) == 1
     assert world.backup(mode="full").encryption is None
@@ -398,7 +404,7 @@ def test_a_backup_that_was_interrupted_goes_on_for_the_same_recipients_only(
             world.backup(key, retry_for_s=0)
     other = make_key(tmp_path, "other")
     for keys in ((), (other,), (key, other)):
-        refusal(UsageError, "encrypt-to", lambda keys=keys: world.backup(*keys))
+        refusal(UsageError, "encrypt-to", partial(world.backup, *keys))
     made = world.backup(key)
     assert made.encryption == "age"
     assert world.restore(key) == content(world.source)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,12 +113,12 @@ def test_a_backup_killed_in_the_middle_is_no_backup_and_goes_on(s3: S3Server, bu
     command = [sys.executable, "-m", "migrator", "backup", f"archive:{tmp_path / 'from'}", archive]
     command += ["--state", str(tmp_path / "state"), "--part-size", "64KiB", "--jobs", "2", "--max-rate", "6000"]
 
-    def parts() -> int:
-        return sum(".zst" in key for key in s3.keys(bucket))
+    def reached(wanted: int) -> bool:
+        return sum(".zst" in key for key in s3.keys(bucket)) >= wanted
 
     kills = 0
     for wanted in (1, 3, 5):
-        if not _killed_when(command, lambda wanted=wanted: parts() >= wanted, environment):
+        if not _killed_when(command, partial(reached, wanted), environment):
             break
         kills += 1
         catalog = read_catalog(Bucket(archive))
@@ -149,8 +150,12 @@ def test_a_restore_killed_in_the_middle_goes_on(s3: S3Server, bucket: str, tmp_p
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "migrator", "backup", archive, f"archive:{folder}"]
     command += ["--state", str(tmp_path / "state"), "--part-size", "64KiB", "--jobs", "2", "--max-rate", "4000"]
+
+    def reached(wanted: int) -> bool:
+        return len(list(folder.rglob("*.zst"))) >= wanted
+
     for wanted in (1, 2):
-        assert _killed_when(command, lambda wanted=wanted: len(list(folder.rglob("*.zst"))) >= wanted, environment)
+        assert _killed_when(command, partial(reached, wanted), environment)
     subprocess.run([*command, "--quiet"], env=environment, check=True)
     found = read_archive(folder)
     assert len(found) == 8_000
@@ -343,7 +348,8 @@ def test_a_failure_is_told_after_one_request(fault: str, bucket: str, monkeypatc
     with serve(script) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
         place = Bucket("s3://bucket/prefix")
-        for number, call in enumerate((place.exists, lambda: place.read(HEAD), lambda: place.write(HEAD, b"x")), 1):
+        calls: list[Callable[[], object]] = [place.exists, lambda: place.read(HEAD), lambda: place.write(HEAD, b"x")]
+        for number, call in enumerate(calls, 1):
             with pytest.raises(Unavailable, match="503 SlowDown .Please reduce." if fault == "5" else "network"):
                 call()
             assert len(script.asked) == number

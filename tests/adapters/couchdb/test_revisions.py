@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,7 +23,7 @@ from tests.support.servers import request
 HASH = "a" * 32
 
 
-def revised(number: int, rev: str, **changes: object) -> Document:
+def revised(number: int, rev: str, **changes: Any) -> Document:
     """An activation in a revision."""
     document = activation(number, **changes)
     return msgspec.structs.replace(document, body=json.dumps({**json.loads(document.body), "_rev": rev}).encode())
@@ -83,10 +84,11 @@ def test_option_is_refused_where_it_means_nothing(tmp_path: Path, couchdb_databa
     _stores.clear()
     memory_store("couch")
     memory_store("elastic", Form.ELASTICSEARCH)
-    for source, target, more in (
+    refused: list[tuple[str, str, dict[str, Any]]] = [
         ("memory:couch", "memory:elastic", {}),
         ("memory:elastic", couchdb_database, {}),
         ("memory:couch", couchdb_database, {"on_conflict": "overwrite"}),
-    ):
+    ]
+    for source, target, more in refused:
         with pytest.raises(UsageError, match="--keep-revisions"):
             copy(source, target, keep_revisions=True, state=tmp_path / "state", **more)

@@ -310,7 +310,11 @@ def test_a_refusal_of_a_request_for_ids_rejects_nothing(index: Index, writer: El
     index.documents = {document.id: json.loads(document.body) for document in documents}
     for status in (400, 500):
         refusal = answer({"error": {"type": "some_exception", "reason": "no"}}, status)
-        index.alter = lambda request, content, refusal=refusal: refusal if request.path.endswith("_mget") else content
+
+        def alter(request: Request, content: Any, refusal: bytes = refusal) -> Any:
+            return refusal if request.path.endswith("_mget") else content
+
+        index.alter = alter
         with pytest.raises(Unavailable) as raised:
             patient(writer).write(documents, replace=False)
         assert not isinstance(raised.value, RequestRefused)

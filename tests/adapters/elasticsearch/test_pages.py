@@ -200,7 +200,7 @@ def test_an_answer_to_another_request_is_not_believed() -> None:
         nonlocal kept
         if not request.path.endswith("/_search"):
             return None
-        kept = kept or answer(right, **{"X-Opaque-Id": request.headers["x-opaque-id"]})
+        kept = kept or answer(right, 200, **{"X-Opaque-Id": request.headers["x-opaque-id"]})
         return kept
 
     def strip(request: Request, right: Any) -> Any:
@@ -491,7 +491,8 @@ def test_a_404_of_a_proxy_is_not_an_absence() -> None:
 
 def test_an_index_recreated_is_noticed() -> None:
     """Created again or restored between plan and reading, or while it is read: the slice doesn't end well."""
-    for change in ({"uuid": "u2"}, {}):
+    changes: list[dict[str, Any]] = [{"uuid": "u2"}, {}]
+    for change in changes:
         cluster = Cluster().of_one(numbered(some(5)))
         with reading(cluster) as (reader, _):
             (slice,) = reader.plan(ALL, slice_documents=100).slices
@@ -627,7 +628,7 @@ def test_a_link_that_cuts_large_answers_gets_smaller_ones() -> None:
 
     def cut(request: Request, right: Any) -> Any:
         echo = {"X-Opaque-Id": request.headers["x-opaque-id"]}
-        whole = answer(right, **echo)
+        whole = answer(right, 200, **echo)
         return Cut(whole[:30_000]) if len(whole) > 30_000 else None
 
     cluster.alter = cut

@@ -14,7 +14,7 @@ from tests.support.scripted_elasticsearch import Cluster, reading, some
 ALL = {"names": ["openwhisk-*"], "privileges": ["read"]}
 DOCUMENTS = {**ALL, "query": ['{"match_all": {}}']}
 FIELDS = {**ALL, "field_security": [{"grant": ["*"], "except": ["logs"]}]}
-GRANTED = {
+GRANTED: dict[str, tuple[list[dict[str, Any]], bool]] = {
     "all": ([ALL], False),
     "some documents": ([DOCUMENTS], True),
     "all by another role": ([DOCUMENTS, {**ALL, "names": ["*"]}], False),

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +271,8 @@ def test_run_carries_over_what_stands_before_the_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page_bytes", [1, 3000])
 def test_one_long_array_is_gone_on_with_at_every_position(tmp_path: Path, ending: str, page_bytes: int) -> None:
     text = HEAD + array(*[body(number) for number in range(40)]) + array(*[body(number) for number in range(40, 50)])
-    pack = {"json": bytes, "gz": gzip.compress, "zst": zstandard.compress}[ending]
+    packs: dict[str, Callable[[bytes], bytes]] = {"json": bytes, "gz": gzip.compress, "zst": zstandard.compress}
+    pack = packs[ending]
     path = tmp_path / f"a.{ending}"
     third = len(text) // 3
     path.write_bytes(pack(text[:third]) + pack(text[third:]))
@@ -315,14 +316,14 @@ def test_file_that_was_replaced_is_read_again_by_a_complete_job(tmp_path: Path) 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
 def test_standard_input_is_read_once(pack: Any) -> None:
     text = pack(b"".join(lines(30)))
-    reader = FileReader(StandardInput(io.BufferedReader(io.BytesIO(text))), form=None, page_bytes=1000)  # type: ignore[arg-type]
+    reader = FileReader(StandardInput(io.BufferedReader(io.BytesIO(text))), form=None, page_bytes=1000)
     assert reader.form is Form.COUCHDB
     batches, damage = read(reader)
     assert damage is None
     assert len(ids(batches)) == 30
     with pytest.raises(UsageError, match="can be read only once"):
         read(reader)
-    again = FileReader(StandardInput(io.BufferedReader(io.BytesIO(text))), form=None, page_bytes=1000)  # type: ignore[arg-type]
+    again = FileReader(StandardInput(io.BufferedReader(io.BytesIO(text))), form=None, page_bytes=1000)
     (slice,) = reader.plan(ALL, slice_documents=10).slices
     with pytest.raises(UsageError, match="can't be resumed"):
         list(again.read(slice, batches[0].position, ALL))

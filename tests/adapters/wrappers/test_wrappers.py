@@ -262,7 +262,10 @@ def test_documents_are_all_accounted_for_or_none_is_rejected(
         assert there - poison == frozenset(range(40)) - poison, "nothing new went through"
         assert len(poison) >= 3
     else:
-        ids = [each.id for each in (*outcome.written, *outcome.present, *outcome.rejected)]
+        ids = [
+            *(document.id for document in (*outcome.written, *outcome.present)),
+            *(rejection.id for rejection in outcome.rejected),
+        ]
         assert sorted(ids) == sorted(document.id for document in every)
         assert {rejection.id for rejection in outcome.rejected} == inner.poison
 

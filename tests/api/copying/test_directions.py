@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from migrator.api.copy import copy
 from migrator.demo.samples import ODD_SHAPES, labelled_odd, odd
@@ -29,7 +30,7 @@ def different(expected: Bodies, there: Bodies) -> list[str]:
     return sorted(id for id in expected.keys() | there.keys() if expected.get(id) != there.get(id))
 
 
-def values(bodies: Bodies) -> dict[str, object]:
+def values(bodies: Bodies) -> dict[str, dict[str, Any]]:
     """The documents as the local CouchDB server holds them, without their revisions."""
     return {id: {k: v for k, v in parse_doubles(body).items() if k != "_rev"} for id, body in bodies.items()}
 

@@ -82,8 +82,8 @@ def versions_in(place: Place) -> dict[str, int]:
 
 def follow(source: Place, target: Place, writers: Writers, state: Path) -> None:
     """Copy while the writers are at work and once more after it; look at the target after each run."""
-    for first in range(0, BEFORE, 400):
-        writers.put(list(range(first, first + 400)), "guest", 1)
+    for number in range(0, BEFORE, 400):
+        writers.put(list(range(number, number + 400)), "guest", 1)
     with writers.at_work():
         first = copy(source.location, target.location, state=state, jobs=2, max_rate=600)
         there = versions_in(target)

@@ -40,6 +40,11 @@ SPEC = VerifySpec(
 )
 
 
+def only(side: str, reader: Reader) -> dict[str, Any]:
+    """The arguments of a verification one side of which is read by this."""
+    return {side: reader}
+
+
 class World:
     """Two stores with the same activations, in forms of their own, and how to compare them."""
 
@@ -745,7 +750,7 @@ def test_a_fault_that_passes_is_no_difference(world: World, side: str, passes: s
         Lie("repeat", frozenset({20}), frozenset(passes), looks=False),
         Lie("alter", frozenset({30}), frozenset(passes), looks=False),
     ]
-    found = world.verify(**{side: Lying(world, side, lies)})
+    found = world.verify(**only(side, Lying(world, side, lies)))
     assert found.exit_code == 0
     assert found.totals.a == found.totals.b == 700
     assert_consistent(found)
@@ -758,7 +763,7 @@ def test_what_is_always_read_otherwise_than_it_is_found_by_id_cannot_be_told(
 ) -> None:
     """As from a shrunk index, or a proxy that plays back old pages: exit code 4, with the hours."""
     lies = [Lie(kind, frozenset({3, 9}), frozenset(range(9)), looks=False)]
-    found = world.verify(**{side: Lying(world, side, lies)})
+    found = world.verify(**only(side, Lying(world, side, lies)))
     assert found.exit_code == 4
     assert not world.found()
     assert found.unexplained_hours
@@ -814,11 +819,11 @@ def test_fewer_than_the_server_counts_is_no_agreement(world: World, side: str) -
     store = world.a if side == "a" else world.b
     for _ in range(2):
         with pytest.raises(Incomplete, match=rf"{side.upper()}, memory:{side}: .* counts 730 .* only 700 were read"):
-            world.verify(**{side: Counting(store, 730)})
+            world.verify(**only(side, Counting(store, 730)))
         assert any("reading both sides again" in message for message in world.messages)
         assert world.evidence
         assert world.evidence.stage == "new"
-    assert world.verify(**{side: Counting(store, 700)}).exit_code == 0
+    assert world.verify(**only(side, Counting(store, 700))).exit_code == 0
 
 
 def test_pages_that_were_short_on_both_sides_are_read_again(world: World) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
@@ -16,7 +16,6 @@ from migrator.operations.archive.diff import Changed, Tally, diff
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
 from tests.support.documents import activation
-from tests.support.strategies import settings
 
 STATES = st.dictionaries(st.integers(0, 30), st.integers(0, 2), max_size=20)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.activations.document import Form
@@ -20,7 +21,6 @@ from migrator.operations.archive.prune import prune
 from migrator.operations.archive.retention import Retention
 from tests.support.archives import add_backup, read_archive
 from tests.support.documents import activation
-from tests.support.strategies import settings
 
 LAST = Retention(last=1)
 
@@ -34,7 +34,7 @@ def ids(folder: Path) -> list[str]:
     return sorted(each.name for each in (folder / "backups").iterdir())
 
 
-def make(folder: Path, *parents: int | None, **changes: object) -> list[str]:
+def make(folder: Path, *parents: int | None, **changes: Any) -> list[str]:
     """Backups by the place of what each builds on."""
     made: list[str] = []
     for number, parent in enumerate(parents):

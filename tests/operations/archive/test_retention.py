@@ -109,7 +109,8 @@ def archives(draw: st.DrawFn) -> list[Candidate]:
     for number in range(draw(st.integers(0, 14))):
         line = draw(st.sampled_from("ab"))
         before = [each for each in found if each.line == line]
-        parent = draw(st.sampled_from(before)) if before and draw(st.booleans()) else None
+        follows = bool(before) and draw(st.booleans())
+        parent = draw(st.sampled_from(before)) if follows else None
         found.append(
             Candidate(
                 backup=f"{number:02}",
