@@ -287,10 +287,14 @@ class _Trier:
                 for cache in caches:
                     cache.cache_clear()
                 chosen = [items[each] for each in tests]
-                for item, following in zip_longest(chosen, chosen[1:]):
-                    item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
-                    if session.testsfailed:
-                        return 1
+                try:
+                    for item, following in zip_longest(chosen, chosen[1:]):
+                        item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                        if session.testsfailed:
+                            return 1
+                except BaseException:  # noqa: BLE001  what ends pytest itself is noticed all the same
+                    traceback.print_exc()
+                    return 1
                 return 0
 
             return self.run(mutant, run_tests)
