@@ -381,3 +381,13 @@ def test_observer_sees_the_progress(world: World) -> None:
     checkpoint.close()
     assert seen[-1] == (report.totals.read, 230)
     assert list(dict.fromkeys(phases)) == ["copying", "catching up, round 1"]
+
+
+def test_a_run_says_whether_it_resumes_or_catches_up(world: World) -> None:
+    """A job that was interrupted is resumed; one that was complete brings what is new."""
+    assert world.copy().state == "complete"
+    assert not any(each.startswith("resuming") for each in world.messages)
+    world.messages.clear()
+    world.copy()
+    assert [each for each in world.messages if "was complete" in each and "(run 2)" in each]
+    assert not any(each.startswith("resuming") for each in world.messages)

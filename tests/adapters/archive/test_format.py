@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,3 +174,10 @@ def test_an_id_tells_when_its_backup_began() -> None:
 @pytest.mark.parametrize("text", ["20261324T021500Z-3f9a2c", "20261124T251500Z-3f9a2c", "../x", "", "20261124T0215"])
 def test_what_is_no_id_is_no_backup(text: str) -> None:
     assert not is_backup_id(text)
+
+
+def test_a_note_takes_as_many_bytes_as_it_adds_to_an_index() -> None:
+    """With the comma before it."""
+    note = make_frame(DOCUMENTS, new_compressor(3)).note
+    two, three = (len(msgspec.json.encode([note] * count)) for count in (2, 3))
+    assert bytes_of_parts.noted_bytes(note) == three - two
