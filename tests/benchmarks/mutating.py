@@ -86,7 +86,8 @@ class Place(NamedTuple):
     change: Mutation
 
     def mutant(self) -> Mutant:
-        code = self.module.deep_replace(self.change.original_node, self.change.mutated_node).code
+        changed: Any = self.module.deep_replace(self.change.original_node, self.change.mutated_node)
+        code = changed.code
         both = zip_longest(self.module.code.splitlines(), code.splitlines(), fillvalue="")
         was, now = next(((old.strip(), new.strip()) for old, new in both if old != new), ("", ""))
         return Mutant(self.path, self.line, was, now, code)
