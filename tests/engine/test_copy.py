@@ -391,3 +391,17 @@ def test_a_run_says_whether_it_resumes_or_catches_up(world: World) -> None:
     world.copy()
     assert [each for each in world.messages if "was complete" in each and "(run 2)" in each]
     assert not any(each.startswith("resuming") for each in world.messages)
+
+
+def test_document_that_another_stores_during_the_first_run_stays(world: World) -> None:
+    """It was stored after the job's mark, and is none of this job's all the same."""
+    other = activation(200, "guest" if 200 % 3 else "whisk.system", form=Form.ELASTICSEARCH, logs=["other"])
+
+    class Meanwhile(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            if other.id not in world.target.entries:
+                world.target.put(other.id, other.body)
+            yield from super().read(slice, after, selection)
+
+    report = world.copy(reader=Meanwhile(world.source, page_documents=10), jobs=1)
+    assert (world.target.get(other.id), report.differing, report.exit_code) == (other.body, 1, 3)
