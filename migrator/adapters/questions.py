@@ -1,10 +1,13 @@
-"""Values of what stores can be asked besides reading and writing."""
+"""What stores can be asked besides reading and writing: optional protocols of readers, and the values they give.
+
+`supported` of `base` tells whether a reader has one. A store without it is read instead.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -13,8 +16,6 @@ from migrator.activations.selection import Selection
 from migrator.errors import UsageError
 
 Level = Literal["problem", "warning", "note"]
-State = Literal["answers", "unavailable", "incomplete", "refused", "missing", "damaged"]
-"""What came of examining a store; `incomplete`: it answers, but not for all it holds."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,15 +45,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     the others are like them.
     """
 
-    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory"
-    location: str
-    identity: str
-    typed: str  # what an operator types to name this store
-    origins: tuple[str, ...]  # who named it
-    login: str  # its kind, and as whom
-    state: State = "answers"
-    error: str = ""
-    exit_code: int = 0
     product: str = ""
     version: str = ""
     places: tuple[Place, ...] = ()
@@ -69,13 +61,14 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     newest_backup_ms: int | None = None  # archive: when it was complete
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def answers(self) -> bool:
-        return self.state == "answers"
 
-    @property
-    def is_empty(self) -> bool:
-        return self.answers and not self.activations
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """A reader whose store tells what it is and what it holds in fewer requests than reading it takes."""
+
+    def probe(self, *, exact: bool) -> Probe:
+        """Look into the store; `exact` reads all of it rather than a sample. Raises what reading raises."""
+        ...
 
 
 Found: TypeAlias = Document | Rejection

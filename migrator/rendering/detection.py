@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from migrator.activations import forms
-from migrator.adapters.questions import Finding, Probe
+from migrator.adapters.questions import Finding
 from migrator.operations.detect.conclusions import count
-from migrator.operations.detect.values import Detection
+from migrator.operations.detect.values import Detection, Examined
 from migrator.text.printable import printable
 from migrator.units import human_bytes
 
@@ -52,7 +52,7 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield f"{' ' * 14}{command}"
 
 
-def _probe(probe: Probe) -> Iterator[str]:
+def _probe(probe: Examined) -> Iterator[str]:
     yield f"{probe.location}"
     rows = [("named by", ", ".join(probe.origins)), ("login", probe.login)]
     if not probe.answers:
@@ -65,7 +65,7 @@ def _probe(probe: Probe) -> Iterator[str]:
         yield from _fold(text, f"  {name:<{width}}", " " * (width + 2))
 
 
-def _contents(probe: Probe) -> Iterator[tuple[str, str]]:
+def _contents(probe: Examined) -> Iterator[tuple[str, str]]:
     if probe.kind == "elasticsearch":
         yield "indices", _indices(probe)
     if probe.kind == "archive":
@@ -88,7 +88,7 @@ def _contents(probe: Probe) -> Iterator[tuple[str, str]]:
         yield "namespaces", f"{len(names):,}{'' if probe.namespaces_complete else ' and more'}: {_list(names)}"
 
 
-def _indices(probe: Probe) -> str:
+def _indices(probe: Examined) -> str:
     if not probe.places:
         return "none"
     shards = sum(place.shards or 0 for place in probe.places)

@@ -24,9 +24,12 @@ from migrator.adapters.archive.manifest import Manifest, id_ms, lacking, rejecte
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
+from migrator.adapters.archive.probe import probe_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page, PageSize
+from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
 
 
@@ -297,6 +300,12 @@ class ArchiveReader:
         for order, (manifest, at) in newer:
             newest.add(order, Part(self._place, manifest, manifest.parts[at]).hashes())
         return newest
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def probe(self, *, exact: bool) -> Probe:
+        found = probe_by_manifests(self.chain, self.describe())
+        return probe_of(read_all(self), found) if exact else found
 
     def close(self) -> None:
         self._place.close()

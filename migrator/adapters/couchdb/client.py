@@ -41,11 +41,16 @@ class Client:
     """A database and its server; used by several threads at once."""
 
     def __init__(self, store: Store, *, connect_s: float = 10, answer_s: float = 120, connections: int = 32) -> None:
+        self._store = store
         self.database = store.location.database
         self._path = f"/{quote(self.database, safe='')}"
         self._wire = Wire(store, connect_s=connect_s, answer_s=answer_s, connections=connections)
         self.location = self._wire.location
         self._by_ids = Ceiling()
+
+    def hasty(self, *, connect_s: float, answer_s: float) -> Client:
+        """Another client of the same database, that gives up sooner."""
+        return Client(self._store, connect_s=connect_s, answer_s=answer_s)
 
     # -- documents ----------------------------------------------------------------------------------------------
 

@@ -1,24 +1,23 @@
 """Looks into a CouchDB database without building a view: names from its keys, times from samples or from all of it.
 
-A `Store` enters, a `Probe` leaves. Only reads.
+The client of a database enters, a `Probe` leaves. Only reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
-from migrator.adapters.couchdb import CouchDBReader
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.namespaces import ids_from, namespaces
 from migrator.adapters.couchdb.ranges import after_all
 from migrator.adapters.questions import Finding, Place, Probe
 from migrator.adapters.shared.paging import Page
-from migrator.adapters.shared.tally import Tally, read_all
-from migrator.settings.stores import Store
+from migrator.adapters.shared.tally import Tally, probe_of
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _LOOKS = 500  # at keys, for the names of namespaces
@@ -30,37 +29,26 @@ _ANSWER_S = 60
 _CONNECT_S = 5
 
 
-def probe(store: Store, empty: Probe, *, exact: bool) -> Probe:
-    """Look into the database; `empty` holds what is known before. Raises what the adapter raises."""
-    client = Client(store, connect_s=_CONNECT_S, answer_s=_ANSWER_S)
-    try:
-        server, about = client.server, client.about()
-        designs = ids_from(client, "_design/", "_design0", 100)
+def probe(client: Client, read: Callable[[], Tally], *, exact: bool) -> Probe:
+    """Look into the database, with less patience than a copy has; `read` reads all of it."""
+    with closing(client.hasty(connect_s=_CONNECT_S, answer_s=_ANSWER_S)) as hasty:
+        server, about = hasty.server, hasty.about()
+        designs = ids_from(hasty, "_design/", "_design0", 100)
         documents = max(about.doc_count - len(designs), 0)
-        found = msgspec.structs.replace(
-            empty,
+        found = Probe(
             product=server.product,
             version=server.version,
             places=(Place(name=client.database, documents=about.doc_count),),
             design_documents=tuple(designs),
         )
         if exact or documents <= _FEW:
-            return _counted(found, read_all(CouchDBReader(client, page_bytes=_SPOT_BYTES)), len(designs))
-        return _sampled(client, found, documents)
-    finally:
-        client.close()
+            return _counted(found, read(), len(designs))
+        return _sampled(hasty, found, documents)
 
 
 def _counted(found: Probe, tally: Tally, designs: int) -> Probe:
     return msgspec.structs.replace(
-        found,
-        activations=tally.activations,
-        first_ms=tally.first_ms,
-        last_ms=tally.last_ms,
-        namespaces=dict(sorted(tally.namespaces.items())),
-        others=max(tally.others - designs, 0),
-        unreadable=tally.unreadable,
-        findings=_findings(tally),
+        probe_of(tally, found), others=max(tally.others - designs, 0), findings=_findings(tally)
     )
 
 

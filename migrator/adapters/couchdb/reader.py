@@ -26,9 +26,12 @@ from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import Feed, take_alone, there
 from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pace, Pages
+from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
+from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page
+from migrator.adapters.shared.tally import read_all
 
 _COUNTED = 50  # namespaces, by a few requests each
 
@@ -167,6 +170,11 @@ class CouchDBReader:
         """The one document that can't be decoded with others, by itself."""
         page = Page(self.form, selection)
         return Found(page, 1, None, take_alone(self._client, ids[0], page))
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def probe(self, *, exact: bool) -> Probe:
+        return probe(self._client, lambda: read_all(self), exact=exact)
 
     def close(self) -> None:
         self._client.close()

@@ -122,13 +122,19 @@ class Client:
     """A store's servers, spoken to as one; used by several threads at once."""
 
     def __init__(self, store: Store, *, timeout_s: float = 120, connections: int = 32) -> None:
+        self._store = store
         self.location = store.location.printed
+        self.typed = store.typed  # how it is named in a command
         self._path = store.location.path_prefix
         self._transport = open_transport(store, timeout_s=timeout_s, connections=connections)
         self._server: Server | None = None
         self._run = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
         self._echoing: set[tuple[str, int]] = set()  # hosts of which an answer has named its request
+
+    def hasty(self, *, timeout_s: float) -> Client:
+        """Another client of the same server, that gives up sooner."""
+        return Client(self._store, timeout_s=timeout_s)
 
     def call(
         self,

@@ -1,11 +1,12 @@
 """Looks into the indices behind a pattern: how many activations, from when to when, in which namespaces.
 
-A `Store` enters, a `Probe` leaves. Only searches: nothing is refreshed, opened or changed.
+The client and the pattern enter, a `Probe` leaves. Only searches: nothing is refreshed, opened or changed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -13,12 +14,11 @@ import msgspec
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.health import ACTIVATION, FOREIGN, Look, checks, keyword_of
-from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, resolve
+from migrator.adapters.elasticsearch.indices import Index, expressions, resolve
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.questions import Finding, Place, Probe
 from migrator.errors import AccessDenied
-from migrator.settings.stores import Store
 
 _TIMEOUT_S = 30
 _NAMESPACES = 1_000  # named one by one
@@ -78,20 +78,17 @@ class _Totals(msgspec.Struct):
             self.last_ms = last_ms if self.last_ms is None else max(self.last_ms, last_ms)
 
 
-def probe(store: Store, empty: Probe) -> Probe:
-    """Look into the indices; `empty` holds what is known before. Raises what the adapter raises."""
-    pattern = check_pattern(store.location.index_pattern)
-    client = Client(store, timeout_s=_TIMEOUT_S)
-    try:
-        server = client.server()
-        indices, _ = resolve(client, expressions(pattern, Selection()))
-        told = hidden(client, expressions(pattern, Selection()))
+def probe(client: Client, pattern: str) -> Probe:
+    """Look into the indices, with less patience than a copy has."""
+    with closing(client.hasty(timeout_s=_TIMEOUT_S)) as hasty:
+        server = hasty.server()
+        indices, _ = resolve(hasty, expressions(pattern, Selection()))
+        told = hidden(hasty, expressions(pattern, Selection()))
         if told and not indices:
             raise AccessDenied(f"{client.location}: {told}")
-        look = Look.at(client, pattern, indices)
+        look = Look.at(hasty, pattern, indices)
         totals = _totals(look)
-        return msgspec.structs.replace(
-            empty,
+        return Probe(
             product=server.product,
             version=server.version,
             places=tuple(_place(name, look) for name in indices),
@@ -103,11 +100,9 @@ def probe(store: Store, empty: Probe) -> Probe:
             others=max(sum(look.documents.values()) - totals.activations, 0),
             findings=(
                 *((_not_shown(told),) if told else ()),
-                *checks(look, foreign=totals.foreign, namespaces=len(totals.namespaces), typed=empty.typed),
+                *checks(look, foreign=totals.foreign, namespaces=len(totals.namespaces), typed=client.typed),
             ),
         )
-    finally:
-        client.close()
 
 
 def _not_shown(told: str) -> Finding:

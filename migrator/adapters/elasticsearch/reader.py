@@ -39,10 +39,12 @@ from migrator.adapters.elasticsearch.indices import (
     survey,
 )
 from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
+from migrator.adapters.elasticsearch.probe import probe
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.windows import WindowReader
+from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 
@@ -387,6 +389,11 @@ class ElasticsearchReader:
             for place in places
         ]
         return sources, sum(len(source or b"") for source in sources)
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def probe(self, *, exact: bool) -> Probe:  # noqa: ARG002  aggregations are exact
+        return probe(self._client, self._pattern)
 
     def close(self) -> None:
         self._client.close()

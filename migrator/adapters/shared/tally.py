@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
+from migrator.adapters.questions import Probe
 from migrator.adapters.shared.whole import read_whole
 
 
@@ -39,3 +42,16 @@ def read_all(reader: Reader) -> Tally:
     for batch in read_whole(reader, Selection()):
         tally.take(batch)
     return tally
+
+
+def probe_of(tally: Tally, known: Probe) -> Probe:
+    """What reading a store from end to end adds to what is known of it."""
+    return msgspec.structs.replace(
+        known,
+        activations=tally.activations,
+        is_exact=True,
+        first_ms=tally.first_ms,
+        last_ms=tally.last_ms,
+        namespaces=dict(sorted(tally.namespaces.items())),
+        unreadable=tally.unreadable,
+    )

@@ -26,9 +26,11 @@ from migrator.adapters.base import (
     Token,
     WriteOutcome,
     Writer,
+    supported,
 )
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.adapters.wrappers.apart import Apart
+from migrator.adapters.wrappers.retrying_questions import retrying
 from migrator.errors import Unavailable
 
 _T = TypeVar("_T")
@@ -133,6 +135,10 @@ class RetryingReader:
 
     def count(self, selection: Selection) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.count(selection))
+
+    def supported(self, protocol: type[_T]) -> _T | None:
+        inner = supported(self._inner, protocol)
+        return None if inner is None else retrying(inner, protocol, self._policy, self._persistent.store)
 
     def close(self) -> None:
         self._inner.close()

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import msgspec
 
-from migrator.adapters.questions import Finding, Probe, State
-from migrator.adapters.shared.patience import persist
+from migrator.adapters.base import Reader, supported
+from migrator.adapters.opening import open_reader
+from migrator.adapters.questions import Finding, Probe, SupportsProbe
+from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.adapters.shared.whole import LOOK_AGAIN
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
-from migrator.operations.detect.values import Detection
+from migrator.operations.detect.values import Detection, Examined, State
 from migrator.settings.stores import LoginKind, Store
 
-__all__ = ["Detection", "Finding", "Probe", "detect"]
+__all__ = ["Detection", "Examined", "Finding", "detect"]
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +54,7 @@ def detect(
             "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "
             "(--env-file, --kubernetes, --helm-values, --docker-inspect), a process (--pid), or a migrator.toml"
         )
-    probes = tuple(_probe(each, exact=exact) for each in candidates)
+    probes = tuple(_examine(each, exact=exact) for each in candidates)
     backends = tuple(dict.fromkeys(each.backend for each in deployments))
     conclusions, findings, commands = conclude(backends, probes, now_ms=int(clock() * 1000))
     of_deployments = tuple(dict.fromkeys(finding for each in deployments for finding in each.findings))
@@ -94,33 +98,35 @@ _STATES: tuple[tuple[type[MigratorError], State], ...] = (
 )
 
 
-def _probe(candidate: Candidate, *, exact: bool) -> Probe:
+def _examine(candidate: Candidate, *, exact: bool) -> Examined:
     store = candidate.store
     login = store.login
-    empty = Probe(
-        kind=store.location.kind,
-        location=store.location.printed,
-        identity=store.location.identity,
-        typed=store.typed,
-        origins=candidate.origins,
-        login=f"{login.kind}{f' as {login.user}' if login.user else ''}",
-    )
+
+    def examined(said: Probe, state: State = "answers", error: MigratorError | None = None) -> Examined:
+        return Examined(
+            kind=store.location.kind,
+            location=store.location.printed,
+            identity=store.location.identity,
+            typed=store.typed,
+            origins=candidate.origins,
+            login=f"{login.kind}{f' as {login.user}' if login.user else ''}",
+            state=state,
+            error=str(error) if error else "",
+            exit_code=error.exit_code if error else 0,
+            **msgspec.structs.asdict(said),
+        )
+
     try:
-        return persist(LOOK_AGAIN, lambda: _look(store, empty, exact=exact))
+        with closing(RetryingReader(open_reader(store), LOOK_AGAIN)) as reader:
+            return examined(_probe(reader, exact=exact))
     except MigratorError as error:
-        state = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
-        return msgspec.structs.replace(empty, state=state, error=str(error), exit_code=error.exit_code)
+        state: State = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
+        return examined(Probe(), state, error)
 
 
-def _look(store: Store, empty: Probe, *, exact: bool) -> Probe:
-    if store.location.kind == "couchdb":
-        from migrator.adapters.couchdb import probe as couchdb
-
-        return couchdb.probe(store, empty, exact=exact)
-    if store.location.kind == "elasticsearch":
-        from migrator.adapters.elasticsearch import probe as elasticsearch
-
-        return elasticsearch.probe(store, empty)
-    from migrator.adapters.archive import probe as archives
-
-    return archives.probe(store, empty, exact=exact)
+def _probe(reader: Reader, *, exact: bool) -> Probe:
+    """What the store tells of itself, or what reading it tells."""
+    if asked := supported(reader, SupportsProbe):
+        return asked.probe(exact=exact)
+    about = reader.describe()
+    return probe_of(read_all(reader), Probe(product=about.product, version=about.version))

@@ -9,18 +9,18 @@ import shlex
 from collections.abc import Sequence
 
 from migrator.activations import forms
-from migrator.adapters.questions import Finding, Probe
-from migrator.operations.detect.values import Backend
+from migrator.adapters.questions import Finding
+from migrator.operations.detect.values import Backend, Examined
 from migrator.units import DAY_S
 
 _OLD_BACKUP_MS = 7 * 1000 * DAY_S
 
 
 def conclude(
-    backends: Sequence[Backend], probes: Sequence[Probe], *, now_ms: int
+    backends: Sequence[Backend], probes: Sequence[Examined], *, now_ms: int
 ) -> tuple[tuple[str, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Sentences, findings that no store shows by itself, and the commands that bring activations together."""
-    live = [probe for probe in probes if probe.kind in ("couchdb", "elasticsearch", "memory")]
+    live = [probe for probe in probes if probe.kind not in ("archive", "file")]
     written, sentences = _written(backends, live)
     others = [probe for probe in live if probe is not written and probe.activations]
     sentences += [_also(probe, written) for probe in others]
@@ -46,7 +46,7 @@ def conclude(
     return tuple(sentences), tuple(findings), tuple(commands)
 
 
-def _logins(sources: Sequence[Probe], target: Probe) -> list[str]:
+def _logins(sources: Sequence[Examined], target: Examined) -> list[str]:
     """Where the copy has its passwords from: they aren't shown, and a location carries none."""
     needed = [
         f"MIGRATOR_{role}_PASSWORD"
@@ -59,11 +59,11 @@ def _logins(sources: Sequence[Probe], target: Probe) -> list[str]:
 _PRODUCTS = {"couchdb": "CouchDB", "elasticsearch": "Elasticsearch"}
 
 
-def product(probe: Probe) -> str:
+def product(probe: Examined) -> str:
     return probe.product or _PRODUCTS.get(probe.kind, probe.kind)
 
 
-def _written(backends: Sequence[Backend], live: Sequence[Probe]) -> tuple[Probe | None, list[str]]:
+def _written(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Examined | None, list[str]]:
     """The store that activations are written to, as the configuration says or the data suggest."""
     for backend in backends:
         named = next((probe for probe in live if probe.identity == backend.identity), None)
@@ -89,7 +89,7 @@ def _written(backends: Sequence[Backend], live: Sequence[Probe]) -> tuple[Probe 
     ]
 
 
-def _written_to(probe: Probe, said: str) -> str:
+def _written_to(probe: Examined, said: str) -> str:
     where = f"Activations are written to {product(probe)} ({probe.location})"
     if not probe.answers:
         why = {
@@ -107,7 +107,7 @@ def _written_to(probe: Probe, said: str) -> str:
     return f"{where} since {_moment(probe.first_ms)}, {said}; {newest}."
 
 
-def _also(probe: Probe, written: Probe | None) -> str:
+def _also(probe: Examined, written: Examined | None) -> str:
     where = f"{product(probe)} ({probe.location}) holds {count(probe)}"
     older = (
         written is not None
@@ -122,11 +122,11 @@ def _also(probe: Probe, written: Probe | None) -> str:
     return f"{where}{as_well}{f', {span}' if span else ''}{_among(probe)}."
 
 
-def count(probe: Probe) -> str:
+def count(probe: Examined) -> str:
     return f"{'' if probe.is_exact else 'about '}{probe.activations:,}"
 
 
-def _among(probe: Probe) -> str:
+def _among(probe: Examined) -> str:
     return "" if probe.is_exact or probe.kind == "archive" else f" (among {probe.sampled:,} sampled; --exact reads all)"
 
 
@@ -137,7 +137,7 @@ def _moment(epoch_ms: int | None) -> str:
 _KINDS = {"unavailable": "unreachable", "refused": "login-refused", "missing": "not-there"}
 
 
-def _not_looked_into(backends: Sequence[Backend], live: Sequence[Probe]) -> list[Finding]:
+def _not_looked_into(backends: Sequence[Backend], live: Sequence[Examined]) -> list[Finding]:
     """Stores that didn't answer; for the one that is written to it is the first thing to mend."""
     written = {backend.identity for backend in backends}
     found: list[Finding] = []
@@ -165,7 +165,7 @@ def _not_looked_into(backends: Sequence[Backend], live: Sequence[Probe]) -> list
     return found
 
 
-def _only_design_documents(live: Sequence[Probe]) -> list[Finding]:
+def _only_design_documents(live: Sequence[Examined]) -> list[Finding]:
     elsewhere = [probe for probe in live if probe.kind != "couchdb" and probe.activations]
     found: list[Finding] = []
     for probe in live:
@@ -190,7 +190,7 @@ def _only_design_documents(live: Sequence[Probe]) -> list[Finding]:
     return found
 
 
-def _data_elsewhere(backends: Sequence[Backend], written: Probe | None, others: Sequence[Probe]) -> list[Finding]:
+def _data_elsewhere(backends: Sequence[Backend], written: Examined | None, others: Sequence[Examined]) -> list[Finding]:
     """The configuration says one thing, and the data another."""
     if written is None or not backends or not written.answers:
         return []
@@ -215,7 +215,7 @@ def _data_elsewhere(backends: Sequence[Backend], written: Probe | None, others: 
     return found
 
 
-def _backups(archives: Sequence[Probe], now_ms: int) -> list[Finding]:
+def _backups(archives: Sequence[Examined], now_ms: int) -> list[Finding]:
     newest = max((probe.newest_backup_ms or 0 for probe in archives), default=0)
     if not archives:
         text, advice = "no archive is known here, so nothing can be said of backups", "name it, or make one"

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from migrator.adapters.questions import Finding, Probe
+
+State = Literal["answers", "unavailable", "incomplete", "refused", "missing", "damaged"]
+"""What came of examining a store; `incomplete`: it answers, but not for all it holds."""
+
+
+class Examined(Probe, frozen=True, kw_only=True):
+    """A store that was examined, and what it said."""
+
+    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory"
+    location: str
+    identity: str
+    typed: str  # what an operator types to name this store
+    origins: tuple[str, ...]  # who named it
+    login: str  # its kind, and as whom
+    state: State = "answers"
+    error: str = ""
+    exit_code: int = 0
+
+    @property
+    def answers(self) -> bool:
+        return self.state == "answers"
+
+    @property
+    def is_empty(self) -> bool:
+        return self.answers and not self.activations
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +46,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer."""
 
     backends: tuple[Backend, ...]
-    probes: tuple[Probe, ...]
+    probes: tuple[Examined, ...]
     conclusions: tuple[str, ...]
     findings: tuple[Finding, ...]
     commands: tuple[str, ...]  # that bring the activations together

@@ -16,11 +16,11 @@ from migrator.activations import forms
 from migrator.activations.document import Document, Form
 from migrator.adapters.couchdb import probe as couchdb_module
 from migrator.adapters.elasticsearch import health as checks_module
-from migrator.adapters.questions import Probe
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.operations.detect.conclusions import conclude
+from migrator.operations.detect.values import Examined
 from tests.support.documents import activation
 from tests.support.servers import request
 from tests.support.stores import (
@@ -311,8 +311,8 @@ def test_a_database_that_is_not_there_is_exit_code_10(secured_couchdb: Server) -
 # -- backups and what follows ------------------------------------------------------------------------------------
 
 
-def probe(kind: str, **changes: Any) -> Probe:
-    empty = Probe(kind=kind, location=f"{kind}:x", identity=kind, typed=kind, origins=("here",), login="none")
+def probe(kind: str, **changes: Any) -> Examined:
+    empty = Examined(kind=kind, location=f"{kind}:x", identity=kind, typed=kind, origins=("here",), login="none")
     return msgspec.structs.replace(empty, **changes)
 
 
@@ -325,7 +325,7 @@ def probe(kind: str, **changes: Any) -> Probe:
         ([probe("archive", newest_backup_ms=NOW_MS - 86_400_000)], None),
     ],
 )
-def test_backups(archives: list[Probe], said: str | None) -> None:
+def test_backups(archives: list[Examined], said: str | None) -> None:
     """None, none yet, an old one, a fresh one."""
     _, findings, _ = conclude([], archives, now_ms=NOW_MS)
     assert [said in finding.text for finding in findings if said] == ([True] if said else [])
