@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from migrator.activations.document import Form
-from migrator.adapters.archive import ArchiveWriter
+from migrator.adapters.archive import ArchiveWriter, open_writer
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
+from migrator.settings.locations import parse_location
+from migrator.settings.stores import Store
 from tests.support.archives import CLOCK, add_backup, completion, read_archive
 from tests.support.documents import activation
 
@@ -150,3 +152,13 @@ def test_completing_a_backup_can_be_tried_again(tmp_path: Path, script: str) -> 
     (made,) = read_catalog(Folder(str(tmp_path / "new"))).backups
     assert (made.backup, made.number) == (writer.backup, 1)
     assert [each.id for each in read_archive(tmp_path / "new")] == [activation(1).id]
+
+
+@pytest.mark.parametrize(("part_bytes", "due"), [(1, True), (1 << 30, False)])
+def test_an_archive_that_is_opened_ends_its_parts_as_asked(tmp_path: Path, part_bytes: int, due: bool) -> None:
+    writer = open_writer(Store(location=parse_location(f"archive:{tmp_path / 'new'}").location), part_bytes=part_bytes)
+    writer.prepare()
+    for number in range(3):
+        writer.write([activation(number, logs=["x" * (1 << 20)])], replace=False)
+    assert writer.due() is due
+    writer.close()
