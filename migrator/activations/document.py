@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from migrator.text.decoding import decode, decoder
+
 
 class Form(enum.StrEnum):
     """The shape in which a store keeps an activation."""
@@ -89,10 +91,10 @@ class _Header(msgspec.Struct, gc=False):
     conflicts: msgspec.Raw | None = msgspec.field(default=None, name="_conflicts")
 
 
-_header = msgspec.json.Decoder(_Header)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_annotation_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_annotation_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_header = decoder(_Header)
+_fields = decoder(dict[str, msgspec.Raw])
+_annotation_list = decoder(list[dict[str, msgspec.Raw]])
+_annotation_object = decoder(dict[str, msgspec.Raw])
 _MISSING = msgspec.Raw(b"")
 
 
@@ -182,7 +184,7 @@ def epoch_ms(raw: msgspec.Raw) -> int:
     Raises `ValueError` with the end of a sentence. Source: measured on OpenWhisk's `ArtifactActivationStore`.
     """
     try:
-        value = msgspec.json.decode(raw, type=int | float | str)
+        value = decode(raw, int | float | str)
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
             if moment.tzinfo is None:
@@ -201,7 +203,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def _string(raw: msgspec.Raw) -> str | None:
     """The value of a raw JSON string; None where it is missing or anything else."""
     try:
-        return msgspec.json.decode(raw, type=str)
+        return decode(raw, str)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

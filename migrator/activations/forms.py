@@ -38,6 +38,7 @@ from msgspec import Raw
 
 from migrator.activations import canonical as canonical_json
 from migrator.activations.document import Document, Form, Rejection, epoch_ms, unreadable
+from migrator.text.decoding import decoder
 
 COUCHDB_FIELDS = frozenset(
     {
@@ -68,9 +69,9 @@ class _Unconvertible(Exception):
     """A document has no counterpart in the other form; the message is the reason."""
 
 
-_fields = msgspec.json.Decoder(dict[str, Raw])
-_annotations = msgspec.json.Decoder(list[_Annotation])
-_text = msgspec.json.Decoder(str)
+_fields = decoder(dict[str, Raw])
+_annotations = decoder(list[_Annotation])
+_text = decoder(str)
 _encode = msgspec.json.Encoder().encode
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NO_RESULT = Raw(b'"null"')

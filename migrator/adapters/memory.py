@@ -19,6 +19,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.shared.paging import Page
 from migrator.settings.stores import Store
+from migrator.text.decoding import convert
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -144,7 +145,7 @@ class MemoryReader:
             yield page.batch(chosen[-1][0], size_bytes=size_bytes)
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        done = 0 if after is None else msgspec.convert(after, int)
+        done = 0 if after is None else convert(after, int)
         for at in range(done, len(ids), self._page_documents):
             chosen = ids[at : at + self._page_documents]
             page, size_bytes = Page(self.form, selection), 0

@@ -11,6 +11,7 @@ import msgspec
 
 from migrator.engine.verification.values import Finding
 from migrator.errors import UsageError
+from migrator.text.decoding import decoder
 
 
 def write_ids(findings: Iterable[Finding], file: BinaryIO) -> None:
@@ -31,7 +32,7 @@ class _Line(msgspec.Struct):
     kind: str = ""
 
 
-_line = msgspec.json.Decoder(_Line)
+_line = decoder(_Line)
 
 
 def read_ids(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
+from migrator.text.decoding import decode
 from migrator.text.printable import printable
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _row(activation: Activation) -> str:
     if document is None:
         return f"{'can not be understood':<40}  {activation.id}  {stores}{differ}"
     try:
-        shown = msgspec.json.decode(as_wsk_shows(document), type=_Shown)
+        shown = decode(as_wsk_shows(document), _Shown)
     except msgspec.MsgspecError:
         shown = _Shown(start=document.start_ms)
     took = "" if shown.duration is None else f"{shown.duration:,} ms"

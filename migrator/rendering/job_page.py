@@ -24,6 +24,7 @@ from migrator.rendering.command_line import in_state_of
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import shown_name
 from migrator.rendering.verification import verdict
+from migrator.text.decoding import convert
 from migrator.units import human_bytes, human_duration, human_moment
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
@@ -232,7 +233,7 @@ def _warnings(status: JobStatus) -> Iterator[str]:
 def _verifying(record: JobRecord) -> str:
     """The command that verifies what the job copied, and lets the job know."""
     status = record.status
-    chooses = msgspec.convert(status.selection, Wanted).words
+    chooses = convert(status.selection, Wanted).words
     command = shlex.join(["migrator", "verify", status.source, status.target, *chooses])
     return command + in_state_of(record.command)
 

@@ -26,6 +26,7 @@ from migrator.settings.folders import user_config
 from migrator.settings.locations import is_file, parse_location
 from migrator.settings.stores import Secret, SecretAddress, SecretLocation
 from migrator.settings.toml_file import TomlFile, decode_secret, meant
+from migrator.text.decoding import convert
 from migrator.text.printable import printable_path
 from migrator.units import DAY_S, human_percent, parse_duration, parse_percent
 
@@ -354,7 +355,7 @@ def _wanted(file: TomlFile, table: _Select) -> Wanted:
                 parse_moment(text, now_ms=int(time.time() * 1000))
             except UsageError as error:
                 raise file.refusal(["select", key], str(error)) from None
-    return msgspec.convert(msgspec.to_builtins(table), Wanted)
+    return convert(msgspec.to_builtins(table), Wanted)
 
 
 def _check_notify(file: TomlFile, notify: Notify) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from migrator import durable
 from migrator.engine.state.jobs import lock_folder, lock_holder, unwritable
 from migrator.errors import Locked, StateDamaged, UsageError
+from migrator.text.decoding import decode
 
 _STATE = "state.json"
 _BLANK = "-" * 32  # stands for a checksum while it is computed
@@ -128,7 +129,7 @@ class Memory:
         path = self._folder / _STATE
         try:
             data = path.read_bytes()
-            state = msgspec.json.decode(data, type=State)
+            state = decode(data, State)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -23,6 +23,7 @@ from migrator.settings.locations import ParsedLocation, is_file, parse_location
 from migrator.settings.stores import LOGIN_SECRETS, Location, LoginKind, Secret, SecretLocation, Store, Tls
 from migrator.settings.toml_file import TomlFile, meant
 from migrator.text import secrets
+from migrator.text.decoding import convert
 from migrator.units import DAY_S
 from migrator.watching import Tell
 
@@ -150,7 +151,7 @@ def settings(config: Config, environ: Mapping[str, str] = os.environ) -> dict[st
         value = getattr(config.defaults, field.name)
         if text := environ.get(variable):
             try:
-                value = msgspec.convert(text, field.type, strict=False)
+                value = convert(text, field.type, strict=False)
             except msgspec.ValidationError:
                 raise UsageError(f"{variable}={text!r}: give {_VALUES[field.name]}") from None
             found[field.name] = Setting(value, f"environment {variable}")

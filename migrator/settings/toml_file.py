@@ -16,6 +16,7 @@ import msgspec
 
 from migrator.errors import UsageError
 from migrator.settings.stores import Secret
+from migrator.text.decoding import convert
 
 
 def decode_secret(type: type[Any], value: Any) -> Any:
@@ -82,7 +83,7 @@ class TomlFile:
             if key not in known:
                 raise self.refusal([*where, key], f"unknown{meant(key, known)}")
         try:
-            return msgspec.convert(table, type, dec_hook=decode)
+            return convert(table, type, dec_hook=decode)
         except msgspec.ValidationError as error:
             reason, _, place = str(error).partition(" - at `$")
             key = re.match(r"\.(\w+)", place)

@@ -31,6 +31,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.text.decoding import decode
 
 _READERS = 8  # of manifests, which in a bucket each take a round trip or two
 
@@ -178,7 +179,7 @@ def _read_backup(place: Place, backup: str, head: ArchiveHead) -> Manifest | _Da
 
 def _says(data: bytes) -> Unproven:
     try:
-        return msgspec.json.decode(data, type=Unproven)
+        return decode(data, Unproven)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return Unproven()
 

@@ -23,6 +23,7 @@ import zstandard
 
 from migrator.activations.document import Document, Form, Rejection, unreadable
 from migrator.errors import ArchiveDamaged
+from migrator.text.decoding import decode, decoder
 
 FRAME_BYTES = 1 << 20  # of documents in a frame; a larger one makes a larger frame
 HASH_BYTES = 8
@@ -120,10 +121,10 @@ class _Body(msgspec.Struct, gc=False):
     id: str | msgspec.UnsetType = msgspec.field(name="_id", default=msgspec.UNSET)
 
 
-_body = msgspec.json.Decoder(_Body)
+_body = decoder(_Body)
 _NO_LINE = (msgspec.MsgspecError, RecursionError, UnicodeError)
-_couchdb_line = msgspec.json.Decoder(_CouchDBLine)
-_elasticsearch_line = msgspec.json.Decoder(_ElasticsearchLine)
+_couchdb_line = decoder(_CouchDBLine)
+_elasticsearch_line = decoder(_ElasticsearchLine)
 
 
 def as_lines(documents: Sequence[Document]) -> bytes:
@@ -334,7 +335,7 @@ def _frames_in_table(tail: bytes) -> int:
 
 def _decode_header(data: bytes) -> _Header:
     try:
-        return msgspec.json.decode(decompress(data, None, most_bytes=_MOST_HEADER_BYTES), type=_Header)
+        return decode(decompress(data, None, most_bytes=_MOST_HEADER_BYTES), _Header)
     except msgspec.MsgspecError as error:
         raise ArchiveDamaged(f"its index is damaged: {error}") from error
 
@@ -342,7 +343,7 @@ def _decode_header(data: bytes) -> _Header:
 def read_notes(content: bytes) -> tuple[FrameNote, ...] | None:
     """What each frame of a part holds, from the content of the frame in its index; None where it is something else."""
     try:
-        return msgspec.json.decode(content, type=_Header).frames
+        return decode(content, _Header).frames
     except msgspec.MsgspecError:
         return None
 

@@ -21,6 +21,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
+from migrator.text.decoding import decode
 
 FORMAT = "openwhisk-activation-archive"
 VERSION = 1
@@ -245,15 +246,9 @@ class _Version(msgspec.Struct):
     version: int
 
 
-# Made while the module is imported, by one thread: msgspec crashes where several threads are the first to
-# decode into a type, and manifests are read by several.
-_VERSION = msgspec.json.Decoder(_Version)
-_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in (ArchiveHead, Manifest)}
-
-
 def _read(data: bytes, type: Any, where: str) -> Any:
     try:
-        found = _VERSION.decode(data)
+        found = decode(data, _Version)
         if found.format != FORMAT:
             raise UsageError(f"{where}: its format is {found.format!r}, not {FORMAT}")
         if found.version > VERSION:
@@ -263,7 +258,7 @@ def _read(data: bytes, type: Any, where: str) -> Any:
             )
         if found.version < 1:
             raise ArchiveDamaged(f"{where}: version {found.version} of the archive format doesn't exist")
-        return _DECODERS[type].decode(data)
+        return decode(data, type)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
 

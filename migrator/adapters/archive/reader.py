@@ -31,6 +31,7 @@ from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
+from migrator.text.decoding import convert
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -189,7 +190,7 @@ class ArchiveReader:
         # Hashes are looked at only where something newer may stand.
         hashes = as_numbers(part.hashes()) if self._has_newer(order) else None
         own = hashes if hashes is not None and order in self._newer_orders else ()
-        at = 0 if after is None else msgspec.convert(after, int)
+        at = 0 if after is None else convert(after, int)
         while at < len(frames):
             count = self._page(frames, at, selection)
             if count == 0:
@@ -225,7 +226,7 @@ class ArchiveReader:
     # -- by id --------------------------------------------------------------------------------------------------
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        done = 0 if after is None else msgspec.convert(after, int)
+        done = 0 if after is None else convert(after, int)
         size = PageSize(aim_bytes=self._page_bytes)
         while done < len(ids):
             chosen = ids[done : done + size.documents]

@@ -40,6 +40,7 @@ from migrator.adapters.archive.order import ended_later, next_number
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.errors import ArchiveDamaged, NotFound
+from migrator.text.decoding import convert
 
 PART_BYTES = 32 << 20
 PART_S = 30.0
@@ -133,7 +134,7 @@ class ArchiveWriter:
 
         A backup that is started over is a full one: all of the source is read for it.
         """
-        self._begun = msgspec.convert(prepared, Begun)
+        self._begun = convert(prepared, Begun)
         if self._go_on(receipts):
             return True
         self.continue_from(None)
@@ -293,4 +294,4 @@ def _lost(parts: Iterable[Receipt | PartNote], there: Mapping[str, int]) -> str 
 
 
 def _read_receipts(receipts: Sequence[tuple[int, Token]]) -> list[tuple[int, Receipt]]:
-    return [(round, msgspec.convert(receipt, Receipt)) for round, receipt in receipts]
+    return [(round, convert(receipt, Receipt)) for round, receipt in receipts]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from migrator.text.decoding import decode
 from migrator.text.secrets import redact
 
 _ERROR_BYTES = 10_000  # of an error page; a secret that is cut is not found
@@ -87,7 +88,7 @@ def number_of(sequence: Sequence) -> int:
 def refusal_of(body: bytes) -> Refusal:
     """What an answer says of a failure; a proxy's page is quoted."""
     try:
-        return msgspec.json.decode(body, type=Refusal)
+        return decode(body, Refusal)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return Refusal(redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip())
 

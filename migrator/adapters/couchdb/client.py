@@ -23,6 +23,7 @@ from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.wire import BrokenOff, TooLarge, Wire
 from migrator.errors import MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
+from migrator.text.decoding import decode
 
 __all__ = ["BrokenOff", "Client", "TooLarge", "Undecodable"]
 
@@ -215,7 +216,7 @@ class Client:
             return Server()
         another = NotFound(f"{self.location}: the server there isn't CouchDB; check host and port")
         try:
-            server = msgspec.json.decode(answer.body, type=Server)
+            server = decode(answer.body, Server)
         except msgspec.ValidationError as error:  # Elasticsearch's `version` is an object
             raise another from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -262,7 +263,7 @@ class Client:
     def understand(self, body: bytes, type: type[T], what: str) -> T:
         """Decode an answer that holds no document; raises `Unavailable` where it isn't what was requested."""
         try:
-            return msgspec.json.decode(body, type=type)
+            return decode(body, type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self.garbled(what, error) from error
 

@@ -25,6 +25,7 @@ from migrator.adapters.couchdb.paging import Found, Pace, Pages, is_json
 from migrator.adapters.couchdb.standing import Standing, loss, stand, standing_of
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Unavailable
+from migrator.text.decoding import convert
 
 _TRIES = 3  # at reading a database that is replaced while it is read
 
@@ -45,7 +46,7 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def _mark(slice: Slice, position: Token) -> _Mark:
     if isinstance(position, dict):
-        return msgspec.convert(position, _Mark)
+        return convert(position, _Mark)
     since = slice.spec["since"] if position is None else position
     assert isinstance(since, str | int)
     return _Mark(since=since)

@@ -18,6 +18,7 @@ from migrator.adapters.couchdb.ranges import after_all
 from migrator.adapters.questions import Finding, Place, Probe
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import Tally, probe_of
+from migrator.text.decoding import decoder
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _LOOKS = 500  # at keys, for the names of namespaces
@@ -104,7 +105,7 @@ class _Rows(msgspec.Struct):
     rows: list[_Row]
 
 
-_rows = msgspec.json.Decoder(_Rows)
+_rows = decoder(_Rows)
 
 
 def _findings(tally: Tally) -> tuple[Finding, ...]:

@@ -14,8 +14,6 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
@@ -32,6 +30,7 @@ from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_o
 from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import read_all
+from migrator.text.decoding import convert
 
 _COUNTED = 50  # namespaces, by a few requests each
 
@@ -138,7 +137,7 @@ class CouchDBReader:
         return reading.read(slice, after, selection)
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        done, pace = 0 if after is None else msgspec.convert(after, int), Pace(self._pages)
+        done, pace = 0 if after is None else convert(after, int), Pace(self._pages)
         while done < len(ids):
             left = ids[done:]
             found = pace.next(partial(self._fetch_page, left, selection), partial(self._fetch_alone, left, selection))

@@ -24,6 +24,7 @@ from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
 from migrator.adapters.shared.outcome import Tally
 from migrator.errors import Unavailable
+from migrator.text.decoding import decoder
 
 _KEPT = ("_rev", "_revisions")
 
@@ -42,9 +43,9 @@ class _Keeping(NamedTuple):
     older: str | None = None
 
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_text = msgspec.json.Decoder(str)
-_history = msgspec.json.Decoder(_History)
+_fields = decoder(dict[str, msgspec.Raw])
+_text = decoder(str)
+_history = decoder(_History)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from migrator.text.decoding import decoder
+
 
 class Value(msgspec.Struct, gc=False):
     rev: str = ""
@@ -75,9 +77,9 @@ class Changes(msgspec.Struct):
     pending: int | None = None
 
 
-rows = msgspec.json.Decoder(Rows)
-key_rows = msgspec.json.Decoder(KeyRows)
-changes = msgspec.json.Decoder(Changes)
+rows = decoder(Rows)
+key_rows = decoder(KeyRows)
+changes = decoder(Changes)
 
 
 class Alone(NamedTuple):

@@ -16,6 +16,7 @@ from migrator.adapters.base import Token
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import Database, number_of
 from migrator.adapters.couchdb.client import Client
+from migrator.text.decoding import convert
 
 _ANCHORS = 4  # shards are rolled back one by one at times, and the newest change is in one of them
 _NEVER = "0"  # `instance_start_time` before CouchDB 3.3
@@ -38,7 +39,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def standing_of(token: Token) -> Standing:
     """A snapshot from a checkpoint or a manifest."""
     if isinstance(token, dict):
-        return msgspec.convert(token, Standing)
+        return convert(token, Standing)
     assert isinstance(token, str | int)
     return Standing(seq=token, number=number_of(token))
 

@@ -32,6 +32,7 @@ from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.couchdb.rows import Changes, key_rows
 from migrator.adapters.shared.outcome import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
+from migrator.text.decoding import decoder
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
 _IDS = 100  # requested with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
@@ -90,7 +91,7 @@ class _HasBody(Protocol):
 
 S = TypeVar("S", bound=_HasBody)
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 

@@ -18,6 +18,7 @@ from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
+from migrator.text.decoding import decoder
 
 Addressed: TypeAlias = tuple[Address, Document]
 
@@ -37,7 +38,7 @@ class _GotAll(msgspec.Struct):
     docs: list[_Got]
 
 
-_got_all = msgspec.json.Decoder(_GotAll)
+_got_all = decoder(_GotAll)
 
 
 def by_index(addressed: Sequence[Addressed]) -> dict[str, list[int]]:

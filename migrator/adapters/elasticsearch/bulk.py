@@ -18,6 +18,7 @@ import msgspec
 from migrator.adapters.elasticsearch.addressed import Addressed
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
+from migrator.text.decoding import decoder
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
 _ABOUT_DOCUMENTS = frozenset(
@@ -66,7 +67,7 @@ class _Answer(msgspec.Struct):
     items: list[dict[str, Item]]
 
 
-_answer = msgspec.json.Decoder(_Answer)
+_answer = decoder(_Answer)
 _encode = msgspec.json.Encoder().encode
 
 ANSWER_PATHS = "filter_path=errors,items.*._index,items.*._id,items.*.status,items.*.error"

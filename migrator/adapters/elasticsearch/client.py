@@ -17,6 +17,7 @@ import msgspec
 from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
 from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
+from migrator.text.decoding import decode
 from migrator.text.secrets import redact
 
 T = TypeVar("T")
@@ -207,7 +208,7 @@ class Client:
         """
         try:
             self.check_whole(answer, path)
-            return msgspec.json.decode(answer.body, type=type)
+            return decode(answer.body, type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise self.garbled(path, error) from error
 
@@ -244,7 +245,7 @@ class Client:
         """Raises `Incomplete` where a part of an answer is missing."""
         if answer.body.lstrip()[:1] != b"{":
             return
-        found = msgspec.json.decode(answer.body, type=_Whole)
+        found = decode(answer.body, _Whole)
         shards = found.shards or _ShardCounts()
         what = path.partition("?")[0]
         # What goes to every copy (a refresh) counts those that no node has among the total.
@@ -382,7 +383,7 @@ def shown_path(path: str) -> str:
 def cause_of(body: bytes) -> Cause:
     """What an answer that isn't a success says, be it the server's own or a proxy's."""
     try:
-        error = msgspec.json.decode(body, type=_Failure).error
+        error = decode(body, _Failure).error
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         error = redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip()
     return error if isinstance(error, Cause) else Cause(type=error or "without a reason")

@@ -14,6 +14,7 @@ import msgspec
 from migrator.adapters.elasticsearch.client import Cause, Client, cause_of, index_paths
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import Unavailable
+from migrator.text.decoding import decode
 
 _SEARCHES = 200  # in one request
 _RIGHT = "the index privilege read"
@@ -97,7 +98,7 @@ def count_in_shard(client: Client, asked: ShardQuery) -> int:
     where = f"/{quote(asked.index, safe='')}/_count"
     path = f"{where}?preference=_shards:{asked.shard}"
     answer = client.call("POST", path, body=msgspec.json.encode({"query": asked.query}), right=_RIGHT)
-    counts = msgspec.json.decode(answer.body, type=_OneShard) if answer.body.startswith(b"{") else None
+    counts = decode(answer.body, _OneShard) if answer.body.startswith(b"{") else None
     if counts is None or counts.shards.total != 1:
         raise client.garbled(where, f"not from shard {asked.shard} alone")
     return client.understand(answer, _Count, where).count

@@ -16,6 +16,7 @@ from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_p
 from migrator.adapters.elasticsearch.counting import Total, exact, names_index
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.errors import Unavailable
+from migrator.text.decoding import decoder
 
 _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
@@ -73,7 +74,7 @@ class _GotAll(msgspec.Struct):
     docs: list[_Got]
 
 
-_got_all = msgspec.json.Decoder(_GotAll)
+_got_all = decoder(_GotAll)
 
 
 def locate(client: Client, indices: Collection[str], ids: Sequence[str]) -> Iterator[Place]:

@@ -21,6 +21,7 @@ from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_setti
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
 from migrator.adapters.questions import Finding
 from migrator.errors import AccessDenied, Incomplete
+from migrator.text.decoding import decode
 from migrator.units import human_bytes
 
 _MANY_INDICES = 100
@@ -279,7 +280,7 @@ def _stands_in_couchdb_form(hit: _Hit) -> bool:
     if document is not None and "couchdb-form" in getattr(document, "remarks", ()):
         return True
     try:
-        result = msgspec.json.decode(hit.source, type=_Response).response.result
+        result = decode(hit.source, _Response).response.result
     except msgspec.MsgspecError:
         return False
     return not bytes(result).startswith(b'"')

@@ -17,6 +17,7 @@ from migrator.adapters.elasticsearch.counting import Total, numbers
 from migrator.adapters.elasticsearch.fetching import UndecodableError
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
+from migrator.text.decoding import decoder
 
 RIGHT = "the index privilege read"
 TOLD = {"track_total_hits": True, "seq_no_primary_term": True}
@@ -59,7 +60,7 @@ class Found(msgspec.Struct):
     scroll_id: str = msgspec.field(name="_scroll_id", default="")
 
 
-_found = msgspec.json.Decoder(Found)
+_found = decoder(Found)
 
 
 class Asked(NamedTuple):

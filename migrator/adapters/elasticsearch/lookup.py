@@ -23,6 +23,7 @@ from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
 from migrator.settings.stores import Store
+from migrator.text.decoding import decode
 
 _COPIES = 20  # of one id, in different namespaces or indices
 _LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives
@@ -114,7 +115,7 @@ class ElasticsearchFinder:
         )
         body: bytes | None
         try:
-            hits = msgspec.json.decode(answer.body, type=_Answer).hits.hits
+            hits = decode(answer.body, _Answer).hits.hits
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # it is no JSON that can be read
             body = fetch_source(self._client, hit.index, hit.id, type=hit.type, routing=hit.routing)
         else:
@@ -156,7 +157,7 @@ class ElasticsearchFinder:
                 right=_RIGHT,
             )
             try:
-                hits = msgspec.json.decode(answer.body, type=_Answer).hits.hits if answer.status == 200 else None
+                hits = decode(answer.body, _Answer).hits.hits if answer.status == 200 else None
             except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                 hits = None
             if hits is None:

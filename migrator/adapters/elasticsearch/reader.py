@@ -47,6 +47,7 @@ from migrator.adapters.elasticsearch.windows import WindowReader
 from migrator.adapters.questions import Probe
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
+from migrator.text.decoding import convert
 
 _COUNTED = 50  # namespaces, by a few requests each
 _NONE = -1  # the number before the first
@@ -123,7 +124,7 @@ class ElasticsearchReader:
         return msgspec.structs.replace(plan, slices=slices)
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        before = msgspec.convert(snapshot, _Snapshot).indices
+        before = convert(snapshot, _Snapshot).indices
         found, warnings = self._survey(selection)
         slices: list[Slice] = []
         for name, index in found.indices.items():
@@ -275,11 +276,11 @@ class ElasticsearchReader:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        window = msgspec.convert(slice.spec, Window)
+        window = convert(slice.spec, Window)
         if window.scroll and slice.key not in self._unscrolled:
             yield from self._scroll(slice.key, window, selection)
         else:
-            done = window.above if after is None else msgspec.convert(after, int)
+            done = window.above if after is None else convert(after, int)
             yield from self._windows.read(window, done, selection)
         check_identity(self._client, window.index, window.uuid, window.shard, window.history)
 
@@ -297,7 +298,7 @@ class ElasticsearchReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         """What the shards count up to the snapshot's numbers; an index that isn't the snapshot's any more has none."""
-        known = msgspec.convert(snapshot, _Snapshot).indices
+        known = convert(snapshot, _Snapshot).indices
         states = shard_states(self._client, known)
         spans = selection.since_ms is not None or selection.until_ms is not None
         long = start_is_long(self._client, states) if spans else frozenset()
@@ -346,7 +347,7 @@ class ElasticsearchReader:
     # -- by id --------------------------------------------------------------------------------------------------
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        done = 0 if after is None else msgspec.convert(after, int)
+        done = 0 if after is None else convert(after, int)
         indices = self._look(selection).indices
         most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         while done < len(ids):

@@ -26,6 +26,7 @@ from migrator.adapters.questions import Room
 from migrator.adapters.shared.room import FULL
 from migrator.adapters.shared.volume import DAY_MS, Sum, Tally
 from migrator.errors import AccessDenied
+from migrator.text.decoding import decode
 from migrator.watching import Stop
 
 _RIGHT = "the index privilege read"
@@ -247,7 +248,7 @@ def _documents(look: Look, index: str, body: Mapping[str, Any]) -> list[Document
             answer = look.client.call(
                 "POST", f"/{path}/_search?{WHOLE}", body=sent, bound_bytes=_DRAWN_BYTES, right=_RIGHT
             )
-            hits = msgspec.json.decode(answer.body, type=_Found).hits.hits
+            hits = decode(answer.body, _Found).hits.hits
         except (TooLarge, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             size //= 4
             continue

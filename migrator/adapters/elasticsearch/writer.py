@@ -38,6 +38,7 @@ from migrator.adapters.elasticsearch.indices import (
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.shared.outcome import Tally
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.text.decoding import convert
 
 
 class _IndexMark(msgspec.Struct, frozen=True):
@@ -308,7 +309,7 @@ class ElasticsearchWriter:
         return plain
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
-        before = msgspec.convert(mark, _Mark, strict=False).indices
+        before = convert(mark, _Mark, strict=False).indices
         by_name: dict[str, list[str]] = defaultdict(list)
         for document in documents:
             name = index_name(self._pattern, document.namespace)

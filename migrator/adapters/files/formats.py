@@ -28,6 +28,7 @@ import msgspec
 from migrator.activations import canonical
 from migrator.activations.document import Form
 from migrator.errors import UsageError
+from migrator.text.decoding import decoder
 
 RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 """What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""
@@ -110,12 +111,12 @@ class _Action(msgspec.Struct):
     index: str | None = msgspec.field(name="_index", default=None)
 
 
-_line = msgspec.json.Decoder(_Line)
-_head = msgspec.json.Decoder(_Head)
-_array = msgspec.json.Decoder(list[msgspec.Raw])
-_text = msgspec.json.Decoder(str)
-_any = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_actions = msgspec.json.Decoder(dict[str, _Action])
+_line = decoder(_Line)
+_head = decoder(_Head)
+_array = decoder(list[msgspec.Raw])
+_text = decoder(str)
+_any = decoder(dict[str, msgspec.Raw])
+_actions = decoder(dict[str, _Action])
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------

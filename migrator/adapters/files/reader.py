@@ -27,6 +27,7 @@ from migrator.adapters.files.look import Look, look
 from migrator.adapters.files.taking import Gathered, Pass
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.errors import ArchiveDamaged, UsageError
+from migrator.text.decoding import convert
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ class FileReader:
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         self._input.check_same(slice.spec["fingerprint"])
-        begin = _Position() if after is None else msgspec.convert(after, _Position)
+        begin = _Position() if after is None else convert(after, _Position)
         pass_ = Pass(self._shape, is_plain=self._input.compression is Compression.PLAIN)
         gathered = Gathered(self._shape.form, selection)
         position = begin

@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-import msgspec
-
 from migrator.activations.document import Document, Form, Rejection
 from migrator.adapters.archive.format import as_lines
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.files.compression import compressed
 from migrator.adapters.files.output import Output, Segment
+from migrator.text.decoding import convert
 
 SEGMENT_BYTES = 4 << 20  # of lines
 _SEGMENT_S = 30.0
@@ -55,7 +54,7 @@ class FileWriter:
         return self._output.begin()
 
     def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        segments = [msgspec.convert(receipt, Segment) for _, receipt in receipts]
+        segments = [convert(receipt, Segment) for _, receipt in receipts]
         return self._output.resume(prepared, segments)
 
     # -- writing ------------------------------------------------------------------------------------------------

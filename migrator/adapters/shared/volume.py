@@ -12,6 +12,7 @@ import msgspec
 
 from migrator.activations.document import Document, activation_path
 from migrator.adapters.questions import Group, Large
+from migrator.text.decoding import decoder
 from migrator.units import DAY_S
 
 DAY_MS = 1000 * DAY_S
@@ -88,7 +89,7 @@ class _Seen(msgspec.Struct, gc=False):
     path: str | None = None
 
 
-_seen = msgspec.json.Decoder(_Seen)
+_seen = decoder(_Seen)
 
 
 def _look(document: Document) -> tuple[_Seen, str]:

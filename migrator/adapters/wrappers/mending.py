@@ -14,14 +14,15 @@ from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rej
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
+from migrator.text.decoding import decoder
 
 
 class _Header(msgspec.Struct):
     activation_id: str = msgspec.field(name="activationId")
 
 
-_header = msgspec.json.Decoder(_Header)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_header = decoder(_Header)
+_fields = decoder(dict[str, msgspec.Raw])
 
 
 class MendingReader:

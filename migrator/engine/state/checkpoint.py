@@ -29,6 +29,7 @@ from migrator.engine.state.notes import (
     documents_in,
     refuse_unproven,
 )
+from migrator.text.decoding import convert, decode
 from migrator.text.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
@@ -62,7 +63,7 @@ class Checkpoint(Ledger):
     @property
     def spec(self) -> JobSpec | None:
         found = self._get("spec")
-        return msgspec.convert(found, JobSpec) if found else None
+        return convert(found, JobSpec) if found else None
 
     @property
     def state(self) -> str:
@@ -122,7 +123,7 @@ class Checkpoint(Ledger):
     @property
     def shortfall(self) -> Shortfall:
         """What is missing by the stores' own counts; the job is to be started over."""
-        return msgspec.convert(self._get("shortfall", {}), Shortfall)
+        return convert(self._get("shortfall", {}), Shortfall)
 
     def note_shortfall(self, shortfall: Shortfall, warning: str) -> None:
         """Keep that documents are missing, until the job starts over."""
@@ -166,7 +167,7 @@ class Checkpoint(Ledger):
     def verification(self) -> VerificationNote | None:
         """The newest verification of what this job copied."""
         found = self._get("verification")
-        return msgspec.convert(found, VerificationNote) if found else None
+        return convert(found, VerificationNote) if found else None
 
     def note_verification(self, note: VerificationNote) -> None:
         with self._transaction():
@@ -275,7 +276,7 @@ class Checkpoint(Ledger):
         return [
             OpenSlice(
                 number=number,
-                slice=msgspec.json.decode(slice, type=Slice),
+                slice=decode(slice, Slice),
                 position=msgspec.json.decode(position) if position is not None else None,
                 begun_before=planned_by < run,
             )

@@ -19,6 +19,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Description
 from migrator.engine.state.checksums import Checksums, Mismatch
 from migrator.errors import NO_ROOM, AccessDenied, StateDamaged, Unavailable, UsageError
+from migrator.text.decoding import convert
 
 FORMAT = 2
 _WITHOUT_SUMS = 1  # the format of the releases before this one, which is brought up to date
@@ -303,11 +304,11 @@ class PairFile(StateFile):
     def stores(self) -> tuple[Description, Description] | None:
         """The stores as they described themselves in the last run, the source first; None before the first."""
         found = self._get("stores")
-        return msgspec.convert(found, tuple[Description, Description]) if found else None
+        return convert(found, tuple[Description, Description]) if found else None
 
     @property
     def selection(self) -> Selection:
-        return msgspec.convert(self._get("selection", {}), Selection)
+        return convert(self._get("selection", {}), Selection)
 
     @property
     def began_s(self) -> float:

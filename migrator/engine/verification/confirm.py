@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
 from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
@@ -19,6 +17,7 @@ from migrator.engine.verification.evidence import SIDES, Evidence
 from migrator.engine.verification.listed import Suspect
 from migrator.engine.verification.values import Finding, Refused
 from migrator.errors import Incomplete
+from migrator.text.decoding import convert
 from migrator.watching import Stop
 
 _SUSPECTS = 500  # looked at again between two commits
@@ -106,7 +105,7 @@ def _pages(reader: Reader, suspects: Sequence[Suspect]) -> Iterator[tuple[Sequen
         found: defaultdict[str, list[Document | Rejection]] = defaultdict(list)
         for item in _items(batch):
             found[item.id].append(item)
-        end = msgspec.convert(batch.position, int)
+        end = convert(batch.position, int)
         yield suspects[done:end], found
         done = end
     if done < len(suspects):

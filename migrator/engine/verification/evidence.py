@@ -19,6 +19,7 @@ from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.verification.hours import WHOLE, Bucket
 from migrator.engine.verification.listed import RELISTED, Listed, Seen, by_side
 from migrator.engine.verification.values import Finding, Refused
+from migrator.text.decoding import decode
 
 SIDES = ("a", "b")
 
@@ -210,7 +211,7 @@ class Evidence(Listed):
             OpenSlice(
                 number=number,
                 side=side,
-                slice=msgspec.json.decode(slice, type=Slice),
+                slice=decode(slice, Slice),
                 position=msgspec.json.decode(position) if position is not None else None,
             )
             for number, side, slice, position in rows

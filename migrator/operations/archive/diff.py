@@ -223,6 +223,9 @@ def _holds(sorted_hashes: array[int], id: str) -> bool:
     return at < len(sorted_hashes) and sorted_hashes[at] == number
 
 
+_decoder = msgspec.msgpack.Decoder(_Entry)
+
+
 class _Shares:
     """Entries in temporary files without a name, those of one id always in the same."""
 
@@ -232,7 +235,6 @@ class _Shares:
             for _ in range(_SHARES)
         ]
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(_Entry)
 
     def add(self, entry: _Entry) -> None:
         data = self._encoder.encode(entry)
@@ -245,7 +247,7 @@ class _Shares:
         file = self._files[number]
         file.seek(0)
         while size := file.read(HASH_BYTES):
-            yield self._decoder.decode(file.read(int.from_bytes(size, "little")))
+            yield _decoder.decode(file.read(int.from_bytes(size, "little")))
         file.close()
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.operations.archive.findings import Finding
+from migrator.text.decoding import decode
 
 
 class Inventory(msgspec.Struct, kw_only=True):
@@ -111,7 +112,7 @@ def archive_of(place: Place, backup: str) -> str | None:
 
     try:
         data = place.read(folder_of(backup) + MANIFEST)
-        archive = msgspec.json.decode(data, type=Named).archive
+        archive = decode(data, Named).archive
         read_manifest(data, "", archive=archive, backup=backup)
     except (NotFound, ArchiveDamaged, UsageError, msgspec.MsgspecError):
         return None

@@ -18,6 +18,7 @@ from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.writer import Begun
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.settings.stores import Store
+from migrator.text.decoding import decode
 
 STATES = {
     "complete": "it and everything it builds on are there",
@@ -135,7 +136,7 @@ def _unfinished(place: Place, backup: str, size_bytes: int) -> Stocked:
     """A folder without a manifest: with the writer's note it is unfinished."""
     state, begun = "unfinished", None
     try:
-        begun = msgspec.json.decode(place.read(folder_of(backup) + UNFINISHED), type=Begun)
+        begun = decode(place.read(folder_of(backup) + UNFINISHED), Begun)
     except NotFound:
         state = "remains"
     except msgspec.MsgspecError:

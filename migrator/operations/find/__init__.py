@@ -21,6 +21,7 @@ from migrator.errors import MigratorError
 from migrator.operations.find.agreement import differing
 from migrator.operations.find.values import Activation, Copy
 from migrator.settings.stores import Store
+from migrator.text.decoding import decode
 
 __all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
 
@@ -129,4 +130,4 @@ class _Revised(msgspec.Struct):
 def _revision(found: Found) -> str | None:
     if not isinstance(found, Document) or found.form is not Form.COUCHDB:
         return None
-    return msgspec.json.decode(found.body, type=_Revised).rev
+    return decode(found.body, _Revised).rev

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
+from migrator.text.decoding import decode, decoder
 
 _STATUS = {0: "success", 1: "application error", 2: "action developer error", 3: "whisk internal error"}
 _HIDDEN = forms.COUCHDB_FIELDS | {"updated", "entityType"}
@@ -22,7 +23,7 @@ _ORDER = (
     *("response", "logs", "annotations", "publish"),
 )
 
-_fields = msgspec.json.Decoder(dict[str, Raw])
+_fields = decoder(dict[str, Raw])
 
 
 def as_wsk_shows(document: Document) -> bytes:
@@ -54,5 +55,5 @@ def _settle_end(fields: dict[str, Any]) -> None:
 
 def _response(raw: Raw) -> dict[str, Any]:
     parts: dict[str, Any] = _fields.decode(raw)
-    code = msgspec.json.decode(parts["statusCode"], type=int) if "statusCode" in parts else 0
+    code = decode(parts["statusCode"], int) if "statusCode" in parts else 0
     return {"status": _STATUS.get(code, str(code)), "statusCode": code, "success": code == 0, **parts}
