@@ -41,7 +41,7 @@ def test_an_index_that_the_settings_leave_out_always_is_unavailable(selection: S
     """It has documents, so no plan is made without it."""
     altered = cluster()
     altered.alter = without_first(always=True)
-    with reading(altered) as (reader, _), pytest.raises(Unavailable, match=f"{FIRST} is there"):
+    with reading(altered) as (reader, _), pytest.raises(Unavailable, match=f"{FIRST} exists"):
         reader.plan(selection, slice_documents=100)
 
 
