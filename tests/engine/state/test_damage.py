@@ -342,6 +342,8 @@ def test_unreadable_values_of_the_release_before_are_damage(interrupted: Interru
         with closing(sqlite3.connect(path)) as file:
             file.execute(statement)
             file.commit()
+        with pytest.raises(StateDamaged, match="can't be read"):
+            Checkpoint(path)
         assert interrupted.go_on() == "StateDamaged", statement
 
 
