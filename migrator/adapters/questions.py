@@ -104,21 +104,25 @@ def parse_id(text: str) -> WantedId:
     return WantedId(activation_id.lower(), namespace.lstrip("/") or None)
 
 
-class Finder(Protocol):
-    """One store to examine. Only reads.
-
-    What was found before an exception holds; that nothing else is there is only known once the iterator has ended.
-    """
+@runtime_checkable
+class SupportsLookup(Protocol):
+    """A reader whose store finds activations by their ids without reading all there is."""
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
-        """All documents that are one of the wanted activations, by exact look-up."""
+        """All documents that are one of the wanted activations.
+
+        What was given before an exception holds; that nothing else is there is only known once the iterator has ended.
+        """
         ...
+
+
+@runtime_checkable
+class SupportsNewest(Protocol):
+    """A reader whose store finds the newest activations without reading all there is."""
 
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
-        """The selected activations that started last, the newest first, up to `limit`."""
+        """The selected activations that started last, the newest first, up to `limit`; exceptions as in `look_up`."""
         ...
-
-    def close(self) -> None: ...
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
+from migrator.adapters.archive.lookup import look_up
 from migrator.adapters.archive.manifest import Manifest, id_ms, lacking, rejected_in
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
@@ -27,7 +28,7 @@ from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.probe import probe_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
-from migrator.adapters.questions import Probe
+from migrator.adapters.questions import Found, Probe, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
@@ -307,6 +308,9 @@ class ArchiveReader:
     def probe(self, *, exact: bool) -> Probe:
         found = probe_by_manifests(self.chain, self.describe())
         return probe_of(read_all(self), found) if exact else found
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        return look_up(self.chain, self.part_of, self.form, wanted)
 
     def close(self) -> None:
         self._place.close()

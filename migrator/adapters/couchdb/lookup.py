@@ -1,32 +1,27 @@
 """Finds activations in CouchDB by their keys; where the namespace isn't known, in all that the keys tell.
 
-No view is asked, since that would build it: a list is found by reading.
+No view is asked, since that would build it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from migrator.activations.document import Document, Form, read_document
-from migrator.activations.selection import Selection
-from migrator.adapters.couchdb import CouchDBReader
+from migrator.activations.document import Form, read_document
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.namespaces import Namespaces, namespaces, namespaces_downwards
 from migrator.adapters.questions import Found, WantedId
-from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import LimitReached
-from migrator.settings.stores import Store
 
 _LOOKS = 20_000  # at keys, for the names of namespaces
 _KEYS = 1_000  # in one request
-_PAGE_BYTES = 4_000_000
 
 
-class CouchDBFinder:
-    """A database."""
+class Lookup:
+    """A database that is searched."""
 
-    def __init__(self, store: Store) -> None:
-        self._client = Client(store)
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         self._client.about()
@@ -64,9 +59,3 @@ class CouchDBFinder:
     def _document(self, id: str) -> Found | None:
         found = self._client.document(id)
         return None if found is None else read_document(id, found.body, Form.COUCHDB)
-
-    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
-        return newest_by_reading(CouchDBReader(self._client, page_bytes=_PAGE_BYTES), selection, limit)
-
-    def close(self) -> None:
-        self._client.close()

@@ -16,18 +16,20 @@ from typing import Any
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection, literal
+from migrator.adapters import questions
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.bulk import Bulk
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import Feed, take_alone, there
+from migrator.adapters.couchdb.lookup import Lookup
 from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pace, Pages
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
-from migrator.adapters.questions import Probe
+from migrator.adapters.questions import Probe, WantedId
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import read_all
 from migrator.text.decoding import convert
@@ -174,6 +176,9 @@ class CouchDBReader:
 
     def probe(self, *, exact: bool) -> Probe:
         return probe(self._client, lambda: read_all(self), exact=exact)
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[questions.Found]:
+        return Lookup(self._client).look_up(wanted)
 
     def close(self) -> None:
         self._client.close()

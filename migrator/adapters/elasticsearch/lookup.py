@@ -13,23 +13,21 @@ import msgspec
 
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
+from migrator.adapters.base import Reader
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
-from migrator.adapters.elasticsearch.indices import Index, check_pattern, expressions, select
-from migrator.adapters.elasticsearch.reader import ElasticsearchReader
+from migrator.adapters.elasticsearch.indices import Index, expressions, select
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import closed_error, paths_of, without_closed
 from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
-from migrator.settings.stores import Store
 from migrator.text.decoding import decode
 
 _COPIES = 20  # of one id, in different namespaces or indices
 _LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives
 _PAGE = 200
 _WINDOW = 10_000  # what a search gives page by page; Source: index.max_result_window
-_PAGE_BYTES = 4_000_000
 _RIGHT = "the index privilege read"
 
 
@@ -53,12 +51,12 @@ class _Counted(msgspec.Struct):
     count: int
 
 
-class ElasticsearchFinder:
-    """The indices behind a pattern."""
+class Lookup:
+    """The indices behind a pattern, which are searched."""
 
-    def __init__(self, store: Store) -> None:
-        self._client = Client(store)
-        self._pattern = check_pattern(store.location.index_pattern)
+    def __init__(self, client: Client, pattern: str) -> None:
+        self._client = client
+        self._pattern = pattern
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         indices, closed = self._indices(Selection())
@@ -125,14 +123,13 @@ class ElasticsearchFinder:
             raise Incomplete(f"{self._client.location}: {hit.id} was found in {hit.index}, and then it wasn't")
         return read_document(hit.id, body.strip(), Form.ELASTICSEARCH, index=hit.index)
 
-    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+    def newest(self, selection: Selection, limit: int, reader: Reader) -> Iterator[Document]:
         """By search, page after page; where that doesn't lead far enough, by reading."""
         found: list[Document] = []
         indices, closed = self._indices(selection)
         for path, shards in paths_of(indices):
             of_path = self._newest(path, shards, selection, limit)
             if of_path is None:
-                reader = ElasticsearchReader(self._client, self._pattern, page_bytes=_PAGE_BYTES)
                 yield from newest_by_reading(reader, selection, limit)
                 return
             found += of_path
@@ -172,9 +169,6 @@ class ElasticsearchFinder:
             if len(hits) < _PAGE or len(found) >= limit:
                 return found[:limit]
         return None
-
-    def close(self) -> None:
-        self._client.close()
 
 
 def _query(selection: Selection) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from migrator.activations.document import Form
+from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
 from migrator.adapters.elasticsearch.client import Client, index_paths
@@ -38,13 +38,14 @@ from migrator.adapters.elasticsearch.indices import (
     shard_states,
     survey,
 )
+from migrator.adapters.elasticsearch.lookup import Lookup
 from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
 from migrator.adapters.elasticsearch.probe import probe
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.windows import WindowReader
-from migrator.adapters.questions import Probe
+from migrator.adapters.questions import Found, Probe, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
@@ -395,6 +396,12 @@ class ElasticsearchReader:
 
     def probe(self, *, exact: bool) -> Probe:  # noqa: ARG002  aggregations are exact
         return probe(self._client, self._pattern)
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        return Lookup(self._client, self._pattern).look_up(wanted)
+
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+        return Lookup(self._client, self._pattern).newest(selection, limit, self)
 
     def close(self) -> None:
         self._client.close()

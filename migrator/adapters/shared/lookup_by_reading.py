@@ -16,24 +16,13 @@ from migrator.adapters.shared.whole import read_whole
 from migrator.errors import Incomplete
 
 
-class ReadingFinder:
-    """Any store, read from end to end."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
-        namespaces = {each.namespace for each in wanted}
-        selection = Selection(namespaces=() if None in namespaces else tuple(filter(None, namespaces)))
-        for found in _read(self._reader, selection, with_rejections=True):
-            if any(each.is_met_by(found.id) for each in wanted):
-                yield found
-
-    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
-        return newest_by_reading(self._reader, selection, limit)
-
-    def close(self) -> None:
-        self._reader.close()
+def look_up_by_reading(reader: Reader, wanted: Sequence[WantedId]) -> Iterator[Found]:
+    """All documents that are one of the wanted activations, from the namespaces that these name."""
+    namespaces = {each.namespace for each in wanted}
+    selection = Selection(namespaces=() if None in namespaces else tuple(filter(None, namespaces)))
+    for found in _read(reader, selection, with_rejections=True):
+        if any(each.is_met_by(found.id) for each in wanted):
+            yield found
 
 
 def newest_by_reading(reader: Reader, selection: Selection, limit: int) -> Iterator[Document]:

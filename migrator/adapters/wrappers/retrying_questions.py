@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from migrator.adapters.questions import Probe
+from migrator.activations.document import Document
+from migrator.activations.selection import Selection
+from migrator.adapters.questions import Found, Probe, WantedId
 from migrator.adapters.shared.patience import Policy, persist
 from migrator.adapters.shared.whole import briefly
+from migrator.errors import MigratorError
 
 _T = TypeVar("_T")
 
@@ -33,3 +36,29 @@ class _Questions:
     def probe(self, *, exact: bool) -> Probe:
         probe: Callable[[], Probe] = lambda: self._inner.probe(exact=exact)  # noqa: E731
         return self._call("examining the store", probe)
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        ask: Callable[[], Iterator[Found]] = lambda: self._inner.look_up(wanted)  # noqa: E731
+        return self._gather("looking up activations", ask)
+
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+        ask: Callable[[], Iterator[Document]] = lambda: self._inner.newest(selection, limit)  # noqa: E731
+        return self._gather("looking for the newest activations", ask)
+
+    def _gather(self, what: str, ask: Callable[[], Iterator[_T]]) -> Iterator[_T]:
+        """All that is found, each once though it is asked for again; what was found before an exception first."""
+        found: list[_T] = []
+
+        def look() -> None:
+            found.clear()
+            for each in ask():  # one by one, so that an exception leaves what came before it
+                found.append(each)  # noqa: PERF402  as said
+
+        failed: MigratorError | None = None
+        try:
+            self._call(what, look)
+        except MigratorError as error:
+            failed = error
+        yield from found
+        if failed:
+            raise failed

@@ -1,12 +1,12 @@
 """Finds activations in several stores at once, by id or by what they have in common, and compares their copies.
 
-Stores enter, activations with all their copies leave. Every store is asked by the module that knows its kind; a store
-that can't be asked is reported and doesn't keep the others from answering.
+Stores enter, activations with all their copies leave. A store that can't be asked is reported and doesn't keep the
+others from answering.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -14,9 +14,12 @@ import msgspec
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
-from migrator.adapters.questions import Finder, Found, WantedId, parse_id
-from migrator.adapters.shared.patience import persist
+from migrator.adapters.base import Reader, supported
+from migrator.adapters.opening import open_reader
+from migrator.adapters.questions import Found, SupportsLookup, SupportsNewest, WantedId, parse_id
+from migrator.adapters.shared.lookup_by_reading import look_up_by_reading, newest_by_reading
 from migrator.adapters.shared.whole import LOOK_AGAIN
+from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import MigratorError
 from migrator.operations.find.agreement import differing
 from migrator.operations.find.values import Activation, Copy
@@ -47,7 +50,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(stores: Sequence[Store], wanted: Sequence[WantedId]) -> Findings:
     """Look each wanted activation up in all stores."""
-    asked, failed = _ask(stores, lambda finder: finder.look_up(wanted))
+    asked, failed = _ask(stores, lambda reader: _look_up(reader, wanted))
     activations = _gathered(asked)
     missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
     return Findings(activations=activations, missing=missing, failed=failed)
@@ -55,7 +58,7 @@ def find(stores: Sequence[Store], wanted: Sequence[WantedId]) -> Findings:
 
 def list_newest(stores: Sequence[Store], selection: Selection, *, limit: int) -> Findings:
     """The newest activations of a selection over all stores, the newest first."""
-    asked, failed = _ask(stores, lambda finder: finder.newest(selection, limit))
+    asked, failed = _ask(stores, lambda reader: _newest(reader, selection, limit))
     activations = sorted(_gathered(asked), key=_start, reverse=True)
     return Findings(activations=tuple(activations[:limit]), failed=failed)
 
@@ -65,22 +68,27 @@ def _start(activation: Activation) -> tuple[int, str]:
     return max(starts, default=0), activation.id
 
 
+def _look_up(reader: Reader, wanted: Sequence[WantedId]) -> Iterator[Found]:
+    asked = supported(reader, SupportsLookup)
+    return asked.look_up(wanted) if asked else look_up_by_reading(reader, wanted)
+
+
+def _newest(reader: Reader, selection: Selection, limit: int) -> Iterator[Document]:
+    asked = supported(reader, SupportsNewest)
+    return asked.newest(selection, limit) if asked else newest_by_reading(reader, selection, limit)
+
+
 def _ask(
-    stores: Sequence[Store], ask: Callable[[Finder], Iterable[Found]]
+    stores: Sequence[Store], ask: Callable[[Reader], Iterator[Found]]
 ) -> tuple[list[tuple[Store, Sequence[Found]]], tuple[tuple[str, MigratorError], ...]]:
     """Ask all stores at once; the answers are in their order. What was found before a store failed is kept."""
 
     def one(store: Store) -> tuple[Sequence[Found], MigratorError | None]:
         found: list[Found] = []
-
-        def look() -> None:
-            found.clear()
-            with closing(open_finder(store)) as finder:
-                for each in ask(finder):  # one by one, so that an exception leaves what came before it
-                    found.append(each)  # noqa: PERF402  as said
-
         try:
-            persist(LOOK_AGAIN, look)
+            with closing(RetryingReader(open_reader(store), LOOK_AGAIN)) as reader:
+                for each in ask(reader):  # one by one, so that an exception leaves what came before it
+                    found.append(each)  # noqa: PERF402  as said
         except MigratorError as error:
             return found, error
         return found, None
@@ -89,25 +97,6 @@ def _ask(
         answers = list(zip(stores, threads.map(one, stores), strict=True))
     asked = [(store, found) for store, (found, _) in answers]
     return asked, tuple((store.typed, error) for store, (_, error) in answers if error)
-
-
-def open_finder(store: Store) -> Finder:
-    """What examines this kind of store."""
-    if store.location.kind == "couchdb":
-        from migrator.adapters.couchdb.lookup import CouchDBFinder
-
-        return CouchDBFinder(store)
-    if store.location.kind == "elasticsearch":
-        from migrator.adapters.elasticsearch.lookup import ElasticsearchFinder
-
-        return ElasticsearchFinder(store)
-    from migrator.adapters.archive import ArchiveReader
-    from migrator.adapters.archive.lookup import ArchiveFinder
-    from migrator.adapters.opening import open_reader
-    from migrator.adapters.shared.lookup_by_reading import ReadingFinder
-
-    reader = open_reader(store)
-    return ArchiveFinder(reader) if isinstance(reader, ArchiveReader) else ReadingFinder(reader)
 
 
 def _gathered(asked: Sequence[tuple[Store, Sequence[Found]]]) -> tuple[Activation, ...]:

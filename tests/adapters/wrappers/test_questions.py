@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from migrator.adapters.base import Reader, supported
 from migrator.adapters.memory import MemoryReader, MemoryStore
-from migrator.adapters.questions import Probe, SupportsProbe
+from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, WantedId
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
+from tests.support.documents import activation
 
 
 class Knowing(MemoryReader):
@@ -24,6 +27,13 @@ class Knowing(MemoryReader):
             self._fails -= 1
             raise Unavailable("not now")
         return Probe(product="memory", activations=3, is_exact=exact)
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        yield activation(1)
+        if self._fails:
+            self._fails -= 1
+            raise Unavailable("not now")
+        yield activation(2)
 
 
 def retrying(reader: Reader) -> RetryingReader:
@@ -46,6 +56,23 @@ def test_a_question_is_asked_again() -> None:
     assert bare
     with pytest.raises(Unavailable):
         bare.probe(exact=False)
+
+
+def test_what_is_looked_up_again_is_given_once() -> None:
+    """The answer begins anew, and the one before is dropped."""
+    asked = supported(retrying(Knowing(2)), SupportsLookup)
+    assert asked
+    assert [found.id for found in asked.look_up([])] == [activation(1).id, activation(2).id]
+
+
+def test_what_was_found_before_the_patience_ended_is_given() -> None:
+    """And then the exception."""
+    asked = supported(RetryingReader(Knowing(1), Policy(patience_s=0, sleep=lambda _: None)), SupportsLookup)
+    assert asked
+    found = asked.look_up([])
+    assert next(found).id == activation(1).id
+    with pytest.raises(Unavailable):
+        next(found)
 
 
 def test_a_protocol_that_has_no_retries_is_no_silent_no() -> None:
