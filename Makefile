@@ -2,9 +2,12 @@
 
 python := .venv/bin/python
 inputs := pyproject.toml $(wildcard constraints.txt)
+covered = activations engine adapters/archive
 install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
 
-.PHONY: help setup demo test lint types faults bench clean model mutants
+tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup
+
+.PHONY: help setup demo check test coverage lint format types faults bench clean model mutants dist
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -14,14 +17,30 @@ setup: .venv/.installed-test  ## Prepare .venv for development
 demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 	@.venv/bin/migrator demo $(ARGS)
 
-test: lint types .venv/.jdk-tried  ## What CI runs: ruff, mypy, and pytest against real servers
-	@$(python) -m pytest -n auto --dist loadgroup $(ARGS)
+check: lint types  ## Before each commit: formatting, ruff, imports, mypy, and the tests that need no servers
+	@$(call tests,dev) -q -m 'not servers' $(ARGS)
 
-lint: .venv/.installed-test  ## ruff, and which way imports point
-	@$(python) -m ruff check .
+test: lint types .venv/.jdk-tried  ## All of it: as `make check`, with real servers and more examples
+	@$(call tests,ci) $(ARGS)
+
+coverage: .venv/.installed-test  ## Which branches the tests without servers take; too few in the core are an error
+	@$(call tests,dev) -q -m 'not servers' --cov --cov-report= $(ARGS)
+	@$(python) -m coverage report --skip-covered --sort=cover | tail -n 40
+	@for each in $(covered); do \
+	    echo "migrator/$$each: $$($(python) -m coverage report --include="migrator/$$each/*" --format=total) %"; \
+	    $(python) -m coverage report --include="migrator/$$each/*" --fail-under=95 >/dev/null || exit 1; \
+	done
+
+lint: .venv/.installed-test  ## Formatting, ruff, and which way imports point
+	@$(python) -m ruff format --check --quiet . || { echo "make format formats them"; exit 1; }
+	@$(python) -m ruff check --quiet .
 	@.venv/bin/lint-imports --no-cache --no-logo
 
-types: .venv/.installed-test  ## mypy, strict
+format: .venv/.installed-test  ## Format, and mend what ruff can mend
+	@$(python) -m ruff check --quiet --fix .
+	@$(python) -m ruff format --quiet .
+
+types: .venv/.installed-test  ## mypy, strict, of the package and its tests
 	@$(python) -m mypy
 
 faults: .venv/.installed-test .venv/.jdk-tried  ## Bring about every fault; one table, in which nothing may be but zeros
@@ -36,6 +55,10 @@ mutants: .venv/.installed-mutants  ## Change the code at 400 places; look whethe
 bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
 	@$(python) -m tests.benchmarks.copying $(ARGS)
 	@$(python) -m tests.benchmarks.archiving
+
+dist: .venv/.installed-test  ## Build the wheel and the source archive into dist/
+	@rm -rf dist
+	@$(python) -m hatchling build
 
 clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

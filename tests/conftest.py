@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
 from migrator.text import secrets
+from tests.support.profiles import load_profile
 from tests.support.servers import couchdb_url, delete_indices
 from tests.support.servers import request as request_json
 
@@ -34,19 +35,28 @@ STARTING = {
     "secured_elasticsearch",
 }
 
+load_profile()
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need real servers, so that `-m 'not servers'` leaves them out.
 
-    Where several processes share the tests, one takes all of those, since it starts the servers; of the others each
-    takes a file at a time.
+    Where several processes share the tests, each takes a group at a time: a file, or all tests of the same servers, so
+    that few are started twice.
     """
     for item in items:
-        needs_servers = isinstance(item, pytest.Function) and STARTING.intersection(item.fixturenames)
-        if needs_servers:
+        servers_needed = STARTING.intersection(item.fixturenames) if isinstance(item, pytest.Function) else ()
+        if servers_needed:
             item.add_marker(pytest.mark.servers)
-        item.add_marker(pytest.mark.xdist_group("servers" if needs_servers else item.path.name))
+        item.add_marker(pytest.mark.xdist_group(_group(servers_needed) if servers_needed else str(item.path)))
+
+
+def _group(servers_needed: Collection[str]) -> str:
+    for name in ("secured", "couchdb"):
+        if all(name in each for each in servers_needed):
+            return name
+    return "servers"
 
 
 @pytest.fixture(autouse=True)

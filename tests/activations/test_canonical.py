@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from migrator.activations import canonical
 from tests.support import strategies
 from tests.support.losses import parse_exact
+from tests.support.profiles import examples
 
 PIECES = st.lists(
     st.sampled_from(
@@ -49,7 +50,7 @@ def test_the_quick_way_spells_as_the_scanner_does(doubles: bool, body: bytes) ->
     assert canonical.encode(value) == canonical._encode_walking(value) == expected
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(PIECES | strategies.spellings(strategies.json_values).map(lambda body: body.decode()[:-1]))
 def test_the_walk_refuses_what_the_scanner_refuses(text: str) -> None:
     """What isn't JSON is a `ValueError` on both ways."""

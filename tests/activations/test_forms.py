@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations import comparing, forms
@@ -17,6 +17,7 @@ from migrator.demo.samples import ODD_SHAPES, labelled_odd
 from tests.support import golden, strategies
 from tests.support.documents import activation, activation_id, fields
 from tests.support.losses import Number, expected_after_round_trip, parse_doubles, parse_exact
+from tests.support.profiles import examples
 
 ID = f"guest/{activation_id(1)}"
 
@@ -399,7 +400,7 @@ def test_text_that_is_not_utf_8_is_rejected() -> None:
         assert found.reason == "is not UTF-8"
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.dictionaries(
         st.sampled_from(["_id", "annotations", "response", "start", "end", "logs", "path"]),
@@ -426,7 +427,7 @@ def test_conversion_and_comparison_never_raise(body: bytes, form: Form) -> None:
 # -- there and back -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(strategies.spellings(strategies.couchdb_documents()))
 def test_round_trip_loses_only_what_the_table_says(body: bytes) -> None:
     """Numbers digit by digit, unknown fields, odd names and texts: all comes back."""
@@ -436,7 +437,7 @@ def test_round_trip_loses_only_what_the_table_says(body: bytes) -> None:
     assert back.remarks == there.remarks
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(strategies.spellings(strategies.couchdb_documents(strategies.large_values)))
 def test_round_trip_of_large_results(body: bytes) -> None:
     """200 kB of anything come back as well."""
@@ -472,7 +473,7 @@ def without_own(value: Any) -> Any:
     return {name: inner for name, inner in value.items() if name not in forms.COUCHDB_FIELDS}
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_documents_are_the_same_where_their_values_are(data: st.DataObject) -> None:
     """Neither the order of names nor the spelling of strings counts; every digit of every number does."""

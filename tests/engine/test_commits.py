@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.accounts import Counts
@@ -25,6 +25,7 @@ from migrator.errors import Unavailable, UsageError
 from migrator.watching import Stop
 from tests.support.archives import read_archive
 from tests.support.documents import activation
+from tests.support.profiles import examples
 from tests.support.worlds import World
 
 
@@ -159,7 +160,7 @@ def test_run_that_fails_at_any_step_loses_nothing(tmp_path: Path, when: str) -> 
         copied_by(World(folder, 90), Parts(), Faults(**{when: frozenset([step])}), jobs=1)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     before=st.frozensets(st.integers(2, 60), max_size=4),
     after=st.frozensets(st.integers(2, 60), max_size=4),

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document
@@ -23,6 +23,7 @@ from migrator.engine.identity import ReplacedError, TargetGuard, changed
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Unavailable
 from tests.support.documents import activation
+from tests.support.profiles import examples
 from tests.support.worlds import World
 
 
@@ -150,7 +151,7 @@ def test_target_without_an_identity_shows_by_its_progress(world: World, moment: 
     assert report.exit_code == 0
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(at=st.frozensets(st.integers(1, 80), max_size=2), jobs=st.integers(1, 3))
 @example(at=frozenset([4]), jobs=1)  # right after the write that made the first index
 @example(at=frozenset([4, 7]), jobs=2)

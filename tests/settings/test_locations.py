@@ -6,7 +6,7 @@ import pickle
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migrator.errors import UsageError
@@ -176,7 +176,6 @@ def _said(text: str) -> str:
     return " ".join([*seen, repr(store.location), repr(parsed.secret), repr(store.login.secret)])
 
 
-@settings(deadline=None)
 @given(before=st.text(max_size=8), after=st.text(max_size=8))
 @example("@", "/")
 @example("/", "@")
@@ -192,7 +191,6 @@ def test_an_unescaped_password_is_never_repeated(before: str, after: str) -> Non
         assert CANARY not in _said(f"{kind}://admin:{before}{CANARY}{after}@{end}")
 
 
-@settings(deadline=None)
 @given(
     kind=st.sampled_from(["couchdb", "couchdbs", "elasticsearch", "opensearch", "http", "cuchdb"]),
     at=st.integers(0, 60),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.errors import Unavailable, UsageError
@@ -53,7 +53,6 @@ def test_secret_is_found_however_it_is_escaped(how: str) -> None:
         assert part not in told
 
 
-@settings(deadline=None)
 @given(
     secret=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=4, max_size=40),
     before=st.text(max_size=7),
@@ -68,7 +67,6 @@ def test_no_secret_is_left(secret: str, before: str, how: str) -> None:
     assert redact(ENCODED[how](secret)) == ENCODED[how](secret)
 
 
-@settings(deadline=None)
 @given(
     secret=st.text(st.characters(codec="utf-8"), min_size=4, max_size=40),
     before=st.binary(max_size=9),

@@ -7,7 +7,7 @@ import struct
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
@@ -29,6 +29,7 @@ from migrator.adapters.archive.format import (
 from migrator.adapters.archive.manifest import ArchiveHead, id_ms, is_backup_id, read_head
 from migrator.errors import ArchiveDamaged
 from tests.support.documents import activation
+from tests.support.profiles import examples
 
 DOCUMENTS = [activation(number) for number in range(5)]
 
@@ -73,7 +74,7 @@ def test_any_end_of_a_part_is_enough_or_is_damage() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=5), form=st.sampled_from(Form))
-@settings(max_examples=20)
+@examples(20)
 def test_every_frame_is_told_where_it_stands(counts: list[int], form: Form) -> None:
     """With what it holds, and the hashes of the ids in the order of lines."""
     documents = [activation(number, f"ns{number % 2}", form=form) for number in range(sum(counts))]

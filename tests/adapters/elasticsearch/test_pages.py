@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document
@@ -21,6 +21,7 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Incomplete, NotFound, Unavailable
 from migrator.settings.stores import Location, Store
+from tests.support.profiles import examples
 from tests.support.scripted import Cut, Request, answer, serve
 from tests.support.scripted_elasticsearch import Alter, Cluster, Index, Shard, reading, some
 
@@ -71,7 +72,7 @@ def test_a_large_group_of_one_number_is_read_document_by_document() -> None:
         assert ids(read(reader, reader.plan(ALL, slice_documents=100).slices)) == all_ids(documents)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     numbers=st.lists(st.integers(0, 60), min_size=1, max_size=120),
     page_bytes=st.sampled_from([600, 5_000, 1_000_000]),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
@@ -22,6 +22,7 @@ from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import ThrottledReader
 from migrator.errors import AccessDenied, NothingAccepted, RequestRefused, Unavailable
 from tests.support.documents import activation
+from tests.support.profiles import examples
 
 
 class Time:
@@ -245,7 +246,7 @@ def test_moment_of_errors_rejects_no_document(policy: Policy, time: Time) -> Non
     there=st.frozensets(st.integers(0, 39), max_size=40),
     status=st.sampled_from([400, 413, 500]),
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_documents_are_all_accounted_for_or_none_is_rejected(
     poison: frozenset[int], there: frozenset[int], status: int
 ) -> None:

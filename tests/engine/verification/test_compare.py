@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations import forms
@@ -30,6 +30,7 @@ from migrator.errors import Incomplete, Interrupted, Unavailable
 from migrator.rendering.verification import render_verification
 from migrator.watching import Stop
 from tests.support.documents import activation
+from tests.support.profiles import examples
 from tests.support.worlds import as_of_the_release_before
 
 SPEC = VerifySpec(
@@ -703,7 +704,7 @@ def assert_consistent(found: Verification) -> None:
         assert "the same activations" not in text
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     lies_a=LIES,
     lies_b=LIES,

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
@@ -16,6 +16,7 @@ from migrator.operations.archive.diff import Changed, Tally, diff
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
 from tests.support.documents import activation
+from tests.support.profiles import examples
 
 STATES = st.dictionaries(st.integers(0, 30), st.integers(0, 2), max_size=20)
 
@@ -33,7 +34,7 @@ def documents(state: dict[int, int]) -> list[Document]:
     return found
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(STATES, STATES, st.booleans())
 def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int, int], chained: bool) -> None:
     """Two full backups, and two of a chain, in which nothing can be gone."""

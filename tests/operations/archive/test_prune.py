@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Form
@@ -21,6 +21,7 @@ from migrator.operations.archive.prune import prune
 from migrator.operations.archive.retention import Retention
 from tests.support.archives import add_backup, read_archive
 from tests.support.documents import activation
+from tests.support.profiles import examples
 
 LAST = Retention(last=1)
 
@@ -67,7 +68,7 @@ def test_the_dry_run_deletes_nothing(tmp_path: Path) -> None:
     assert ids(tmp_path) == made
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(0, 2), st.integers(1, 2))
 def test_the_dry_run_tells_the_truth(shape: list[int], daily: int, last: int) -> None:
     """What it says is what the real run does, and a second run finds nothing to do."""
