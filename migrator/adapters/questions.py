@@ -11,9 +11,11 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from migrator.activations.amounts import Tally
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.errors import UsageError
+from migrator.watching import Stop
 
 Level = Literal["problem", "warning", "note"]
 
@@ -125,30 +127,6 @@ class SupportsNewest(Protocol):
         ...
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """The activations of a namespace, an action or a day."""
-
-    name: str  # a day as 2026-11-24, an action by its path
-    activations: int
-    size_bytes: int  # of their JSON
-    errors: int  # with a status code other than 0
-
-    @property
-    def error_rate(self) -> float:
-        return self.errors / self.activations if self.activations else 0.0
-
-
-class Large(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the largest activations."""
-
-    id: str
-    name: str
-    start_ms: int
-    size_bytes: int
-    logs_bytes: int
-    result_bytes: int
-
-
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """A disk that the store grows on."""
 
@@ -156,3 +134,32 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int
     room_bytes: int  # until the limit is reached
     limit: str  # what happens then, as the end of "… until": "the disk is full"
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store holds, as far as it knows without being read; of all of it, unless something else is said."""
+
+    places: tuple[Place, ...] = ()  # that can be read
+    counted: Tally | None = None  # what is selected, where the store can count it
+    counted_in: Mapping[str, int] = {}  # how many of these are in each place
+    sampled: bool = False  # the first page of a slice stands for it: it is of any time and kind
+    stored_bytes: int | None = None  # on disk, where places don't tell
+    stored_each_byte: float | None = None  # on disk, for each byte of JSON, where nothing else tells
+    rooms: tuple[Room, ...] = ()
+    notes: tuple[str, ...] = ()  # what must be known to read the numbers
+
+    @property
+    def documents(self) -> int:
+        return sum(place.documents for place in self.places)
+
+
+@runtime_checkable
+class SupportsVolume(Protocol):
+    """A reader whose store tells how much it holds."""
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+        """Look at what is selected; with `exact` nothing is counted, since all of it will be read.
+
+        Raises `NotFound` and `AccessDenied` where there is nothing to look at, and `Interrupted` when asked to stop.
+        """
+        ...

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 from migrator.activations import forms
-from migrator.adapters.questions import Group
+from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Statistics
 from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator.activations import forms
-from migrator.adapters.questions import Group
+from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns

@@ -25,7 +25,8 @@ def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> ArchiveReader:
     location = store.location
     at_ms = parse_moment(location.at, now_ms=int(time.time() * 1000)) if location.at else None
     place = open_contents(location.path, store.identity_file)
-    return ArchiveReader(place, backup=location.backup, at_ms=at_ms, page_bytes=page_bytes)
+    folder = None if "://" in location.path else location.path
+    return ArchiveReader(place, backup=location.backup, at_ms=at_ms, page_bytes=page_bytes, folder=folder)
 
 
 def open_writer(

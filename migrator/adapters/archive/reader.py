@@ -27,12 +27,14 @@ from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.probe import probe_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
+from migrator.adapters.archive.volume import volume
 from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
-from migrator.adapters.questions import Found, Probe, WantedId
+from migrator.adapters.questions import Found, Probe, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import convert
+from migrator.watching import Stop
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -52,9 +54,17 @@ class ArchiveReader:
     abilities = Abilities()
 
     def __init__(
-        self, place: Place, *, backup: str | None = None, at_ms: int | None = None, page_bytes: int = 4_000_000
+        self,
+        place: Place,
+        *,
+        backup: str | None = None,
+        at_ms: int | None = None,
+        page_bytes: int = 4_000_000,
+        folder: str | None = None,
     ) -> None:
+        """`folder` is where it lies, if that is on this machine."""
         self._place = place
+        self._folder = folder
         self._backup = backup
         self._at_ms = at_ms
         self._page_bytes = page_bytes
@@ -311,6 +321,9 @@ class ArchiveReader:
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return look_up(self.chain, self.part_of, self.form, wanted)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  of the whole chain
+        return volume(self.chain, self._folder)
 
     def close(self) -> None:
         self._place.close()

@@ -29,10 +29,12 @@ from migrator.adapters.couchdb.paging import Found, Pace, Pages
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
-from migrator.adapters.questions import Probe, WantedId
+from migrator.adapters.couchdb.volume import volume
+from migrator.adapters.questions import Probe, Volume, WantedId
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import read_all
 from migrator.text.decoding import convert
+from migrator.watching import Stop
 
 _COUNTED = 50  # namespaces, by a few requests each
 
@@ -179,6 +181,9 @@ class CouchDBReader:
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[questions.Found]:
         return Lookup(self._client).look_up(wanted)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  of the whole database
+        return volume(self._client)
 
     def close(self) -> None:
         self._client.close()

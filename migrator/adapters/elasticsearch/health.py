@@ -19,7 +19,7 @@ from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import Index
 from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_settings
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
-from migrator.adapters.questions import Finding
+from migrator.adapters.questions import Finding, Place
 from migrator.errors import AccessDenied, Incomplete
 from migrator.text.decoding import decode
 from migrator.units import human_bytes
@@ -138,6 +138,16 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             replicas={name: int(each.get("index.number_of_replicas", 1)) for name, each in settings.items()},
             blocks={name: _blocks_of(each) for name, each in settings.items()},
             mappings={name: mappings.get(name, {}) for name in searched},
+        )
+
+    def place(self, name: str) -> Place:
+        """One of the indices."""
+        return Place(
+            name=name,
+            documents=self.documents.get(name, 0),
+            size_bytes=self.sizes_bytes.get(name),
+            shards=self.indices[name].shards,
+            replicas=self.replicas.get(name),
         )
 
     @property

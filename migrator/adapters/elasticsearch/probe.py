@@ -17,7 +17,7 @@ from migrator.adapters.elasticsearch.health import ACTIVATION, FOREIGN, Look, ch
 from migrator.adapters.elasticsearch.indices import Index, expressions, resolve
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import paths_of
-from migrator.adapters.questions import Finding, Place, Probe
+from migrator.adapters.questions import Finding, Probe
 from migrator.errors import AccessDenied
 
 _TIMEOUT_S = 30
@@ -91,7 +91,7 @@ def probe(client: Client, pattern: str) -> Probe:
         return Probe(
             product=server.product,
             version=server.version,
-            places=tuple(_place(name, look) for name in indices),
+            places=tuple(look.place(name) for name in indices),
             activations=totals.activations,
             first_ms=totals.first_ms,
             last_ms=totals.last_ms,
@@ -107,16 +107,6 @@ def probe(client: Client, pattern: str) -> Probe:
 
 def _not_shown(told: str) -> Finding:
     return Finding(kind="not-shown", level="warning", text=told, advice="run detect again with such a login")
-
-
-def _place(name: str, look: Look) -> Place:
-    return Place(
-        name=name,
-        documents=look.documents.get(name, 0),
-        size_bytes=look.sizes_bytes.get(name),
-        shards=look.indices[name].shards,
-        replicas=look.replicas.get(name),
-    )
 
 
 def _totals(look: Look) -> _Totals:

@@ -44,11 +44,13 @@ from migrator.adapters.elasticsearch.probe import probe
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.elasticsearch.volume import volume
 from migrator.adapters.elasticsearch.windows import WindowReader
-from migrator.adapters.questions import Found, Probe, WantedId
+from migrator.adapters.questions import Found, Probe, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
+from migrator.watching import Stop
 
 _COUNTED = 50  # namespaces, by a few requests each
 _NONE = -1  # the number before the first
@@ -402,6 +404,9 @@ class ElasticsearchReader:
 
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return Lookup(self._client, self._pattern).newest(selection, limit, self)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+        return volume(self._client, self._pattern, selection, exact=exact, stop=stop)
 
     def close(self) -> None:
         self._client.close()

@@ -1,6 +1,6 @@
 """Statistics of Elasticsearch by aggregation; sizes, which it can't add up, from documents drawn at random.
 
-A client and concrete indices enter, a `Tally` leaves, or None where the fields aren't mapped so that they can be
+The client and the pattern enter, a `Volume` leaves; it counts nothing where fields aren't mapped so that they can be
 counted. Only searches. The fields are those of OpenWhisk's dynamic mapping: text with `.keyword`, `start` as long.
 
 Source: bounds of buckets by `search.max_buckets`, 10,000 in 7.0.
@@ -13,19 +13,20 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.amounts import DAY_MS, Sum, Tally
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.health import ACTIVATION, Look, keyword_of
-from migrator.adapters.elasticsearch.indices import Index
+from migrator.adapters.elasticsearch.indices import Index, expressions, select
 from migrator.adapters.elasticsearch.preflight import cluster_settings
+from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.elasticsearch.transport import TooLarge
-from migrator.adapters.questions import Room
+from migrator.adapters.questions import Room, Volume
 from migrator.adapters.shared.room import FULL
-from migrator.adapters.shared.volume import DAY_MS, Sum, Tally
-from migrator.errors import AccessDenied
+from migrator.errors import AccessDenied, NotFound
 from migrator.text.decoding import decode
 from migrator.watching import Stop
 
@@ -133,13 +134,38 @@ def _add(to: list[int], bucket: _Bucket) -> None:
     to[1] += bucket.errors.doc_count
 
 
-class Aggregated(msgspec.Struct, frozen=True):
+def volume(client: Client, pattern: str, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+    """Count what is selected, unless all of it is to be read. Raises `NotFound` where there is no index."""
+    indices, _ = select(client, pattern, selection)
+    told = hidden(client, expressions(pattern, selection))
+    if not indices and told:
+        raise AccessDenied(f"{client.location}: {told}")
+    if not indices:
+        raise NotFound(f"{client.location}: no index matches {', '.join(expressions(pattern, selection))}")
+    look = Look.at(client, pattern, indices)
+    found = None if exact else _aggregate(look, selection, stop=stop)
+    notes: list[str | None] = []
+    if found is not None:  # reading tells what it leaves out
+        notes += [told, *(f"index {name} is closed and was skipped" for name in look.closed)]
+        if not found.is_complete:
+            notes.append("there are more namespaces or actions than can be listed; the rest isn't shown")
+    rooms, refused = _rooms(client)
+    return Volume(
+        places=tuple(look.place(name) for name in look.documents),
+        counted=found.tally if found else None,
+        counted_in=found.by_index if found else {},
+        rooms=rooms,
+        notes=tuple(filter(None, [*notes, refused])),
+    )
+
+
+class _Aggregated(msgspec.Struct, frozen=True):
     tally: Tally
     by_index: Mapping[str, int]  # activations that are selected
     is_complete: bool  # every namespace and action is distinguished
 
 
-def aggregate(look: Look, selection: Selection, *, stop: Stop) -> Aggregated | None:
+def _aggregate(look: Look, selection: Selection, *, stop: Stop) -> _Aggregated | None:
     """Count what is selected; None where that can only be told by reading."""
     groups: dict[_Fields, dict[str, Index]] = {}
     for name, index in look.searched.items():
@@ -158,7 +184,7 @@ def aggregate(look: Look, selection: Selection, *, stop: Stop) -> Aggregated | N
     tally = Tally()
     queries = {name: _query(fields, selection) for fields, indices in groups.items() for name in indices}
     _draw(look, counted.by_index, queries, tally, stop)
-    return Aggregated(_put_together(counted, tally), counted.by_index, counted.is_complete)
+    return _Aggregated(_put_together(counted, tally), counted.by_index, counted.is_complete)
 
 
 def _asked(fields: _Fields, selection: Selection, indices: int) -> dict[str, Any]:
@@ -281,7 +307,7 @@ def _put_together(counted: _Counted, drawn: Tally) -> Tally:
     return drawn
 
 
-def room_of_cluster(client: Client) -> tuple[tuple[Room, ...], str | None]:
+def _rooms(client: Client) -> tuple[tuple[Room, ...], str | None]:
     """The disk of each node that has data, and why there is none where the login may not look."""
     try:
         settings = cluster_settings(client)

@@ -45,6 +45,11 @@ class Input(Protocol):
     reads_once: bool  # what was read can't be read again
 
     @property
+    def path(self) -> Path | None:
+        """Of a file of this machine."""
+        ...
+
+    @property
     def compression(self) -> Compression: ...
 
     def fingerprint(self) -> Token:
@@ -75,13 +80,13 @@ class FileInput:
 
     def __init__(self, path: str) -> None:
         self.printed = f"file:{printable_path(path)}"
-        self._path = Path(path)
+        self.path = Path(path)
 
     @cached_property
     def compression(self) -> Compression:
         with self._reading() as file:
             beginning = file.read(MAGIC_BYTES)
-        if len(beginning) < MAGIC_BYTES and compression_named(self._path.name) is not Compression.PLAIN:
+        if len(beginning) < MAGIC_BYTES and compression_named(self.path.name) is not Compression.PLAIN:
             raise ArchiveDamaged(f"{self.printed}: cut off at byte {len(beginning)}")
         return compression_of(beginning)
 
@@ -113,7 +118,7 @@ class FileInput:
     @contextmanager
     def _reading(self) -> Iterator[BinaryIO]:
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise UsageError(f"{self.printed} is not a regular file; pipe it in and read from -")
                 yield file
@@ -133,6 +138,7 @@ class StandardInput:
 
     printed = "-"
     reads_once = True
+    path: Path | None = None
 
     def __init__(self, stream: BufferedReader | None = None) -> None:
         self._stream = stream or cast(BufferedReader, sys.stdin.buffer)

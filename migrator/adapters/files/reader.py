@@ -25,9 +25,12 @@ from migrator.adapters.files.input import Input
 from migrator.adapters.files.lines import Cursor
 from migrator.adapters.files.look import Look, look
 from migrator.adapters.files.taking import Gathered, Pass
+from migrator.adapters.questions import Volume
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
+from migrator.adapters.shared.room import room_of_folder
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.decoding import convert
+from migrator.watching import Stop
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -100,6 +103,13 @@ class FileReader:
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         return fetch_by_reading(self, ids, after, selection)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  only its size is known
+        path = self._input.path
+        if path is None:
+            return Volume()
+        size_bytes = path.stat().st_size if selection.is_all and path.is_file() else None
+        return Volume(stored_bytes=size_bytes, rooms=room_of_folder(str(path)))
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
-from migrator.adapters.questions import Found, Probe, WantedId
+from migrator.adapters.questions import Found, Probe, Volume, WantedId
 from migrator.adapters.shared.patience import Policy, persist
 from migrator.adapters.shared.whole import briefly
 from migrator.errors import MigratorError
+from migrator.watching import Stop
 
 _T = TypeVar("_T")
 
@@ -44,6 +45,10 @@ class _Questions:
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         ask: Callable[[], Iterator[Document]] = lambda: self._inner.newest(selection, limit)  # noqa: E731
         return self._gather("looking for the newest activations", ask)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+        volume: Callable[[], Volume] = lambda: self._inner.volume(selection, exact=exact, stop=stop)  # noqa: E731
+        return self._call("looking how much there is", volume)
 
     def _gather(self, what: str, ask: Callable[[], Iterator[_T]]) -> Iterator[_T]:
         """All that is found, each once though it is asked for again; what was found before an exception first."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from migrator.activations.amounts import DAY_MS
 from migrator.activations.selection import Selection
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.room import given_room
-from migrator.adapters.shared.volume import DAY_MS
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
     date,

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from migrator.activations import forms
-from migrator.adapters.questions import Group, Room
-from migrator.adapters.shared.volume import DAY_MS, Sum
+from migrator.activations.amounts import DAY_MS, Group, Sum
+from migrator.adapters.questions import Room
 from migrator.operations.stats.values import Forecast, Growth, Retention, Shards
 
 _LOOKED_BACK = 30  # days

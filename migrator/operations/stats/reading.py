@@ -8,9 +8,9 @@ from __future__ import annotations
 from itertools import islice
 
 from migrator.activations.accounts import Counts
+from migrator.activations.amounts import Tally
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
-from migrator.adapters.shared.volume import Tally
 from migrator.adapters.shared.whole import check_census
 from migrator.watching import Observer, Progress, Stop
 

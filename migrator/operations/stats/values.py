@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from migrator.adapters.questions import Group, Large, Room
+from migrator.activations.amounts import Group, Large
+from migrator.adapters.questions import Room
 
 Method = Literal["read", "aggregated", "sampled"]
 

@@ -16,10 +16,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from migrator.activations.amounts import DAY_MS, Sum, Tally
 from migrator.activations.document import Document
 from migrator.adapters.memory import memory_store
 from migrator.adapters.questions import Room
-from migrator.adapters.shared.volume import DAY_MS, Sum, Tally
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
@@ -143,7 +143,7 @@ def test_an_archive_counts_each_document_once(tmp_path: Path) -> None:
 
 def test_memory_is_bounded_however_many_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes under names beyond the bound is one sum, and nothing is lost of the total."""
-    monkeypatch.setattr("migrator.adapters.shared.volume._NAMES", 5)
+    monkeypatch.setattr("migrator.activations.amounts._NAMES", 5)
     tally = Tally()
     tally.take([activation(at, f"ns-{at % 9}", start=at * DAY_MS) for at in range(90)])
     assert len(tally.namespaces.by_name) == 6

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import msgspec
 
 from migrator.activations.document import Document, activation_path
-from migrator.adapters.questions import Group, Large
 from migrator.text.decoding import decoder
 from migrator.units import DAY_S
 
@@ -19,6 +18,30 @@ DAY_MS = 1000 * DAY_S
 REST = "(others)"
 _NAMES = 20_000  # that are distinguished
 _LARGEST = 10
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The activations of a namespace, an action or a day."""
+
+    name: str  # a day as 2026-11-24, an action by its path
+    activations: int
+    size_bytes: int  # of their JSON
+    errors: int  # with a status code other than 0
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors / self.activations if self.activations else 0.0
+
+
+class Large(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the largest activations."""
+
+    id: str
+    name: str
+    start_ms: int
+    size_bytes: int
+    logs_bytes: int
+    result_bytes: int
 
 
 class Sum(msgspec.Struct):
