@@ -62,8 +62,8 @@ def memory_store(name: str, form: Form = Form.COUCHDB) -> MemoryStore:
     return _stores.setdefault(name, MemoryStore(name, form))
 
 
-def open_reader(store: Store, *, page_documents: int = 100) -> MemoryReader:
-    return MemoryReader(memory_store(store.location.database), page_documents=page_documents)
+def open_reader(store: Store, *, page_bytes: int = 0) -> MemoryReader:  # noqa: ARG001  all is in memory anyway
+    return MemoryReader(memory_store(store.location.database), page_documents=100)
 
 
 def open_writer(store: Store) -> MemoryWriter:

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from migrator.errors import UsageError
+from migrator.settings.added_stores import added_stores
 from migrator.settings.folders import expand_user
 from migrator.settings.stores import LOGIN_SECRETS, Location, Login, LoginKind, Secret, Store
 
@@ -91,6 +92,8 @@ def parse_location(text: str) -> ParsedLocation:
         return _parse_path(scheme, rest)
     if scheme in _BUCKETS and found[2]:
         return _parse_bucket(scheme, rest)
+    if scheme not in _SCHEMES and scheme in added_stores():
+        return _parse_added(scheme, rest, is_url=bool(found[2]))
     if scheme not in _SCHEMES or not found[2]:
         raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
     if _CONTROL.search(text) or not _is_utf8(text):
@@ -159,7 +162,7 @@ def _parse_path(kind: str, rest: str) -> ParsedLocation:
     path, _, query = rest.partition("?")
     path = unquote(path, errors="surrogateescape")
     if not path or _CONTROL.search(path):
-        raise UsageError(f"{kind}: the path is missing; write {_PATH_SHAPES[kind]}")
+        raise UsageError(f"{kind}: the path is missing; write {_PATH_SHAPES.get(kind, f'{kind}:/PATH')}")
     parameters = _parse_query(kind, kind, query)
     form = parameters.get("form")
     if form is not None and form not in _FORMS:
@@ -192,6 +195,18 @@ def _parse_bucket(scheme: str, rest: str) -> ParsedLocation:
     return ParsedLocation(location=location)
 
 
+def _parse_added(scheme: str, rest: str, *, is_url: bool) -> ParsedLocation:
+    """A store that another package adds: `SCHEME:PATH` on this machine, or `SCHEME://…` as its adapter understands it.
+
+    Neither contains a login: where its adapter finds that, as a bucket's client does, is its own affair.
+    """
+    if not is_url:
+        return _parse_path(scheme, rest)
+    if "@" in rest or "?" in rest or not rest or _CONTROL.search(rest):
+        raise UsageError(f"{scheme}://…: write {scheme}://HOST/PATH, without a login and without parameters")
+    return ParsedLocation(location=Location(kind=scheme, path=f"{scheme}://{unquote(rest)}"))
+
+
 def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
     import difflib
 
@@ -207,7 +222,8 @@ def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
         return f"neither a location, which begins with its kind, nor the name of a store; write {_shapes()}"
     near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
-    return f"{scheme}://… is not a known kind of store; {meant}known are {', '.join(_SCHEMES)}"
+    known = ", ".join((*_SCHEMES, *added_stores()))
+    return f"{scheme}://… is not a known kind of store; {meant}known are {known}"
 
 
 def _split_userinfo(scheme: str, rest: str) -> tuple[str, str]:
@@ -277,11 +293,12 @@ def _parse_host(scheme: str, kind: str, text: str) -> tuple[str, int]:
 
 def _parse_query(where: str, kind: str, query: str) -> dict[str, str]:
     found: dict[str, str] = {}
+    known = _PARAMETERS.get(kind, ())
     for part in query.split("&") if query else ():
         name, equals, value = part.partition("=")
-        if not equals or name not in _PARAMETERS[kind]:
+        if not equals or name not in known:
             shown = f"the parameter {name}" if equals and _PARAMETER.fullmatch(name) else "the text after the ?"
-            raise UsageError(f"{where}: {shown} is unknown; known are {', '.join(_PARAMETERS[kind])}")
+            raise UsageError(f"{where}: {shown} is unknown; known are {', '.join(known) or 'none'}")
         if name in found:
             raise UsageError(f"{where}: {name} is given twice")
         found[name] = unquote(value)

@@ -111,13 +111,13 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 class Location(msgspec.Struct, frozen=True, kw_only=True):
     """Where a store is. `hosts` are (host, port) pairs; `secure` means TLS."""
 
-    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory"
+    kind: str  # "couchdb", "elasticsearch", "archive", "file", "memory", or the scheme of a store that a package adds
     hosts: tuple[tuple[str, int], ...] = ()
     secure: bool = False
     path_prefix: str = ""  # of the URL before everything else, for servers behind a proxy: "/couch"
     database: str = ""  # CouchDB; the name of the store in memory
     index_pattern: str = ""  # Elasticsearch: `openwhisk-%s`
-    path: str = ""  # archive: the folder, absolute, or `s3://bucket/prefix`; file: its path, absolute, or `-`
+    path: str = ""  # a path on this machine, absolute; `s3://bucket/prefix` of an archive; file: also `-`
     form: str | None = None  # file: that of its documents, where it is said
     backup: str | None = None  # archive: the backup that is read, None for the newest
     at: str | None = None  # archive: the time as of which it is read, as it was typed
