@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from migrator.api.backup import backup
 from migrator.commands import output
 from migrator.commands.messages import one_line
 from tests.support.documents import activation
@@ -31,20 +33,20 @@ def environ(buffered: bool) -> dict[str, str]:
     return {**rest, "PYTHONPATH": str(ROOT), **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
 
 
-@pytest.fixture
-def lines(tmp_path: Path) -> str:
-    """A file of documents, more of them than a pipe holds."""
-    file = tmp_path / "acts.ndjson"
-    file.write_bytes(b"".join(activation(number).body + b"\n" for number in range(1, 600)))
-    return f"file:{file}"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of documents, more of them than a pipe holds, an archive of it, and the state of the backup."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "acts.ndjson").write_bytes(b"".join(activation(number).body + b"\n" for number in range(1, 600)))
+    backup(f"file:{folder / 'acts.ndjson'}", f"archive:{folder / 'archive'}", state=folder / "state")
+    return folder
 
 
 @pytest.fixture
-def archive(tmp_path: Path, lines: str) -> str:
-    archive = f"archive:{tmp_path / 'archive'}"
-    words = [sys.executable, "-m", "migrator", "backup", lines, archive, "--state", str(tmp_path / "state")]
-    subprocess.run(words, env=environ(True), check=True, capture_output=True)
-    return archive
+def archive(tmp_path: Path, made: Path) -> str:
+    """A copy, since commands leave their own jobs beside it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return f"archive:{tmp_path / 'archive'}"
 
 
 def words_of(name: str, archive: str) -> Sequence[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from migrator.activations.accounts import Counts
@@ -68,9 +70,9 @@ def test_standing_never_claims_that_all_is_done() -> None:
     assert progress(8_886, documents=None).standing == "after 8,886 documents"
 
 
-def report(**changes: object) -> Report:
+def report(**changes: Any) -> Report:
     store = Description(location="memory:", product="memory", version="1")
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "job": "3f9a",
         "run": 2,
         "state": "complete",
@@ -87,7 +89,7 @@ def report(**changes: object) -> Report:
         "run_read": 4,
         "duration_s": 2.0,
     }
-    return Report(**{**values, **changes})  # type: ignore[arg-type]
+    return Report(**{**values, **changes})
 
 
 def test_the_accounts_can_be_added_up_by_eye() -> None:

@@ -166,8 +166,10 @@ class Desk:
         archive = f"archive:{self._folder / 'archive'}"
         if run == "template":
             self._forget_template()
-        if run in ("restore", "retry-rejected"):
-            return getattr(self, f"_{run.replace('-', '_')}")()  # type: ignore[no-any-return]
+        if run == "restore":
+            return self._restore()
+        if run == "retry-rejected":
+            return self._retry_rejected()
         if run == "schedule":
             (self._folder / "schedules").mkdir()
             (self._folder / "schedules/nightly.toml").write_text(

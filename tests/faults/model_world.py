@@ -484,7 +484,7 @@ class World:
             }
             if path is not None or evidence is None:
                 evidence = faulty_evidence(path, self.script)
-            evidence.script = self.script  # type: ignore[attr-defined]
+            vars(evidence)["script"] = self.script
             with at_once(eager=self.eager):
                 found = self._guarded(
                     "verify",

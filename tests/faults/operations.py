@@ -145,7 +145,7 @@ def _shorten() -> None:
 
 
 def _replace_default(kind: type, name: str, value: float) -> None:
-    defaults: dict[str, Any] = kind.__init__.__kwdefaults__  # type: ignore[misc]
+    defaults: dict[str, Any] = vars(kind)["__init__"].__kwdefaults__
     assert name in defaults
     defaults[name] = value
 

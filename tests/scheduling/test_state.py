@@ -76,4 +76,6 @@ def test_state_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     with memory.lock():
         memory.write(found)
     assert path.read_bytes().count(b'"checksum": "') == 1
-    assert len(memory.read().checksum) == 32  # type: ignore[union-attr]
+    written = memory.read()
+    assert written is not None
+    assert len(written.checksum) == 32

@@ -18,8 +18,10 @@ NEW_YORK = ZoneInfo("America/New_York")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # its clocks change by half an hour
 
 
-def local(zone: ZoneInfo, *fields: int, fold: int = 0) -> float:
-    return datetime(*fields, tzinfo=zone, fold=fold).timestamp()  # type: ignore[misc,arg-type]
+def local(
+    zone: ZoneInfo, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, *, fold: int = 0
+) -> float:
+    return datetime(year, month, day, hour, minute, second, tzinfo=zone, fold=fold).timestamp()
 
 
 def walk(cron: Cron, begin_s: float, end_s: float) -> list[float]:

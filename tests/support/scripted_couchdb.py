@@ -52,6 +52,10 @@ class ScriptedCouchDB:
         self.put(documents or {})
         self._lock = threading.Lock()
 
+    def begin_again(self, documents: Mapping[str, bytes], *, began: str) -> None:
+        """As a database that was replaced by another one of the same name."""
+        vars(self).update(vars(ScriptedCouchDB(documents, began=began)))
+
     def put(self, documents: Mapping[str, bytes]) -> None:
         for id, body in documents.items():
             self._change(id)

@@ -20,20 +20,20 @@ NEVER = "0"  # what CouchDB before 3.3 says of when a database was made
 
 def created_again(server: ScriptedCouchDB) -> None:
     """With as many documents as before, and more."""
-    server.__init__({**OTHERS, **MORE}, began="1800000000")  # type: ignore[misc]
+    server.begin_again({**OTHERS, **MORE}, began="1800000000")
 
 
 def created_again_unseen(server: ScriptedCouchDB) -> None:
-    server.__init__({**OTHERS, **MORE}, began=NEVER)  # type: ignore[misc]
+    server.begin_again({**OTHERS, **MORE}, began=NEVER)
 
 
 def rolled_back(server: ScriptedCouchDB) -> None:
-    server.__init__(dict(list(BODIES.items())[:250]), began=NEVER)  # type: ignore[misc]
+    server.begin_again(dict(list(BODIES.items())[:250]), began=NEVER)
 
 
 def rolled_back_and_written_to(server: ScriptedCouchDB) -> None:
     """So that it has seen more writes than before."""
-    server.__init__(dict(list(BODIES.items())[:250]) | OTHERS | MORE, began=NEVER)  # type: ignore[misc]
+    server.begin_again(dict(list(BODIES.items())[:250]) | OTHERS | MORE, began=NEVER)
 
 
 REPLACEMENTS = pytest.mark.parametrize(

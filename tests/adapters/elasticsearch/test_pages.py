@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -597,7 +598,7 @@ def test_an_answer_without_some_shards_is_none(part: dict[str, Any]) -> None:
 # -- time and size ----------------------------------------------------------------------------------------------------
 
 
-class _Trickle:
+class _Trickle(io.RawIOBase):
     """A connection on which a byte comes every two seconds."""
 
     def __init__(self) -> None:
@@ -615,7 +616,7 @@ class _Trickle:
 def test_an_answer_that_trickles_in_ends() -> None:
     """A byte every two seconds passes every timeout of a connection; the time for so few bytes is used up."""
     trickle = _Trickle()
-    arrival = Arrival(trickle, trickle.clock)  # type: ignore[arg-type]
+    arrival = Arrival(trickle, trickle.clock)
     with pytest.raises(TimeoutError, match="bytes of the answer arrived in"):
         while True:
             arrival.readinto(bytearray(1))

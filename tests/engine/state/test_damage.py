@@ -361,7 +361,9 @@ class CutEvidence(Evidence):
 
 
 @pytest.mark.parametrize("stage", ["compare", "confirm"])
-def test_flipped_bit_in_a_verification_hides_no_difference(tmp_path: Path, stage: str) -> None:
+def test_flipped_bit_in_a_verification_hides_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
     """It is refused by name, or finds exactly what differs."""
     chance = random.Random(3)
     world = test_compare.World(tmp_path, count=260)
@@ -370,7 +372,7 @@ def test_flipped_bit_in_a_verification_hides_no_difference(tmp_path: Path, stage
     if stage == "compare":
         cut.left = 5
     else:
-        cut.judge = _raise  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(cut, "judge", _raise)
     with pytest.raises(CutError):
         world.verify(evidence=cut, jobs=1)
     cut.close()

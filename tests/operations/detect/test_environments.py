@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_line_of_an_env_file_that_is_none_is_refused_without_being_repeated(tm
     assert CANARY not in str(refused.value)
 
 
-def manifest(env: list[object], *, more: list[object] = ()) -> str:  # type: ignore[assignment]
+def manifest(env: list[object], *, more: Sequence[object] = ()) -> str:
     workload = {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
