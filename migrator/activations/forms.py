@@ -275,3 +275,8 @@ def _changed(document: Document, form: Form, fields: dict[str, Any], remarks: tu
         document.index,
         remarks,
     )
+
+
+def index_name(pattern: str, namespace: str) -> str:
+    """The index in which OpenWhisk keeps the activations of a namespace."""
+    return pattern.replace("%s", namespace.lower())

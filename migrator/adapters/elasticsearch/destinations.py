@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.forms import index_name
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.indices import index_name, name_refusal, refresh
+from migrator.adapters.elasticsearch.indices import name_refusal, refresh
 from migrator.errors import AccessDenied
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
 from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
@@ -71,11 +72,6 @@ def check_writable(pattern: str) -> str:
     if refusal := name_refusal(pattern.replace("%s", "x")):
         raise UsageError(f"index pattern {pattern!r}: {refusal}")
     return pattern
-
-
-def index_name(pattern: str, namespace: str) -> str:
-    """The index in which OpenWhisk keeps the activations of a namespace."""
-    return pattern.replace("%s", namespace.lower())
 
 
 def name_refusal(name: str) -> str | None:

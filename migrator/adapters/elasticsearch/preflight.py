@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.destinations import Found, destinations, look, template_obstacles
@@ -18,7 +19,6 @@ from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import (
     Index,
     expressions,
-    index_name,
     is_closed,
     name_refusal,
     resolve,

@@ -18,6 +18,7 @@ import msgspec
 
 from migrator.activations import comparing
 from migrator.activations.document import Document, Form
+from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
 from migrator.adapters.elasticsearch import preflight
@@ -28,7 +29,6 @@ from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
 from migrator.adapters.elasticsearch.indices import (
     expressions,
-    index_name,
     look_up_uuids,
     name_refusal,
     refresh,

@@ -77,6 +77,4 @@ def lines_of(
 def _with_index(document: Document) -> Document:
     if document.form is Form.COUCHDB or document.index:
         return document
-    from migrator.adapters.elasticsearch.indices import index_name
-
-    return msgspec.structs.replace(document, index=index_name(DEFAULT_INDEX_PATTERN, document.namespace))
+    return msgspec.structs.replace(document, index=forms.index_name(DEFAULT_INDEX_PATTERN, document.namespace))
