@@ -2,7 +2,11 @@
 
 A `Reader` yields batches of documents in an order of its own, a `Writer` takes documents and accounts for every one.
 What crosses this border is frozen values that can be pickled and, where they enter a checkpoint, written as JSON.
-The engine knows these two protocols and no store; a store knows nothing of slices in progress, checkpoints or jobs.
+The engine knows these protocols and no store; a store knows nothing of slices in progress, checkpoints or jobs.
+
+`Reader` and `Writer` are what every store can do. What only some can is a protocol of its own (`SupportsCensus`,
+`SupportsReceipts`, …): an adapter names those it implements as base classes, so that mypy compares the signatures, and
+the engine asks with `isinstance`. A wrapper offers what the store it wraps offers (`wrappers/forwarding.py`).
 
 Errors: an exception means that the documents in hand aren't accounted for. `Unavailable` may be tried again,
 anything else ends the run. A document that can't be copied is a value (`Rejection`), never an exception.
@@ -11,6 +15,7 @@ anything else ends the run. A document that can't be copied is a value (`Rejecti
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
@@ -25,13 +30,9 @@ Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store can do; the engine asks this value, never which store it is."""
+    """What holds of a store, besides what it supports; the engine asks this value, never which store it is."""
 
-    catches_up: bool = False  # reader: `catch_up` gives what was stored or changed since a snapshot
     rereads_newer: bool = False  # reader: a slice read again may hold a newer version of a document it gave before
-    # writer: every flush of written documents gives a receipt; without it none was durable. A receipt that is an object
-    # tells in `documents` how many they were.
-    receipts: bool = False
     unique_ids: bool = False  # reader: an id never stands for two documents at once, and a plan's slices give it once
     reads_once: bool = False  # reader: what was read isn't read again without loss: a pipe
     dedicated: bool = False  # reader: made to hold activations; where nothing in it is one, it isn't what was meant
@@ -134,10 +135,21 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     unread: int = 0  # documents that the source counts and that weren't read
 
 
+class Refusal(StrEnum):
+    """Why a writer can't resume a job; the name is for programs, the value for people."""
+
+    ARCHIVE_GONE = "the archive no longer exists"
+    BACKUP_GONE = "the unfinished backup was deleted"
+    PARENT_GONE = "the backup it continues was deleted"
+    PART_GONE = "a part of it was deleted or changed"
+    FILE_GONE = "the unfinished file was deleted or cut off"
+    NOT_KEPT = "what was piped out can't be continued"
+
+
 class Reader(Protocol):
     """The source end. Only reads: no view is built, no setting changed. Used by several threads at once."""
 
-    abilities: Abilities
+    abilities: Abilities = Abilities()
 
     @property
     def form(self) -> Form:
@@ -164,6 +176,13 @@ class Reader(Protocol):
         """
         ...
 
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsCatchUp(Protocol):
+    """A reader of a store that tells what was stored or changed since a snapshot."""
+
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         """Plan what was stored or changed since a snapshot, with the snapshot that the next round starts from.
 
@@ -171,20 +190,22 @@ class Reader(Protocol):
         """
         ...
 
-    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        """Yield what the store holds now under these ids; what isn't there is left out.
 
-        As `read` in all else, with a position that says how many of the ids are done. A document that is in
-        several places (indices) is given once for each.
-        """
-        ...
+@runtime_checkable
+class SupportsVerificationPlan(Protocol):
+    """A reader of a store with a second path of reading; without one, `verify` reads as a copy does."""
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        """As `plan`, but by a different path of reading where the store has one.
+        """As `plan`, but by a different path of reading.
 
         A fault of the way that a copy read by must not hide from the verification of that copy.
         """
         ...
+
+
+@runtime_checkable
+class SupportsCensus(Protocol):
+    """A reader of a store that counts its documents itself."""
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         """How many documents the server itself counts for a selection, of those stored up to a snapshot.
@@ -194,6 +215,24 @@ class Reader(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsFetch(Protocol):
+    """A reader of a store that finds documents by their ids; `shared.optional.fetch` reads through any other."""
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        """Yield what the store holds now under these ids; what isn't there is left out.
+
+        As `read` in all else, with a position that says how many of the ids are done. A document that is in
+        several places (indices) is given once for each.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsNamespaces(Protocol):
+    """A reader that can name namespaces without reading the documents."""
+
     def namespaces(self) -> Mapping[str, int | None]:
         """The namespaces that a look at the store shows, with how many documents they have where that is known.
 
@@ -201,54 +240,84 @@ class Reader(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsCount(Protocol):
+    """A reader that can tell cheaply how much there is."""
+
     def count(self, selection: Selection) -> int | None:
         """How many documents there are, for the progress shown; None where that can't be determined cheaply."""
         ...
-
-    def close(self) -> None: ...
 
 
 class Writer(Protocol):
     """The target end. Idempotent by document id.
 
-    Used by several threads at once; `write`, `due` and `flush` speak of what the calling thread handed over.
+    Used by several threads at once; `write` and `flush` speak of what the calling thread handed over.
     """
 
     form: Form | None  # the form it takes; None where it keeps any
-    abilities: Abilities
+    abilities: Abilities = Abilities()
 
     def describe(self) -> Description:
         """As the reader's; the target must be there and take writes."""
         ...
 
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
-        """What of an identity is about the places where documents of these namespaces were stored or found.
-
-        The rest may change while a job runs: it is other people's. Asks the server nothing.
-        """
-        ...
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
-        """Look for what will go wrong before the first byte moves; one sentence for each finding.
-
-        `namespaces` are those that are known to come. Raises where writing can't work at all.
-        """
-        ...
-
     def prepare(self) -> Token:
         """Set up what a new job needs (an index template, a new backup); called once before its first write.
 
-        What is returned is kept with the job, for `resume`.
+        What is returned is kept with the job, for `SupportsReceipts.resume`.
         """
         ...
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        """Store documents that are in this writer's form.
+
+        Where another version is already there it stays (*differing*), or with `replace` gives way (*written*);
+        where the same is there already it is *present*. The outcome holds every document.
+        """
+        ...
+
+    def flush(self) -> Token:
+        """Return when all that was handed over is durable, with a receipt for it (None where none is needed)."""
+        ...
+
+    def finish(self, completion: Completion) -> None:
+        """The last write of the job was flushed: make it visible (a refresh), complete it (a manifest)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsReceipts(Protocol):
+    """A writer of a whole that is made of its receipts (a backup, a file).
+
+    Every flush of written documents gives a receipt; without it none was durable. A receipt that is an object tells in
+    `documents` how many they were. Once it is finished, the whole takes nothing more.
+    """
+
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
         """Resume a job that an earlier run prepared and whose commits hold these receipts.
 
-        What isn't in a receipt was never committed, and is written again. False where what the receipts speak of
+        What isn't in a receipt was never committed, and is written again. A `Refusal` where what the receipts speak of
         isn't there any more: the job then starts over.
         """
         ...
+
+
+@runtime_checkable
+class SupportsBuffer(Protocol):
+    """A writer that isn't durable with every answer, and says when it is worth a flush."""
+
+    def due(self) -> bool:
+        """Whether what this thread handed over should be flushed now."""
+        ...
+
+
+@runtime_checkable
+class SupportsStored(Protocol):
+    """A writer of a store that keeps one version under each id, and shows it."""
 
     def mark(self) -> Token:
         """Where the target stands now, for `stored_since`."""
@@ -262,31 +331,38 @@ class Writer(Protocol):
         """What the target holds under the ids of these documents, by id, absent where nothing is there."""
         ...
 
-    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        """Store documents that are in this writer's form.
 
-        Where another version is already there it stays (*differing*), or with `replace` gives way (*written*);
-        where the same is there already it is *present*. The outcome holds every document.
+@runtime_checkable
+class SupportsTargetCensus(Protocol):
+    """A writer of a store that counts its documents itself."""
+
+    def census(self) -> int | None:
+        """How many documents the server itself counts in the target; None where it can't tell now."""
+        ...
+
+
+@runtime_checkable
+class SupportsPlaces(Protocol):
+    """A writer that stores the documents of different namespaces in different places (indices)."""
+
+    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
+        """What of an identity is about the places where documents of these namespaces were stored or found.
+
+        The rest may change while a job runs: it is other people's. Asks the server nothing.
         """
         ...
 
-    def census(self) -> int | None:
-        """How many documents the server itself counts in the target; None where it can't tell or keeps no count."""
-        ...
 
-    def due(self) -> bool:
-        """Whether what was handed over should be flushed now. A store that is durable with every answer says yes."""
-        ...
+@runtime_checkable
+class SupportsPreflight(Protocol):
+    """A writer that can look for obstacles before the first byte moves."""
 
-    def flush(self) -> Token:
-        """Return when all that was handed over is durable, with a receipt for it (None where none is needed)."""
-        ...
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """Look for what will go wrong; one sentence for each finding.
 
-    def finish(self, completion: Completion) -> None:
-        """The last write of the job was flushed: make it visible (a refresh), complete it (a manifest)."""
+        `namespaces` are those that are known to come. Raises where writing can't work at all.
+        """
         ...
-
-    def close(self) -> None: ...
 
 
 def supported(store: Reader | Writer, protocol: type[_T]) -> _T | None:

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations import comparing
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
+from migrator.adapters.base import (
+    Abilities,
+    Batch,
+    Completion,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    SupportsCatchUp,
+    SupportsCensus,
+    SupportsCount,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsStored,
+    SupportsTargetCensus,
+    Token,
+    WriteOutcome,
+    Writer,
+)
 from migrator.adapters.shared.paging import Page
 from migrator.settings.stores import Store
 from migrator.text.decoding import convert
@@ -76,8 +95,9 @@ def _describe(store: MemoryStore) -> Description:
     )
 
 
-class MemoryReader:
-    abilities = Abilities(catches_up=True, rereads_newer=True, unique_ids=True)
+class MemoryReader(Reader, SupportsCatchUp, SupportsCensus, SupportsFetch, SupportsNamespaces, SupportsCount):
+    abilities = Abilities(rereads_newer=True, unique_ids=True)
+    form = Form.COUCHDB
 
     def __init__(self, store: MemoryStore, *, page_documents: int = 100) -> None:
         self._store = store
@@ -87,7 +107,8 @@ class MemoryReader:
     def describe(self) -> Description:
         return _describe(self._store)
 
-    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  the contract's
+    @override
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         snapshot = self._store.sequence
         ids = sorted(self._store.entries)
         starts = ids[::slice_documents]
@@ -156,15 +177,14 @@ class MemoryReader:
                     size_bytes += len(body)
             yield page.batch(at + len(chosen), size_bytes=size_bytes)
 
-    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  as above
+    @override
+    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         now = self._store.sequence
         changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)
         return Plan(slices=(changes,), snapshot=now)
 
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  what isn't selected is filtered
+    @override
+    def census(self, selection: Selection, snapshot: Token) -> int | None:
         assert isinstance(snapshot, int)
         with self._store.lock:
             entries = list(self._store.entries.values())
@@ -181,9 +201,7 @@ class MemoryReader:
         pass
 
 
-class MemoryWriter:
-    abilities = Abilities()
-
+class MemoryWriter(Writer, SupportsStored, SupportsTargetCensus):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.form: Form | None = store.form
@@ -191,17 +209,8 @@ class MemoryWriter:
     def describe(self) -> Description:
         return _describe(self._store)
 
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a store is one place
-        return identity
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  as above
-        return ()
-
     def prepare(self) -> Token:
         return None
-
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  as above
-        return True
 
     def mark(self) -> Token:
         return self._store.sequence
@@ -245,12 +254,10 @@ class MemoryWriter:
         with self._store.lock:
             return sum(entry.body is not None for entry in self._store.entries.values())
 
-    def due(self) -> bool:
-        return True
-
     def flush(self) -> Token:
         return None
 
+    @override
     def finish(self, completion: Completion) -> None:
         pass
 

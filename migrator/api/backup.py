@@ -19,6 +19,7 @@ from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest, lacking, rejected_in
 from migrator.adapters.archive.opening import open_place
+from migrator.adapters.base import SupportsCatchUp
 from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.copy import carry, make_spec
@@ -97,7 +98,7 @@ def backup(
                 )
             chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
-            catches_up = reader.abilities.catches_up
+            catches_up = isinstance(reader, SupportsCatchUp)
             # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
             listing = f"{target.location.printed}: listing backups"
             catalog = persist(run.policy, lambda: _catalog_or_none(target), listing)

@@ -18,7 +18,18 @@ from migrator.activations import forms
 from migrator.activations.accounts import total
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Description, Reader, WriteOutcome, Writer
+from migrator.adapters.base import (
+    Batch,
+    Description,
+    Reader,
+    SupportsBuffer,
+    SupportsPreflight,
+    SupportsReceipts,
+    SupportsStored,
+    WriteOutcome,
+    Writer,
+)
+from migrator.adapters.shared.optional import count
 from migrator.engine.accounting import account
 from migrator.engine.held import Held
 from migrator.engine.identity import ReplacedError, TargetGuard
@@ -59,7 +70,8 @@ class Carrier:
         self._rejected = 0
         self._guard = TargetGuard(writer, target, noted=checkpoint.stores[1] if checkpoint.stores else None)
         self._writes = not dry_run
-        self._proves = writer.abilities.receipts
+        self._proves = isinstance(writer, SupportsReceipts)
+        self._buffer = writer if isinstance(writer, SupportsBuffer) else None
         self._told: set[str] = set()  # findings of the preflight
         self.progress = progress
 
@@ -75,7 +87,7 @@ class Carrier:
 
     def preflight(self, namespaces: Sequence[str], tell: Tell) -> None:
         """Tell what will go wrong with the target, each finding once."""
-        for finding in self._writer.preflight(namespaces):
+        for finding in self._writer.preflight(namespaces) if isinstance(self._writer, SupportsPreflight) else ():
             if finding not in self._told:
                 self._told.add(finding)
                 tell(finding)
@@ -85,7 +97,7 @@ class Carrier:
         self._mark = self._checkpoint.mark
         self._rejected = self._checkpoint.count_set_aside("rejected")
         self.progress.counts = total(self._checkpoint.counts.values())
-        self.progress.documents = self._reader.count(selection)
+        self.progress.documents = count(self._reader, selection)
 
     def run_slices(self) -> int:
         """Run every open slice of the checkpoint; returns how many documents they gave."""
@@ -125,7 +137,7 @@ class Carrier:
         for batch in _read_ahead(batches, ahead):
             commit = self._carry(batch, open, held)
             held.add(commit, set_aside=self._checkpoint.has_set_aside)
-            if self._writer.due():
+            if self._buffer is None or self._buffer.due():
                 self._commit(held)
             self.progress.add(commit.counts)
             self._check_limits(commit)
@@ -182,7 +194,7 @@ class Carrier:
         overwrite = self._options.on_conflict == "overwrite"
         outcome = self._writer.write(documents, replace=overwrite)
         newer = open.slice.replaces or (open.begun_before and self._reader.abilities.rereads_newer)
-        if outcome.differing and newer:
+        if outcome.differing and newer and isinstance(self._writer, SupportsStored):
             ours = self._writer.stored_since(self._mark, outcome.differing)
             ours -= self._checkpoint.among_differing(outcome.differing)
             older = tuple(document for document in outcome.differing if document.id in ours)

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from migrator.activations.accounts import total
-from migrator.adapters.base import Reader, Writer
+from migrator.adapters.base import Reader, SupportsTargetCensus, Writer
+from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.errors import AccessDenied
 
@@ -38,7 +39,7 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
 
 def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
     """Hold what a job copied in its bulk and the rounds after it against the target's own count."""
-    if (least := _least(reader, checkpoint)) <= 0:
+    if not isinstance(writer, SupportsTargetCensus) or (least := _least(reader, checkpoint)) <= 0:
         return None
 
     def missing() -> int:
@@ -70,7 +71,7 @@ def _least(reader: Reader, checkpoint: Checkpoint) -> int:
 
 def _counted(reader: Reader, checkpoint: Checkpoint) -> int | None:
     try:
-        return reader.census(checkpoint.selection, checkpoint.snapshot)
+        return census(reader, checkpoint.selection, checkpoint.snapshot)
     except AccessDenied:  # a login that may read documents and no statistics
         return None
 

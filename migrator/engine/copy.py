@@ -12,10 +12,19 @@ import msgspec
 
 from migrator.activations.document import LOSSES
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Description, Reader, Token, Writer
+from migrator.adapters.base import (
+    Description,
+    Reader,
+    SupportsCatchUp,
+    SupportsReceipts,
+    SupportsStored,
+    Token,
+    Writer,
+)
+from migrator.adapters.shared.optional import count
 from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
-from migrator.engine.identity import ReplacedError, changed_for_good
+from migrator.engine.identity import ReplacedError, changed_for_good, concerned
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
@@ -49,7 +58,7 @@ def run_copy(
     """
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
-    if checkpoint.state == "complete" and not reader.abilities.catches_up:
+    if checkpoint.state == "complete" and not isinstance(reader, SupportsCatchUp):
         tell(f"job {spec.id} was complete; reading the source again")
         checkpoint.forget()
     noted = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
@@ -78,7 +87,7 @@ def run_copy(
                 rounds = job.carry(selection, since, source)
                 break
             except ReplacedError as replaced:
-                if writer.abilities.receipts or since is not None or beginning == _MOST_BEGINNINGS:
+                if isinstance(writer, SupportsReceipts) or since is not None or beginning == _MOST_BEGINNINGS:
                     checkpoint.forget()
                     raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
                 tell(f"{replaced}; copying everything again")
@@ -160,9 +169,10 @@ class _Job:
         if since is None:
             plan = reader.plan(selection, slice_documents=_slice_documents(reader, selection, options))
         else:
+            assert isinstance(reader, SupportsCatchUp), "a snapshot of this source was given"
             plan = reader.catch_up(since, selection, slice_documents=options.slice_documents)
         self._copy.preflight(selection.exact_namespaces() or (), self._tell)
-        mark = self._writer.mark()
+        mark = self._writer.mark() if isinstance(self._writer, SupportsStored) else None
         prepared = self._writer.prepare()
         self._checkpoint.begin(plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None)
         for warning in plan.warnings:
@@ -174,7 +184,7 @@ class _Job:
         checkpoint, options, rounds = self._checkpoint, self._options, 0
         if checkpoint.state == "unfinished":
             self._copy.run_slices()
-        while self._reader.abilities.catches_up and rounds < options.most_rounds:
+        while isinstance(self._reader, SupportsCatchUp) and rounds < options.most_rounds:
             planned_s = self._clock()
             plan = self._reader.catch_up(checkpoint.snapshot, selection, slice_documents=options.slice_documents)
             for warning in plan.warnings:
@@ -194,7 +204,7 @@ class _Job:
         if checkpoint.full:
             self._note(census.unread(reader, checkpoint, source.location))
             self._check_matches()
-        if writer.abilities.receipts and (how := checkpoint.unproven()):
+        if isinstance(writer, SupportsReceipts) and (how := checkpoint.unproven()):
             checkpoint.forget()
             raise Unavailable(f"{self._copy.target.location}: {how}; run the same command to start over")
         writer.finish(checkpoint.completion(reader.form))
@@ -226,7 +236,7 @@ class _Job:
 
 def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions) -> int:
     """How large the slices of the bulk are: with several for each worker, none is left alone with the last one."""
-    documents = reader.count(selection)
+    documents = count(reader, selection)
     if documents is None:
         return options.slice_documents
     return min(options.slice_documents, max(_LEAST_SLICE_DOCUMENTS, documents // (8 * options.jobs)))
@@ -234,7 +244,7 @@ def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions)
 
 def _to_note(writer: Writer, target: Description, before: Description | None) -> Description:
     """The target as it is now, with the identity of those places only that the job's documents are in."""
-    identity = writer.concerned(target.identity, ()) if before is None else before.identity
+    identity = concerned(writer, target.identity, ()) if before is None else before.identity
     return msgspec.structs.replace(target, identity=identity)
 
 
@@ -258,8 +268,8 @@ def _forget_what_changed(
         tell(f"{source.location} was replaced since the last run of this job ({how}); reading everything again")
     elif checkpoint.shortfall:
         tell(f"documents were missing at the end of the last run of job {spec.id}; reading everything again")
-    elif not writer.resume(checkpoint.prepared, checkpoint.receipts):
-        tell(f"{emptied}; copying everything again")
+    elif isinstance(writer, SupportsReceipts) and (refusal := writer.resume(checkpoint.prepared, checkpoint.receipts)):
+        tell(f"{emptied} ({refusal}); copying everything again")
     else:
         return
     checkpoint.forget()

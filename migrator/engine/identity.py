@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from migrator.activations.document import Document
-from migrator.adapters.base import Description, Token, Writer
+from migrator.adapters.base import Description, SupportsPlaces, SupportsStored, Token, Writer
 from migrator.errors import AccessDenied, MigratorError
 
 _LOOKS = 5
@@ -29,6 +29,11 @@ def still_there(before: Token, now: Token) -> bool:
     if isinstance(before, dict) and isinstance(now, dict):
         return all(name in now and still_there(value, now[name]) for name, value in before.items())
     return before == now
+
+
+def concerned(writer: Writer, identity: Token, namespaces: Collection[str]) -> Token:
+    """What of a target's identity is about the places of these namespaces: all of it where it is one place."""
+    return writer.concerned(identity, namespaces) if isinstance(writer, SupportsPlaces) else identity
 
 
 def changed(before: Description, now: Description, *, least: int | None = None) -> str | None:
@@ -148,7 +153,7 @@ class TargetGuard:
 
     def _with_places(self, identity: Token) -> Description:
         """What was noted, with what an identity says of the places where this job's documents are."""
-        ours = self._writer.concerned(identity, self._namespaces)
+        ours = concerned(self._writer, identity, self._namespaces)
         return msgspec.structs.replace(self._noted, identity=_merged(self._noted.identity, ours))
 
     def _look(self) -> Description:
@@ -171,6 +176,8 @@ class TargetGuard:
 
     def _find(self, samples: Sequence[Document]) -> None:
         """Look for documents that were written before the newest look."""
+        if not isinstance(self._writer, SupportsStored):
+            return
         lost: Sequence[str] = ()
         for number in range(_LOOKS):
             if number:
@@ -190,7 +197,7 @@ class TargetGuard:
             self._seen = _merged(self._seen, now.identity)
             # Another worker may have looked later than this one did, and noted more; both can be true only together.
             both = self._with_places(now.identity).identity
-            if not still_there(self._writer.concerned(now.identity, self._namespaces), both):
+            if not still_there(concerned(self._writer, now.identity, self._namespaces), both):
                 raise ReplacedError(f"{noted.location} was deleted or recreated: two requests reached different stores")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)

@@ -18,7 +18,7 @@ import msgspec
 from migrator.activations.accounts import Counts, total
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Reader
+from migrator.adapters.base import Batch, Reader, SupportsNamespaces
 from migrator.errors import MigratorError, NotFound
 from migrator.text.printable import NAME_WIDTH, printable
 
@@ -99,7 +99,9 @@ def _not_found(reader: Reader, selection: Selection, seen: Mapping[str, int]) ->
 
 def _suggestion(reader: Reader, selection: Selection, seen: Mapping[str, int]) -> str:
     try:
-        known: dict[str, int | None] = {**{name: None for name in seen if name}, **reader.namespaces()}
+        known: dict[str, int | None] = dict.fromkeys(filter(None, seen))
+        if isinstance(reader, SupportsNamespaces):
+            known |= reader.namespaces()
         if any(map(selection.takes_namespace, known)) or not selection.namespaces:
             known = dict.fromkeys(_names(reader, selection), None)
             asked: Collection[str] = selection.names

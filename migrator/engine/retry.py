@@ -14,7 +14,7 @@ import msgspec
 from migrator.activations import forms
 from migrator.activations.accounts import Counts
 from migrator.activations.document import LOSSES, Document, Rejection, read_document
-from migrator.adapters.base import WriteOutcome, Writer
+from migrator.adapters.base import SupportsReceipts, WriteOutcome, Writer
 from migrator.engine.state.checkpoint import Checkpoint, SetAside
 from migrator.errors import NothingAccepted, UsageError
 from migrator.watching import Stop
@@ -45,7 +45,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
 
     Raises `UsageError` where the target is a whole that was finished: it takes nothing more.
     """
-    if writer.abilities.receipts:
+    if isinstance(writer, SupportsReceipts):
         raise UsageError(
             "the target is complete and accepts no more documents; fix the cause, then copy again with --restart"
         )

@@ -20,6 +20,7 @@ import msgspec
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+from typing_extensions import override
 
 from migrator.errors import Interrupted, Locked, MigratorError
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
@@ -48,7 +49,8 @@ class Alarm(BaseTrigger):  # type: ignore[misc]  # the library has no types
     def __init__(self, trigger: Trigger) -> None:
         self._trigger = trigger
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:  # noqa: ARG002  APScheduler's signature
+    @override
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         try:
             return _moment(self._trigger.begins(self._trigger.next(now.timestamp())))
         except Exception:  # noqa: BLE001  it would end APScheduler's thread, and with it every schedule

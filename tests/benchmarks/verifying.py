@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,17 @@ import msgspec
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
+from migrator.adapters.base import (
+    Abilities,
+    Batch,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    SupportsCount,
+    SupportsFetch,
+    Token,
+)
 from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
 from migrator.engine.verification.compare import VerifyOptions, run_verify
@@ -40,10 +50,11 @@ _PAGE = 1_000
 _FAULT_EVERY = 7_919  # in the run with a few faults
 
 
-class MadeReader:
+class MadeReader(Reader, SupportsFetch, SupportsCount):
     """A side of `documents` activations, recreated at each reading; of B some are missing, added or changed."""
 
     abilities = Abilities(doubles=True)
+    form = Form.COUCHDB
 
     def __init__(self, form: Form, documents: int, faults: str = "none") -> None:
         self.form = form
@@ -104,18 +115,6 @@ class MadeReader:
         if self._faults == "few" and number % _FAULT_EVERY == 0:
             return ("missing", "extra", "different")[number // _FAULT_EVERY % 3]
         return "different" if self._faults == "all" else "none"
-
-    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        raise NotImplementedError
-
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:
-        return None
-
-    def namespaces(self) -> Mapping[str, int | None]:
-        return {}
 
     def count(self, selection: Selection) -> int | None:
         return self._documents

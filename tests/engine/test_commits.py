@@ -17,7 +17,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import Document
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.base import Completion, Description, Token, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
@@ -68,8 +68,6 @@ class Parts:
 class PartsWriter(MemoryWriter):
     """Gathers documents by thread into parts and gives a receipt for each, as an archive's writer does."""
 
-    abilities = Abilities(receipts=True)
-
     def __init__(self, target: Parts, faults: Faults, form: Any) -> None:
         super().__init__(MemoryStore("parts", form))
         self._target = target
@@ -85,10 +83,9 @@ class PartsWriter(MemoryWriter):
         self._faults.done(self._faults.step())
         return super().describe()
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> None:
         known = {receipt["name"] for _, receipt in receipts if isinstance(receipt, dict)}
         self._target.parts = {name: part for name, part in self._target.parts.items() if name in known}
-        return True
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         self._faults.step()

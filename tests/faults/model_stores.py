@@ -16,7 +16,7 @@ import msgspec
 
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Slice, Token, WriteOutcome
+from migrator.adapters.base import Abilities, Batch, Completion, Description, Plan, Refusal, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.engine.verification.evidence import Evidence
@@ -310,9 +310,6 @@ class FaultyWriter:
         token: Token = self._call("prepare", lambda: None)
         return token
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        return bool(self._call("resume", lambda: True))
-
     def mark(self) -> Token:
         def effect() -> Token:
             self.marked()
@@ -439,8 +436,6 @@ class PartsStore(LabStore):
 class PartsWriter(FaultyWriter):
     """A writer of parts, each durable with its flush, with a receipt for it."""
 
-    abilities = Abilities(receipts=True)
-
     def __init__(self, store: PartsStore, script: Script, refusals: Refusals, *, part: int = 3) -> None:
         super().__init__(store, script, refusals)
         self._parts_store = store
@@ -460,12 +455,14 @@ class PartsWriter(FaultyWriter):
         token: Token = self._call("prepare", effect)
         return token
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        def effect() -> bool:
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
+        def effect() -> Refusal | None:
             self.backup = str(prepared)
-            return self.backup in self._parts_store.parts and self.backup not in self._parts_store.manifests
+            going_on = self.backup in self._parts_store.parts and self.backup not in self._parts_store.manifests
+            return None if going_on else Refusal.BACKUP_GONE
 
-        return bool(self._call("resume", effect))
+        refusal: Refusal | None = self._call("resume", effect)
+        return refusal
 
     def mark(self) -> Token:
         token: Token = self._call("mark", self.marked)

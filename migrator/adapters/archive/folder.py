@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from typing_extensions import override
+
 from migrator import durable
 from migrator.adapters.archive.manifest import is_own, is_own_folder
-from migrator.adapters.archive.places import Stored, stored_as
+from migrator.adapters.archive.places import Place, Stored, stored_as
 from migrator.adapters.shared.local_files import translated
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound
 from migrator.text.printable import printable_path
@@ -21,7 +23,7 @@ _READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Folder:
+class Folder(Place):
     """A folder of this machine."""
 
     def __init__(self, path: str, *, file_mode: int | None = None) -> None:
@@ -97,7 +99,8 @@ class Folder:
     def unlock(self, name: str) -> None:
         """Nothing is locked."""
 
-    def content_bytes(self, name: str, size_bytes: int) -> int:  # noqa: ARG002  the contract's
+    @override
+    def content_bytes(self, name: str, size_bytes: int) -> int:
         return size_bytes
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:

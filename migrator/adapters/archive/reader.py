@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
@@ -28,7 +29,17 @@ from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.probe import probe_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.archive.volume import volume
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.base import (
+    Batch,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    SupportsCount,
+    SupportsFetch,
+    SupportsNamespaces,
+    Token,
+)
 from migrator.adapters.questions import Found, Probe, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
@@ -48,10 +59,8 @@ class _Chosen(msgspec.Struct, frozen=True):
         return self.chain[-1]
 
 
-class ArchiveReader:
+class ArchiveReader(Reader, SupportsFetch, SupportsNamespaces, SupportsCount):
     """Reads the newest backup of an archive with its chain, or that of `backup`, or the newest as of `at_ms`."""
-
-    abilities = Abilities()
 
     def __init__(
         self,
@@ -123,7 +132,8 @@ class ArchiveReader:
 
     # -- plans --------------------------------------------------------------------------------------------------
 
-    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  parts are what they are
+    @override
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         slices = tuple(
             Slice(
                 key=f"{manifest.backup}/{part.name}",
@@ -157,15 +167,6 @@ class ArchiveReader:
                     f"{self._place.printed} also holds backups of {what}{other.source.location}, which aren't read; "
                     f"--backup {other.backup} chooses the newest of them"
                 )
-
-    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        raise NotImplementedError("a backup doesn't change; `abilities` says so")
-
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
-        return None
 
     def namespaces(self) -> Mapping[str, int | None]:
         held: Counter[str] = Counter()

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive.catalog import head_or_new, read_catalog
@@ -38,7 +39,16 @@ from migrator.adapters.archive.manifest import (
 )
 from migrator.adapters.archive.order import ended_later, next_number
 from migrator.adapters.archive.places import Place
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.base import (
+    Completion,
+    Description,
+    Refusal,
+    SupportsBuffer,
+    SupportsReceipts,
+    Token,
+    WriteOutcome,
+    Writer,
+)
 from migrator.errors import ArchiveDamaged, NotFound
 from migrator.text.decoding import convert
 
@@ -55,11 +65,10 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     encryption: str | None = None
 
 
-class ArchiveWriter:
+class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
     """Writes one backup of an archive, a full one unless it continues another."""
 
     form: Form | None = None
-    abilities = Abilities(receipts=True)
 
     def __init__(
         self,
@@ -107,12 +116,6 @@ class ArchiveWriter:
             return None
         return read_head(self._place.read(ARCHIVE), f"{self._place.printed}: {ARCHIVE}")
 
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a backup is one place
-        return identity
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
-        return ()
-
     def prepare(self) -> Token:
         """Begin a new backup, in a new archive where there is none. After an exception it can be called again."""
         head_or_new(self._place)
@@ -129,27 +132,28 @@ class ArchiveWriter:
         if self.backup and not self._number and self.manifest is None:
             self._place.delete(folder_of(self.backup) + UNFINISHED)
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
         """Drop what no receipt speaks of: those parts, or pieces of them, are written again.
 
         A backup that is started over is a full one: all of the source is read for it.
         """
         self._begun = convert(prepared, Begun)
-        if self._go_on(receipts):
-            return True
-        self.continue_from(None)
-        return False
+        if (refusal := self._go_on(receipts)) is not None:
+            self.continue_from(None)
+        return refusal
 
-    def _go_on(self, receipts: Sequence[tuple[int, Token]]) -> bool:
+    def _go_on(self, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
         known = {receipt.name: receipt for _, receipt in _read_receipts(receipts)}
         folder = folder_of(self.backup)
-        if self._head() is None or self._lost_parent():
-            return False
+        if self._head() is None:
+            return Refusal.ARCHIVE_GONE
+        if self._lost_parent():
+            return Refusal.PARENT_GONE
         there = self._there()
         if not {UNFINISHED, MANIFEST} & there.keys():
-            return False
+            return Refusal.BACKUP_GONE
         if _lost(known.values(), there) is not None:
-            return False
+            return Refusal.PART_GONE
         # No name is given twice, not even that of a part which is dropped below.
         self._number = max((part_number(name) for name in there if name.startswith("part-")), default=0)
         if UNFINISHED not in there:
@@ -158,11 +162,12 @@ class ArchiveWriter:
         for name in (MANIFEST, SUMS, *sorted(there.keys() - known.keys() - {MANIFEST, SUMS, UNFINISHED})):
             self._place.delete(folder + name)
         self._place.sweep(folder)
-        return True
+        return None
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
+    @override
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         """Nothing is there before: every document is written that can be read again, and the others are rejected.
 
         After an exception none of them was taken.
@@ -172,9 +177,6 @@ class ArchiveWriter:
         written, rejected = storable(documents)
         lane.take(written)
         return WriteOutcome(written=tuple(written), rejected=tuple(rejected))
-
-    def census(self) -> int | None:
-        return None
 
     def due(self) -> bool:
         return self._lane().is_due(self._part_bytes, self._part_s)
@@ -197,15 +199,6 @@ class ArchiveWriter:
         with self._lock:
             self._number += 1
             return folder_of(self.backup) + part_name(self._number, self._begun.encryption)
-
-    def mark(self) -> Token:
-        return None
-
-    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:  # noqa: ARG002  as above
-        return frozenset()
-
-    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:  # noqa: ARG002  as above
-        return {}
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,21 @@ from typing import Any
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection, literal
 from migrator.adapters import questions
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.base import (
+    Abilities,
+    Batch,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    SupportsCatchUp,
+    SupportsCensus,
+    SupportsCount,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsVerificationPlan,
+    Token,
+)
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.bulk import Bulk
@@ -39,11 +53,19 @@ from migrator.watching import Stop
 _COUNTED = 50  # namespaces, by a few requests each
 
 
-class CouchDBReader:
+class CouchDBReader(
+    Reader,
+    SupportsCatchUp,
+    SupportsVerificationPlan,
+    SupportsCensus,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsCount,
+):
     """Reads the activations of a database."""
 
     form = Form.COUCHDB
-    abilities = Abilities(catches_up=True, rereads_newer=True, doubles=True, unique_ids=True)
+    abilities = Abilities(rereads_newer=True, doubles=True, unique_ids=True)
 
     def __init__(self, client: Client, *, page_bytes: int) -> None:
         self._client = client

@@ -16,7 +16,7 @@ without its data (the reader's remark `attachments` says so).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -25,7 +25,17 @@ import msgspec
 
 from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, read_document, unreadable
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.base import (
+    Abilities,
+    Completion,
+    Description,
+    SupportsPreflight,
+    SupportsStored,
+    SupportsTargetCensus,
+    Token,
+    WriteOutcome,
+    Writer,
+)
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
 from migrator.adapters.couchdb.reader import describe
@@ -95,7 +105,7 @@ _fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class CouchDBWriter:
+class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPreflight):
     """Writes activations into a database."""
 
     abilities = Abilities(doubles=True)
@@ -108,9 +118,6 @@ class CouchDBWriter:
 
     def describe(self) -> Description:
         return describe(self._client)
-
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  a database is one place
-        return identity
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""
@@ -139,9 +146,6 @@ class CouchDBWriter:
     def prepare(self) -> Token:
         """Nothing to set up: OpenWhisk's views are OpenWhisk's to install."""
         return None
-
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
-        return True
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -306,9 +310,6 @@ class CouchDBWriter:
 
     def census(self) -> int | None:
         return self._client.about().doc_count
-
-    def due(self) -> bool:
-        return True
 
     def flush(self) -> Token:
         """Nothing to wait for: an answer means that all is on disk.

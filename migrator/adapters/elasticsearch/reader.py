@@ -19,7 +19,20 @@ import msgspec
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection, literal
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.base import (
+    Batch,
+    Description,
+    Plan,
+    Reader,
+    Slice,
+    SupportsCatchUp,
+    SupportsCensus,
+    SupportsCount,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsVerificationPlan,
+    Token,
+)
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
 from migrator.adapters.elasticsearch.fetching import Place, UndecodableError, fetch_source, get, locate
@@ -81,11 +94,18 @@ class _Count(msgspec.Struct):
     count: int
 
 
-class ElasticsearchReader:
+class ElasticsearchReader(
+    Reader,
+    SupportsCatchUp,
+    SupportsVerificationPlan,
+    SupportsCensus,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsCount,
+):
     """Reads the activations behind an index pattern."""
 
     form = Form.ELASTICSEARCH
-    abilities = Abilities(catches_up=True)
 
     def __init__(self, client: Client, pattern: str, *, page_bytes: int) -> None:
         self._client = client

@@ -21,6 +21,8 @@ from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from typing_extensions import override
+
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
 from migrator.settings.stores import Login, LoginKind, Store
@@ -171,13 +173,14 @@ def _node_class() -> type[BaseNode]:
             )
             self._pool.ConnectionCls = Secure if secure else Plain
 
+        @override
         def perform_request(
             self,
             method: str,
             target: str,
             body: bytes | None = None,
             headers: HttpHeaders | None = None,
-            request_timeout: Any = None,  # noqa: ARG002  part of the transport's call; the pool has it
+            request_timeout: Any = None,  # the pool has it
         ) -> Any:  # the transport takes whatever has `meta` and `body`
             try:
                 response = self._pool.urlopen(

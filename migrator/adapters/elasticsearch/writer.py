@@ -15,12 +15,23 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations import comparing
 from migrator.activations.document import Document, Form
 from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.base import (
+    Completion,
+    Description,
+    SupportsPlaces,
+    SupportsPreflight,
+    SupportsStored,
+    SupportsTargetCensus,
+    Token,
+    WriteOutcome,
+    Writer,
+)
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
@@ -55,10 +66,8 @@ class _Counted(msgspec.Struct):
     shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `ask` sees that all answered
 
 
-class ElasticsearchWriter:
+class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPlaces, SupportsPreflight):
     """Writes activations behind an index pattern."""
-
-    abilities = Abilities()
 
     def __init__(
         self, client: Client, pattern: str, *, template: TemplateOptions | None, bulk_bytes: int, bulks: int
@@ -104,9 +113,6 @@ class ElasticsearchWriter:
         if self._template is not None:
             install_template(self._client, self._pattern, self._template)
         return None
-
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
-        return True
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -350,14 +356,12 @@ class ElasticsearchWriter:
     def _count(self, path: str) -> int:
         return self._client.ask("GET", f"/{path}/_count", _Counted, right="the index privilege read").count
 
-    def due(self) -> bool:
-        return True
-
     def flush(self) -> Token:
         """Nothing to wait for: what a bulk's answer says was stored is in the translog of every copy."""
         return None
 
-    def finish(self, completion: Completion) -> None:  # noqa: ARG002  the contract's
+    @override
+    def finish(self, completion: Completion) -> None:
         indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
         refresh(self._client, shard_states(self._client, indices))
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import zstandard
+from typing_extensions import override
 
 from migrator.errors import ArchiveDamaged, UsageError
 
@@ -154,7 +155,7 @@ class _Decoder(Protocol):
         ...
 
 
-class _Gzip:
+class _Gzip(_Decoder):
     began = False
 
     def __init__(self) -> None:
@@ -165,7 +166,8 @@ class _Gzip:
         self.began = True
         return given, self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
 
-    def needs(self, error: Exception) -> str | None:  # noqa: ARG002  every gzip can be read
+    @override
+    def needs(self, error: Exception) -> str | None:
         return None
 
     @property
@@ -175,7 +177,7 @@ class _Gzip:
     holds_more = False
 
 
-class _Zstd:
+class _Zstd(_Decoder):
     began = False
 
     def __init__(self) -> None:
@@ -190,7 +192,8 @@ class _Zstd:
         left = data[_ZSTD_PIECE_BYTES:]
         return given, self._inner.unused_data + left if self._inner.eof else left
 
-    def needs(self, error: Exception) -> str | None:  # noqa: ARG002  the frame's header tells it
+    @override
+    def needs(self, error: Exception) -> str | None:
         try:
             told = zstandard.get_frame_parameters(self._head)
         except zstandard.ZstdError:
@@ -215,7 +218,7 @@ class _Zstd:
     holds_more = False
 
 
-class _Bounded:
+class _Bounded(_Decoder):
     """xz and bzip2 through the standard library."""
 
     began = False
@@ -228,6 +231,7 @@ class _Bounded:
         self.began = True
         return given, self._inner.unused_data if self._inner.eof else b""
 
+    @override
     def needs(self, error: Exception) -> str | None:
         if isinstance(error, lzma.LZMAError) and "limit" in str(error).lower():
             return f"needs more than {_XZ_MEMORY_BYTES >> 20} MiB of memory; decompress it with `xz -d` first"

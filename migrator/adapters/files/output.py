@@ -13,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from typing_extensions import override
+
 from migrator import durable
-from migrator.adapters.base import Token
+from migrator.adapters.base import Refusal, Token
 from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
 from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
@@ -41,8 +43,8 @@ class Output(Protocol):
         """Begin a new file; what is returned finds it again."""
         ...
 
-    def resume(self, begun: Token, segments: Sequence[Segment]) -> bool:
-        """Go on with a file that holds these segments; what else is in it goes. False where it isn't there."""
+    def resume(self, begun: Token, segments: Sequence[Segment]) -> Refusal | None:
+        """Go on with a file that holds these segments; what else is in it goes. The reason where it isn't there."""
         ...
 
     def append(self, data: bytes) -> Segment:
@@ -95,7 +97,7 @@ class FileOutput:
         self._begun = Path(self._file.name).name
         return self._begun
 
-    def resume(self, begun: Token, segments: Sequence[Segment]) -> bool:
+    def resume(self, begun: Token, segments: Sequence[Segment]) -> Refusal | None:
         """Holes, left by workers whose commit never came, are filled with what readers skip."""
         self.close()
         self._begun = str(begun)
@@ -108,9 +110,9 @@ class FileOutput:
             self._is_final = found in ends or (self._length == 0 and found == len(self._empty))
             if self._is_final and found in (self._length, len(self._empty)):
                 partial.unlink(missing_ok=True)
-                return True
+                return None
             if not partial.exists() or partial.stat().st_size < self._length:
-                return False
+                return Refusal.FILE_GONE
             self._file = partial.open("r+b", buffering=0)
             self._file.truncate(self._length)
             for offset, size in _holes(segments):
@@ -119,7 +121,7 @@ class FileOutput:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise translated(self.printed, error) from error
-        return True
+        return None
 
     def _partial(self) -> Path:
         name = Path(self._begun).name
@@ -181,7 +183,7 @@ def _holes(segments: Sequence[Segment]) -> list[Segment]:
     return holes
 
 
-class StandardOutput:
+class StandardOutput(Output):
     """What is piped out. Nothing of it can be taken back, so that it is never resumed."""
 
     printed = "-"
@@ -200,8 +202,9 @@ class StandardOutput:
     def begin(self) -> Token:
         return None
 
-    def resume(self, begun: Token, segments: Sequence[Segment]) -> bool:  # noqa: ARG002  the contract's
-        return False
+    @override
+    def resume(self, begun: Token, segments: Sequence[Segment]) -> Refusal | None:
+        return Refusal.NOT_KEPT
 
     def append(self, data: bytes) -> Segment:
         try:

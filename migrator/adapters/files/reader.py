@@ -11,14 +11,15 @@ changed, or where couchbackup went on after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token
+from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, SupportsCatchUp, Token
 from migrator.adapters.files.compression import Compression, Frame
 from migrator.adapters.files.formats import Shape
 from migrator.adapters.files.input import Input
@@ -26,7 +27,6 @@ from migrator.adapters.files.lines import Cursor
 from migrator.adapters.files.look import Look, look
 from migrator.adapters.files.taking import Gathered, Pass
 from migrator.adapters.questions import Volume
-from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.adapters.shared.room import room_of_folder
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.decoding import convert
@@ -46,11 +46,11 @@ class _Position(msgspec.Struct, frozen=True):
         return Frame(self.frame_offset, self.frame_raw)
 
 
-class FileReader:
+class FileReader(Reader, SupportsCatchUp):
     """Reads the documents of a file, or of standard input."""
 
     def __init__(self, input: Input, *, form: Form | None, page_bytes: int) -> None:
-        self.abilities = Abilities(catches_up=True, dedicated=True, reads_once=input.reads_once)
+        self.abilities = Abilities(dedicated=True, reads_once=input.reads_once)
         self._input = input
         self._asked = form
         self._page_bytes = page_bytes
@@ -78,7 +78,8 @@ class FileReader:
 
     # -- plans --------------------------------------------------------------------------------------------------
 
-    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:  # noqa: ARG002  a file is read in order
+    @override
+    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         fingerprint = self._input.fingerprint()
         whole = Slice(key=self._input.printed, spec={"fingerprint": fingerprint}, replaces=True)
         return Plan(slices=(whole,), snapshot=fingerprint)
@@ -88,21 +89,6 @@ class FileReader:
         if self._input.fingerprint() == snapshot:
             return Plan(slices=(), snapshot=snapshot)
         return self.plan(selection, slice_documents=slice_documents)
-
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self.plan(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:  # noqa: ARG002  the contract's
-        return None
-
-    def namespaces(self) -> Mapping[str, int | None]:
-        return {}  # reading it tells them
-
-    def count(self, selection: Selection) -> int | None:  # noqa: ARG002  only reading all of it would tell
-        return None
-
-    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        return fetch_by_reading(self, ids, after, selection)
 
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  only its size is known
         path = self._input.path

@@ -11,11 +11,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
+
+from typing_extensions import override
 
 from migrator.activations.document import Document, Form, Rejection
 from migrator.adapters.archive.format import as_lines
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome
+from migrator.adapters.base import (
+    Completion,
+    Description,
+    Refusal,
+    SupportsBuffer,
+    SupportsPreflight,
+    SupportsReceipts,
+    Token,
+    WriteOutcome,
+    Writer,
+)
 from migrator.adapters.files.compression import compressed
 from migrator.adapters.files.output import Output, Segment
 from migrator.text.decoding import convert
@@ -25,10 +37,8 @@ _SEGMENT_S = 30.0
 _WAITING_BYTES = 16 << 20  # of lines, of all threads
 
 
-class FileWriter:
+class FileWriter(Writer, SupportsReceipts, SupportsBuffer, SupportsPreflight):
     """Writes a new file."""
-
-    abilities = Abilities(receipts=True)
 
     def __init__(self, output: Output, *, form: Form | None, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.form = form
@@ -42,10 +52,8 @@ class FileWriter:
         self._output.check()
         return Description(location=self._output.printed, product="file", version=str(self._output.compression))
 
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:  # noqa: ARG002  as above
-        return identity
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  the contract's
+    @override
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         self._output.check_new()
         return ()
 
@@ -53,13 +61,14 @@ class FileWriter:
         """Begin a new file under a temporary name."""
         return self._output.begin()
 
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
         segments = [convert(receipt, Segment) for _, receipt in receipts]
         return self._output.resume(prepared, segments)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG002  the contract's
+    @override
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         """Every document is written that is text; only memory is needed for it, so that it can't fail half-way."""
         lane = self._lane()
         rejected: list[Rejection] = []
@@ -72,9 +81,6 @@ class FileWriter:
             lane.take(lines)
             self._waiting_bytes += len(lines)
         return WriteOutcome(written=tuple(documents), rejected=tuple(rejected))
-
-    def census(self) -> int | None:
-        return None
 
     def due(self) -> bool:
         lane = self._lane()
@@ -101,18 +107,10 @@ class FileWriter:
             lane = self._mine.lane = _Lane()
         return lane
 
-    def mark(self) -> Token:
-        return None
-
-    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:  # noqa: ARG002  as above
-        return frozenset()
-
-    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:  # noqa: ARG002  as above
-        return {}
-
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def finish(self, completion: Completion) -> None:  # noqa: ARG002  as above
+    @override
+    def finish(self, completion: Completion) -> None:
         """Give the file its name."""
         self._output.finish()
 

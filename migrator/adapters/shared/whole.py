@@ -12,6 +12,7 @@ import msgspec
 
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader, Token
+from migrator.adapters.shared.optional import census
 from migrator.adapters.shared.patience import Policy
 from migrator.errors import Incomplete
 
@@ -42,7 +43,7 @@ def read_whole(reader: Reader, selection: Selection) -> Iterator[Batch]:
 
 def check_census(reader: Reader, selection: Selection, snapshot: Token, read: int) -> None:
     """Raise `Incomplete` where fewer documents were read than the server itself counts."""
-    counted = reader.census(selection, snapshot)
+    counted = census(reader, selection, snapshot)
     if counted is not None and read < counted:
         raise Incomplete(
             f"{reader.describe().location}: the server counts {counted:,} documents, but only {read:,} of them could "

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
-import msgspec
+from typing_extensions import override
 
 from migrator.activations import comparing
-from migrator.activations.document import Document, Form
-from migrator.adapters.base import Abilities, Completion, Description, Token, WriteOutcome, Writer
+from migrator.activations.document import Document
+from migrator.adapters.base import (
+    Completion,
+    SupportsBuffer,
+    SupportsReceipts,
+    SupportsStored,
+    Token,
+    WriteOutcome,
+)
+from migrator.adapters.wrappers.forwarding import ForwardingWriter
 
 
-class DryRunWriter:
+class DryRunWriter(ForwardingWriter):
     """Looks up what is there and sorts the documents as a write would; the target isn't touched."""
 
-    def __init__(self, inner: Writer) -> None:
-        self._inner = inner
-        self.form: Form | None = inner.form
-        self.abilities: Abilities = msgspec.structs.replace(inner.abilities, receipts=False)
+    withholds = (SupportsReceipts, SupportsBuffer)  # nothing is written that one could speak of
 
+    @override
+    def prepare(self) -> Token:
+        return None
+
+    @override
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        there = self._inner.stored(documents)
+        there = self._inner.stored(documents) if isinstance(self._inner, SupportsStored) else {}
         written: list[Document] = []
         present: list[Document] = []
         differing: list[Document] = []
@@ -34,41 +44,10 @@ class DryRunWriter:
                 written.append(document)
         return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
 
-    def describe(self) -> Description:
-        return self._inner.describe()
-
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
-        return self._inner.concerned(identity, namespaces)
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
-        return self._inner.preflight(namespaces)
-
-    def prepare(self) -> Token:
-        return None
-
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:  # noqa: ARG002  the contract's
-        return True
-
-    def mark(self) -> Token:
-        return self._inner.mark()
-
-    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
-        return self._inner.stored_since(mark, documents)
-
-    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
-        return self._inner.stored(documents)
-
-    def census(self) -> int | None:
-        return None
-
-    def due(self) -> bool:
-        return True
-
+    @override
     def flush(self) -> Token:
         return None
 
+    @override
     def finish(self, completion: Completion) -> None:
         pass
-
-    def close(self) -> None:
-        self._inner.close()

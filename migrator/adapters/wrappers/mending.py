@@ -6,14 +6,16 @@ under the right ones. What can't be understood keeps its id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
+from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
+from migrator.adapters.wrappers.forwarding import ForwardingReader
 from migrator.text.decoding import decoder
 
 
@@ -25,20 +27,13 @@ _header = decoder(_Header)
 _fields = decoder(dict[str, msgspec.Raw])
 
 
-class MendingReader:
+class MendingReader(ForwardingReader):
     """Gives what the inner reader gives, under mended ids."""
 
     def __init__(self, inner: Reader) -> None:
-        self._inner = inner
+        super().__init__(inner)
         # Two documents may come under one id: one that was right, and one that was mended.
-        self.abilities: Abilities = msgspec.structs.replace(inner.abilities, unique_ids=False)
-
-    @property
-    def form(self) -> Form:
-        return self._inner.form
-
-    def describe(self) -> Description:
-        return self._inner.describe()
+        self.abilities = msgspec.structs.replace(inner.abilities, unique_ids=False)
 
     # -- plans --------------------------------------------------------------------------------------------------
 
@@ -48,32 +43,28 @@ class MendingReader:
             return selection
         return msgspec.structs.replace(selection, namespaces=())
 
+    @override
     def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.plan(self._wider(selection), slice_documents=slice_documents)
 
+    @override
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.catch_up(snapshot, self._wider(selection), slice_documents=slice_documents)
 
+    @override
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.plan_verification(self._wider(selection), slice_documents=slice_documents)
 
-    def census(self, selection: Selection, snapshot: Token) -> int | None:
-        return self._inner.census(selection, snapshot)
-
-    def namespaces(self) -> Mapping[str, int | None]:
-        return self._inner.namespaces()
-
-    def count(self, selection: Selection) -> int | None:
-        return self._inner.count(selection)
-
     # -- reading ------------------------------------------------------------------------------------------------
 
+    @override
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         position = after
         for batch in self._inner.read(slice, after, selection):
             yield from _mended(batch, position)
             position = batch.position
 
+    @override
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         """By the ids and by the activation ids alone; what is under neither is looked for by reading all.
 
@@ -99,9 +90,6 @@ class MendingReader:
             position=len(ids),
             size_bytes=sum(each.size_bytes for each in documents),
         )
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 def mend(document: Document) -> Document:

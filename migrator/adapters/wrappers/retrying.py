@@ -10,18 +10,20 @@ must end at once when the run is asked to stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from migrator.activations.document import Document, Form
+from typing_extensions import override
+
+from migrator.activations.document import Document
 from migrator.activations.selection import Selection
 from migrator.adapters.base import (
-    Abilities,
     Batch,
     Completion,
     Description,
     Plan,
     Reader,
+    Refusal,
     Slice,
     Token,
     WriteOutcome,
@@ -30,6 +32,7 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.adapters.wrappers.apart import Apart
+from migrator.adapters.wrappers.forwarding import ForwardingReader, ForwardingWriter
 from migrator.adapters.wrappers.retrying_questions import retrying
 from migrator.errors import Unavailable
 
@@ -58,30 +61,29 @@ class _Persistent:
         return persist(self.policy, call, f"{self.store}: {what}")
 
 
-class RetryingReader:
+class RetryingReader(ForwardingReader):
     """A reader that outlasts outages: a slice goes on from the last position that was read."""
 
     def __init__(self, inner: Reader, policy: Policy) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._policy = policy
         self._persistent = _Persistent(policy, "the source")
-        self.abilities: Abilities = inner.abilities
 
-    @property
-    def form(self) -> Form:
-        return self._inner.form
-
+    @override
     def describe(self) -> Description:
-        return self._persistent.describe(self._inner.describe)
+        return self._persistent.describe(super().describe)
 
+    @override
     def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._persistent.call("planning", lambda: self._inner.plan(selection, slice_documents=slice_documents))
 
+    @override
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         return self._go_on(
             slice.key, after, lambda position: self._inner.read(slice, position, selection), whole=slice.whole
         )
 
+    @override
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         return self._go_on(f"{len(ids)} ids", after, lambda position: self._inner.fetch(ids, position, selection))
 
@@ -117,22 +119,27 @@ class RetryingReader:
         with self._policy.waiting(what):
             return next(reading, None)
 
+    @override
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._persistent.call(
             "planning what is new", lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
         )
 
+    @override
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._persistent.call(
             "planning", lambda: self._inner.plan_verification(selection, slice_documents=slice_documents)
         )
 
+    @override
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.census(selection, snapshot))
 
+    @override
     def namespaces(self) -> Mapping[str, int | None]:
-        return self._persistent.call("looking for namespaces", self._inner.namespaces)
+        return self._persistent.call("looking for namespaces", super().namespaces)
 
+    @override
     def count(self, selection: Selection) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.count(selection))
 
@@ -140,20 +147,24 @@ class RetryingReader:
         inner = supported(self._inner, protocol)
         return None if inner is None else retrying(inner, protocol, self._policy, self._persistent.store)
 
-    def close(self) -> None:
-        self._inner.close()
 
-
-class RetryingWriter:
+class RetryingWriter(ForwardingWriter):
     """A writer whose outcomes have no deferred documents, and that takes refused requests apart."""
 
     def __init__(self, inner: Writer, policy: Policy) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._persistent = _Persistent(policy, "the target")
         self._apart = Apart(self._write_once, policy)
-        self.form: Form | None = inner.form
-        self.abilities: Abilities = inner.abilities
 
+    @override
+    def describe(self) -> Description:
+        return self._persistent.describe(super().describe)
+
+    @override
+    def prepare(self) -> Token:
+        return self._persistent.call("setting up the job", super().prepare)
+
+    @override
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         return self._apart.write(tuple(documents), replace=replace)
 
@@ -161,41 +172,34 @@ class RetryingWriter:
         with self._persistent.policy.waiting(f"{self._persistent.store}: writing {len(documents)} documents"):
             return self._inner.write(documents, replace=replace)
 
-    def describe(self) -> Description:
-        return self._persistent.describe(self._inner.describe)
-
-    def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
-        return self._inner.concerned(identity, namespaces)
-
-    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
-        return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))
-
-    def prepare(self) -> Token:
-        return self._persistent.call("setting up the job", self._inner.prepare)
-
-    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> bool:
-        return self._persistent.call("resuming the job", lambda: self._inner.resume(prepared, receipts))
-
-    def mark(self) -> Token:
-        return self._persistent.call("recording the state of the target", self._inner.mark)
-
-    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
-        return self._persistent.call("looking up documents", lambda: self._inner.stored_since(mark, documents))
-
-    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
-        return self._persistent.call("looking up documents", lambda: self._inner.stored(documents))
-
-    def census(self) -> int | None:
-        return self._persistent.call("counting", self._inner.census)
-
-    def due(self) -> bool:
-        return self._inner.due()
-
+    @override
     def flush(self) -> Token:
-        return self._persistent.call("making documents durable", self._inner.flush)
+        return self._persistent.call("making documents durable", super().flush)
 
+    @override
     def finish(self, completion: Completion) -> None:
         self._persistent.call("finishing", lambda: self._inner.finish(completion))
 
-    def close(self) -> None:
-        self._inner.close()
+    @override
+    def resume(self, prepared: Token, receipts: Sequence[tuple[int, Token]]) -> Refusal | None:
+        return self._persistent.call("resuming the job", lambda: self._inner.resume(prepared, receipts))
+
+    @override
+    def mark(self) -> Token:
+        return self._persistent.call("recording the state of the target", super().mark)
+
+    @override
+    def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
+        return self._persistent.call("looking up documents", lambda: self._inner.stored_since(mark, documents))
+
+    @override
+    def stored(self, documents: Sequence[Document]) -> Mapping[str, Document]:
+        return self._persistent.call("looking up documents", lambda: self._inner.stored(documents))
+
+    @override
+    def census(self) -> int | None:
+        return self._persistent.call("counting", super().census)
+
+    @override
+    def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
+        return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from migrator.activations.document import Form
+from typing_extensions import override
+
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Batch, Description, Plan, Reader, Slice, Token
+from migrator.adapters.base import Batch, Reader, Slice, Token
+from migrator.adapters.wrappers.forwarding import ForwardingReader
 
 
-class ThrottledReader:
+class ThrottledReader(ForwardingReader):
     """Holds each batch back until the rate allows the documents in it; all threads share one rate."""
 
     def __init__(
@@ -22,17 +24,12 @@ class ThrottledReader:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._documents_per_s = documents_per_s
         self._sleep = sleep
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at_s = clock()  # when the documents handed out so far are paid for
-        self.abilities: Abilities = inner.abilities
-
-    @property
-    def form(self) -> Form:
-        return self._inner.form
 
     def _hold_back(self, documents: int) -> None:
         with self._lock:
@@ -43,9 +40,11 @@ class ThrottledReader:
         if wait_s > 0:
             self._sleep(wait_s)
 
+    @override
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         return self._held_back(self._inner.read(slice, after, selection))
 
+    @override
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         return self._held_back(self._inner.fetch(ids, after, selection))
 
@@ -53,27 +52,3 @@ class ThrottledReader:
         for batch in batches:
             self._hold_back(len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values()))
             yield batch
-
-    def describe(self) -> Description:
-        return self._inner.describe()
-
-    def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self._inner.plan(selection, slice_documents=slice_documents)
-
-    def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
-        return self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
-
-    def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
-        return self._inner.plan_verification(selection, slice_documents=slice_documents)
-
-    def census(self, selection: Selection, snapshot: Token) -> int | None:
-        return self._inner.census(selection, snapshot)
-
-    def namespaces(self) -> Mapping[str, int | None]:
-        return self._inner.namespaces()
-
-    def count(self, selection: Selection) -> int | None:
-        return self._inner.count(selection)
-
-    def close(self) -> None:
-        self._inner.close()

@@ -26,6 +26,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Reader, Token
+from migrator.adapters.shared.optional import census, plan_verification
 from migrator.engine.verification.confirm import Pair, confirm, refused, tell_apart
 from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
 from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
@@ -218,7 +219,7 @@ class _Verify:
 
     def _plans(self, selection: Selection) -> dict[str, Plan]:
         return {
-            side: self._readers[side].plan_verification(selection, slice_documents=self._options.slice_documents)
+            side: plan_verification(self._readers[side], selection, slice_documents=self._options.slice_documents)
             for side in SIDES
         }
 
@@ -242,7 +243,7 @@ class _Verify:
             read = evidence.read(side)
             if read is None:
                 continue  # an earlier release read it
-            counted = self._readers[side].census(evidence.selection, evidence.snapshot(side))
+            counted = census(self._readers[side], evidence.selection, evidence.snapshot(side))
             if counted is not None and read < counted:
                 where = self._readers[side].describe().location
                 return f"{side.upper()}, {where}: the server counts {counted:,} documents, but only {read:,} were read"

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Reader
+from migrator.adapters.base import Batch, Reader, SupportsCatchUp
+from migrator.adapters.shared.optional import fetch
 from migrator.engine.verification.evidence import SIDES, Evidence
 from migrator.engine.verification.listed import Suspect
 from migrator.engine.verification.values import Finding, Refused
@@ -101,7 +102,7 @@ def _pages(reader: Reader, suspects: Sequence[Suspect]) -> Iterator[tuple[Sequen
     Whatever is selected: a document of which the name or the start differs may be selected on one side only.
     """
     done = 0
-    for batch in reader.fetch([suspect.id for suspect in suspects], None, Selection()):
+    for batch in fetch(reader, [suspect.id for suspect in suspects], None, Selection()):
         found: defaultdict[str, list[Document | Rejection]] = defaultdict(list)
         for item in _items(batch):
             found[item.id].append(item)
@@ -192,7 +193,7 @@ def tell_apart(readers: Mapping[str, Reader], evidence: Evidence, *, slice_docum
     """Find out which findings were stored since the verification began; they are no differences of the stores."""
     for side in SIDES:
         reader, snapshot = readers[side], evidence.snapshot(side)
-        if not (reader.abilities.catches_up and snapshot is not None and evidence.is_open()):
+        if not (isinstance(reader, SupportsCatchUp) and snapshot is not None and evidence.is_open()):
             continue
         changes = reader.catch_up(snapshot, Selection(), slice_documents=slice_documents)
         if news := [each for each in changes.warnings if each not in evidence.warnings]:

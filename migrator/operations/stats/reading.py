@@ -11,6 +11,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.amounts import Tally
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
+from migrator.adapters.shared.optional import count
 from migrator.adapters.shared.whole import check_census
 from migrator.watching import Observer, Progress, Stop
 
@@ -24,7 +25,7 @@ def read_all(reader: Reader, selection: Selection, *, stop: Stop, observe: Obser
     Raises `Incomplete` where the store counts more than could be read, and `Interrupted` when asked to stop.
     """
     tally, progress = Tally(), Progress()
-    progress.phase, progress.documents = "reading", reader.count(selection)
+    progress.phase, progress.documents = "reading", count(reader, selection)
     plan = reader.plan(selection, slice_documents=_SLICE_DOCUMENTS)
     read = 0
     for slice in plan.slices:

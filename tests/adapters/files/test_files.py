@@ -16,7 +16,7 @@ import zstandard
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters import files
-from migrator.adapters.base import Batch, Token
+from migrator.adapters.base import Batch, Refusal, Token
 from migrator.adapters.files.compression import Compression, compressed, compression_of, filler
 from migrator.adapters.files.input import FileInput, StandardInput
 from migrator.adapters.files.output import FileOutput, StandardOutput
@@ -337,7 +337,7 @@ def test_standard_output_gets_every_line() -> None:
     writer.flush()
     writer.finish(COMPLETION)
     assert stream.getvalue() == b"".join(lines(3))
-    assert not writer.resume(None, [])
+    assert writer.resume(None, []) is Refusal.NOT_KEPT
 
 
 # -- writing ------------------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def test_only_committed_segments_count(path: Path) -> None:
     writer.close()
     kept = [(0, receipts[number]) for number in (0, 2, 3)]
     again = writer_of(path)
-    assert again.resume(prepared, kept)
+    assert again.resume(prepared, kept) is None
     again.write([activation(9)], replace=False)
     again.flush()
     assert not path.exists()
@@ -390,7 +390,7 @@ def test_finished_file_is_added_to_by_a_copy(path: Path) -> None:
     writer.finish(COMPLETION)
     before = path.read_bytes()
     again = writer_of(path)
-    assert again.resume(prepared, [(0, receipt)])
+    assert again.resume(prepared, [(0, receipt)]) is None
     again.finish(COMPLETION)
     assert path.read_bytes() == before
     again.write([activation(1)], replace=False)
@@ -398,11 +398,11 @@ def test_finished_file_is_added_to_by_a_copy(path: Path) -> None:
     assert path.read_bytes() == before
     again.close()
     third = writer_of(path)
-    assert third.resume(prepared, [(0, receipt), (1, second)])
+    assert third.resume(prepared, [(0, receipt), (1, second)]) is None
     third.finish(COMPLETION)
     assert ids(read(reader_of(path))[0]) == [activation(0).id, activation(1).id]
     path.unlink()
-    assert not writer_of(path).resume(prepared, [(0, receipt)])
+    assert writer_of(path).resume(prepared, [(0, receipt)]) is Refusal.FILE_GONE
 
 
 def test_file_without_documents_is_a_whole_file(path: Path) -> None:
@@ -411,7 +411,7 @@ def test_file_without_documents_is_a_whole_file(path: Path) -> None:
     writer.finish(COMPLETION)
     assert read(reader_of(path)) == ([], None)
     again = writer_of(path)
-    assert again.resume(prepared, [])
+    assert again.resume(prepared, []) is None
     again.write([activation(1)], replace=False)
     again.flush()
     again.finish(COMPLETION)

@@ -653,7 +653,7 @@ class Lying(MemoryReader):
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         self._pass += 1
-        return super().plan_verification(selection, slice_documents=slice_documents)
+        return self.plan(selection, slice_documents=slice_documents)
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return None
@@ -802,7 +802,7 @@ class Counting(MemoryReader):
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         self._pass += 1
-        return super().plan_verification(selection, slice_documents=slice_documents)
+        return self.plan(selection, slice_documents=slice_documents)
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         assert snapshot == self._store.sequence
