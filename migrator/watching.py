@@ -62,12 +62,11 @@ class Progress:
         self._lock = threading.Lock()
 
     @property
-    def standing(self) -> str:
-        """How far the job is, as the end of a sentence: `at 61 %, 12,200 of 20,000 documents`."""
+    def share(self) -> float | None:
+        """How much of the job is done, in whole percents from 0 to 0.99."""
         if not self.documents:
-            return f"after {self.counts.read:,} documents"
-        share = min(99, 100 * self.counts.read // self.documents)  # catch-up reads some of them again
-        return f"at {share} %, {self.counts.read:,} of {self.documents:,} documents"
+            return None
+        return min(99, 100 * self.counts.read // self.documents) / 100  # catch-up reads some of them again
 
     def add(self, counts: Mapping[str, Counts]) -> None:
         with self._lock:
@@ -77,4 +76,3 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
-Tell = Callable[[str], None]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 
 from migrator.activations.document import Form
-from migrator.activations.forms import instant
 from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
@@ -28,9 +27,9 @@ from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.events import BackupResumed, BackupStarted, ClockBehind, FullBackup, RejectedBefore, Tell
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
-from migrator.watching import Tell
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Description, Token
@@ -90,7 +89,7 @@ def backup(
         def begin(checkpoint: Checkpoint) -> Token:
             """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
             if checkpoint.state == "unfinished":
-                run.tell("resuming the interrupted backup in the mode it was started with")
+                run.tell(BackupResumed())
                 return None
             if checkpoint.shortfall and mode == "incremental":
                 raise UsageError(
@@ -112,12 +111,9 @@ def backup(
             if catalog is not None and parent is not None:
                 rejected = rejected_in(catalog.chain(parent, target.location.printed))
                 if rejected:  # which this backup's report won't count, nor its exit code tell
-                    run.tell(
-                        f"{rejected:,} documents were rejected by the backups that this one continues and aren't in "
-                        "them; to try them again, make a full backup with --mode full"
-                    )
-            kind = f"incremental backup on {parent.backup}" if parent else "full backup"
-            run.tell(f"{kind}, encrypted" if encrypted else kind)
+                    run.tell(RejectedBefore(rejected))
+            kind = "incremental" if parent else "full"
+            run.tell(BackupStarted(kind, parent.backup if parent else "", encrypted))
             return parent.snapshot if parent else None
 
         try:
@@ -145,15 +141,12 @@ def _catalog_or_none(archive: Store) -> Catalog | None:
             return None
 
 
-def _clock_behind(catalog: Catalog, now_ms: int) -> str | None:
-    """A sentence where the clock stands before the end of a backup that is there; order doesn't depend on it."""
+def _clock_behind(catalog: Catalog, now_ms: int) -> ClockBehind | None:
+    """An event where the clock stands before the end of a backup that is there; order doesn't depend on it."""
     latest = max(catalog.backups, key=lambda each: each.ended_ms, default=None)
     if latest is None or latest.ended_ms <= now_ms:
         return None
-    return (
-        f"the clock says {instant(now_ms)}, but backup {latest.backup} ended later, at {instant(latest.ended_ms)}. "
-        "Correct the clock; the order of backups is not affected, but --at and the --keep rules by time are"
-    )
+    return ClockBehind(now_ms, latest.backup, latest.ended_ms)
 
 
 def _parent(
@@ -198,7 +191,7 @@ def _parent(
     if mode == "incremental":
         raise UsageError(f"--mode incremental: {reason}; make a full backup first")
     if catalog is not None and catalog.backups:
-        tell(f"making a full backup: {reason}")
+        tell(FullBackup(reason))
     return None
 
 

@@ -29,6 +29,7 @@ from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
+from migrator.events import IdsMissing
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
 from migrator.text.printable import command_line
@@ -111,7 +112,7 @@ def copy(
             if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
                 if absent == len(chosen):
                     raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
-                run.tell(f"{absent:,} of the {len(chosen):,} ids aren't in {report.source.location}")
+                run.tell(IdsMissing(report.source.location, absent, len(chosen)))
             return report
 
 

@@ -10,8 +10,9 @@ from migrator.api.run import Run
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.errors import UsageError
+from migrator.events import Tell
 from migrator.settings.config import resolved
-from migrator.watching import Stop, Tell
+from migrator.watching import Stop
 
 
 def retry_rejected(

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from migrator.adapters.shared.patience import Policy
-from migrator.adapters.shared.waiting import Waiting
+from migrator.adapters.shared.waiting import LongWaits
 from migrator.engine.state.jobs import default_state
 from migrator.errors import UsageError
+from migrator.events import Tell
 from migrator.units import DAY_S
-from migrator.watching import Observer, Stop, Tell
+from migrator.watching import Observer, Stop
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000
@@ -85,7 +86,7 @@ class Run:
     def policy(self) -> Policy:
         """How outages are waited out."""
         return Policy(
-            patience_s=self.retry_for_s, sleep=self.stop.sleep, told=self.tell, waiting=Waiting(self.tell).for_
+            patience_s=self.retry_for_s, sleep=self.stop.sleep, tell=self.tell, waiting=LongWaits(self.tell).for_
         )
 
     @property

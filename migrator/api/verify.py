@@ -34,10 +34,10 @@ from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec, proves
 from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, UsageError
+from migrator.events import Tell, VerificationNotNoted
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
 from migrator.text.printable import command_line
-from migrator.watching import Tell
 
 _EVIDENCE = "evidence.sqlite"
 
@@ -164,7 +164,7 @@ def _note_in_job(state: Path, job: str, found: Verification, tell: Tell) -> None
     except NotFound:
         pass
     except MigratorError as error:
-        tell(f"the verification isn't noted in its job: {error}")
+        tell(VerificationNotNoted(str(error)))
 
 
 def _note(state: Path, job: str, found: Verification) -> None:

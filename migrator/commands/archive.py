@@ -146,9 +146,9 @@ def check_command(
     out = running.store(repair, "target", config) if repair is not None else None
     saved = None
     with running.run(quiet=quiet, log_format=log_format) as run:
-        report = check(source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.say)
+        report = check(source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.tell)
         if out is not None and report.findings:
-            saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.say)
+            saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.tell)
     if as_json:
         told = {**msgspec.to_builtins(report), "exit_code": report.exit_code}
         print_json({**told, "salvage": saved} if repair is not None else told)
@@ -223,7 +223,7 @@ def cat_command(
             form=Form(form) if form else None,
             reject=reject,
             stop=run.stop,
-            tell=run.say,
+            tell=run.tell,
         ):
             print_bytes(line, b"\n")
     sys.exit(3 if rejected else 0)
@@ -365,7 +365,7 @@ def diff_command(
             each=tell_id if ids else lambda _: None,
             stop=run.stop,
             observe=run.observe,
-            tell=run.say,
+            tell=run.tell,
         )
     if as_json:
         told = {**msgspec.to_builtins(difference), "total": difference.total}

@@ -22,6 +22,7 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
+from migrator.events import LoginWarning
 from migrator.text.printable import printable_path
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def show_command(
         "environment": _environment(),
     }
     for warning in loaded.warnings:
-        current.get().warn(warning)
+        current.get().tell(LoginWarning(warning))
     if as_json:
         print_json_text(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
@@ -220,7 +221,7 @@ def _check(name: str, config: Config, *, connect: bool, told: set[str]) -> tuple
         store, warnings = resolve(name, "source", config)
         for warning in warnings:
             if warning not in told:
-                current.get().warn(warning)
+                current.get().tell(LoginWarning(warning))
                 told.add(warning)
         where = f"{store.location.printed}, login {store.login.kind}"
         if not connect:

@@ -14,11 +14,15 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.text.printable import printable, printable_lines
 from migrator.text.secrets import redact
+
+if TYPE_CHECKING:
+    from migrator.events import Event
 
 _COLOURS = {"warning": "33", "error": "31"}
 _WIDTH = 2000  # of one message: some servers repeat a whole document
@@ -26,29 +30,41 @@ _WIDTH = 2000  # of one message: some servers repeat a whole document
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """How messages are printed. `quiet` drops notes; warnings and errors are always told."""
+    """How events and errors are printed. `quiet` drops what is no warning; warnings and errors are always printed."""
 
     quiet: bool = False
     as_json: bool = False
 
+    def tell(self, event: Event) -> None:
+        """Print an event; what only programs want to know isn't shown as text."""
+        if self.quiet and event.level != "warning":
+            return
+        from migrator.rendering.events import as_object, sentence
+
+        if self.as_json:
+            self._print_object(event.level, as_object(event, _clean))
+        elif event.level != "debug":
+            self._print((paint("warning: ", "warning") if event.level == "warning" else "") + _clean(sentence(event)))
+
     def note(self, text: str) -> None:
-        if not self.quiet:
-            self._tell("info", text)
+        from migrator.events import Note
+
+        self.tell(Note(text))
 
     def warn(self, text: str) -> None:
-        self._tell("warning", text)
+        from migrator.events import Warned
+
+        self.tell(Warned(text))
 
     def error(self, text: str, *, exit_code: int) -> None:
-        self._tell("error", text, exit_code=exit_code)
-
-    def _tell(self, level: str, text: str, **more: int) -> None:
-        line = one_line(redact(text))
         if self.as_json:
-            time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            line = json.dumps({"time": time, "level": level, "message": line, **more}, ensure_ascii=False)
+            self._print_object("error", {"event": "failed", "exit_code": exit_code, "message": _clean(text)})
         else:
-            line = {"info": "", "warning": paint("warning: ", "warning"), "error": "migrator: "}[level] + line
-        self._print(line)
+            self._print(f"migrator: {_clean(text)}")
+
+    def _print_object(self, level: str, fields: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._print(json.dumps({"time": time, "level": level, **fields}, ensure_ascii=False))
 
     def trace(self, text: str) -> None:
         """A traceback for those who look for a fault; its last lines may hold anything."""
@@ -61,6 +77,10 @@ class Messages:
 
 current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # noqa: B039  a frozen value
 """How messages of this command are reported, as far as its options were read."""
+
+
+def _clean(text: str) -> str:
+    return one_line(redact(text))
 
 
 def one_line(text: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from migrator.units import human_bytes, human_duration
+from migrator.events import Event, ProgressNoted, Tell
+from migrator.rendering.events import progress_amount, progress_tail
+from migrator.units import human_duration
 from migrator.watching import Progress
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class Display(Protocol):
 
     def __call__(self, progress: Progress) -> None: ...
 
-    def say(self, message: str) -> None:
-        """Print a message without tearing the bar."""
+    def tell(self, event: Event) -> None:
+        """Print an event without tearing the bar."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -60,16 +61,16 @@ class _Pace:
 class _Bar:
     """One tqdm bar on stderr: share, rate, time left, and what else counts."""
 
-    def __init__(self, print_message: Callable[[str], None]) -> None:
+    def __init__(self, print_event: Tell) -> None:
         self._bar: tqdm[Any] | None = None
-        self._print = print_message
+        self._print = print_event
         self._pace = _Pace()
         self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         self._last = progress
         now_s = time.monotonic()
-        self._show(progress, progress_tail(progress, self._pace.rate(progress, now_s)))
+        self._show(progress, progress_tail(noted(progress, self._pace.rate(progress, now_s))))
 
     def _show(self, progress: Progress, tail: str) -> None:
         read = progress.counts.read
@@ -87,12 +88,12 @@ class _Bar:
         bar.bar_format = f"{progress.phase}: {share}{tail}"
         bar.update(0)
 
-    def say(self, message: str) -> None:
+    def tell(self, event: Event) -> None:
         if self._bar is None:
-            self._print(message)
+            self._print(event)
             return
         self._bar.clear()
-        self._print(message)
+        self._print(event)
         self._bar.refresh()
 
     def __enter__(self) -> Self:
@@ -105,28 +106,30 @@ class _Bar:
             # The last look stays on the screen: no time is left, but time was taken.
             took_s = time.monotonic() - self._last.began_s
             rate = self._last.run_read / max(took_s, 0.001)
-            self._show(self._last, f"{progress_amount(self._last)} in {human_duration(took_s)}, {rate:,.0f}/s")
+            self._show(
+                self._last, f"{progress_amount(noted(self._last, 0))} in {human_duration(took_s)}, {rate:,.0f}/s"
+            )
             self._bar.close()
 
 
 class _Lines:
     """A plain line every so often, for logs."""
 
-    def __init__(self, print_message: Callable[[str], None], every_s: float = _LINE_EVERY_S) -> None:
-        self._print = print_message
+    def __init__(self, print_event: Tell, every_s: float = _LINE_EVERY_S) -> None:
+        self._print = print_event
         self._every_s = every_s
-        self._told_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._pace = _Pace()
 
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()
         rate = self._pace.rate(progress, now_s)
-        if now_s - self._told_s >= self._every_s:
-            self._told_s = now_s
-            self._print(progress_line(progress, rate))
+        if now_s - self._printed_s >= self._every_s:
+            self._printed_s = now_s
+            self._print(noted(progress, rate))
 
-    def say(self, message: str) -> None:
-        self._print(message)
+    def tell(self, event: Event) -> None:
+        self._print(event)
 
     def __enter__(self) -> Self:
         return self
@@ -144,34 +147,26 @@ class _Silence(_Lines):
         pass
 
 
-def progress_line(progress: Progress, rate: float) -> str:
-    """`copying: 61 %, 12,200 of 20,000 documents, 13.1 MB, 3,980/s, 2.0 s left, 3 rejected`."""
-    share = f"{min(100, 100 * progress.counts.read // progress.documents)} %, " if progress.documents else ""
-    return f"{progress.phase}: {share}{progress_tail(progress, rate)}"
+def noted(progress: Progress, rate: float) -> ProgressNoted:
+    """A look at a run, as an event."""
+    counts, documents = progress.counts, progress.documents
+    return ProgressNoted(
+        phase=progress.phase,
+        read=counts.read,
+        documents=documents,
+        size_bytes=counts.size_bytes,
+        per_second=rate,
+        seconds_left=max(documents - counts.read, 0) / rate if documents and rate else None,
+        present=counts.present,
+        differing=counts.differing,
+        rejected=counts.rejected,
+    )
 
 
-def progress_tail(progress: Progress, rate: float) -> str:
-    """What stands right of a bar: `12,200 of 20,000 documents, 13.1 MB, 3,980/s, 2.0 s left, 3 rejected`."""
-    parts = [progress_amount(progress)]
-    if rate:
-        parts.append(f"{rate:,.0f}/s")
-    if progress.documents and rate:
-        parts.append(f"{human_duration(max(progress.documents - progress.counts.read, 0) / rate)} left")
-    counted = ((name, getattr(progress.counts, name)) for name in ("present", "differing", "rejected"))
-    return ", ".join([*parts, *(f"{count:,} {name}" for name, count in counted if count)])
-
-
-def progress_amount(progress: Progress) -> str:
-    """`12,200 of 20,000 documents, 13.1 MB`, of the whole job."""
-    counts = progress.counts
-    of = f" of {max(progress.documents, counts.read):,}" if progress.documents else ""
-    return f"{counts.read:,}{of} documents, {human_bytes(counts.size_bytes)}"
-
-
-def open_display(print_message: Callable[[str], None], *, quiet: bool, plain: bool) -> Display:
+def open_display(print_event: Tell, *, quiet: bool, plain: bool) -> Display:
     """The display that fits where stderr goes. `plain` asks for lines even in a terminal (machine-readable logs)."""
     if quiet:
-        return _Silence(print_message)
+        return _Silence(print_event)
     if plain or not sys.stderr.isatty():
-        return _Lines(print_message)
-    return _Bar(print_message)
+        return _Lines(print_event)
+    return _Bar(print_event)

@@ -51,7 +51,7 @@ def retry_rejected_command(
     from migrator.commands import running
 
     with running.run(quiet=quiet, log_format=log_format) as run:
-        outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.say)
+        outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.tell)
     if as_json:
         print_json(outcome)
     elif not quiet:

@@ -17,6 +17,7 @@ from migrator.commands.signals import stopping_on_signals
 from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
+from migrator.events import Event, LoginWarning
 from migrator.rendering.report import render_report
 from migrator.rendering.verification import render_verification
 from migrator.watching import Stop
@@ -40,12 +41,12 @@ class Run:
 
     def watched(self, keywords: K) -> K:
         """The keywords of a call, with those that tell who may stop it and who looks on."""
-        watching = {**keywords, "stop": self.stop, "observe": self.observe, "tell": self.say}
+        watching = {**keywords, "stop": self.stop, "observe": self.observe, "tell": self.tell}
         return cast("K", watching)
 
-    def say(self, text: str) -> None:
-        """Tell a note without tearing the progress."""
-        self.observe.say(text)
+    def tell(self, event: Event) -> None:
+        """Print an event without tearing the progress."""
+        self.observe.tell(event)
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def run(*, quiet: bool, log_format: str) -> Iterator[Run]:
     stop = Stop()
     messages = current.get()
     with (
-        open_display(messages.note, quiet=quiet, plain=log_format == "json") as display,
+        open_display(messages.tell, quiet=quiet, plain=log_format == "json") as display,
         stopping_on_signals(stop, messages.warn),
     ):
         yield Run(stop, display)
@@ -69,7 +70,7 @@ def store(text: str, role: Role, config: Path | None) -> Store:
     for warning in warnings:
         if warning not in told:  # both stores of a command may have the same
             told.add(warning)
-            current.get().warn(warning)
+            current.get().tell(LoginWarning(warning))
     return found
 
 

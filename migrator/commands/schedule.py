@@ -25,6 +25,7 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
+from migrator.events import Listening, LoginWarning
 
 if TYPE_CHECKING:
     from migrator.commands import running
@@ -154,7 +155,7 @@ def _run_once(
     name: str, schedules: Path | None, textfile: Path | None, config: Path | None, state: Path, run: running.Run
 ) -> Run:
     from migrator.scheduling.files import default_folder, find_schedule
-    from migrator.scheduling.running import run_schedule, summary
+    from migrator.scheduling.running import ended_event, run_schedule
 
     schedule = find_schedule(name, schedules or default_folder())
     ended = run_schedule(
@@ -163,12 +164,11 @@ def _run_once(
         config=config,
         textfile=textfile,
         stop=run.stop,
-        tell=run.say,
-        warn=current.get().warn,
+        tell=run.tell,
     )
     assert ended is not None
     if ended.succeeded:
-        run.say(summary(ended))
+        run.tell(ended_event(ended))
     return ended
 
 
@@ -197,15 +197,14 @@ def _serve(
     daemon = Daemon(
         folder,
         state=state,
-        work=work_for(state=state, config=config, textfile=textfile, tell=messages.note, warn=messages.warn),
+        work=work_for(state=state, config=config, textfile=textfile, tell=messages.tell),
         scheduler=make_scheduler(parallel),
-        tell=messages.note,
-        warn=messages.warn,
+        tell=messages.tell,
     )
     with ExitStack() as stack:
         if address is not None:
             port = stack.enter_context(serving(address, daemon.statuses, lambda: daemon.alive))
-            messages.note(f"listening on {address[0]}:{port}")
+            messages.tell(Listening(address[0], port))
         stack.enter_context(_rereading_on_hangup(daemon))
         daemon.serve(run.stop)
 
@@ -332,7 +331,7 @@ def _problems(schedule: Schedule, config: Path | None, connect: bool) -> Sequenc
         try:
             store, warnings = resolve(text.reveal(), role, load(config))
             for warning in warnings:
-                current.get().warn(warning)
+                current.get().tell(LoginWarning(warning))
             _check_end(schedule, role, store, connect)
         except MigratorError as error:
             problems.append((f"{schedule.path}: {role}: {error}", error.exit_code))

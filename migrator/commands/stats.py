@@ -110,7 +110,7 @@ def stats_command(
             exact=exact,
             ages=ages,
             disk_free_bytes=disk_free,
-            policy=Policy(sleep=run.stop.sleep, told=run.say),
+            policy=Policy(sleep=run.stop.sleep, tell=run.tell),
             stop=run.stop,
             observe=run.observe,
         )

@@ -37,7 +37,8 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import LimitReached, MigratorError
-from migrator.watching import Observer, Progress, Stop, Tell
+from migrator.events import TargetWarning, Tell
+from migrator.watching import Observer, Progress, Stop
 
 _T = TypeVar("_T")
 
@@ -90,7 +91,7 @@ class Carrier:
         for finding in self._writer.preflight(namespaces) if isinstance(self._writer, SupportsPreflight) else ():
             if finding not in self._told:
                 self._told.add(finding)
-                tell(finding)
+                tell(TargetWarning(finding))
 
     def expect(self, selection: Selection) -> None:
         """Fill in what the progress needs to show a share and the time left."""

@@ -29,7 +29,21 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import Interrupted, MigratorError, NotFound, Unavailable
-from migrator.watching import Observer, Progress, Stop, Tell
+from migrator.events import (
+    Continued,
+    DocumentsMissing,
+    MissingBefore,
+    Reread,
+    Resumed,
+    RoundStarted,
+    RunUnfinished,
+    SourceReplaced,
+    SourceWarning,
+    StoreReplaced,
+    TargetReplaced,
+    Tell,
+)
+from migrator.watching import Observer, Progress, Stop
 
 _MOST_BEGINNINGS = 3  # a store that is replaced again and again while it is copied isn't worth another
 _LEAST_SLICE_DOCUMENTS = 2_000  # a smaller one isn't worth its beginning and its end
@@ -59,7 +73,7 @@ def run_copy(
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
     if checkpoint.state == "complete" and not isinstance(reader, SupportsCatchUp):
-        tell(f"job {spec.id} was complete; reading the source again")
+        tell(Reread(spec.id))
         checkpoint.forget()
     noted = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
     run = checkpoint.begin_run(spec, source, _to_note(writer, target, noted))
@@ -90,7 +104,7 @@ def run_copy(
                 if isinstance(writer, SupportsReceipts) or since is not None or beginning == _MOST_BEGINNINGS:
                     checkpoint.forget()
                     raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
-                tell(f"{replaced}; copying everything again")
+                tell(StoreReplaced(str(replaced)))
                 stop.renew()
                 checkpoint.forget()
                 source, target = reader.describe(), writer.describe()
@@ -99,7 +113,7 @@ def run_copy(
     except MigratorError as error:
         outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
         if not dry_run and checkpoint.state != "new":
-            tell(f"job {spec.id} is unfinished; resume with: {spec.command}")
+            tell(RunUnfinished("job", spec.id, spec.command))
         raise
     finally:
         checkpoint.end_run(run, outcome, read=progress.run_read)
@@ -152,16 +166,16 @@ class _Job:
         else:
             selection = checkpoint.selection if state == "unfinished" else selection
             copy.expect(selection)
-            self._tell(
-                f"resuming job {self._spec.id} {copy.progress.standing} (run {self._run})"
-                if state == "unfinished"
-                else f"job {self._spec.id} was complete; copying what is new since (run {self._run})"
-            )
+            self._tell(self._resumed() if state == "unfinished" else Continued(self._spec.id, self._run))
         rounds = self._run_rounds(selection)
         if self._dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
             copy.preflight(sorted(name for name, counts in checkpoint.counts.items() if counts.written), self._tell)
         self._finish(source)
         return rounds
+
+    def _resumed(self) -> Resumed:
+        progress = self._copy.progress
+        return Resumed(self._spec.id, self._run, progress.share, progress.counts.read, progress.documents)
 
     def _begin(self, selection: Selection, since: Token) -> None:
         """Plan the job, from a snapshot or from the beginning."""
@@ -176,7 +190,7 @@ class _Job:
         prepared = self._writer.prepare()
         self._checkpoint.begin(plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None)
         for warning in plan.warnings:
-            self._tell(warning)
+            self._tell(SourceWarning(warning))
         self._copy.expect(selection)
 
     def _run_rounds(self, selection: Selection) -> int:
@@ -188,9 +202,10 @@ class _Job:
             planned_s = self._clock()
             plan = self._reader.catch_up(checkpoint.snapshot, selection, slice_documents=options.slice_documents)
             for warning in plan.warnings:
-                self._tell(warning)
+                self._tell(SourceWarning(warning))
             checkpoint.begin_round(plan, selection, run=self._run, planned_s=planned_s)
             rounds += 1
+            self._tell(RoundStarted(checkpoint.round))
             if self._copy.run_slices() < options.small_round:
                 break
         return rounds
@@ -220,17 +235,17 @@ class _Job:
         if checkpoint.was_complete or checkpoint.incomplete or checkpoint.shortfall:
             return
         try:
-            told = matching.check_read(self._reader, checkpoint.selection, checkpoint.counts)
+            found = matching.check_read(self._reader, checkpoint.selection, checkpoint.counts)
         except NotFound:
             checkpoint.forget()
             raise
-        if told:
-            self._tell(told)
+        if found is not None:
+            self._tell(found)
 
     def _note(self, found: census.Found | None) -> None:
         if found is not None:
             shortfall, sentence = found
-            self._tell(sentence)
+            self._tell(DocumentsMissing(shortfall.unread + shortfall.unstored, sentence))
             self._checkpoint.note_shortfall(self._checkpoint.shortfall + shortfall, sentence)
 
 
@@ -261,15 +276,14 @@ def _forget_what_changed(
     if checkpoint.state == "new" or checkpoint.stores is None:
         return
     source_before, target_before = checkpoint.stores
-    emptied = f"{target.location} was emptied or replaced since the last run of this job"
     if how := changed_for_good(target_before, target, writer.describe):
-        tell(f"{emptied} ({how}); copying everything again")
+        tell(TargetReplaced(target.location, how))
     elif how := changed_for_good(source_before, source, reader.describe):
-        tell(f"{source.location} was replaced since the last run of this job ({how}); reading everything again")
+        tell(SourceReplaced(source.location, how))
     elif checkpoint.shortfall:
-        tell(f"documents were missing at the end of the last run of job {spec.id}; reading everything again")
+        tell(MissingBefore(spec.id))
     elif isinstance(writer, SupportsReceipts) and (refusal := writer.resume(checkpoint.prepared, checkpoint.receipts)):
-        tell(f"{emptied} ({refusal}); copying everything again")
+        tell(TargetReplaced(target.location, refusal))
     else:
         return
     checkpoint.forget()

@@ -1,6 +1,6 @@
 """Whether a selection means anything that a store has: a misspelt name is reported, with the nearest there are.
 
-A reader and a selection enter; nothing leaves, or `NotFound`, or a sentence to be reported. That nothing matches is
+A reader and a selection enter; nothing leaves, or `NotFound`, or an event to be reported. That nothing matches is
 concluded only from what was read to its end. A span of time in which nothing started is no mistake: a nightly run on an
 idle system ends well, as long as there is anything outside the span.
 """
@@ -20,6 +20,7 @@ from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader, SupportsNamespaces
 from migrator.errors import MigratorError, NotFound
+from migrator.events import NothingInTime
 from migrator.text.printable import NAME_WIDTH, printable
 
 _PAGES = 8  # looked at before a job begins, and for names
@@ -36,7 +37,7 @@ def check_beforehand(reader: Reader, selection: Selection) -> None:
         raise _not_found(reader, selection, seen)
 
 
-def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts]) -> str | None:
+def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts]) -> NothingInTime | None:
     """What is to be told of a job that read everything selected. Raises `NotFound` where a name stands for nothing."""
     sums = total(counts.values())
     if sums.read != sums.filtered:
@@ -48,7 +49,9 @@ def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts
     return check_nothing(reader, selection, seen, where)
 
 
-def check_nothing(reader: Reader, selection: Selection, seen: Mapping[str, int], where: str = "") -> str | None:
+def check_nothing(
+    reader: Reader, selection: Selection, seen: Mapping[str, int], where: str = ""
+) -> NothingInTime | None:
     """The same where nothing selected was found, with the namespaces that were seen."""
     where = where or reader.describe().location
     if is_narrow(selection):
@@ -57,7 +60,7 @@ def check_nothing(reader: Reader, selection: Selection, seen: Mapping[str, int],
         if not (spans and (found or reader.abilities.reads_once or _is_there(reader, selection, Counter(seen)))):
             raise _not_found(reader, selection, seen)
     if _without_time(selection) != selection:
-        return f"{where}: nothing selected started between --since and --until"
+        return NothingInTime(where)
     return None
 
 

@@ -23,10 +23,21 @@ from apscheduler.triggers.base import BaseTrigger
 from typing_extensions import override
 
 from migrator.errors import Interrupted, Locked, MigratorError
+from migrator.events import (
+    ClockSetBack,
+    Event,
+    RunMissed,
+    ScheduleInvalid,
+    ScheduleLoaded,
+    ScheduleLocked,
+    ScheduleRemoved,
+    ScheduleTrouble,
+    Tell,
+)
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
-from migrator.scheduling.running import run_schedule, summary
+from migrator.scheduling.running import ended_event, run_schedule
 from migrator.scheduling.state import Memory
 from migrator.watching import Stop
 
@@ -35,7 +46,6 @@ if TYPE_CHECKING:
 
     from migrator.scheduling.triggers import Trigger
 
-Tell = Callable[[str], None]
 Work = Callable[[Schedule, Stop], None]
 
 _TICK_S = 1.0  # how soon a changed file, a clock that was set, and the end of another's run are noticed
@@ -74,7 +84,6 @@ class Daemon:
         work: Work,
         scheduler: BaseScheduler,
         tell: Tell = lambda _: None,
-        warn: Tell = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -82,14 +91,13 @@ class Daemon:
         self._work = work
         self._scheduler = scheduler
         self._tell = tell
-        self._warn = warn
         self._clock = clock
         self._seen: dict[str, bytes] = {}  # the files as they were last read, by name
         self._schedules: dict[str, Schedule] = {}
         self._refused: dict[str, Broken] = {}
         self._running: dict[str, Stop] = {}
         self._held_off_s: dict[str, float] = {}  # until when
-        self._told: dict[tuple[str, str], str] = {}  # what was reported last of a schedule and a trouble
+        self._told: dict[tuple[str, str], Event] = {}  # what was reported last of a schedule and a trouble
         self._lock = threading.RLock()
         self._reread = False
         self._ticked_s = time.monotonic()
@@ -146,19 +154,19 @@ class Daemon:
             coalesce=True,
             misfire_grace_time=None,  # however late; `plan` judges by the schedule's own grace
         )
-        self._tell(f"{name}: {'reloaded' if changed else 'loaded'}")
+        self._tell(ScheduleLoaded(changed, schedule=name))
 
     def _refuse(self, broken: Broken) -> None:
         self._refused[broken.name] = broken
-        runs_on = "; its last valid version stays in use" if broken.name in self._schedules else ""
-        self._warn_once(broken.name, "file", f"{broken.reason}{runs_on}")
+        keeps_last = broken.name in self._schedules
+        self._tell_once("file", ScheduleInvalid(broken.reason, keeps_last, schedule=broken.name))
 
     def _drop(self, name: str) -> None:
         self._seen.pop(name, None)
         self._refused.pop(name, None)
         if self._schedules.pop(name, None):
             self._scheduler.remove_job(name)
-            self._tell(f"{name}: removed, its file no longer exists")
+            self._tell(ScheduleRemoved(schedule=name))
 
     # -- alarms -------------------------------------------------------------------------------------------------
 
@@ -176,7 +184,7 @@ class Daemon:
         try:
             yield
         except Exception as error:  # noqa: BLE001  the other schedules go on
-            self._warn_once(name, trouble, f"{name}: {_reason(error)}")
+            self._tell_once(trouble, ScheduleTrouble(_reason(error), schedule=name))
 
     def _set_alarm(self, schedule: Schedule) -> None:
         memory, now_s = Memory(self._state, schedule.name), self._clock()
@@ -185,16 +193,12 @@ class Daemon:
         if seen_to_s != known.seen_to_s:
             with memory.lock():
                 memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), seen_to_s=seen_to_s))
-            self._warn(f"{schedule.name}: the clock was set back by more than a period; following the new time")
+            self._tell(ClockSetBack(schedule=schedule.name))
         due = plan(schedule.trigger, seen_to_s, now_s, grace_s=schedule.grace_s)
         begins_s = due.begins_s
         if due.given_up_s is not None:
             missed = _moment(due.given_up_s).astimezone(schedule.timezone)
-            self._warn_once(
-                schedule.name,
-                "missed",
-                f"{schedule.name}: the run of {missed:%Y-%m-%d %H:%M} was missed by longer than its grace",
-            )
+            self._tell_once("missed", RunMissed(f"{missed:%Y-%m-%d %H:%M}", schedule=schedule.name))
         if begins_s <= now_s and memory.holder is not None:
             begins_s = now_s + _TICK_S  # it may be handling this very moment
         held_off_s = self._held_off_s.get(schedule.name, 0.0)
@@ -215,7 +219,7 @@ class Daemon:
             self._work(schedule, stop)
             self._told.pop((name, "run"), None)
         except Locked as error:
-            self._warn_once(name, "lock", str(error))
+            self._tell_once("lock", ScheduleLocked(str(error), schedule=name))
         except Exception as error:  # noqa: BLE001  APScheduler would only log it
             self._hold_off(name, _reason(error))
         finally:
@@ -225,12 +229,12 @@ class Daemon:
     def _hold_off(self, name: str, text: str) -> None:
         """What can't be noted stays due; it isn't tried again at once."""
         self._held_off_s[name] = self._clock() + _HELD_OFF_S
-        self._warn_once(name, "run", f"{name}: {text}")
+        self._tell_once("run", ScheduleTrouble(text, schedule=name))
 
-    def _warn_once(self, name: str, trouble: str, text: str) -> None:
-        if self._told.get((name, trouble)) != text:
-            self._told[name, trouble] = text
-            self._warn(text)
+    def _tell_once(self, trouble: str, event: Event) -> None:
+        if self._told.get((event.schedule, trouble)) != event:
+            self._told[event.schedule, trouble] = event
+            self._tell(event)
 
     # -- the daemon's life --------------------------------------------------------------------------------------
 
@@ -245,7 +249,7 @@ class Daemon:
                 try:
                     self.look()
                 except Exception as error:  # noqa: BLE001  runs go on, and the next look may go well
-                    self._warn_once("", "folder", _reason(error))
+                    self._tell_once("folder", ScheduleTrouble(_reason(error)))
         except Interrupted:
             pass
         finally:
@@ -267,7 +271,7 @@ class Daemon:
         return overview([known[name] for name in sorted(known)], self._state, self._clock(), refused)
 
 
-def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: Tell, warn: Tell) -> Work:
+def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: Tell) -> Work:
     """What the daemon does when a schedule is due."""
 
     def work(schedule: Schedule, stop: Stop) -> None:
@@ -278,11 +282,10 @@ def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: T
             textfile=textfile,
             only_due=True,
             stop=stop,
-            tell=lambda text: tell(f"{schedule.name}: {text}"),
-            warn=lambda text: warn(f"{schedule.name}: {text}"),
+            tell=lambda event: tell(msgspec.structs.replace(event, schedule=schedule.name)),
         )
         if run is not None:
-            (tell if run.succeeded else warn)(summary(run))
+            tell(ended_event(run))
 
     return work
 

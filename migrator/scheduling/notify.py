@@ -16,21 +16,20 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from migrator.errors import UsageError
+from migrator.events import NotificationFailed, Tell
 from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
 from migrator.settings import logins
 from migrator.settings.folders import expand_user
 from migrator.settings.stores import Secret, SecretAddress
 from migrator.text import secrets
-
-Tell = Callable[[str], None]
 
 _SUFFIXES = {"start": "/start", "success": "", "failure": "/fail"}
 _PING_S = 10.0  # for each wait for the server
@@ -49,11 +48,11 @@ def ping(notify: Notify, event: str, text: str, folder: Path, tell: Tell) -> Non
     try:
         url = _address(notify, event, folder)
         if url is not None and (reason := _post_patiently(url, text)):
-            tell(f"the {event} notification to {address_host(url.reveal())} failed: {reason}; check [notify]")
+            tell(NotificationFailed(event, address_host(url.reveal()), "", f"{reason}; check [notify]"))
     except UsageError as error:
-        tell(f"the {event} notification failed: {error}")
+        tell(NotificationFailed(event, "", "", str(error)))
     except Exception as error:  # noqa: BLE001  a notification never decides over a run
-        tell(f"the {event} notification failed: unexpected {type(error).__name__}; check [notify]")
+        tell(NotificationFailed(event, "", "", f"unexpected {type(error).__name__}; check [notify]"))
 
 
 def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
@@ -135,7 +134,10 @@ def run_command(notify: Notify, event: str, report: Mapping[str, Any], folder: P
     """
     if not notify.command or event not in notify.command_on:
         return
-    program = notify.command[0]
+
+    def failed(reason: str) -> None:
+        tell(NotificationFailed(event, "", notify.command[0], reason))
+
     try:
         environ = {**os.environ, "MIGRATOR_SCHEDULE": str(report["schedule"]), "MIGRATOR_EVENT": event}
         ended = subprocess.run(  # noqa: S603  the words are the operator's own
@@ -149,11 +151,11 @@ def run_command(notify: Notify, event: str, report: Mapping[str, Any], folder: P
             check=False,
         )
     except subprocess.TimeoutExpired:
-        tell(f"the {event} command {program} was stopped: it took longer than {_COMMAND_S:.0f} s")
+        failed(f"was stopped: it took longer than {_COMMAND_S:.0f} s")
     except OSError as error:
-        tell(f"the {event} command {program} couldn't be started: {error.strerror}")
+        failed(f"couldn't be started: {error.strerror}")
     except Exception as error:  # noqa: BLE001  a notification never decides over a run
-        tell(f"the {event} command {program} couldn't be run: unexpected {type(error).__name__}; check [notify]")
+        failed(f"couldn't be run: unexpected {type(error).__name__}; check [notify]")
     else:
         if ended.returncode:
-            tell(f"the {event} command {program} ended with exit code {ended.returncode}; run it by hand to see why")
+            failed(f"ended with exit code {ended.returncode}; run it by hand to see why")

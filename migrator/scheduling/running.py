@@ -19,6 +19,8 @@ from typing import Any
 import msgspec
 
 from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, MigratorError, Unavailable
+from migrator.events import MissedRuns, RunCompleted, RunFailed, Tell, TryFailed, Warned
+from migrator.rendering.events import sentence
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.planning import corrected, plan
@@ -26,10 +28,8 @@ from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
 from migrator.scheduling.textfile import write_textfile
 from migrator.text.secrets import redact
-from migrator.units import human_bytes, human_duration
+from migrator.units import human_duration
 from migrator.watching import Stop
-
-Tell = Callable[[str], None]
 
 
 def run_schedule(
@@ -41,7 +41,6 @@ def run_schedule(
     only_due: bool = False,
     stop: Stop | None = None,
     tell: Tell = lambda _: None,
-    warn: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Run | None:
     """Run a schedule once, under its lock, and keep what came of it.
@@ -51,18 +50,18 @@ def run_schedule(
     for Prometheus; `stop` belongs to this run alone.
     """
     memory = Memory(state, schedule.name)
-    context = Context(state=state, config=config, stop=stop or Stop(), tell=tell, warn=warn, clock=clock)
+    context = Context(state=state, config=config, stop=stop or Stop(), tell=tell, clock=clock)
     with memory.lock():
         try:
             return _run(schedule, memory, context, textfile, only_due=only_due)
         except Exception as error:  # the run can't be noted: the state folder, or what is in it
             reason = str(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}"
-            ping(schedule.notify, "failure", f"{schedule.name}: {reason}", schedule.path.parent, warn)
+            ping(schedule.notify, "failure", f"{schedule.name}: {reason}", schedule.path.parent, tell)
             raise
 
 
 def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | None, *, only_due: bool) -> Run | None:
-    warn, folder, began_s = context.warn, schedule.path.parent, context.clock()
+    tell, folder, began_s = context.tell, schedule.path.parent, context.clock()
     known = memory.read_or_begin(began_s)
     seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
     known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
@@ -71,19 +70,19 @@ def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | 
     if only_due and not is_due:
         return None
     if is_due and due.missed:
-        context.tell(f"{due.missed} earlier runs were missed; this run makes up for all of them")
+        tell(MissedRuns(due.missed))
     moment_s = due.moment_s if is_due else None
     memory.write(known.begin(Attempt(moment_s=moment_s, began_s=began_s)))
-    ping(schedule.notify, "start", f"{schedule.name}: began", folder, warn)
+    ping(schedule.notify, "start", f"{schedule.name}: began", folder, tell)
     run, report = _Running(schedule, known, moment_s, began_s, context).go()
     known = known.end(run)
     memory.write(known)
     if textfile is not None:
-        write_textfile(textfile, schedule, known, context.clock(), warn)
+        write_textfile(textfile, schedule, known, context.clock(), tell)
     if run.outcome != "interrupted":  # the next run resumes it; there is nothing to say yet
         event = "success" if run.succeeded else "failure"
-        ping(schedule.notify, event, summary(run), folder, warn)
-        run_command(schedule.notify, event, _as_report(run, report), folder, warn)
+        ping(schedule.notify, event, summary(run), folder, tell)
+        run_command(schedule.notify, event, _as_report(run, report), folder, tell)
     return run
 
 
@@ -117,7 +116,7 @@ class _Running:
             return self._ended("failed", error.exit_code, str(error))
         except Exception as error:  # noqa: BLE001  the daemon and its other schedules go on
             if os.environ.get("MIGRATOR_DEBUG"):
-                self._context.warn("".join(traceback.format_exception(error)))
+                self._context.tell(Warned("".join(traceback.format_exception(error))))
             # Its text may be a foreign library's, with a login in it, and this is kept.
             return self._ended("failed", 1, f"unexpected {type(error).__name__}; set MIGRATOR_DEBUG=1 for a traceback")
         return self._ended("complete", self._done.exit_code, "")
@@ -134,9 +133,7 @@ class _Running:
             except (Unavailable, Locked) as error:
                 if self._tries > failure.retries:
                     raise
-                self._context.warn(
-                    f"{error}; try {self._tries + 1} of {failure.retries + 1} in {human_duration(wait_s)}"
-                )
+                self._context.tell(TryFailed(str(error), self._tries + 1, failure.retries + 1, wait_s))
             self._context.stop.sleep(wait_s)
             wait_s = min(2 * wait_s, float(failure.longest_wait))
 
@@ -204,18 +201,28 @@ def _is_checked(runs: Runs, done: Done, known: State) -> bool:
     return (known.complete + 1) % runs.every == 0
 
 
+def ended_event(run: Run) -> RunCompleted | RunFailed:
+    """What a run came to, for those who look on."""
+    if not run.succeeded:
+        return RunFailed(run.outcome, run.tries, run.duration_s, run.exit_code, run.message, schedule=run.schedule)
+    return RunCompleted(
+        tries=run.tries,
+        duration_s=run.duration_s,
+        documents=run.documents,
+        mode=run.mode,
+        backup=run.backup,
+        backup_bytes=run.backup_bytes,
+        verified=run.verified,
+        deleted=len(run.deleted),
+        rejected=run.rejected,
+        differing=run.differing,
+        schedule=run.schedule,
+    )
+
+
 def summary(run: Run) -> str:
     """A run in one line."""
-    took = human_duration(run.duration_s)
-    tries = f" after {run.tries} tries" if run.tries > 1 else ""
-    if not run.succeeded:
-        return f"{run.schedule}: {run.outcome}{tries} in {took}, exit code {run.exit_code}: {run.message}"
-    parts = [f"{run.documents:,} documents read"]
-    parts += [f"{run.mode} backup {run.backup}, {human_bytes(run.backup_bytes)}"] if run.backup else []
-    parts += [f"verified ({run.verified})"] if run.verified else []
-    parts += [f"{len(run.deleted)} old backups deleted"] if run.deleted else []
-    parts += [f"{count:,} {name}" for name in ("rejected", "differing") if (count := getattr(run, name))]
-    return f"{run.schedule}: complete{tries} in {took}: {', '.join(parts)}"
+    return sentence(ended_event(run))
 
 
 def _as_report(run: Run, report: Mapping[str, Any]) -> dict[str, Any]:

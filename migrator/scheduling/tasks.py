@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from migrator.errors import ArchiveDamaged, NotFound, UsageError, VerificationError
+from migrator.events import BackupDamaged, LoginWarning, Tell
 from migrator.scheduling.planning import is_full_due
 from migrator.settings.config import load, resolve
 from migrator.settings.locations import parse_location
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from migrator.settings.config import Role
     from migrator.settings.stores import Secret, Store
     from migrator.watching import Stop
-
-Tell = Callable[[str], None]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +54,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None
     stop: Stop
     tell: Tell
-    warn: Tell  # of what an operator should know even where nothing else is reported
     clock: Callable[[], float]
 
 
@@ -96,7 +94,7 @@ def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, arch
     if schedule.mode != "auto":
         return schedule.mode
     if known.last_backup and known.last_backup.chain_damaged:
-        context.warn("the last backup was found damaged when it was verified; making a full backup")
+        context.tell(BackupDamaged())
         return "full"
     if schedule.full_every_s is None:
         return "auto"
@@ -258,5 +256,5 @@ def _store(text: Secret, role: Role, context: Context) -> Store:
     """The store of a schedule's end. The configuration is read again by every run: a login may have changed."""
     found, warnings = resolve(text.reveal(), role, load(context.config))
     for warning in warnings:
-        context.warn(warning)
+        context.tell(LoginWarning(warning))
     return found

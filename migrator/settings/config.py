@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import msgspec
 
 from migrator.errors import UsageError
+from migrator.events import LoginWarning, Tell
 from migrator.settings import logins
 from migrator.settings.folders import expand_user, user_config
 from migrator.settings.locations import ParsedLocation, is_file, parse_location
@@ -25,7 +26,6 @@ from migrator.settings.toml_file import TomlFile, meant
 from migrator.text import secrets
 from migrator.text.decoding import convert
 from migrator.units import DAY_S
-from migrator.watching import Tell
 
 Role = Literal["source", "target"]
 
@@ -368,5 +368,5 @@ def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = N
         return store
     found, warnings = resolve(store, role, load(config))
     for warning in warnings:
-        tell(warning)
+        tell(LoginWarning(warning))
     return found

@@ -26,6 +26,7 @@ from migrator.engine import census
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from tests.support.documents import activation
+from tests.support.said import into
 
 
 class World:
@@ -43,14 +44,14 @@ class World:
             self.source.put(document.id, document.body)
 
     def backup(self, **more: Any) -> Manifest:
-        made = backup("memory:source", self.archive, state=self.folder / "state", tell=self.said.append, **more)
+        made = backup("memory:source", self.archive, state=self.folder / "state", tell=into(self.said), **more)
         assert made.report.totals.adds_up
         assert made.backup is not None
         return made.backup
 
     def restore(self, name: str = "target", form: Form = Form.COUCHDB, **more: Any) -> dict[str, bytes]:
         target = memory_store(name, form)
-        restore(self.archive, f"memory:{name}", state=self.folder / "state", tell=self.said.append, **more)
+        restore(self.archive, f"memory:{name}", state=self.folder / "state", tell=into(self.said), **more)
         return content(target)
 
     def backups(self) -> tuple[Manifest, ...]:
@@ -203,7 +204,7 @@ def test_a_backup_whose_parts_do_not_hold_what_it_says_is_not_continued(world: W
     folder, data = world.folder / "archive" / made.folder, uneven.encode()
     (folder / "manifest.json").write_bytes(data)
     (folder / "SHA256SUMS").write_bytes(make_sums(uneven, hashlib.sha256(data).hexdigest()))
-    report = restore(world.archive, "memory:target", state=world.folder / "state", tell=world.said.append)
+    report = restore(world.archive, "memory:target", state=world.folder / "state", tell=into(world.said))
     assert report.exit_code == 3
     assert any("its parts hold 6 documents of namespace guest, and 300 were written" in each for each in world.said)
     with pytest.raises(UsageError, match="its parts hold 6 documents"):
@@ -444,7 +445,7 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
 
         lossy.setattr(MemoryReader, "read", without_one)
         lossy.setattr(census, "_PAUSE_S", 0.0)
-        made = backup("memory:source", world.archive, state=world.folder / "state", tell=world.said.append)
+        made = backup("memory:source", world.archive, state=world.folder / "state", tell=into(world.said))
     assert (made.report.unread, made.report.exit_code) == (1, 3)
     assert made.backup is not None
     assert any("1 are missing" in warning for warning in made.backup.warnings)
@@ -452,7 +453,7 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
         world.backup(mode="incremental")
     assert made.backup.unread == 1
     # Another machine knows only the archive.
-    elsewhere: dict[str, Any] = {"state": world.folder / "elsewhere", "tell": world.said.append}
+    elsewhere: dict[str, Any] = {"state": world.folder / "elsewhere", "tell": into(world.said)}
     with pytest.raises(UsageError, match=r"builds on .*, which lacks 1 documents of the source; make a full backup"):
         backup("memory:source", world.archive, mode="incremental", **elsewhere)
     other = backup("memory:source", world.archive, **elsewhere).backup

@@ -27,6 +27,7 @@ from migrator.engine.verification.values import Finding, Verification
 from migrator.errors import Locked, Unavailable, UsageError
 from migrator.rendering.verification import render_verification
 from tests.support.documents import activation
+from tests.support.said import into
 
 
 class World:
@@ -56,7 +57,7 @@ class World:
         return missing.id, different.id, extra.id
 
     def verify(self, **more: Any) -> Verification:
-        return verify("memory:a", "memory:b", state=self.state, tell=self.said.append, **more)
+        return verify("memory:a", "memory:b", state=self.state, tell=into(self.said), **more)
 
     def run(self, *words: str) -> Result:
         return CliRunner().invoke(migrator, [*words, "--state", str(self.state)])
@@ -99,7 +100,7 @@ def test_chosen_documents_are_copied_again(world: World) -> None:
     for _ in range(2):
         for id in ids:
             world.b.put(id, None)
-        report = copy("memory:a", "memory:b", ids=file, state=world.state, tell=world.said.append)
+        report = copy("memory:a", "memory:b", ids=file, state=world.state, tell=into(world.said))
         assert (report.totals.read, report.totals.written) == (2, 2)
     assert world.said[-1] == "1 of the 3 ids aren't in memory:a"
     assert "--ids" in world.run("status", report.job, "--json").output

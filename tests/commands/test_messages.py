@@ -27,6 +27,7 @@ def test_json_lines_have_level_time_and_message(capsys: pytest.CaptureFixture[st
     messages.error("d", exit_code=5)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["level"], line["message"]) for line in lines] == [("info", "a “b”"), ("warning", "c"), ("error", "d")]
+    assert [line["event"] for line in lines] == ["note", "warned", "failed"]
     assert lines[2]["exit_code"] == 5
     assert all(line["time"].endswith("Z") for line in lines)
 

@@ -10,6 +10,7 @@ from migrator.activations.accounts import Counts
 from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.report import Report
+from migrator.rendering.events import sentence
 from migrator.rendering.report import render_report
 from migrator.rendering.tables import shown_name
 from migrator.watching import Progress
@@ -26,12 +27,12 @@ def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **
 
 def test_a_line_tells_share_amount_rate_and_time_left() -> None:
     """Trouble is counted at its end; documents of earlier runs count as done."""
-    line = shown.progress_line(progress(12_200, rejected=3), 3900.0)
+    line = sentence(shown.noted(progress(12_200, rejected=3), 3900.0))
     assert line == "copying: 61 %, 12,200 of 20,000 documents, 12.2 MB, 3,900/s, 2.0 s left, 3 rejected"
 
 
 def test_without_a_known_number_there_is_no_share_and_no_time_left() -> None:
-    assert shown.progress_line(progress(7, documents=None), 2.0) == "copying: 7 documents, 7.0 kB, 2/s"
+    assert sentence(shown.noted(progress(7, documents=None), 2.0)) == "copying: 7 documents, 7.0 kB, 2/s"
 
 
 def test_no_rate_is_told_before_enough_was_seen() -> None:
@@ -62,12 +63,6 @@ def test_a_bar_ends_with_the_time_taken(capsys: pytest.CaptureFixture[str]) -> N
     assert last.startswith("copying: 100 % |")
     assert "20,000 of 20,000 documents, 20.0 MB in " in last
     assert "left" not in last
-
-
-def test_standing_never_claims_that_all_is_done() -> None:
-    """A job that is resumed isn't complete, whatever catch-up has read again."""
-    assert progress(25_000).standing == "at 99 %, 25,000 of 20,000 documents"
-    assert progress(8_886, documents=None).standing == "after 8,886 documents"
 
 
 def report(**changes: Any) -> Report:

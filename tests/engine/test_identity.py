@@ -16,6 +16,8 @@ from migrator.engine.identity import changed, changed_for_good, still_there
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.engine.state.notes import Shortfall
 from migrator.errors import AccessDenied
+from migrator.events import Resumed
+from migrator.rendering.events import sentence
 from migrator.watching import Progress
 from tests.support.worlds import SPEC
 
@@ -235,4 +237,6 @@ def test_progress_is_never_all_of_it(read: int, documents: int | None, standing:
     progress = Progress()
     progress.add({"guest": Counts(read=read), "other": Counts()})
     progress.documents = documents
-    assert (progress.standing, progress.run_read, progress.counts) == (standing, read, Counts(read=read))
+    resumed = Resumed("3f9a", 2, progress.share, read, progress.documents)
+    assert sentence(resumed) == f"resuming job 3f9a {standing} (run 2)"
+    assert (progress.run_read, progress.counts) == (read, Counts(read=read))

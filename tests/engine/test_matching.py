@@ -24,6 +24,7 @@ from migrator.engine.matching import check_beforehand, check_nothing
 from migrator.errors import NotFound, Unavailable
 from migrator.operations.archive.cat import lines_of
 from tests.support.documents import activation
+from tests.support.said import into
 from tests.support.servers import request
 
 GEST = Wanted(namespaces=("gest",))
@@ -47,7 +48,7 @@ def copied(source: MemoryStore, tmp_path: Path) -> Any:
     said: list[str] = []
 
     def run(wanted: Wanted, **more: Any) -> list[str]:
-        report = copy("memory:source", "memory:target", wanted=wanted, state=tmp_path, tell=said.append, **more)
+        report = copy("memory:source", "memory:target", wanted=wanted, state=tmp_path, tell=into(said), **more)
         assert report.exit_code == 0
         return said
 
@@ -160,8 +161,7 @@ def test_either_end_of_a_span_excuses_that_nothing_is_found(span: dict[str, Any]
         check_beforehand(Counted(store), selection)
         told = check_nothing(Counted(store), selection, {})
         assert told is not None
-        assert told.startswith("memory:source: ")
-        assert "--since and --until" in told
+        assert told.store == "memory:source"
     for selection in (Selection(namespaces=("gest",), **span), Selection(names=("helo",), **span)):
         with pytest.raises(NotFound):
             check_beforehand(Counted(store), selection)
@@ -219,7 +219,7 @@ def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: Mem
     said: list[str] = []
     for _ in range(2):
         with pytest.raises(NotFound, match="nearest: hello"):
-            copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path, tell=said.append)
+            copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path, tell=into(said))
     assert not any("unfinished" in each or "resuming" in each for each in said)
     source.put(activation(2000, name="helo").id, activation(2000, name="helo").body)
     report = copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path)
@@ -263,7 +263,7 @@ def test_nothing_is_not_the_same_as_nothing(source: MemoryStore, tmp_path: Path)
     with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest \(12\)"):
         verify("memory:source", "memory:target", wanted=GEST, state=tmp_path)
     said: list[str] = []
-    assert verify("memory:source", "memory:target", wanted=LATER, state=tmp_path, tell=said.append).exit_code == 0
+    assert verify("memory:source", "memory:target", wanted=LATER, state=tmp_path, tell=into(said)).exit_code == 0
     assert "started between" in " ".join(said)
     ids = tmp_path / "ids"
     ids.write_text("guest/nothing\n")

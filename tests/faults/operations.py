@@ -21,6 +21,7 @@ import msgspec
 
 from migrator.api import opening
 from tests.faults.hooks import Fault, install
+from tests.support.said import into
 
 LIMIT_S = 90.0  # a busy machine may make of a second ten
 _ANSWER_S = 3.0  # how long the clients wait for an answer
@@ -251,10 +252,10 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
         "state": Path(operation.folder) / "state",
         "jobs": 1,  # so that requests come in the same order each time
         "retry_for_s": operation.retry_for_s,
-        "tell": told.append,
+        "tell": into(told),
     }
     if operation.name == "find":
-        found = find([resolved(operation.source, "source", told.append)], [parse_id(id) for id in operation.ids])
+        found = find([resolved(operation.source, "source", into(told))], [parse_id(id) for id in operation.ids])
         failed = "; ".join(str(error) for _, error in found.failed)
         ids = [each.id for each in found.activations for _ in each.copies]
         codes = [error.exit_code for _, error in found.failed]

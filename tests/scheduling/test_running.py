@@ -18,6 +18,7 @@ from migrator.scheduling.state import Memory, Run, State
 from migrator.watching import Stop
 from tests.support.daemons import backups_of, hearing
 from tests.support.documents import activation
+from tests.support.said import into
 
 
 class World:
@@ -44,8 +45,7 @@ class World:
             schedule,
             state=self.state,
             stop=stop,
-            tell=self.told.append,
-            warn=self.told.append,
+            tell=into(self.told),
             clock=lambda: self.now_s,
             **options,
         )

@@ -24,6 +24,7 @@ from migrator.scheduling.running import run_schedule
 from migrator.scheduling.state import Memory, Run, State
 from migrator.scheduling.tasks import Context, Done
 from migrator.watching import Stop
+from tests.support.said import into
 
 _TICK_S = 1800.0
 
@@ -98,8 +99,7 @@ class World:
             state=self.state,
             work=self._work,
             scheduler=self.scheduler,
-            tell=self.told.append,
-            warn=self.told.append,
+            tell=into(self.told),
         )
         self.daemon.look()
         self.scheduler.start()

@@ -19,6 +19,7 @@ from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.watching import Stop
 from tests.support.documents import activation
+from tests.support.said import into
 
 SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
 
@@ -63,7 +64,7 @@ class World:
                 selection,
                 CopyOptions(**{"jobs": 2, "slice_documents": 50, "small_round": 1, **options}),
                 stop=stop or Stop(),
-                tell=self.messages.append,
+                tell=into(self.messages),
                 dry_run=dry_run,
                 since=since,
             )

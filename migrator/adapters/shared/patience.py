@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from migrator.errors import Unavailable
+from migrator.events import Retrying, Tell
 
 _T = TypeVar("_T")
 _MOST_DOUBLINGS = 30  # the longest pause was reached long before, and 2**1024 is no float any more
@@ -28,8 +29,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int = 3  # how often what is refused with a passing status is tried before that is believed
     sleep: Callable[[float], None] = time.sleep  # may raise to end the run
     clock: Callable[[], float] = time.monotonic
-    told: Callable[[str], None] = lambda _: None  # hears of every pause longer than a second
-    waiting: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()  # around each call; `Waiting.for_`
+    tell: Tell = lambda _: None  # of every pause longer than a second
+    waiting: Callable[[str], AbstractContextManager[None]] = lambda _: (
+        nullcontext()
+    )  # around each call; `LongWaits.for_`
 
 
 class Patience:
@@ -63,7 +66,7 @@ class Patience:
         pause_s = min(max(pause_s, asked_s or 0.0), left_s)
         self._tries += 1
         if pause_s > 1:
-            self._policy.told(f"{condition}; trying again in {pause_s:.0f} s")
+            self._policy.tell(Retrying(str(condition), pause_s))
         self._policy.sleep(pause_s)
 
 

@@ -1,6 +1,6 @@
 """What is waited for, told where it takes long: a stall that nobody hears of looks like a run that hangs.
 
-Calls enter with what they are for; a sentence leaves for each that takes longer than a limit that doubles.
+Calls enter with what they are for; an event leaves for each that takes longer than a limit that doubles.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from migrator.events import Tell, Waiting
 
 FIRST_S = 15.0
 _LOOK_S = 1.0
@@ -21,10 +23,10 @@ class _Call:
         self.tell_after_s = FIRST_S
 
 
-class Waiting:
+class LongWaits:
     """The calls that go on at this moment, in any thread. A thread of its own looks at them while there are any."""
 
-    def __init__(self, tell: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tell: Tell, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tell = tell
         self._clock = clock
         self._lock = threading.Lock()
@@ -55,7 +57,7 @@ class Waiting:
             late = [call for call in self._calls.values() if now_s - call.began_s >= call.tell_after_s]
         for call in late:
             call.tell_after_s = 2 * (now_s - call.began_s)
-            self._tell(f"{call.what}: no answer for {now_s - call.began_s:.0f} s; still waiting")
+            self._tell(Waiting(call.what, now_s - call.began_s))
 
     def _watch(self) -> None:
         idle = 0

@@ -32,18 +32,12 @@ from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSl
 from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
 from migrator.engine.verification.listed import Seen
 from migrator.engine.verification.result import make_verification
-from migrator.engine.verification.values import Refused, Verification, VerifySpec
+from migrator.engine.verification.values import PHASES, Refused, Verification, VerifySpec
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Incomplete, MigratorError, Unavailable
-from migrator.watching import Observer, Progress, Stop, Tell
+from migrator.events import ReadAgain, RunUnfinished, SourceWarning, Tell, VerificationRestarted, VerificationResumed
+from migrator.watching import Observer, Progress, Stop
 
-PHASES = {
-    "compare": "comparing",
-    "narrow": "narrowing down what differs",
-    "list": "listing what differs",
-    "relist": "listing the hours that differ",
-    "confirm": "looking again at what differs",
-}
 _COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
 _LISTINGS = 3  # of hours that differ, before what no listing explains is reported as such
 _WHOLE_TRIES = 5  # at a slice that can only be read in one go; each outlasts an outage of the server
@@ -80,7 +74,7 @@ def run_verify(
     began_s = time.monotonic()
     stores = readers["a"].describe(), readers["b"].describe()
     if evidence.stage not in ("new", "complete") and _replaced(evidence, stores):
-        tell("a store was replaced since this verification began; starting over")
+        tell(VerificationRestarted())
         evidence.forget()
     run = evidence.begin_run()
     work = _Verify(readers, evidence, options, stop=stop, observe=observe, tell=tell)
@@ -89,12 +83,12 @@ def run_verify(
             evidence.begin(stores, selection, began_s=clock())
             work.begin_pass("compare", selection, since=since)
             for warning in evidence.warnings:
-                tell(warning)
+                tell(SourceWarning(warning))
         else:
-            tell(f"resuming verification {spec.id}, which is {PHASES[evidence.stage]} (run {run})")
+            tell(VerificationResumed(spec.id, evidence.stage, run))
         work.run_stages()
     except MigratorError:
-        tell(f"verification {spec.id} is unfinished; resume with: {spec.command}")
+        tell(RunUnfinished("verification", spec.id, spec.command))
         raise
     return make_verification(
         evidence, spec, work.pair, options.sample, run=run, run_read=work.read, duration_s=time.monotonic() - began_s
@@ -228,7 +222,7 @@ class _Verify:
         evidence = self._evidence
         short = self._short()
         if short and not evidence.readings:
-            self._tell(f"{short}; reading both sides again")
+            self._tell(ReadAgain(short))
             evidence.compare_again(self._plans(evidence.selection))
             self._run_slices(self._compare)
             short = self._short()

@@ -15,6 +15,15 @@ EXAMPLES = 20
 """Findings that a report tells one by one; a file of ids holds all."""
 HOURS_TOLD = 1000
 """Hours that a report tells one by one."""
+PHASES = {
+    "compare": "comparing",
+    "narrow": "narrowing down what differs",
+    "list": "listing what differs",
+    "relist": "listing the hours that differ",
+    "confirm": "looking again at what differs",
+}
+"""The stages of a verification, in words."""
+
 KINDS = ("missing", "extra", "different")
 
 

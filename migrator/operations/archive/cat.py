@@ -19,6 +19,7 @@ from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
 from migrator.api.restore import chosen_state
 from migrator.engine.matching import check_nothing
+from migrator.events import SourceWarning, Tell
 from migrator.operations.archive.stock import check_kind
 from migrator.settings.config import resolved
 from migrator.settings.locations import DEFAULT_INDEX_PATTERN
@@ -26,8 +27,6 @@ from migrator.settings.stores import Store
 from migrator.watching import Stop
 
 _PAGE_BYTES = 1_000_000
-
-Tell = Callable[[str], None]
 
 
 def lines_of(
@@ -57,7 +56,7 @@ def lines_of(
     with closing(open_reader(store, page_bytes=_PAGE_BYTES)) as reader:
         plan, found_any = reader.plan(selection, slice_documents=1), False
         for warning in plan.warnings:
-            tell(warning)
+            tell(SourceWarning(warning))
         for slice in plan.slices:
             for batch in reader.read(slice, None, selection):
                 found_any = found_any or bool(batch.documents or batch.rejections)

@@ -7,7 +7,7 @@ each a frame at a time, so that memory doesn't grow with the archive.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import msgspec
@@ -16,6 +16,7 @@ from migrator.activations.accounts import Counts
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.events import Tell
 from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
 from migrator.operations.archive.findings import Finding
 from migrator.operations.archive.inventory import take_inventory
@@ -23,8 +24,6 @@ from migrator.operations.archive.stock import opened, opened_contents
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
 from migrator.watching import Observer, Progress, Stop
-
-Tell = Callable[[str], None]
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
+from migrator.events import Tell
 from migrator.operations.archive.stock import opened_contents
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
@@ -34,8 +35,6 @@ _SHARES = 128
 _SHARE_BUFFER_BYTES = 16 << 10
 _PAGE_BYTES = 1_000_000
 _DIGEST_BYTES = 16
-
-Tell = Callable[[str], None]
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,18 +5,17 @@ An archive enters, a `Listing` leaves. Reads manifests, never a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.order import contradiction
+from migrator.events import Tell
 from migrator.operations.archive.stock import Stock, Stocked, opened, read_stock
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
-
-Tell = Callable[[str], None]
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,11 @@ import msgspec
 from migrator.adapters.archive.catalog import delete_backup
 from migrator.adapters.archive.manifest import id_ms
 from migrator.adapters.archive.places import Place
+from migrator.events import BackupDeleted, Tell
 from migrator.operations.archive.retention import Candidate, Retention, Verdict, ago_ms, choose
 from migrator.operations.archive.stock import Stock, opened, read_stock
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
-
-Tell = Callable[[str], None]
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,4 +148,4 @@ def _delete(place: Place, stock: Stock, dropped: Collection[str], tell: Tell) ->
 
     for backup in sorted(dropped, key=lambda each: (depth(each), each), reverse=True):
         delete_backup(place, backup)
-        tell(f"{place.printed}: backup {backup} was deleted")
+        tell(BackupDeleted(place.printed, backup))

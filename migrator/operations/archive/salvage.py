@@ -8,7 +8,7 @@ without, frames are found by themselves where the index of a part is gone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -35,6 +35,7 @@ from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import Completion, Description, Token
 from migrator.errors import AccessDenied, UsageError
+from migrator.events import RepairDiscarded, Tell
 from migrator.operations.archive.check_part import document_of
 from migrator.operations.archive.findings import Missing
 from migrator.operations.archive.frames import WholeFrame, scan
@@ -45,8 +46,6 @@ from migrator.operations.archive.unpublished import Unpublished
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
 from migrator.watching import Observer, Progress, Stop
-
-Tell = Callable[[str], None]
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +104,7 @@ def salvage(
     with opened_contents(source) as place, opened(target) as out_place:
         new = Unpublished(out_place)
         if new.begin():
-            tell(f"{new.printed}: discarding what an interrupted --repair left there")
+            tell(RepairDiscarded(new.printed))
         remains, notes = _find_remains(place)
         encrypted = [
             folder_of(each.backup) + name for each in remains for name in each.parts if name.endswith(f".{AGE}")

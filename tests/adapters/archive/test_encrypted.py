@@ -36,6 +36,7 @@ from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavail
 from tests.conformance.places import PlaceConformance
 from tests.support.documents import activation
 from tests.support.s3 import S3Server
+from tests.support.said import into
 
 
 class Key(NamedTuple):
@@ -253,7 +254,7 @@ class World:
             self.archive,
             encrypt_to=[key.recipient for key in keys],
             state=self.folder / "state",
-            tell=self.said.append,
+            tell=into(self.said),
             **more,  # type: ignore[arg-type]  # as the test wrote them
         )
         assert made.backup

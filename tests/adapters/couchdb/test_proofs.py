@@ -45,7 +45,7 @@ def patient(reader: CouchDBReader, *, patience_s: float = 30) -> RetryingReader:
     ticks = iter(range(100))
     return RetryingReader(
         reader,
-        Policy(patience_s=patience_s, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None),
+        Policy(patience_s=patience_s, sleep=lambda _: None, clock=lambda: float(next(ticks)), tell=lambda _: None),
     )
 
 

@@ -119,7 +119,7 @@ def test_link_that_cuts_every_large_answer_lets_a_writer_through(kind: type[Couc
 
     with writing(cutting, kind) as writer:
         ticks = iter(range(1000))
-        policy = Policy(patience_s=30, sleep=lambda _: None, clock=lambda: float(next(ticks)), told=lambda _: None)
+        policy = Policy(patience_s=30, sleep=lambda _: None, clock=lambda: float(next(ticks)), tell=lambda _: None)
         patient_writer = RetryingWriter(writer, policy)
         if kind is CouchDBWriter:
             found = patient_writer.write(documents, replace=False)

@@ -16,13 +16,14 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.adapters.shared.patience import Policy
-from migrator.adapters.shared.waiting import Waiting
+from migrator.adapters.shared.waiting import LongWaits
 from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import ThrottledReader
 from migrator.errors import AccessDenied, NothingAccepted, RequestRefused, Unavailable
 from tests.support.documents import activation
 from tests.support.profiles import examples
+from tests.support.said import into
 
 
 class Time:
@@ -372,7 +373,7 @@ def test_reader_that_breaks_off_without_coming_forward_uses_up_its_patience(poli
 def test_what_is_waited_for_is_told(time: Time) -> None:
     """After 15 seconds, then each time that twice as much has passed; nothing of what is over."""
     told: list[str] = []
-    waiting = Waiting(told.append, clock=time.clock)
+    waiting = LongWaits(into(told), clock=time.clock)
     with waiting.for_("couchdb://a: reading guest/0..guest/8"):
         for seconds in range(0, 130, 5):
             time.now_s = 1000 + seconds

@@ -20,6 +20,7 @@ from migrator.activations.document import Document, Form
 from migrator.api.copy import copy
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
+from migrator.events import Event, Retrying
 from tests.conftest import fresh_database
 from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, SearchPlace
@@ -209,8 +210,8 @@ def test_condition_that_ends_in_time_is_waited_out(
     source.put(bodies(documents))
     waited = threading.Event()
 
-    def tell(text: str) -> None:
-        if "free disk space" in text and "trying again" in text:
+    def tell(event: Event) -> None:
+        if isinstance(event, Retrying) and "free disk space" in event.reason:
             waited.set()
 
     with ThreadPoolExecutor(1) as pool:

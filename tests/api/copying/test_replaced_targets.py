@@ -15,6 +15,7 @@ from migrator.engine.report import Report
 from migrator.watching import Progress
 from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, Place, SearchPlace
+from tests.support.said import into
 from tests.support.servers import request
 
 DOCUMENTS = 3_000
@@ -43,7 +44,7 @@ def copied(target: Place, state: Path, replace: Callable[[], None]) -> tuple[Rep
             jobs=2,
             max_rate=DOCUMENTS / 3,
             observe=observe,
-            tell=told.append,
+            tell=into(told),
         )
     finally:
         del _stores[source.name]

@@ -31,6 +31,7 @@ from migrator.rendering.verification import render_verification
 from migrator.watching import Stop
 from tests.support.documents import activation
 from tests.support.profiles import examples
+from tests.support.said import into
 from tests.support.worlds import as_of_the_release_before
 
 SPEC = VerifySpec(
@@ -93,7 +94,7 @@ class World:
             VerifyOptions(**{"jobs": 2, "slice_documents": 100, **options}),
             stop=stop or Stop(),
             since=since,
-            tell=self.messages.append,
+            tell=into(self.messages),
         )
 
     def found(self, *kinds: str) -> dict[str, Finding]:

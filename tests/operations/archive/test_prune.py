@@ -22,6 +22,7 @@ from migrator.operations.archive.retention import Retention
 from tests.support.archives import add_backup, read_archive
 from tests.support.documents import activation
 from tests.support.profiles import examples
+from tests.support.said import into
 
 LAST = Retention(last=1)
 
@@ -54,7 +55,7 @@ def test_a_chain_that_is_needed_stays(tmp_path: Path) -> None:
     """Two chains: of the older nothing is needed, of the newer everything."""
     made = make(tmp_path, None, 0, None, 2, 3)
     told: list[str] = []
-    report = prune(f"archive:{tmp_path}", LAST, tell=told.append)
+    report = prune(f"archive:{tmp_path}", LAST, tell=into(told))
     assert [each.backup for each in report.deleted] == made[:2]
     assert ids(tmp_path) == made[2:]
     assert len(told) == 2

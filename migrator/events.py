@@ -1,0 +1,379 @@
+"""What happens in a run, as frozen values: its *events*.
+
+Their names and fields are promised by docs/events.md. `rendering.events` makes sentences of them; a program that calls
+`migrator.copy(…, tell=…)` matches on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import ClassVar
+
+import msgspec
+
+
+def _name(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_name):
+    """Something an operator may want to know. Its class in snake case is its name in logs."""
+
+    level: ClassVar[str] = "info"  # "debug" (not shown as text), "info", "warning"
+
+    schedule: str = ""  # the schedule that it happened in
+
+
+Tell = Callable[[Event], None]
+"""Called with each event, from any thread of a run."""
+
+
+class Note(Event, frozen=True):
+    """A line of a command for which no other event is promised."""
+
+    text: str
+
+
+class Warned(Event, frozen=True):
+    """The same, of something that is wrong."""
+
+    level: ClassVar[str] = "warning"
+    text: str
+
+
+class ProgressNoted(Event, frozen=True):
+    """How far a run is, every so often."""
+
+    phase: str
+    read: int
+    documents: int | None  # expected in all
+    size_bytes: int
+    per_second: float
+    seconds_left: float | None
+    present: int
+    differing: int
+    rejected: int
+
+
+# waiting
+
+
+class Retrying(Event, frozen=True):
+    """A request failed, and is sent again after a pause."""
+
+    reason: str
+    pause_s: float
+
+
+class Waiting(Event, frozen=True):
+    """A request that isn't answered yet."""
+
+    request: str
+    waited_s: float
+
+
+# stores
+
+
+class LoginWarning(Event, frozen=True):
+    """What is unsafe or doubtful about how a store is logged in to."""
+
+    level: ClassVar[str] = "warning"
+    text: str
+
+
+class SourceWarning(Event, frozen=True):
+    """What a store that is read says of itself, such as a closed index."""
+
+    text: str
+
+
+class TargetWarning(Event, frozen=True):
+    """What will go wrong with the target, found before it does."""
+
+    text: str
+
+
+class NothingInTime(Event, frozen=True):
+    """Nothing that is selected started in the time that is selected."""
+
+    store: str
+
+
+# jobs
+
+
+class Resumed(Event, frozen=True):
+    """An unfinished job goes on."""
+
+    job: str
+    run: int
+    share: float | None  # of all documents, from 0 to 1
+    read: int
+    documents: int | None
+
+
+class Continued(Event, frozen=True):
+    """A complete job copies what is new."""
+
+    job: str
+    run: int
+
+
+class Reread(Event, frozen=True):
+    """A complete job reads its source again, which can't list what is new."""
+
+    job: str
+
+
+class RoundStarted(Event, frozen=True):
+    """A catch-up round begins."""
+
+    level: ClassVar[str] = "debug"
+    number: int
+
+
+class TargetReplaced(Event, frozen=True):
+    """The target was emptied or replaced since the last run; everything is copied again."""
+
+    target: str
+    reason: str
+
+
+class SourceReplaced(Event, frozen=True):
+    """The source was replaced since the last run; everything is read again."""
+
+    source: str
+    reason: str
+
+
+class StoreReplaced(Event, frozen=True):
+    """A store was replaced during the run; everything is copied again."""
+
+    reason: str
+
+
+class MissingBefore(Event, frozen=True):
+    """Documents were missing at the end of the last run; everything is read again."""
+
+    job: str
+
+
+class DocumentsMissing(Event, frozen=True):
+    """A store counts more documents than were read, or fewer than were stored. `text` is kept with the job."""
+
+    missing: int
+    text: str
+
+
+class IdsMissing(Event, frozen=True):
+    """Some of the ids that were asked for aren't in the source."""
+
+    source: str
+    missing: int
+    ids: int
+
+
+class RunUnfinished(Event, frozen=True):
+    """A run ended early; the command resumes it."""
+
+    what: str  # "job" or "verification"
+    id: str
+    command: str
+
+
+# verifications
+
+
+class VerificationResumed(Event, frozen=True):
+    """An interrupted verification goes on."""
+
+    verification: str
+    stage: str
+    run: int
+
+
+class VerificationRestarted(Event, frozen=True):
+    """A store was replaced since the verification began."""
+
+
+class ReadAgain(Event, frozen=True):
+    """Fewer documents were read than a server counts; both sides are read again."""
+
+    reason: str
+
+
+class VerificationNotNoted(Event, frozen=True):
+    """The job that copied the same doesn't know of the verification."""
+
+    reason: str
+
+
+# backups
+
+
+class BackupResumed(Event, frozen=True):
+    """An interrupted backup goes on, in the mode that it was started with."""
+
+
+class BackupStarted(Event, frozen=True):
+    """A backup begins."""
+
+    mode: str  # "full" or "incremental"
+    parent: str  # the backup that it continues; empty for a full one
+    encrypted: bool
+
+
+class FullBackup(Event, frozen=True):
+    """Why no backup can be continued."""
+
+    reason: str
+
+
+class ClockBehind(Event, frozen=True):
+    """A backup ended later than now."""
+
+    now_ms: int
+    backup: str
+    ended_ms: int
+
+
+class RejectedBefore(Event, frozen=True):
+    """The backups that this one continues lack rejected documents."""
+
+    documents: int
+
+
+class BackupDeleted(Event, frozen=True):
+    """A backup was deleted."""
+
+    archive: str
+    backup: str
+
+
+class RepairDiscarded(Event, frozen=True):
+    """What an interrupted repair left is discarded."""
+
+    archive: str
+
+
+# schedules
+
+
+class ScheduleLoaded(Event, frozen=True):
+    """A schedule was loaded, or loaded again."""
+
+    again: bool
+
+
+class ScheduleRemoved(Event, frozen=True):
+    """Its file no longer exists."""
+
+
+class ScheduleInvalid(Event, frozen=True):
+    """Its file can't be used."""
+
+    level: ClassVar[str] = "warning"
+    reason: str
+    keeps_last: bool  # its last valid version stays in use
+
+
+class ScheduleLocked(Event, frozen=True):
+    """Another process runs it."""
+
+    level: ClassVar[str] = "warning"
+    reason: str
+
+
+class ScheduleTrouble(Event, frozen=True):
+    """What keeps a schedule, or all of them, from being kept to."""
+
+    level: ClassVar[str] = "warning"
+    reason: str
+
+
+class ClockSetBack(Event, frozen=True):
+    """The clock was set back by more than a period; the new time is followed."""
+
+    level: ClassVar[str] = "warning"
+
+
+class RunMissed(Event, frozen=True):
+    """A run was missed by longer than its grace."""
+
+    level: ClassVar[str] = "warning"
+    moment: str  # in the schedule's time zone
+
+
+class MissedRuns(Event, frozen=True):
+    """Earlier runs were missed; this one makes up for them."""
+
+    runs: int
+
+
+class Listening(Event, frozen=True):
+    """The daemon serves its health and metrics."""
+
+    address: str
+    port: int
+
+
+class BackupDamaged(Event, frozen=True):
+    """The last backup was found damaged; a full one is made."""
+
+    level: ClassVar[str] = "warning"
+
+
+class TryFailed(Event, frozen=True):
+    """A run of a schedule is tried again."""
+
+    level: ClassVar[str] = "warning"
+    reason: str
+    next_try: int
+    tries: int
+    pause_s: float
+
+
+class RunCompleted(Event, frozen=True):
+    """A run of a schedule is complete."""
+
+    tries: int
+    duration_s: float
+    documents: int
+    mode: str
+    backup: str
+    backup_bytes: int
+    verified: str
+    deleted: int
+    rejected: int
+    differing: int
+
+
+class RunFailed(Event, frozen=True):
+    """A run of a schedule failed or was interrupted."""
+
+    level: ClassVar[str] = "warning"
+    outcome: str  # "failed" or "interrupted"
+    tries: int
+    duration_s: float
+    exit_code: int
+    reason: str
+
+
+class NotificationFailed(Event, frozen=True):
+    """An address wasn't reached, or a command failed, that is to know of a run."""
+
+    level: ClassVar[str] = "warning"
+    of: str  # "start", "success", "failure"
+    host: str  # of the address; empty where it isn't known
+    program: str  # of the command; empty where it is an address
+    reason: str
+
+
+class MetricsNotWritten(Event, frozen=True):
+    """The metrics for Prometheus couldn't be written."""
+
+    level: ClassVar[str] = "warning"
+    path: str
+    reason: str
