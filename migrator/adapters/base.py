@@ -16,14 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
-
-_T = TypeVar("_T")
 
 Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A JSON value that only the adapter which made it understands: a position, a snapshot, a mark."""
@@ -362,23 +360,4 @@ class SupportsPreflight(Protocol):
 
         `namespaces` are those that are known to come. Raises where writing can't work at all.
         """
-        ...
-
-
-def supported(store: Reader | Writer, protocol: type[_T]) -> _T | None:
-    """A store under one of the optional protocols; None where it doesn't have what that asks for.
-
-    A wrapper answers for the store it wraps, by its method `supported`.
-    """
-    if isinstance(store, Wraps):
-        return store.supported(protocol)
-    return store if isinstance(store, protocol) else None
-
-
-@runtime_checkable
-class Wraps(Protocol):
-    """A reader or a writer around another one."""
-
-    def supported(self, protocol: type[_T]) -> _T | None:
-        """What the inner one has of an optional protocol, wrapped alike."""
         ...

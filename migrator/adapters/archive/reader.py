@@ -40,7 +40,7 @@ from migrator.adapters.base import (
     SupportsNamespaces,
     Token,
 )
-from migrator.adapters.questions import Found, Probe, Volume, WantedId
+from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
@@ -59,7 +59,9 @@ class _Chosen(msgspec.Struct, frozen=True):
         return self.chain[-1]
 
 
-class ArchiveReader(Reader, SupportsFetch, SupportsNamespaces, SupportsCount):
+class ArchiveReader(
+    Reader, SupportsFetch, SupportsNamespaces, SupportsCount, SupportsProbe, SupportsLookup, SupportsVolume
+):
     """Reads the newest backup of an archive with its chain, or that of `backup`, or the newest as of `at_ms`."""
 
     def __init__(
@@ -323,7 +325,8 @@ class ArchiveReader(Reader, SupportsFetch, SupportsNamespaces, SupportsCount):
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return look_up(self.chain, self.part_of, self.form, wanted)
 
-    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  of the whole chain
+    @override
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return volume(self.chain, self._folder)
 
     def close(self) -> None:

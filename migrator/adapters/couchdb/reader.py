@@ -14,6 +14,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+from typing_extensions import override
+
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection, literal
 from migrator.adapters import questions
@@ -44,7 +46,7 @@ from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
 from migrator.adapters.couchdb.volume import volume
-from migrator.adapters.questions import Probe, Volume, WantedId
+from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import read_all
 from migrator.text.decoding import convert
@@ -61,6 +63,9 @@ class CouchDBReader(
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsProbe,
+    SupportsLookup,
+    SupportsVolume,
 ):
     """Reads the activations of a database."""
 
@@ -204,7 +209,8 @@ class CouchDBReader(
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[questions.Found]:
         return Lookup(self._client).look_up(wanted)
 
-    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  of the whole database
+    @override
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return volume(self._client)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection, literal
@@ -59,7 +60,16 @@ from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.volume import volume
 from migrator.adapters.elasticsearch.windows import WindowReader
-from migrator.adapters.questions import Found, Probe, Volume, WantedId
+from migrator.adapters.questions import (
+    Found,
+    Probe,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsProbe,
+    SupportsVolume,
+    Volume,
+    WantedId,
+)
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
@@ -102,6 +112,10 @@ class ElasticsearchReader(
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsProbe,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsVolume,
 ):
     """Reads the activations behind an index pattern."""
 
@@ -416,7 +430,8 @@ class ElasticsearchReader(
 
     # -- questions ----------------------------------------------------------------------------------------------
 
-    def probe(self, *, exact: bool) -> Probe:  # noqa: ARG002  aggregations are exact
+    @override
+    def probe(self, *, exact: bool) -> Probe:
         return probe(self._client, self._pattern)
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:

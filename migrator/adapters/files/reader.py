@@ -26,7 +26,7 @@ from migrator.adapters.files.input import Input
 from migrator.adapters.files.lines import Cursor
 from migrator.adapters.files.look import Look, look
 from migrator.adapters.files.taking import Gathered, Pass
-from migrator.adapters.questions import Volume
+from migrator.adapters.questions import SupportsVolume, Volume
 from migrator.adapters.shared.room import room_of_folder
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.decoding import convert
@@ -46,7 +46,7 @@ class _Position(msgspec.Struct, frozen=True):
         return Frame(self.frame_offset, self.frame_raw)
 
 
-class FileReader(Reader, SupportsCatchUp):
+class FileReader(Reader, SupportsCatchUp, SupportsVolume):
     """Reads the documents of a file, or of standard input."""
 
     def __init__(self, input: Input, *, form: Form | None, page_bytes: int) -> None:
@@ -90,7 +90,8 @@ class FileReader(Reader, SupportsCatchUp):
             return Plan(slices=(), snapshot=snapshot)
         return self.plan(selection, slice_documents=slice_documents)
 
-    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:  # noqa: ARG002  only its size is known
+    @override
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         path = self._input.path
         if path is None:
             return Volume()

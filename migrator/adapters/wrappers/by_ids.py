@@ -21,6 +21,7 @@ from migrator.adapters.base import (
     SupportsVerificationPlan,
     Token,
 )
+from migrator.adapters.questions import SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume
 from migrator.adapters.shared.optional import fetch
 from migrator.adapters.wrappers.forwarding import ForwardingReader
 
@@ -30,8 +31,17 @@ _SLICE_IDS = 1000
 class ChosenReader(ForwardingReader):
     """Gives what the inner reader's store holds under the given ids, and nothing else."""
 
-    # Of chosen ids there is no telling which are new, no server counts them, and they are looked up in one way only.
-    withholds = (SupportsCatchUp, SupportsCensus, SupportsVerificationPlan)
+    # Of chosen ids there is no telling which are new, and they are looked up in one way only. Everything else that a
+    # store tells is about more than these ids.
+    withholds = (
+        SupportsCatchUp,
+        SupportsVerificationPlan,
+        SupportsCensus,
+        SupportsProbe,
+        SupportsLookup,
+        SupportsNewest,
+        SupportsVolume,
+    )
     provides = (SupportsCount,)
 
     def __init__(self, inner: Reader, ids: Sequence[str]) -> None:

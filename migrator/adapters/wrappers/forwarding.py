@@ -38,6 +38,17 @@ from migrator.adapters.base import (
     WriteOutcome,
     Writer,
 )
+from migrator.adapters.questions import (
+    Found,
+    Probe,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsProbe,
+    SupportsVolume,
+    Volume,
+    WantedId,
+)
+from migrator.watching import Stop
 
 READER_PROTOCOLS: tuple[type, ...] = (
     SupportsCatchUp,
@@ -46,6 +57,10 @@ READER_PROTOCOLS: tuple[type, ...] = (
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsProbe,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsVolume,
 )
 WRITER_PROTOCOLS: tuple[type, ...] = (
     SupportsReceipts,
@@ -57,7 +72,7 @@ WRITER_PROTOCOLS: tuple[type, ...] = (
 )
 
 
-class _AnyReader(
+class AnyReader(
     Reader,
     SupportsCatchUp,
     SupportsVerificationPlan,
@@ -65,6 +80,10 @@ class _AnyReader(
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsProbe,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsVolume,
     Protocol,
 ):
     """What a wrapper calls: of a method that the inner reader lacks it is sure that nobody can call its own."""
@@ -110,7 +129,7 @@ class ForwardingReader:
         return cast(Self, _offering(cls, inner, READER_PROTOCOLS))
 
     def __init__(self, inner: Reader) -> None:
-        self._inner = cast(_AnyReader, inner)
+        self._inner = cast(AnyReader, inner)
         self.abilities: Abilities = inner.abilities
 
     @property
@@ -143,6 +162,18 @@ class ForwardingReader:
 
     def count(self, selection: Selection) -> int | None:
         return self._inner.count(selection)
+
+    def probe(self, *, exact: bool) -> Probe:
+        return self._inner.probe(exact=exact)
+
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        return self._inner.look_up(wanted)
+
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+        return self._inner.newest(selection, limit)
+
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+        return self._inner.volume(selection, exact=exact, stop=stop)
 
     def close(self) -> None:
         self._inner.close()

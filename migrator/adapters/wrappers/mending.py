@@ -14,6 +14,7 @@ from typing_extensions import override
 from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
+from migrator.adapters.questions import SupportsLookup, SupportsNewest
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.adapters.wrappers.forwarding import ForwardingReader
 from migrator.text.decoding import decoder
@@ -29,6 +30,8 @@ _fields = decoder(dict[str, msgspec.Raw])
 
 class MendingReader(ForwardingReader):
     """Gives what the inner reader gives, under mended ids."""
+
+    withholds = (SupportsLookup, SupportsNewest)  # the store would answer with the ids that it has
 
     def __init__(self, inner: Reader) -> None:
         super().__init__(inner)

@@ -28,13 +28,14 @@ from migrator.adapters.base import (
     Token,
     WriteOutcome,
     Writer,
-    supported,
 )
+from migrator.adapters.questions import Found, Probe, Volume, WantedId
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.adapters.wrappers.apart import Apart
 from migrator.adapters.wrappers.forwarding import ForwardingReader, ForwardingWriter
-from migrator.adapters.wrappers.retrying_questions import retrying
+from migrator.adapters.wrappers.retrying_questions import Questions
 from migrator.errors import Unavailable
+from migrator.watching import Stop
 
 _T = TypeVar("_T")
 _MOST_STILL = 20  # batches without a step forward, after which a reader is given up
@@ -143,9 +144,25 @@ class RetryingReader(ForwardingReader):
     def count(self, selection: Selection) -> int | None:
         return self._persistent.call("counting", lambda: self._inner.count(selection))
 
-    def supported(self, protocol: type[_T]) -> _T | None:
-        inner = supported(self._inner, protocol)
-        return None if inner is None else retrying(inner, protocol, self._policy, self._persistent.store)
+    @property
+    def _questions(self) -> Questions:
+        return Questions(self._inner, self._policy, self._persistent.store)
+
+    @override
+    def probe(self, *, exact: bool) -> Probe:
+        return self._questions.probe(exact=exact)
+
+    @override
+    def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
+        return self._questions.look_up(wanted)
+
+    @override
+    def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
+        return self._questions.newest(selection, limit)
+
+    @override
+    def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
+        return self._questions.volume(selection, exact=exact, stop=stop)
 
 
 class RetryingWriter(ForwardingWriter):

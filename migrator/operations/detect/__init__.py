@@ -12,7 +12,7 @@ from contextlib import closing
 
 import msgspec
 
-from migrator.adapters.base import Reader, supported
+from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Finding, Probe, SupportsProbe
 from migrator.adapters.shared.tally import probe_of, read_all
@@ -126,7 +126,7 @@ def _examine(candidate: Candidate, *, exact: bool) -> Examined:
 
 def _probe(reader: Reader, *, exact: bool) -> Probe:
     """What the store tells of itself, or what reading it tells."""
-    if asked := supported(reader, SupportsProbe):
-        return asked.probe(exact=exact)
+    if isinstance(reader, SupportsProbe):
+        return reader.probe(exact=exact)
     about = reader.describe()
     return probe_of(read_all(reader), Probe(product=about.product, version=about.version))

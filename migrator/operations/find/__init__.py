@@ -14,7 +14,7 @@ import msgspec
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Reader, supported
+from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Found, SupportsLookup, SupportsNewest, WantedId, parse_id
 from migrator.adapters.shared.lookup_by_reading import look_up_by_reading, newest_by_reading
@@ -69,13 +69,13 @@ def _start(activation: Activation) -> tuple[int, str]:
 
 
 def _look_up(reader: Reader, wanted: Sequence[WantedId]) -> Iterator[Found]:
-    asked = supported(reader, SupportsLookup)
-    return asked.look_up(wanted) if asked else look_up_by_reading(reader, wanted)
+    return reader.look_up(wanted) if isinstance(reader, SupportsLookup) else look_up_by_reading(reader, wanted)
 
 
 def _newest(reader: Reader, selection: Selection, limit: int) -> Iterator[Document]:
-    asked = supported(reader, SupportsNewest)
-    return asked.newest(selection, limit) if asked else newest_by_reading(reader, selection, limit)
+    if isinstance(reader, SupportsNewest):
+        return reader.newest(selection, limit)
+    return newest_by_reading(reader, selection, limit)
 
 
 def _ask(

@@ -12,7 +12,7 @@ import msgspec
 
 from migrator.activations.amounts import Tally
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Reader, supported
+from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Place, Room, SupportsVolume, Volume
 from migrator.adapters.shared.patience import Policy
@@ -51,8 +51,9 @@ def measure(
     inner = open_reader(store, page_bytes=_PAGE_BYTES if exact else _SAMPLE_BYTES)
     with closing(RetryingReader(inner, policy)) as reader:
         about = reader.describe()
-        asked = supported(reader, SupportsVolume)
-        volume = asked.volume(selection, exact=exact, stop=stop) if asked else Volume()
+        volume = Volume()
+        if isinstance(reader, SupportsVolume):
+            volume = reader.volume(selection, exact=exact, stop=stop)
         method, tally, warnings = _count(reader, volume, selection, exact, stop, observe)
         knows = method != "sampled" or not selection.names
         if knows and is_narrow(selection) and not (tally.total.activations or tally.unreadable):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from migrator.adapters.base import Reader, supported
+from migrator.adapters.base import Reader
 from migrator.adapters.memory import MemoryReader, MemoryStore
 from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, WantedId
 from migrator.adapters.shared.patience import Policy
@@ -43,40 +43,33 @@ def retrying(reader: Reader) -> RetryingReader:
 def test_a_reader_without_the_protocol_does_not_support_it() -> None:
     """Neither by itself nor in a wrapper, whose own methods are no answer."""
     plain = MemoryReader(MemoryStore("plain"), page_documents=10)
-    assert supported(plain, SupportsProbe) is None
-    assert supported(retrying(retrying(plain)), SupportsProbe) is None
+    assert not isinstance(plain, SupportsProbe)
+    assert not isinstance(retrying(retrying(plain)), SupportsProbe)
 
 
 def test_a_question_is_asked_again() -> None:
     """By the wrapper that does so for reading."""
-    asked = supported(retrying(Knowing(2)), SupportsProbe)
-    assert asked
+    asked = retrying(Knowing(2))
+    assert isinstance(asked, SupportsProbe)
     assert asked.probe(exact=False) == Probe(product="memory", activations=3, is_exact=False)
-    bare = supported(Knowing(1), SupportsProbe)
-    assert bare
+    bare = Knowing(1)
+    assert isinstance(bare, SupportsProbe)
     with pytest.raises(Unavailable):
         bare.probe(exact=False)
 
 
 def test_what_is_looked_up_again_is_given_once() -> None:
     """The answer begins anew, and the one before is dropped."""
-    asked = supported(retrying(Knowing(2)), SupportsLookup)
-    assert asked
+    asked = retrying(Knowing(2))
+    assert isinstance(asked, SupportsLookup)
     assert [found.id for found in asked.look_up([])] == [activation(1).id, activation(2).id]
 
 
 def test_what_was_found_before_the_patience_ended_is_given() -> None:
     """And then the exception."""
-    asked = supported(RetryingReader(Knowing(1), Policy(patience_s=0, sleep=lambda _: None)), SupportsLookup)
-    assert asked
+    asked = RetryingReader(Knowing(1), Policy(patience_s=0, sleep=lambda _: None))
+    assert isinstance(asked, SupportsLookup)
     found = asked.look_up([])
     assert next(found).id == activation(1).id
     with pytest.raises(Unavailable):
         next(found)
-
-
-def test_a_protocol_that_has_no_retries_is_no_silent_no() -> None:
-    """Whoever adds one is told."""
-
-    with pytest.raises(AssertionError, match="has no retries"):
-        supported(retrying(Knowing(0)), Knowing)
