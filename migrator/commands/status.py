@@ -16,7 +16,7 @@ from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.errors import MigratorError, UsageError
 from migrator.rendering.job_status import JobStatus, job_status
-from migrator.text.printable import printable
+from migrator.rendering.tables import aligned
 from migrator.units import human_bytes, human_duration, human_moment
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
@@ -142,9 +142,8 @@ def _show(status: JobStatus) -> None:
     for warning in status.warnings:
         lines.append(("warning", warning))
     lines.append(("next", status.next))
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        print_text(f"{name.ljust(width)}  {printable(text)}")
+    for line in aligned(lines, left=(0, 1)):
+        print_text(line)
 
 
 def _export(view: JobView, kind: str) -> None:

@@ -30,7 +30,7 @@ from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import aligned, shown_name
 from migrator.settings.locations import parse_location
 
 DATABASE = "whisk_local_activations"
@@ -155,10 +155,8 @@ class Tour:
             differs = "" if (count, digest) == (count_there, digest_there) else "DIFFERS"
             digests = (f"{each:032x}"[:16] for each in (digest, digest_there))
             rows.append([shown_name(namespace), f"{count:,}", f"{count_there:,}", *digests, differs])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            self.say(f"    {row[0].ljust(widths[0])}  {'  '.join(cells[1:])}".rstrip())
+        for line in aligned(rows):
+            self.say(f"    {line}")
         if expected != there:
             raise VerificationError("source and target differ")
         self.say(f"    They agree: {sum(count for count, _ in there.values()):,} activations, value by value.")

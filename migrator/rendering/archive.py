@@ -11,7 +11,7 @@ from migrator.operations.archive.findings import span_of
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import aligned, shown_name
 from migrator.text.printable import printable
 from migrator.units import human_bytes
 
@@ -26,7 +26,7 @@ def listing_text(listing: Listing) -> str:
     backups = "backup" if complete == 1 else "backups"
     lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
     if listing.backups:
-        lines += ["", *_table([_COLUMNS, *map(_row, listing.backups)], right={4, 5})]
+        lines += ["", *aligned([_COLUMNS, *map(_row, listing.backups)], left={0, 1, 2, 3, 6, 7})]
     reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
     reasons += listing.notes
     return "\n".join([*lines, "", *reasons] if reasons else lines)
@@ -43,18 +43,6 @@ def _row(each: Listed) -> Sequence[str]:
         span_of(each.first_ms, each.last_ms),
         each.source or "-",
     )
-
-
-def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> Iterator[str]:
-    """Rows in columns; those whose numbers are in `right` stand at the right."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
@@ -103,7 +91,7 @@ def difference_text(difference: Difference) -> str:
         for name, tally in [*difference.namespaces.items(), ("total", total)]
     ]
     lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
-    lines += _table([("namespace", "added", "changed", "gone", "same"), *rows], right={1, 2, 3, 4})
+    lines += aligned([("namespace", "added", "changed", "gone", "same"), *rows])
     if total.fields:
         ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
         lines += ["", "changed fields: " + ", ".join(f"{shown_name(name)} ({count:,})" for name, count in ordered)]

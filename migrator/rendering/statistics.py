@@ -11,7 +11,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import aligned, shown_name
 from migrator.units import human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
@@ -134,22 +134,16 @@ def _largest(found: Statistics) -> Iterator[str]:
         yield from _table(["largest", "bytes", "logs", "result", "started"], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right; words in the last stand left too."""
-    rows = [[f"  {row[0]}", *row[1:]] for row in rows]
-    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
-    for row in [head, *rows]:
-        cells = [
-            cell.ljust(width) if at == 0 or not head[at] else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right; words in the last, which has no name, stand left too."""
+    left = [at for at, name in enumerate(head) if at == 0 or not name]
+    return aligned([head, *([f"  {row[0]}", *row[1:]] for row in rows)], left=left)
 
 
 def _with_bars(
     head: Sequence[str], rows: Sequence[Sequence[str]], values: Sequence[float], width: int, paint: Paint
 ) -> Iterator[str]:
-    lines = list(_table(head, rows))
+    lines = _table(head, rows)
     room = width - max(map(len, lines)) - 2
     yield lines[0]
     for line, value in zip(lines[1:], values, strict=True):
