@@ -12,7 +12,6 @@ import http.client
 import os
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,7 +21,8 @@ from typing import Any
 
 import msgspec
 
-from migrator.errors import UsageError
+from migrator.adapters.shared.patience import Policy, persist
+from migrator.errors import Unavailable, UsageError
 from migrator.events import NotificationFailed, Tell
 from migrator.scheduling.address import address_host, address_problem
 from migrator.scheduling.files import Notify
@@ -34,8 +34,7 @@ from migrator.text import secrets
 _SUFFIXES = {"start": "/start", "success": "", "failure": "/fail"}
 _PING_S = 10.0  # for each wait for the server
 _TRY_S = 15.0  # for all of them together
-_PINGS = 3
-_PAUSE_S = 1.0
+_POLICY = Policy(tries=3, first_pause_s=1.0, longest_pause_s=1.0)
 _COMMAND_S = 60.0
 
 
@@ -76,14 +75,16 @@ def _address(notify: Notify, event: str, folder: Path) -> Secret | None:
 
 def _post_patiently(url: Secret, text: str) -> str | None:
     """Why no try went through, None where one did."""
-    reason: str | None = None
-    for left in reversed(range(_PINGS)):
-        reason = _post_in_time(url, text)
-        if reason is None:
-            return None
-        if left:
-            time.sleep(_PAUSE_S)
-    return reason
+
+    def post() -> None:
+        if (reason := _post_in_time(url, text)) is not None:
+            raise Unavailable(reason)
+
+    try:
+        persist(_POLICY, post)
+    except Unavailable as error:
+        return str(error)
+    return None
 
 
 def _post_in_time(url: Secret, text: str) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -29,7 +30,7 @@ REPORT = {"schedule": "nightly", "outcome": "complete"}
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(notify, "_POLICY", msgspec.structs.replace(notify._POLICY, sleep=lambda _: None))
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 Exceptions of kind `Unavailable` and deferred documents enter; the inner store is asked again, with growing pauses,
 for a bounded time. The retries of the client libraries are off. Knows no store.
-
-`stamina` does this for plain calls. It isn't used because half of what is retried here are values (documents
-that a server deferred within an answer that succeeded), a reader goes on from the position it reached, and a pause
-must end at once when the run is asked to stop.
 """
 
 from __future__ import annotations

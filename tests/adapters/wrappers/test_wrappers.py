@@ -98,6 +98,15 @@ def test_patience_ends_with_the_condition(policy: Policy, time: Time) -> None:
     assert sum(time.slept) == pytest.approx(60)
 
 
+def test_tries_can_be_bounded(policy: Policy, time: Time) -> None:
+    """So many in all, however long the patience would last."""
+    three = msgspec.structs.replace(policy, tries=3)
+    inner = Scripted("u" * 1000)
+    with pytest.raises(Unavailable, match="away"):
+        RetryingWriter(inner, three).write(documents(1), replace=False)
+    assert (inner.calls, len(time.slept)) == (3, 2)
+
+
 def test_pauses_grow_and_are_bounded(policy: Policy, time: Time) -> None:
     """There is no busy loop: pauses double up to the longest."""
     RetryingWriter(Scripted("uuuuuw"), policy).write(documents(1), replace=False)
