@@ -11,8 +11,8 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters.base import Reader, Writer
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
-from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import StoreWriterConformance
+from migrator.testing.readers import ReaderConformance
+from migrator.testing.writers import StoreWriterConformance
 
 
 class _Reading(ReaderConformance):

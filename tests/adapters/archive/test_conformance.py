@@ -14,8 +14,8 @@ from migrator.adapters.archive import ArchiveReader, ArchiveWriter
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Reader, Token, Writer
-from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import WriterConformance
+from migrator.testing.readers import ReaderConformance
+from migrator.testing.writers import WriterConformance
 from tests.support.archives import add_backup, completion, read_archive
 
 

@@ -13,8 +13,8 @@ from migrator.activations.document import Document, Form
 from migrator.adapters import couchdb
 from migrator.adapters.base import Reader, Writer
 from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
-from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import StoreWriterConformance
+from migrator.testing.readers import ReaderConformance
+from migrator.testing.writers import StoreWriterConformance
 from tests.support.servers import couchdb_url, request, status
 
 

@@ -18,8 +18,8 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.demo.servers import Server
 from migrator.settings.stores import Location, Store
-from tests.conformance.readers import ALL, ReaderConformance
-from tests.conformance.writers import StoreWriterConformance
+from migrator.testing.readers import ALL, ReaderConformance
+from migrator.testing.writers import StoreWriterConformance
 from tests.support.servers import request, status
 
 

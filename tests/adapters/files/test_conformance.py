@@ -15,8 +15,8 @@ from migrator.activations.document import Document, Form
 from migrator.adapters import files
 from migrator.adapters.base import Reader, Writer
 from migrator.settings.locations import parse_location
-from tests.conformance.readers import ReaderConformance
-from tests.conformance.writers import WriterConformance
+from migrator.testing.readers import ReaderConformance
+from migrator.testing.writers import WriterConformance
 
 
 def compress(data: bytes, ending: str) -> bytes:

@@ -26,7 +26,7 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.settings.locations import parse_location
-from tests.conformance.writers import COMPLETION
+from migrator.testing.writers import COMPLETION
 from tests.support.documents import activation
 
 ALL = Selection()

@@ -17,7 +17,7 @@ from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, SupportsCatchUp, SupportsCount, Token
 from migrator.adapters.shared.optional import fetch
-from tests.support.documents import activation, activation_id
+from migrator.testing.documents import activation, activation_id
 
 ALL = Selection()
 

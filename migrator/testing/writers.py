@@ -24,7 +24,7 @@ from migrator.adapters.base import (
     WriteOutcome,
     Writer,
 )
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 COMPLETION = Completion(
     source=Description(location="memory:source", product="memory", version="1"),
