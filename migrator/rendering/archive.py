@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from migrator.activations.forms import instant
 from migrator.operations.archive.check import CheckReport
 from migrator.operations.archive.diff import Difference
-from migrator.operations.archive.findings import span_of
+from migrator.operations.archive.findings import Finding, Missing, place_in
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
@@ -47,7 +47,7 @@ def _row(each: Listed) -> Sequence[str]:
 
 def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
     """Each finding, and unless `quiet` what was checked."""
-    yield from (printable(finding.line) for finding in report.findings)
+    yield from (printable(finding_line(finding)) for finding in report.findings)
     if quiet:
         return
     yield from report.notes
@@ -61,12 +61,34 @@ def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
     )
 
 
+def finding_line(finding: Finding) -> str:
+    return f"{finding.piece}: {place_in(finding.frame, finding.offset, finding.size_bytes)}{finding.what}"
+
+
+def missing_line(missing: Missing) -> str:
+    count = "an unknown number of documents" if missing.documents is None else f"{missing.documents:,} documents"
+    span = f", started {span_of(missing.first_ms, missing.last_ms)}" if missing.first_ms is not None else ""
+    named = f", in {', '.join(missing.namespaces[:10])}" if missing.namespaces else ""
+    more = f" and {len(missing.namespaces) - 10} more" if len(missing.namespaces) > 10 else ""
+    return (
+        f"{missing.piece}: {place_in(missing.frame, missing.offset, missing.size_bytes)}"
+        f"{count} missing{span}{named}{more}: {missing.what}"
+    )
+
+
+def span_of(first_ms: int | None, last_ms: int | None) -> str:
+    """A span of time as text; both ends inclusive."""
+    if first_ms is None or last_ms is None:
+        return "-"
+    return f"{instant(first_ms)} to {instant(last_ms)}"
+
+
 def salvage_lines(saved: SalvageReport) -> Iterator[str]:
     """What was saved, what is missing, and the sum."""
     yield from saved.notes
     for backup in saved.backups:
         yield f"backup {backup.backup}: {backup.documents:,} documents were saved as {backup.saved_as}"
-    yield from (missing.line for missing in saved.missing)
+    yield from (missing_line(missing) for missing in saved.missing)
     counts = [missing.documents for missing in saved.missing]
     lost = f"{sum(count or 0 for count in counts):,}{' or more' if None in counts else ''} are missing"
     yield f"{saved.out}: {saved.documents:,} documents were saved, {lost}"

@@ -206,6 +206,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) -> Checked:
     """Check the archive of a schedule after a backup; what is wrong elsewhere in it counts as well."""
     from migrator.operations.archive.check import check
+    from migrator.rendering.archive import finding_line
 
     archive = _store(schedule.target, "target", context)
     report = check(
@@ -220,8 +221,8 @@ def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) 
         return Checked()
     more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
     return Checked(
-        trouble=f"{report.archive}: the check ({how}) found: {report.findings[0].line}{more}; nothing was deleted; "
-        "run `migrator archive check`",
+        trouble=f"{report.archive}: the check ({how}) found: {finding_line(report.findings[0])}{more}; "
+        "nothing was deleted; run `migrator archive check`",
         chain_is_whole=not any(each.piece.startswith(_chain(archive, backup)) for each in report.findings),
     )
 

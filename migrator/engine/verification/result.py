@@ -38,31 +38,7 @@ def make_verification(
     """What the evidence of a complete verification says."""
     stores = evidence.stores
     assert stores is not None
-    namespaces: dict[str, NamespaceResult] = {}
-    sums: dict[str, list[int]] = {}
-    buckets = differing = 0
-    told: list[HourResult] = []
-    hours = {(namespace, hour): counts for namespace, hour, counts in evidence.finding_hours(HOURS_TOLD)}
-    unexplained: list[HourResult] = []
-    for bucket in evidence.settled():
-        result = namespaces.setdefault(bucket.namespace, NamespaceResult())
-        result.a += bucket.a[0]
-        result.b += bucket.b[0]
-        of = sums.setdefault(bucket.namespace, [0, 0])
-        of[0] += bucket.a[1]
-        of[1] += bucket.b[1]
-        buckets += 1
-        differing += bucket.differs
-        if not bucket.explained:
-            unexplained.append(_hour_result(bucket, {}))
-        if (bucket.namespace, bucket.hour) in hours or (bucket.differs and len(told) < HOURS_TOLD):
-            told.append(_hour_result(bucket, hours.get((bucket.namespace, bucket.hour), {})))
-    for name, (a, b) in sums.items():
-        namespaces[name].a_digest, namespaces[name].b_digest = _hex(a), _hex(b)
-    for (name, kind), count in evidence.finding_counts().items():
-        setattr(namespaces.setdefault(name, NamespaceResult()), kind, count)
-    for (_, name), count in evidence.refused_counts().items():
-        namespaces.setdefault(name, NamespaceResult()).refused += count
+    found = _Found(evidence)
     differences = [kind for kind in KINDS if kind != "extra" or not spec.allow_extra]
     return Verification(
         verification=spec.id,
@@ -77,12 +53,12 @@ def make_verification(
         mend=spec.mend,
         allow_extra=spec.allow_extra,
         sample=sample,
-        namespaces=namespaces,
-        buckets=buckets,
-        differing_buckets=differing,
-        hours=tuple(told),
-        unexplained_hours=len(unexplained),
-        unexplained=tuple(unexplained[:HOURS_TOLD]),
+        namespaces=found.namespaces,
+        buckets=found.buckets,
+        differing_buckets=found.differing,
+        hours=tuple(found.hours),
+        unexplained_hours=len(found.unexplained),
+        unexplained=tuple(found.unexplained[:HOURS_TOLD]),
         examples=tuple(islice(evidence.findings(*differences), EXAMPLES)),
         refused_examples=tuple(islice(chain(evidence.refused("a"), evidence.refused("b")), EXAMPLES)),
         compared=evidence.compared,
@@ -95,6 +71,44 @@ def make_verification(
         warnings=evidence.warnings,
         incomplete=evidence.incomplete,
     )
+
+
+class _Found:
+    """The namespaces and hours of the evidence, looked at once."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.namespaces: dict[str, NamespaceResult] = {}
+        self.buckets = self.differing = 0
+        self.hours: list[HourResult] = []  # those that a report tells
+        self.unexplained: list[HourResult] = []
+        self._sums: dict[str, list[int]] = {}
+        self._counts = {(namespace, hour): counts for namespace, hour, counts in evidence.finding_hours(HOURS_TOLD)}
+        for bucket in evidence.settled():
+            self._add(bucket)
+        for name, (a, b) in self._sums.items():
+            self._of(name).a_digest, self._of(name).b_digest = _hex(a), _hex(b)
+        for (name, kind), count in evidence.finding_counts().items():
+            setattr(self._of(name), kind, count)
+        for (_, name), count in evidence.refused_counts().items():
+            self._of(name).refused += count
+
+    def _of(self, namespace: str) -> NamespaceResult:
+        return self.namespaces.setdefault(namespace, NamespaceResult())
+
+    def _add(self, bucket: Settled) -> None:
+        result = self._of(bucket.namespace)
+        result.a += bucket.a[0]
+        result.b += bucket.b[0]
+        sums = self._sums.setdefault(bucket.namespace, [0, 0])
+        sums[0] += bucket.a[1]
+        sums[1] += bucket.b[1]
+        self.buckets += 1
+        self.differing += bucket.differs
+        if not bucket.explained:
+            self.unexplained.append(_hour_result(bucket, {}))
+        counts = self._counts.get((bucket.namespace, bucket.hour))
+        if counts is not None or (bucket.differs and len(self.hours) < HOURS_TOLD):
+            self.hours.append(_hour_result(bucket, counts or {}))
 
 
 def _hour_result(bucket: Settled, found: Mapping[str, int]) -> HourResult:

@@ -70,16 +70,12 @@ def check(
     store = resolved(archive, "source", tell)
     with opened(store) as place, opened_contents(store) as contents:
         inventory = take_inventory(place)
-        chosen, deep = inventory.parts, [] if quick else inventory.parts
-        if sample is not None and inventory.parts:
-            count = max(1, round(len(inventory.parts) * sample))
-            chance = chance or random.SystemRandom()
-            chosen = deep = sorted(
-                chance.sample(inventory.parts, count), key=lambda each: (each[0].backup, each[1].name)
-            )
-            inventory.notes.append(_what_it_proves(count, len(inventory.parts)))
-        if store.identity_file is None:
-            deep = [each for each in deep if each[0].encryption is None]
+        chosen = inventory.parts
+        if sample is not None and chosen:
+            chosen = _some(chosen, sample, chance or random.SystemRandom())
+            inventory.notes.append(_what_it_proves(len(chosen), len(inventory.parts)))
+        has_key = store.identity_file is not None
+        deep = [] if quick else [each for each in chosen if has_key or each[0].encryption is None]
         if not quick and len(deep) < len(chosen):
             inventory.notes.append(
                 f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
@@ -105,6 +101,14 @@ def check(
             findings=tuple(sorted(inventory.findings, key=lambda each: (each.piece, each.offset or 0))),
             notes=tuple(inventory.notes),
         )
+
+
+def _some(
+    parts: Sequence[tuple[Manifest, PartNote]], share: float, chance: random.Random
+) -> list[tuple[Manifest, PartNote]]:
+    """A share of the parts, at least one, in their order."""
+    count = max(1, round(len(parts) * share))
+    return sorted(chance.sample(parts, count), key=lambda each: (each[0].backup, each[1].name))
 
 
 def _what_it_proves(count: int, total: int) -> str:

@@ -225,28 +225,7 @@ class _Salvage:
             close_part(layer)
         lost = sum(each.documents or 0 for each in missing)
         warning = f"saved from backup {remains.backup} of {self._place.printed}; {lost:,} documents are missing"
-        writer.finish(
-            Completion(
-                source=Description(
-                    location=like.source.location if like is not None else self._place.printed,
-                    product=like.source.product if like is not None else "unknown",
-                    version=like.source.version if like is not None else "",
-                    identity=None,  # so that no backup continues where something is missing
-                ),
-                form=form,
-                selection=like.selection if like is not None else Selection(),
-                snapshot=None,
-                snapshot_s=manifest.snapshot_ms / 1000 if manifest and manifest.snapshot_ms is not None else None,
-                began_s=(manifest.began_ms if manifest is not None else began) / 1000,
-                receipts=receipts,
-                counts={
-                    name: msgspec.to_builtins(Counts(read=count, written=count)) for name, count in namespaces.items()
-                },
-                deleted=manifest.deleted if manifest is not None else 0,
-                warnings=[*(manifest.warnings if manifest is not None else ()), warning],
-                unread=manifest.unread if manifest is not None else 0,
-            )
-        )
+        writer.finish(self._completion(remains, form, like, receipts, namespaces, warning))
         self.close()
         assert writer.manifest is not None  # it is finished
         self._saved[remains.backup] = writer.manifest
@@ -255,6 +234,36 @@ class _Salvage:
             saved_as=writer.backup,
             documents=sum(namespaces.values()),
             missing=tuple(missing),
+        )
+
+    def _completion(
+        self,
+        remains: _Remains,
+        form: Form,
+        like: Manifest | None,
+        receipts: Sequence[tuple[int, Token]],
+        namespaces: Mapping[str, int],
+        warning: str,
+    ) -> Completion:
+        """What the manifest of a saved backup says: what its own said, as far as there is one."""
+        was = remains.manifest
+        return Completion(
+            source=Description(
+                location=like.source.location if like is not None else self._place.printed,
+                product=like.source.product if like is not None else "unknown",
+                version=like.source.version if like is not None else "",
+                identity=None,  # so that no backup continues where something is missing
+            ),
+            form=form,
+            selection=like.selection if like is not None else Selection(),
+            snapshot=None,
+            snapshot_s=was.snapshot_ms / 1000 if was and was.snapshot_ms is not None else None,
+            began_s=(was.began_ms if was is not None else id_ms(remains.backup)) / 1000,
+            receipts=receipts,
+            counts={name: msgspec.to_builtins(Counts(read=count, written=count)) for name, count in namespaces.items()},
+            deleted=was.deleted if was is not None else 0,
+            warnings=[*(was.warnings if was is not None else ()), warning],
+            unread=was.unread if was is not None else 0,
         )
 
     def close(self) -> None:

@@ -66,9 +66,6 @@ def statistics(
         stored_each_byte=stored_each_byte,
     )
     longest = max(retention, key=lambda each: each.days, default=None)
-    sizes: dict[str, tuple[float, int | None]] = {**measured.indices} or {
-        name: (each.size_bytes, None) for name, each in tally.namespaces.by_name.items()
-    }
     return Statistics(
         location=store.location.printed,
         product=measured.product,
@@ -93,10 +90,16 @@ def statistics(
         growth=growth,
         forecasts=forecasts_of(rooms, growth, now_ms=now_ms),
         retention=retention,
-        shards=shards_of(sizes, longest.size_bytes / size_bytes if longest and size_bytes else 1.0),
+        shards=shards_of(_sizes(measured), longest.size_bytes / size_bytes if longest and size_bytes else 1.0),
         shards_for_days=longest.days if longest else None,
         notes=(*measured.notes, *_notes(measured, growth, has_room=bool(rooms), now_ms=now_ms)),
     )
+
+
+def _sizes(measured: Measured) -> dict[str, tuple[float, int | None]]:
+    """The bytes and primary shards of each index; of a store without any, those of each namespace."""
+    namespaces = measured.tally.namespaces.by_name
+    return {**measured.indices} or {name: (each.size_bytes, None) for name, each in namespaces.items()}
 
 
 def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms: int) -> list[str]:

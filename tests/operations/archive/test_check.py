@@ -19,6 +19,7 @@ from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.check import CheckReport, check
 from migrator.operations.archive.findings import Finding
+from migrator.rendering.archive import finding_line
 from migrator.watching import Progress, Stop
 from tests.support.archives import add_backup
 from tests.support.damage import (
@@ -41,7 +42,7 @@ def made(tmp_path: Path) -> list[Manifest]:
 
 
 def found(folder: Path, **options: Any) -> list[str]:
-    return [finding.line for finding in check(f"archive:{folder}", **options).findings]
+    return [finding_line(finding) for finding in check(f"archive:{folder}", **options).findings]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -139,7 +140,7 @@ def test_a_finding_says_where(tmp_path: Path, made: list[Manifest]) -> None:
     assert first == Finding(piece=part, what="its SHA-256 doesn't match the manifest")
     assert (second.frame, second.offset, second.size_bytes) == (2, frame.offset, frame.size_bytes)
     last = frame.offset + frame.size_bytes - 1
-    assert second.line.startswith(f"{part}: frame 2, bytes {frame.offset:,} to {last:,}: a frame is damaged")
+    assert finding_line(second).startswith(f"{part}: frame 2, bytes {frame.offset:,} to {last:,}: a frame is damaged")
 
 
 def test_a_part_without_its_end_is_looked_through(tmp_path: Path, made: list[Manifest]) -> None:

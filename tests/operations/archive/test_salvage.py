@@ -18,6 +18,7 @@ from migrator.api.backup import backup
 from migrator.errors import UsageError
 from migrator.operations.archive.check import check
 from migrator.operations.archive.salvage import SalvageReport, salvage
+from migrator.rendering.archive import missing_line
 from tests.support.archives import add_backup, read_archive
 from tests.support.damage import documents_of, exit_code, flipped, frame_contents, index_of, make_archive, pieces, put
 from tests.support.documents import activation
@@ -89,7 +90,7 @@ def test_one_damaged_frame_costs_its_documents_only(patient: Patient) -> None:
     assert missing.namespaces == frame.note.namespaces
     assert report.documents == 43 - frame.note.documents
     last = frame.offset + frame.size_bytes - 1
-    assert missing.line.startswith(
+    assert missing_line(missing).startswith(
         f"{patient.part}: frame 4, bytes {frame.offset:,} to {last:,}: {frame.note.documents} documents missing, "
         "started 2023-11-14T"
     )
