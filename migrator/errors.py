@@ -85,7 +85,7 @@ class AccessDenied(MigratorError):
 
 
 class LimitReached(MigratorError):
-    """A limit that the operator set was reached, such as `--max-rejects`; resumable."""
+    """A limit that the operator set was reached, such as `max_rejects`; resumable."""
 
     exit_code = 8
 

@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import msgspec
 
+from migrator.activations.requests import JobRequest
+
 
 def _name(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
@@ -176,11 +178,11 @@ class IdsMissing(Event, frozen=True):
 
 
 class RunUnfinished(Event, frozen=True):
-    """A run ended early; the command resumes it."""
+    """A run ended early; the request resumes it, in logs as its `command`."""
 
     what: str  # "job" or "verification"
     id: str
-    command: str
+    request: JobRequest
 
 
 # verifications

@@ -69,7 +69,7 @@ REMARKS = {
     "conflicts": "has conflicting revisions; only the winning one was copied",
     "couchdb-form": "is stored in Elasticsearch in CouchDB's form; OpenWhisk reads it without annotations and result",
     MENDED_ID: "had an id that OpenWhisk doesn't look up, and is now stored as NAMESPACE/ACTIVATION_ID",
-    ODD_ID: "has an id that OpenWhisk doesn't look up; --mend-ids stores it as NAMESPACE/ACTIVATION_ID",
+    ODD_ID: "has an id that OpenWhisk doesn't look up; `mend_ids` stores it as NAMESPACE/ACTIVATION_ID",
     "result-not-json": "its result isn't JSON text; it was kept as a string",
 }
 """What is worth telling about a document that was copied, by kind."""

@@ -11,6 +11,7 @@ import msgspec
 
 from migrator.activations.document import Document
 from migrator.errors import UsageError
+from migrator.text.arguments import argument
 from migrator.units import parse_duration
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,19 +89,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             and selection.until_ms is not None
             and selection.since_ms >= selection.until_ms
         ):
-            raise UsageError(f"--since {self.since} is not before --until {self.until}; nothing can be between them")
+            since, until = argument("since", self.since), argument("until", self.until)
+            raise UsageError(f"{since} is not before {until}; nothing can be between them")
         return selection
-
-    @property
-    def words(self) -> list[str]:
-        """The options of a command line that select the same."""
-        words: list[str] = []
-        for option, values in (("--namespace", self.namespaces), ("--name", self.names)):
-            for value in values:
-                words += [option, value]
-        words += ["--since", self.since] if self.since else []
-        words += ["--until", self.until] if self.until else []
-        return words
 
 
 _GLOB = re.compile(r"[*?\[]")

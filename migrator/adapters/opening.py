@@ -14,6 +14,7 @@ from migrator.adapters.base import Reader, Writer
 from migrator.errors import UsageError
 from migrator.settings.added_stores import GROUP, added_stores
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from migrator.adapters.elasticsearch import TemplateOptions
@@ -42,9 +43,9 @@ def open_writer(store: Store, *, template: TemplateOptions | None = None, keep_r
     """
     kind = store.location.kind
     if kind != "elasticsearch" and template is not None:
-        raise UsageError("--index-template is for an Elasticsearch target")
+        raise UsageError(f"{argument('template')} is for an Elasticsearch target")
     if kind != "couchdb" and keep_revisions:
-        raise UsageError("--keep-revisions is for a CouchDB target; no other store has revisions")
+        raise UsageError(f"{argument('keep_revisions')} is for a CouchDB target; no other store has revisions")
     options = {"template": template} if template else {"keep_revisions": True} if keep_revisions else {}
     opener: Callable[..., Writer] | None = getattr(_adapter(store), "open_writer", None)
     if opener is None or kind == "archive":

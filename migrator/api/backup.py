@@ -30,6 +30,7 @@ from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.events import BackupResumed, BackupStarted, ClockBehind, FullBackup, RejectedBefore, Tell
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Description, Token
@@ -74,13 +75,14 @@ def backup(
     if target.location.backup or target.location.at:
         raise UsageError(f"{target.location.printed}: remove backup and at, which select a backup to read")
     if mode not in MODES:
-        raise UsageError(f"--mode {mode}: give one of {', '.join(MODES)}")
+        raise UsageError(f"{argument('mode', mode)}: give one of {', '.join(MODES)}")
     if not 1 <= level <= 22:
-        raise UsageError(f"--level {level}: give a Zstandard level from 1 to 22")
+        raise UsageError(f"{argument('level', level)}: give a Zstandard level from 1 to 22")
     if part_bytes < _LEAST_PART_BYTES:
-        raise UsageError(f"--part-size: give {_LEAST_PART_BYTES // 1024} KiB or more")
+        raise UsageError(f"{argument('part_bytes')}: give {_LEAST_PART_BYTES // 1024} KiB or more")
     if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):
-        raise UsageError(f"--file-mode {file_mode:o}: give a mode such as 0600, 0640 or 0644, which its owner can use")
+        given = argument("file_mode", f"{file_mode:o}")
+        raise UsageError(f"{given}: give a mode such as 0600, 0640 or 0644, which its owner can use")
     selection = wanted.fix(now_ms=run.now_ms)
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
     writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
@@ -93,7 +95,7 @@ def backup(
                 return None
             if checkpoint.shortfall and mode == "incremental":
                 raise UsageError(
-                    "--mode incremental: the newest backup of this job lacks documents; make a full backup first"
+                    f"{argument('mode', mode)}: the newest backup of this job lacks documents; make a full backup first"
                 )
             chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
@@ -162,7 +164,7 @@ def _parent(
     """The backup that a new one continues, None for a full one. Says why where one was to be expected.
 
     A chain is encrypted as a whole or not at all, so that one look tells whether a restore needs a key. What was
-    encrypted before isn't stored openly because an option was forgotten: that must be said by `--mode full`.
+    encrypted before isn't stored openly because an option was forgotten: that must be said by the mode `full`.
     """
     if mode == "full":
         return None
@@ -189,7 +191,7 @@ def _parent(
                 other = lacks[0]
             reason = f"backup {each.backup} {other}"
     if mode == "incremental":
-        raise UsageError(f"--mode incremental: {reason}; make a full backup first")
+        raise UsageError(f"{argument('mode', mode)}: {reason}; make a full backup first")
     if catalog is not None and catalog.backups:
         tell(FullBackup(reason))
     return None
@@ -206,8 +208,8 @@ def _refuse_open(catalog: Catalog, source: Description) -> None:
     newest = same[-1] if same else None
     if newest is not None and newest.encryption:
         raise UsageError(
-            f"backup {newest.backup} of this source is encrypted; give --encrypt-to again, "
-            "or --mode full to start a chain without encryption"
+            f"backup {newest.backup} of this source is encrypted; give {argument('encrypt_to')} again, "
+            f"or {argument('mode', 'full')} to start a chain without encryption"
         )
 
 
@@ -224,10 +226,12 @@ def _other(backup: Manifest, source: Description, form: Form, selection: Selecti
 
 
 def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, run: Run) -> JobSpec:
-    selection = msgspec.to_builtins(wanted)
-    words = ["migrator", "backup", source.typed, archive.typed, *wanted.words]
-    words += ["--mode", mode] if mode != "auto" else []
-    for recipient in archive.encrypt_to:
-        words += ["--encrypt-to", recipient]
-    options: dict[str, object] = {"encrypt-to": list(archive.encrypt_to)} if archive.encrypt_to else {}
-    return make_spec(source, archive, selection, options, [*words, *run.state_words])
+    request = run.request(
+        "backup",
+        source,
+        archive,
+        wanted,
+        mode=mode if mode != "auto" else None,
+        encrypt_to=archive.encrypt_to,
+    )
+    return make_spec(source, archive, msgspec.to_builtins(wanted), request)

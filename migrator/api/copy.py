@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 
 from migrator.activations.document import Form
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
@@ -32,7 +33,7 @@ from migrator.errors import NotFound, UsageError
 from migrator.events import IdsMissing
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
-from migrator.text.printable import command_line
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer
@@ -68,21 +69,27 @@ def copy(
     if target.location.kind == "archive":
         raise UsageError(f"{target.location.printed}: the target is an archive; use `migrator backup`")
     if on_conflict not in ON_CONFLICT:
-        raise UsageError(f"--on-conflict {on_conflict}: give one of {', '.join(ON_CONFLICT)}")
+        raise UsageError(f"{argument('on_conflict', on_conflict)}: give one of {', '.join(ON_CONFLICT)}")
     selection = wanted.fix(now_ms=run.now_ms)
     if source.location.identity == target.location.identity:
         raise UsageError(f"{source.location.printed}: source and target are the same store")
     chosen = read_ids(ids) if ids is not None else None
-    spec = _spec(source, target, wanted, ids, chosen, on_conflict, template, run)
-    if keep_revisions:
-        if on_conflict == "overwrite":
-            raise UsageError("--keep-revisions can't overwrite: a revision can't be replaced by an older one")
-        words, options_too = f"{spec.command} --keep-revisions", {**spec.options, "keep-revisions": True}
-        spec = msgspec.structs.replace(spec, options=options_too, command=words)
-    if mend_ids:
-        spec = msgspec.structs.replace(
-            spec, options={**spec.options, "mend-ids": True}, command=f"{spec.command} --mend-ids"
-        )
+    if keep_revisions and on_conflict == "overwrite":
+        raise UsageError(f"{argument('keep_revisions')} can't overwrite: a revision can't be replaced by an older one")
+    restores = source.location.kind == "archive" and ids is None
+    request = run.request(
+        "restore" if restores else "copy",
+        source,
+        target,
+        wanted,
+        ids=ids,
+        identity=source.identity_file if restores else None,
+        on_conflict=on_conflict if on_conflict != "skip" else None,
+        template=template,
+        keep_revisions=keep_revisions,
+        mend_ids=mend_ids,
+    )
+    spec = make_spec(source, target, _selection(wanted, chosen), request)
 
     def begin(checkpoint: Checkpoint) -> Token:
         """A job that mended otherwise copies everything again, and so does one of chosen ids.
@@ -90,14 +97,16 @@ def copy(
         Of these there is no telling which are new since.
         """
         was = checkpoint.spec
-        otherwise = was is not None and bool(was.options.get("mend-ids")) is not mend_ids
+        otherwise = was is not None and bool(was.request.options.get("mend_ids")) is not mend_ids
         if checkpoint.state == "complete" and (otherwise or chosen is not None):
             checkpoint.forget()
         return None
 
     with opened_reader(source, run, mend_ids=mend_ids) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
-            raise UsageError(f"{source.location.printed}: its documents have no revisions for --keep-revisions to keep")
+            raise UsageError(
+                f"{source.location.printed}: its documents have no revisions for {argument('keep_revisions')} to keep"
+            )
         writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), run.policy)
         with closing(writer):
             report = carry(
@@ -165,49 +174,20 @@ def ids_digest(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
-def _spec(
-    source: Store,
-    target: Store,
-    wanted: Wanted,
-    ids: Path | None,
-    chosen: Sequence[str] | None,
-    on_conflict: str,
-    template: TemplateOptions | None,
-    run: Run,
-) -> JobSpec:
-    selection = msgspec.to_builtins(wanted)
+def _selection(wanted: Wanted, chosen: Sequence[str] | None) -> dict[str, Any]:
+    """What is selected, as the job keeps it."""
+    selection: dict[str, Any] = msgspec.to_builtins(wanted)
     if chosen is not None:
         selection["ids"] = f"{len(chosen):,} ids ({ids_digest(chosen)[:12]})"
-    options: dict[str, object] = {"on-conflict": on_conflict}
-    if template is not None:
-        options["index-template"] = msgspec.to_builtins(template)
-    verb = "restore" if source.location.kind == "archive" and ids is None else "copy"
-    words = ["migrator", verb, source.typed, target.typed, *wanted.words]
-    words += ["--ids", str(ids)] if ids is not None else []
-    words += ["--identity", source.identity_file] if verb == "restore" and source.identity_file is not None else []
-    words += ["--on-conflict", on_conflict] if on_conflict != "skip" else []
-    words += _template_words(template) if template is not None else []
-    return make_spec(source, target, selection, options, [*words, *run.state_words])
+    return selection
 
 
-def make_spec(
-    source: Store, target: Store, selection: dict[str, Any], options: dict[str, object], words: Sequence[str]
-) -> JobSpec:
-    """The job between two stores; `words` are the command line that takes it up again, without any login."""
+def make_spec(source: Store, target: Store, selection: dict[str, Any], request: JobRequest) -> JobSpec:
+    """The job between two stores that a request is for."""
     return JobSpec(
         id=job_id(source.location.identity, target.location.identity, selection),
-        source=source.typed,
-        target=target.typed,
         source_identity=source.location.identity,
         target_identity=target.location.identity,
+        request=request,
         selection=selection,
-        options=options,
-        command=command_line(words),
     )
-
-
-def _template_words(template: TemplateOptions) -> Sequence[str]:
-    words = ["--index-template"]
-    for name, value in msgspec.to_builtins(template).items():
-        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
-    return words

@@ -56,6 +56,7 @@ def read_ids(path: Path) -> list[str]:
         raise UsageError(f"{path}: the file of ids can't be read: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: line {number} is not an id: {error}; give a file of `migrator verify --output`, or an id per line"
+            f"{path}: line {number} is not an id: {error}; give a file that `migrator verify output=FILE` wrote, or an "
+            "id per line"
         ) from error
     return list(ids)

@@ -14,6 +14,7 @@ from migrator.engine.report import Report
 from migrator.errors import UsageError
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from migrator.adapters.elasticsearch import TemplateOptions
@@ -63,7 +64,7 @@ def restore(
 def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
     """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
     if backup and at:
-        raise UsageError("--backup and --at both select a backup; give only one")
+        raise UsageError(f"{argument('backup')} and {argument('at')} both select a backup; give only one")
     if at:
         parse_moment(at, now_ms=now_ms)
     location = archive.location

@@ -37,7 +37,7 @@ def retry_rejected(
     if spec is None:
         raise UsageError(f"job {view.id} never started; nothing was rejected")
     target = resolved(spec.target, "target", tell, config)
-    writer = RetryingWriter(open_writer(target, keep_revisions="keep-revisions" in spec.options), run.policy)
+    writer = RetryingWriter(open_writer(target, keep_revisions="keep_revisions" in spec.request.options), run.policy)
     try:
         writer.describe()
         opened = open_job(run.folder, spec)

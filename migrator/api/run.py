@@ -11,17 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, cast
 
+from migrator.activations.requests import JobRequest, given_options
+from migrator.activations.selection import Wanted
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
 from migrator.engine.state.jobs import default_state
 from migrator.errors import UsageError
 from migrator.events import Tell
+from migrator.settings.stores import Store
+from migrator.text.arguments import argument
+from migrator.text.printable import printable_path
 from migrator.units import DAY_S
 from migrator.watching import Observer, Stop
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000
-"""Documents a second: what `--max-rate` may be."""
+"""Documents a second: what `max_rate` may be."""
 MOST_REJECTS = 1_000_000_000
 LONGEST_RETRY_S = 3650 * DAY_S
 """Beyond them a pause is longer, or a number larger, than timers and checkpoints can hold."""
@@ -72,15 +77,17 @@ class Run:
 
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= 64:
-            raise UsageError(f"--jobs {self.jobs}: give a number from 1 to 64")
+            raise UsageError(f"{argument('jobs', self.jobs)}: give a number from 1 to 64")
         if not 0 <= self.max_rejects <= MOST_REJECTS:
-            raise UsageError(f"--max-rejects {self.max_rejects}: give a number from 0 to {MOST_REJECTS:,}")
+            raise UsageError(f"{argument('max_rejects', self.max_rejects)}: give a number from 0 to {MOST_REJECTS:,}")
         if self.max_rate is not None and not LEAST_RATE <= self.max_rate <= MOST_RATE:
             raise UsageError(
-                f"--max-rate {self.max_rate:g}: give a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}"
+                f"{argument('max_rate', f'{self.max_rate:g}')}: give a number of documents a second from {LEAST_RATE} "
+                f"to {MOST_RATE:,}"
             )
         if not 0 <= self.retry_for_s <= LONGEST_RETRY_S:
-            raise UsageError(f"--retry-for {self.retry_for_s:g}: give seconds from 0 to {LONGEST_RETRY_S:,}")
+            asked = argument("retry_for_s", f"{self.retry_for_s:g}")
+            raise UsageError(f"{asked}: give seconds from 0 to {LONGEST_RETRY_S:,}")
 
     @property
     def policy(self) -> Policy:
@@ -99,7 +106,13 @@ class Run:
         """The folder that keeps jobs."""
         return self.state or default_state()
 
-    @property
-    def state_words(self) -> list[str]:
-        """The option that names the same folder, for a command line that resumes the run."""
-        return ["--state", str(self.state)] if self.state is not None else []
+    def request(self, verb: str, source: Store, target: Store, wanted: Wanted, **options: object) -> JobRequest:
+        """What is asked of this run, as a job keeps it; options at their defaults may be None or False."""
+        return JobRequest(
+            verb=verb,
+            source=source.typed,
+            target=target.typed,
+            wanted=wanted,
+            options=given_options(options),
+            state=printable_path(self.state) if self.state is not None else None,
+        )

@@ -37,7 +37,7 @@ from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, Usage
 from migrator.events import Tell, VerificationNotNoted
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
-from migrator.text.printable import command_line
+from migrator.text.arguments import argument
 
 _EVIDENCE = "evidence.sqlite"
 
@@ -82,18 +82,10 @@ def verify(
     if a.location.identity == b.location.identity:
         raise UsageError(f"{a.location.printed}: both sides are the same store")
     if sample is not None and not 0 < sample < 1:
-        raise UsageError(f"--sample {100 * sample:g}%: give a share above 0% and below 100%")
+        raise UsageError(f"{argument('sample', f'{100 * sample:g}%')}: give a share above 0% and below 100%")
     selection = scope.selection if scope else wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
-    spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, run)
-    if mend_ids:
-        spec = msgspec.structs.replace(
-            spec,
-            id=job_id(spec.id, "mend-ids", {}),
-            command=f"{spec.command} --mend-ids",
-            listing=spec.listing.replace(" --output", " --mend-ids --output"),
-            mend=spec.mend.replace(" --ids", " --mend-ids --ids"),
-        )
+    spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, mend_ids, run)
     if output is not None:
         _check_writable(output)  # before hours of reading
     with ExitStack() as opened:
@@ -176,7 +168,7 @@ def _note(state: Path, job: str, found: Verification) -> None:
                 agrees=found.agrees,
                 counts=counts,
                 proves=proves(found),
-                command=found.command,
+                request=found.request,
             )
         )
 
@@ -236,6 +228,7 @@ def _spec(
     scope: Scope | None,
     sample: float | None,
     allow_extra: bool,
+    mend_ids: bool,
     run: Run,
 ) -> VerifySpec:
     selection = {"verify": msgspec.to_builtins(wanted), "sample": sample}
@@ -243,19 +236,13 @@ def _spec(
         selection["ids"] = ids_digest(chosen)
     if scope is not None:
         selection["scope"] = msgspec.to_builtins(scope.selection)
-    both = [a.typed, b.typed]
-    chooses = [*wanted.words, *(["--ids", str(ids)] if ids is not None else [])]
-    words = ["migrator", "verify", *both, *chooses]
-    words += ["--sample", f"{100 * sample:g}%"] if sample is not None else []
-    words += ["--allow-extra"] if allow_extra else []
-    words += run.state_words
-    after_copy = ["migrator", "copy", *both, *chooses, "--verify", *run.state_words]
+    id = job_id(a.location.identity, b.location.identity, selection)
+    compare = run.request("verify", a, b, wanted, ids=ids, sample=sample, allow_extra=allow_extra, mend_ids=mend_ids)
+    after_copy = run.request("copy", a, b, wanted, ids=ids, mend_ids=mend_ids, verify=True)
     return VerifySpec(
-        id=job_id(a.location.identity, b.location.identity, selection),
-        command=command_line(words if scope is None else after_copy),
-        listing=command_line([*words, "--output"]),
-        mend=command_line(["migrator", "copy", *both, *run.state_words, "--ids"])
-        if b.location.kind != "archive"
-        else "",
+        id=job_id(id, "mend-ids", {}) if mend_ids else id,
+        request=compare if scope is None else after_copy,
+        listing=compare,
+        mend=run.request("copy", a, b, Wanted(), mend_ids=mend_ids) if b.location.kind != "archive" else None,
         allow_extra=allow_extra,
     )

@@ -114,6 +114,7 @@ def backup_command(
     from migrator.adapters.archive.keys import read_recipients
     from migrator.api.backup import backup
     from migrator.commands import running
+    from migrator.rendering.report import report_as_dict
     from migrator.units import human_bytes
 
     with running.run(quiet=quiet, log_format=log_format) as run:
@@ -129,7 +130,7 @@ def backup_command(
             **run.watched(keywords),
         )
     if as_json:
-        print_json({**made.report.as_dict(), "backup": made.backup})
+        print_json({**report_as_dict(made.report), "backup": made.backup})
     elif not quiet:
         running.print_report(made.report, as_json=False, quiet=False)
         if made.backup:

@@ -78,7 +78,7 @@ def find_command(
     """
     from migrator.operations.find import find, list_newest, parse_id
 
-    is_list = bool(wanted.words)
+    is_list = wanted != type(wanted)()
     if bool(ids) is is_list:
         raise UsageError("give the ids of activations, or select some with --namespace, --name, --since or --until")
     opened = _stores(stores, config)
@@ -94,7 +94,7 @@ def find_command(
             for copy in activation.copies:
                 print_bytes(copy.found.body.strip(), b"\n")
         elif as_json:
-            print_json(_as_json(activation))
+            print_json(_as_json(activation), documents=True)
         elif is_list:
             print_text(printable(_row(activation)))
         else:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from migrator.rendering.arguments import in_options
 from migrator.text.printable import printable, printable_lines
 from migrator.text.secrets import redact
 
@@ -80,7 +81,7 @@ current: ContextVar[Messages] = ContextVar("messages", default=Messages())  # no
 
 
 def _clean(text: str) -> str:
-    return one_line(redact(text))
+    return in_options(one_line(redact(text)))
 
 
 def one_line(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import click
 
+from migrator.rendering.arguments import in_options
 from migrator.text.printable import printable_lines
 
 READER_LEFT = 141
@@ -25,6 +26,7 @@ _COLOUR = re.compile(r"(\x1b\[\d*m)")
 
 def print_text(text: str, *, err: bool = False, coloured: bool = False) -> None:
     """Print our own text, in which something from outside may stand; with `coloured` colours stay colours."""
+    text = in_options(text)
     if coloured:
         text = "".join(part if _COLOUR.fullmatch(part) else printable_lines(part) for part in _COLOUR.split(text))
     else:
@@ -32,8 +34,11 @@ def print_text(text: str, *, err: bool = False, coloured: bool = False) -> None:
     click.echo(text, err=err, color=coloured or None)
 
 
-def print_json(value: Any, *, err: bool = False) -> None:
-    """Print a value as one line of JSON; what would steer a terminal is escaped in it, as JSON allows."""
+def print_json(value: Any, *, err: bool = False, documents: bool = False) -> None:
+    """Print a value as one line of JSON; what would steer a terminal is escaped in it, as JSON allows.
+
+    With `documents` some of it is what a store holds, in which nothing is one of our own messages.
+    """
     import msgspec
 
     try:
@@ -42,7 +47,7 @@ def print_json(value: Any, *, err: bool = False) -> None:
         import json
 
         text = json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
-    print_json_text(text, err=err)
+    print_json_text(text if documents else in_options(text), err=err)
 
 
 def print_json_text(text: str, *, err: bool = False) -> None:

@@ -18,8 +18,9 @@ from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
 from migrator.events import Event, LoginWarning
-from migrator.rendering.report import render_report
-from migrator.rendering.verification import render_verification
+from migrator.rendering.arguments import in_options
+from migrator.rendering.report import render_report, report_as_dict
+from migrator.rendering.verification import render_verification, verification_as_dict
 from migrator.watching import Stop
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def store(text: str, role: Role, config: Path | None) -> Store:
 def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> None:
     """Print a verification as `print_report` prints a report; with `quiet` the differences alone are reported."""
     if as_json:
-        print_json(found.as_dict())
+        print_json(verification_as_dict(found))
     elif not (quiet and found.agrees):
         print_text(render_verification(found))
 
@@ -89,7 +90,7 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
     """
     aside = report.target.location == "-"
     if as_json:
-        print_json(report.as_dict(), err=aside)
+        print_json(report_as_dict(report), err=aside)
     elif not quiet:
         print_text(render_report(report), err=aside)
 
@@ -101,7 +102,7 @@ def write_page(page: str, file: Path) -> None:
     try:
         written = open_temporary(file)
         try:
-            write_all(written, page.encode("utf-8", "replace"))
+            write_all(written, in_options(page).encode("utf-8", "replace"))
             put_in_place(written, file)
         except OSError:
             discard(written)

@@ -30,6 +30,7 @@ from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
+from migrator.rendering.arguments import OPTIONS
 from migrator.rendering.tables import aligned, shown_name
 from migrator.settings.locations import parse_location
 
@@ -79,14 +80,14 @@ class Tour:
             source = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}"
             target = f"elasticsearch://127.0.0.1:{search.port}"
             state = folder / "state"
-            copy = ["migrator", "copy", source, target, "--state", str(state)]
+            copy = ["migrator", "copy", source, target, OPTIONS["state"], str(state)]
 
             self.step("Copy them to Elasticsearch, and kill the copy with SIGKILL about half-way")
             self.command(*copy)
             self._copy_and_kill(copy, search.url, 2 * loaded // 5)
 
             self.step("What does the job look like now?")
-            self._migrator("status", "--state", str(state))
+            self._migrator("status", OPTIONS["state"], str(state))
 
             self.step("The same command again resumes where it stopped")
             self._migrator(*copy[1:])
@@ -111,7 +112,7 @@ class Tour:
             self.say(
                 "    Both servers are stopped, and their data is deleted. To keep them running and play with them:"
             )
-            self.command("migrator", "demo", "--keep")
+            self.command("migrator", "demo", OPTIONS["keep"])
 
     def _load(self, couchdb: str) -> int:
         _request("PUT", f"{couchdb}/{DATABASE}")
@@ -168,9 +169,9 @@ class Tour:
         self.say(f"      Elasticsearch  {search.url}/openwhisk-guest/_search?size=3")
         self.say("    Try:")
         for words in (
-            ["copy", source, target, "--namespace", "team-*", "--dry-run", "--state", str(state)],
-            ["copy", target, f"{target}/?index-pattern=second-%25s", "--state", str(state)],
-            ["status", "--state", str(state)],
+            ["copy", source, target, OPTIONS["namespaces"], "team-*", OPTIONS["dry_run"], OPTIONS["state"], str(state)],
+            ["copy", target, f"{target}/?index-pattern=second-%25s", OPTIONS["state"], str(state)],
+            ["status", OPTIONS["state"], str(state)],
         ):
             self.say(f"      {_wrapped([*PROGRAM, *words])}")
         self.say("    Stop them, then delete their data:")

@@ -38,6 +38,7 @@ from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import LimitReached, MigratorError
 from migrator.events import TargetWarning, Tell
+from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
 
 _T = TypeVar("_T")
@@ -211,13 +212,15 @@ class Carrier:
         self._rejected += rejected
         if self._rejected > self._options.max_rejects:
             raise LimitReached(
-                f"{self._rejected} documents were rejected, more than --max-rejects {self._options.max_rejects}. "
-                "List them with `migrator status JOB --rejected`, fix the cause or raise the limit, and run again"
+                f"{self._rejected} documents were rejected, more than "
+                f"{argument('max_rejects', self._options.max_rejects)}. "
+                "List them with `migrator status JOB rejected=True`, fix the cause or raise the limit, and run again"
             )
         if differing and self._options.on_conflict == "fail":
             raise LimitReached(
-                f"{commit.set_aside[0].id} is already in the target and differs (--on-conflict fail). "
-                "Compare the two, then run again with --restart and another --on-conflict"
+                f"{commit.set_aside[0].id} is already in the target and differs "
+                f"({argument('on_conflict', 'fail')}). Compare the two, then run again with {argument('restart')} and "
+                f"another {argument('on_conflict')}"
             )
 
 

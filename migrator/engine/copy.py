@@ -113,7 +113,7 @@ def run_copy(
     except MigratorError as error:
         outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
         if not dry_run and checkpoint.state != "new":
-            tell(RunUnfinished("job", spec.id, spec.command))
+            tell(RunUnfinished("job", spec.id, spec.request))
         raise
     finally:
         checkpoint.end_run(run, outcome, read=progress.run_read)
@@ -322,5 +322,5 @@ def make_report(
         run_read=run_read,
         duration_s=duration_s,
         warnings=checkpoint.warnings,
-        command=spec.command,
+        request=spec.request,
     )

@@ -21,6 +21,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader, SupportsNamespaces
 from migrator.errors import MigratorError, NotFound
 from migrator.events import NothingInTime
+from migrator.text.arguments import argument
 from migrator.text.printable import NAME_WIDTH, printable
 
 _PAGES = 8  # looked at before a job begins, and for names
@@ -94,8 +95,8 @@ def _pages(reader: Reader, selection: Selection, *, firsts: bool = False) -> Ite
 
 def _not_found(reader: Reader, selection: Selection, seen: Mapping[str, int]) -> NotFound:
     """The error that says what matches nothing, and what may have been meant."""
-    words = [f"--namespace {shlex.quote(printable(each, NAME_WIDTH))}" for each in selection.namespaces]
-    words += [f"--name {shlex.quote(printable(each, NAME_WIDTH))}" for each in selection.names]
+    words = [argument("namespaces", shlex.quote(printable(each, NAME_WIDTH))) for each in selection.namespaces]
+    words += [argument("names", shlex.quote(printable(each, NAME_WIDTH))) for each in selection.names]
     told = _suggestion(reader, selection, seen)
     return NotFound(f"{reader.describe().location}: no activation matches {' '.join(words)}{told}")
 

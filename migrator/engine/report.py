@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from migrator.activations.accounts import Counts, total
+from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Description
 
 
@@ -31,8 +31,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     caught_up_to: float | None
     run_read: int  # documents read by this run alone
     duration_s: float  # of this run
+    request: JobRequest  # that resumes the job
     warnings: tuple[str, ...] = ()
-    command: str = ""  # that takes the job up again
     unread: int = 0  # documents that the source counts and that weren't read
     unstored: int = 0  # documents that were copied and that the target doesn't count
 
@@ -45,15 +45,3 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """0, or 3 where some documents were rejected, differ, were left behind or are missing."""
         missing = self.unread or self.unstored
         return 3 if self.rejected or self.differing or self.left_behind or missing else 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as plain values: the schema of `--json`, version 1."""
-        totals = self.totals
-        return {
-            "message_type": "report",
-            "schema": 1,
-            **msgspec.to_builtins(self),
-            "totals": msgspec.to_builtins(totals),
-            "adds_up": totals.adds_up,
-            "exit_code": self.exit_code,
-        }

@@ -17,6 +17,7 @@ from migrator.activations.document import LOSSES, Document, Rejection, read_docu
 from migrator.adapters.base import SupportsReceipts, WriteOutcome, Writer
 from migrator.engine.state.checkpoint import Checkpoint, SetAside
 from migrator.errors import NothingAccepted, UsageError
+from migrator.text.arguments import argument
 from migrator.watching import Stop
 
 _CHUNK_DOCUMENTS = 500
@@ -47,7 +48,8 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
     """
     if isinstance(writer, SupportsReceipts):
         raise UsageError(
-            "the target is complete and accepts no more documents; fix the cause, then copy again with --restart"
+            "the target is complete and accepts no more documents; fix the cause, then copy again with "
+            + argument("restart")
         )
     became: Counter[str] = Counter()
     remarks: Counter[str] = Counter()

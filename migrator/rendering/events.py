@@ -10,6 +10,7 @@ import msgspec
 from migrator import events as e
 from migrator.activations.forms import instant
 from migrator.engine.verification.values import PHASES
+from migrator.rendering.command_line import command
 from migrator.units import human_bytes, human_duration
 
 _NAMES_ITSELF = (e.ScheduleInvalid, e.ScheduleLocked)  # their reasons name the schedule
@@ -30,6 +31,9 @@ def as_object(event: e.Event, clean: Callable[[str], str]) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(event)
     if not event.schedule:
         del fields["schedule"]
+    if isinstance(event, e.RunUnfinished):
+        fields["command"] = command(event.request)
+        del fields["request"]
     shown = {name: clean(value) if isinstance(value, str) else value for name, value in fields.items()}
     return {**shown, "message": clean(sentence(event))}
 
@@ -98,7 +102,7 @@ def _of_jobs(event: e.Event) -> str | None:
         case e.IdsMissing():
             return f"{event.missing:,} of the {event.ids:,} ids aren't in {event.source}"
         case e.RunUnfinished():
-            return f"{event.what} {event.id} is unfinished; resume with: {event.command}"
+            return f"{event.what} {event.id} is unfinished; resume with: {command(event.request)}"
     return None
 
 

@@ -6,21 +6,23 @@ the page is a secret.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import LOSSES, REMARKS
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Wanted
 from migrator.adapters.base import Description
 from migrator.engine.state.checkpoint import Sample, VerificationNote
 from migrator.engine.state.jobs import JobView, view_checkpoint
 from migrator.engine.verification.values import KINDS
 from migrator.rendering import html
-from migrator.rendering.command_line import in_state_of
+from migrator.rendering.arguments import OPTIONS
+from migrator.rendering.command_line import command
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import shown_name
 from migrator.rendering.verification import verdict
@@ -39,8 +41,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     status: JobStatus
     stores: tuple[Description, Description] | None
-    options: dict[str, object]
-    command: str
+    request: JobRequest | None
     rejected: tuple[tuple[str, int], ...]  # reasons, the most frequent first
     differing: tuple[tuple[str, int], ...]
     samples: tuple[Sample, ...]
@@ -56,8 +57,7 @@ def look_at(job: JobView) -> JobRecord:
         return JobRecord(
             status=status,
             stores=checkpoint.stores,
-            options=dict(spec.options) if spec else {},
-            command=spec.command if spec else "",
+            request=spec.request if spec else None,
             rejected=tuple(checkpoint.reasons("rejected")),
             differing=tuple(checkpoint.reasons("differing")),
             samples=tuple(checkpoint.samples),
@@ -123,15 +123,21 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
         yield name, f"{store.location} ({store.product} {store.version})" if store else typed
     chosen = [f"{name} {_text(value)}" for name, value in status.selection.items() if value]
     yield "what", "; ".join(chosen) or "all activations"
-    if record.options:
-        yield "options", "; ".join(f"{name} {_text(value)}" for name, value in record.options.items())
+    if options := record.request and _options(record.request):
+        yield "options", "; ".join(f"{name} {_text(value)}" for name, value in options.items())
     if status.runs:
         yield "begun", human_moment(status.runs[0][1])
         last = status.runs[-1][2]
         yield "last run ended", human_moment(last) if last else "not yet"
     if status.caught_up_to is not None and status.state == "complete":
         yield "copied", f"what was stored in the source before {human_moment(status.caught_up_to)}"
-    yield "command", record.command
+    yield "command", command(record.request) if record.request else ""
+
+
+def _options(request: JobRequest) -> dict[str, Any]:
+    """The options that change the result, as the command line names them."""
+    options = {} if request.verb == "backup" else {"on_conflict": "skip"}
+    return {OPTIONS[name].lstrip("-"): value for name, value in {**options, **request.deciding}.items()}
 
 
 def _text(value: object) -> str:
@@ -233,9 +239,9 @@ def _warnings(status: JobStatus) -> Iterator[str]:
 def _verifying(record: JobRecord) -> str:
     """The command that verifies what the job copied, and lets the job know."""
     status = record.status
-    chooses = convert(status.selection, Wanted).words
-    command = shlex.join(["migrator", "verify", status.source, status.target, *chooses])
-    return command + in_state_of(record.command)
+    wanted = convert(status.selection, Wanted)
+    state = record.request.state if record.request else None
+    return command(JobRequest(verb="verify", source=status.source, target=status.target, wanted=wanted, state=state))
 
 
 def _verification(record: JobRecord) -> Iterator[str]:
@@ -261,4 +267,4 @@ def _verification(record: JobRecord) -> Iterator[str]:
         ],
     )
     yield html.paragraph(f"{found.proves[:1].upper()}{found.proves[1:]}.")
-    yield html.code(found.command)
+    yield html.code(command(found.request))

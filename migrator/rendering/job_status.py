@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from migrator.activations.accounts import Counts, total
+from migrator.activations.requests import JobRequest
 from migrator.engine.state.jobs import JobView, view_checkpoint
-from migrator.rendering.command_line import in_state_of
+from migrator.rendering.command_line import command, state_option
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,6 @@ def job_status(job: JobView) -> JobStatus:
         left, slices = checkpoint.slices_left()
         state = "running" if job.running else checkpoint.state
         rejected, differing = checkpoint.count_set_aside("rejected"), checkpoint.count_set_aside("differing")
-        command = spec.command if spec else ""
         return JobStatus(
             job=job.id,
             state=state,
@@ -70,7 +70,9 @@ def job_status(job: JobView) -> JobStatus:
             runs=tuple(checkpoint.runs),
             caught_up_to=checkpoint.snapshot_s,
             warnings=checkpoint.warnings,
-            next=_next(job, state, command, rejected, differing, missing=bool(checkpoint.shortfall)),
+            next=_next(
+                job, state, spec.request if spec else None, rejected, differing, missing=bool(checkpoint.shortfall)
+            ),
             unread=checkpoint.shortfall.unread,
             unstored=checkpoint.shortfall.unstored,
         )
@@ -78,14 +80,15 @@ def job_status(job: JobView) -> JobStatus:
         checkpoint.close()
 
 
-def _next(job: JobView, state: str, command: str, rejected: int, differing: int, *, missing: bool) -> str:
+def _next(job: JobView, state: str, request: JobRequest | None, rejected: int, differing: int, *, missing: bool) -> str:
     if state == "running":
         return "wait for it; check again with the same command"
+    again = command(request) if request else ""
     if state != "complete":
-        return f"resume with: {command}"
+        return f"resume with: {again}"
     if missing:
-        return f"documents are missing; read everything again with: {command}"
-    keeps = in_state_of(command)
+        return f"documents are missing; read everything again with: {again}"
+    keeps = state_option(request)
     if rejected:
         return (
             f"list the rejected documents: migrator status {job.id} --rejected{keeps}; "
@@ -94,6 +97,6 @@ def _next(job: JobView, state: str, command: str, rejected: int, differing: int,
     if differing:
         return (
             f"list what differs: migrator status {job.id} --differing{keeps} > FILE; "
-            f"to replace what the target has: {command} --ids FILE --on-conflict overwrite"
+            f"to replace what the target has: {again} --ids FILE --on-conflict overwrite"
         )
-    return f"nothing; to copy what is new since: {command}"
+    return f"nothing; to copy what is new since: {again}"

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from migrator.activations.accounts import Counts, total
 from migrator.activations.document import REMARKS
 from migrator.engine.report import Report
-from migrator.rendering.command_line import in_state_of
+from migrator.rendering.arguments import in_options
+from migrator.rendering.command_line import command, state_option
 from migrator.rendering.tables import in_columns, shown_name
 from migrator.units import human_bytes, human_duration, human_moment
 
 
+def report_as_dict(report: Report) -> dict[str, Any]:
+    """The report as plain values: the schema of `--json`, version 1."""
+    totals, plain = report.totals, msgspec.to_builtins(report)
+    del plain["request"]
+    return {
+        "message_type": "report",
+        "schema": 1,
+        **plain,
+        "warnings": [in_options(each) for each in report.warnings],
+        "command": command(report.request),
+        "totals": msgspec.to_builtins(totals),
+        "adds_up": totals.adds_up,
+        "exit_code": report.exit_code,
+    }
+
+
 def render_report(report: Report) -> str:
     """The report for a person: the accounts, and below them what the numbers alone don't say."""
-    totals, keeps = report.totals, in_state_of(report.command)
+    totals, keeps = report.totals, state_option(report.request)
     rate = report.run_read / report.duration_s if report.duration_s else 0
     lines = [
         "dry run: nothing was written; a copy would give this result"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from migrator.activations.document import REMARKS, Form
 from migrator.engine.verification.values import HOURS_TOLD, KINDS, Finding, NamespaceResult, Verification, proves
+from migrator.rendering.arguments import in_options
+from migrator.rendering.command_line import command
 from migrator.rendering.tables import in_columns, shown_name
 from migrator.text.printable import printable
 from migrator.units import human_duration
@@ -13,6 +18,25 @@ from migrator.units import human_duration
 _HOURS_SHOWN = 15
 _NAMESPACES_SHOWN = 40
 _WIDTH = 1000  # of a line that repeats what a document or a server says
+
+
+def verification_as_dict(found: Verification) -> dict[str, Any]:
+    """The result as plain values: the schema of `--json`, version 1."""
+    plain = msgspec.to_builtins(found)
+    del plain["request"]
+    return {
+        "message_type": "verification",
+        "schema": 1,
+        **plain,
+        "warnings": [in_options(each) for each in found.warnings],
+        "command": command(found.request),
+        "listing": command(found.listing, "--output"),
+        "mend": command(found.mend, "--ids") if found.mend else "",
+        "totals": msgspec.to_builtins(found.totals),
+        "agrees": found.agrees,
+        "proves": proves(found),
+        "exit_code": found.exit_code,
+    }
 
 
 def render_verification(found: Verification) -> str:
@@ -40,9 +64,9 @@ def render_verification(found: Verification) -> str:
     lines += found.warnings
     lines.append(f"{found.run_read:,} documents read by this run in {human_duration(found.duration_s)}")
     if totals.missing or totals.different or totals.extra:
-        lines.append(f"all ids: {found.listing} FILE")
+        lines.append(f"all ids: {command(found.listing, '--output')} FILE")
     if found.mend and (totals.missing or totals.different):
-        lines.append(f"to copy what is missing: {found.mend} FILE")
+        lines.append(f"to copy what is missing: {command(found.mend, '--ids')} FILE")
     if found.mend and totals.different:
         lines.append("what differs in B stays unless you add --on-conflict overwrite; what is only in B always stays")
     return "\n".join(lines)

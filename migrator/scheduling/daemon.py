@@ -34,6 +34,7 @@ from migrator.events import (
     ScheduleTrouble,
     Tell,
 )
+from migrator.rendering.arguments import error_text
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import corrected, plan
@@ -291,7 +292,11 @@ def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: T
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}; please report this"
+    return (
+        error_text(error)
+        if isinstance(error, MigratorError)
+        else f"unexpected {type(error).__name__}; please report this"
+    )
 
 
 def _moment(moment_s: float) -> datetime:

@@ -20,6 +20,7 @@ from migrator.activations.selection import Wanted, parse_moment
 from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.operations.archive.retention import Retention
+from migrator.rendering.arguments import error_text
 from migrator.scheduling.address import address_problem
 from migrator.scheduling.triggers import Cron, Every, Trigger
 from migrator.settings.folders import user_config
@@ -400,7 +401,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return read_schedule(self.path, self.data)
         except MigratorError as error:
-            return Broken(name=self.name, path=self.path, reason=str(error))
+            return Broken(name=self.name, path=self.path, reason=error_text(error))
         except Exception as error:  # noqa: BLE001  the other schedules go on
             reason = f"{self.path}: reading the schedule failed: unexpected {type(error).__name__}; please report this"
             return Broken(name=self.name, path=self.path, reason=reason)

@@ -1,7 +1,7 @@
 """Health and metrics of the daemon over HTTP, for Kubernetes, Prometheus and people.
 
     /live      200 while the daemon looks after its schedules, else 503: start it again
-    /health    200 where every schedule is well, else 503: look at it; as JSON, what `schedule list --json` prints
+    /health    200 where every schedule is well, else 503: look at it; as JSON, what `schedule list` prints as JSON
     /metrics   the same for Prometheus
 
 Serves what it is given; knows nothing of schedules. Has no login: it is off by default, and listens on this machine
@@ -20,13 +20,14 @@ import msgspec
 from migrator.errors import UsageError
 from migrator.scheduling.metrics import CONTENT_TYPE, exposition
 from migrator.scheduling.overview import ScheduleStatus
+from migrator.text.arguments import argument
 
 
 def parse_address(text: str) -> tuple[str, int]:
     """`9464` or `:9464` on this machine alone, `0.0.0.0:9464` for everybody. Raises `UsageError`."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65_535:
-        raise UsageError(f"--listen {text}: give a port, or an address and a port: 0.0.0.0:9464")
+        raise UsageError(f"{argument('listen', text)}: give a port, or an address and a port: 0.0.0.0:9464")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -67,7 +68,7 @@ def serving(
         server = ThreadingHTTPServer(address, Handler)
     except OSError as error:
         raise UsageError(
-            f"--listen {address[0]}:{address[1]}: can't listen there: {error.strerror or error}"
+            f"{argument('listen', f'{address[0]}:{address[1]}')}: can't listen there: {error.strerror or error}"
         ) from error
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)

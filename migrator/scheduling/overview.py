@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from migrator.errors import MigratorError
+from migrator.rendering.arguments import error_text
 from migrator.scheduling.files import Broken, Schedule
 from migrator.scheduling.planning import plan
 from migrator.scheduling.state import Memory, Run, State
@@ -108,7 +109,7 @@ def _look(schedule: Schedule | Broken, state: Path, now_s: float) -> ScheduleSta
         try:
             return status_of(schedule, memory.read_or_begin(now_s), now_s, holder=memory.holder)
         except MigratorError as error:
-            reason = str(error)
+            reason = error_text(error)
         except Exception as error:  # noqa: BLE001  the other schedules are shown
             reason = f"{schedule.path}: unexpected {type(error).__name__}; please report this"
     return ScheduleStatus(

@@ -20,6 +20,7 @@ import msgspec
 
 from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, MigratorError, Unavailable
 from migrator.events import MissedRuns, RunCompleted, RunFailed, Tell, TryFailed, Warned
+from migrator.rendering.arguments import error_text
 from migrator.rendering.events import sentence
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
@@ -55,7 +56,7 @@ def run_schedule(
         try:
             return _run(schedule, memory, context, textfile, only_due=only_due)
         except Exception as error:  # the run can't be noted: the state folder, or what is in it
-            reason = str(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}"
+            reason = error_text(error) if isinstance(error, MigratorError) else f"unexpected {type(error).__name__}"
             ping(schedule.notify, "failure", f"{schedule.name}: {reason}", schedule.path.parent, tell)
             raise
 
@@ -111,9 +112,9 @@ class _Running:
                 self._check()
                 self._prune()
         except Interrupted as error:
-            return self._ended("interrupted", error.exit_code, str(error))
+            return self._ended("interrupted", error.exit_code, error_text(error))
         except MigratorError as error:
-            return self._ended("failed", error.exit_code, str(error))
+            return self._ended("failed", error.exit_code, error_text(error))
         except Exception as error:  # noqa: BLE001  the daemon and its other schedules go on
             if os.environ.get("MIGRATOR_DEBUG"):
                 self._context.tell(Warned("".join(traceback.format_exception(error))))

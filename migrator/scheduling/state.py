@@ -1,7 +1,7 @@
 """What is known of a schedule between two runs: when it last ran, what came of it, which moment was handled.
 
     STATE/schedules/NAME/state.json    written whole or not at all, by who holds the lock
-    STATE/schedules/NAME/lock          held by a run, of the daemon or of `--once`; names it
+    STATE/schedules/NAME/lock          held by a run, of the daemon or of a single one; names it
 
 Knows nothing of schedule files and of what a run does.
 """

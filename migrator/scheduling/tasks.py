@@ -35,7 +35,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """What a task came to; the fields are those of `state.Run`."""
 
     exit_code: int
-    report: dict[str, Any]  # as the command prints it with `--json`
+    report: dict[str, Any]  # as the command prints it as JSON
     job: str = ""
     documents: int = 0
     size_bytes: int = 0
@@ -68,6 +68,7 @@ def perform(schedule: Schedule, known: State, moment_s: float, context: Context)
 
 def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context) -> Done:
     from migrator.api.backup import backup
+    from migrator.rendering.report import report_as_dict
 
     source, archive = _store(schedule.source, "source", context), _store(schedule.target, "target", context)
     made = backup(
@@ -81,7 +82,7 @@ def _back_up(schedule: Schedule, known: State, moment_s: float, context: Context
     assert made.backup is not None
     return msgspec.structs.replace(
         _done(made.report),
-        report={**made.report.as_dict(), "backup": msgspec.to_builtins(made.backup)},
+        report={**report_as_dict(made.report), "backup": msgspec.to_builtins(made.backup)},
         backup=made.backup.backup,
         mode=made.backup.mode,
         backup_bytes=made.backup.size_bytes,
@@ -151,6 +152,8 @@ def _copy(schedule: Schedule, context: Context) -> Done:
 
 def _verify(schedule: Schedule, context: Context) -> Done:
     from migrator.api.verify import verify
+    from migrator.rendering.command_line import command
+    from migrator.rendering.verification import verification_as_dict
 
     found = verify(
         _store(schedule.source, "source", context),
@@ -163,9 +166,9 @@ def _verify(schedule: Schedule, context: Context) -> Done:
     if not found.agrees:
         raise VerificationError(
             f"{found.a.location} and {found.b.location} differ: {totals.missing:,} missing, {totals.extra:,} extra, "
-            f"{totals.different:,} different; see them with: {found.command}"
+            f"{totals.different:,} different; see them with: {command(found.request)}"
         )
-    return Done(exit_code=found.exit_code, report=found.as_dict(), documents=found.run_read)
+    return Done(exit_code=found.exit_code, report=verification_as_dict(found), documents=found.run_read)
 
 
 def _keywords(schedule: Schedule, context: Context) -> RunKeywords:
@@ -182,9 +185,11 @@ def _keywords(schedule: Schedule, context: Context) -> RunKeywords:
 
 
 def _done(report: Report) -> Done:
+    from migrator.rendering.report import report_as_dict
+
     return Done(
         exit_code=report.exit_code,
-        report=report.as_dict(),
+        report=report_as_dict(report),
         job=report.job,
         documents=report.run_read,
         size_bytes=report.totals.size_bytes,

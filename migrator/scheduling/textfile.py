@@ -15,6 +15,7 @@ from migrator.scheduling.files import Schedule
 from migrator.scheduling.metrics import exposition
 from migrator.scheduling.overview import status_of
 from migrator.scheduling.state import State
+from migrator.text.arguments import argument
 
 
 def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float, tell: Tell) -> None:
@@ -24,6 +25,6 @@ def write_textfile(folder: Path, schedule: Schedule, known: State, now_s: float,
         durable.write_file(path, exposition([status_of(schedule, known, now_s)], live=False))
         path.chmod(0o644)  # the exporter is another user
     except OSError as error:
-        tell(MetricsNotWritten(str(path), f"{error.strerror}; check the folder of --textfile"))
+        tell(MetricsNotWritten(str(path), f"{error.strerror}; check the folder of {argument('textfile')}"))
     except Exception as error:  # noqa: BLE001  metrics never decide over a run
         tell(MetricsNotWritten(str(path), f"unexpected {type(error).__name__}; please report this"))

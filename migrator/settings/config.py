@@ -95,7 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def places() -> tuple[Path, ...]:
-    """Where `migrator.toml` is looked for when neither `--config` nor MIGRATOR_CONFIG names it; the first counts."""
+    """Where `migrator.toml` is looked for when neither the command nor MIGRATOR_CONFIG names it; the first counts."""
     name = "migrator.toml"
     return (Path(name), *(folder / name for folder in user_config()), Path("/etc/migrator") / name)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from migrator.errors import UsageError
+from migrator.text.arguments import argument
 
 
 def user_state() -> Path:
@@ -20,7 +21,7 @@ def user_state() -> Path:
     except RuntimeError:
         raise UsageError(
             "there is no folder to keep state in: HOME isn't set and the user has no home; "
-            "name one with --state or MIGRATOR_STATE"
+            f"name one with {argument('state')} or MIGRATOR_STATE"
         ) from None
 
 

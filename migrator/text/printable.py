@@ -6,8 +6,6 @@ direction of writing are shown as escapes, and its length is bounded.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
 from pathlib import Path
 
 NAME_WIDTH = 40
@@ -31,11 +29,6 @@ def printable_lines(text: str) -> str:
 def printable_path(path: Path | str) -> str:
     """A path as text that any encoding takes; the bytes of a name that isn't UTF-8 are shown as escapes."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def command_line(words: Iterable[str]) -> str:
-    """Words as a shell takes them, kept with jobs and printed."""
-    return printable_path(shlex.join(words))
 
 
 def _escaped(char: str) -> str:

@@ -164,7 +164,7 @@ def test_a_restore_tells_what_else_is_in_the_archive(world: World) -> None:
     (warning,) = report.warnings
     assert warning == (
         f"{world.archive} also holds backups of another selection of memory:source, which aren't read; "
-        f"--backup {whole.backup} chooses the newest of them"
+        f"`backup={whole.backup}` chooses the newest of them"
     )
     choices: list[dict[str, Any]] = [{"backup": some.backup}, {"at": str(whole.ended_ms)}]
     for choice in choices:
@@ -228,7 +228,7 @@ def test_an_older_state_is_never_taken_for_the_newest(world: World) -> None:
     choices: list[dict[str, Any]] = [{}, {"at": "2030-01-01"}]
     for choice in choices:
         with pytest.raises(
-            ArchiveDamaged, match=f"--backup {states[1][0].backup} reads the newest backup that is whole"
+            ArchiveDamaged, match=f"`backup={states[1][0].backup}` reads the newest backup that is whole"
         ):
             world.restore("refused", **choice)
     assert world.restore("chosen", backup=states[1][0].backup) == states[1][1]

@@ -60,7 +60,7 @@ def test_a_mode_that_is_given_is_that_of_the_files(tmp_path: Path, mode: int, fo
 
 @pytest.mark.parametrize("mode", [0o755, 0o200, 0o044, 0o1600])
 def test_a_mode_that_cannot_be_is_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(UsageError, match="--file-mode"):
+    with pytest.raises(UsageError, match="`file_mode="):
         backup("memory:source", f"archive:{tmp_path / 'a'}", file_mode=mode, state=tmp_path / "state")
     assert not (tmp_path / "a").exists()
 

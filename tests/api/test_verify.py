@@ -25,6 +25,7 @@ from migrator.commands.main import migrator
 from migrator.engine.state.jobs import lock_folder
 from migrator.engine.verification.values import Finding, Verification
 from migrator.errors import Locked, Unavailable, UsageError
+from migrator.rendering.command_line import command
 from migrator.rendering.verification import render_verification
 from tests.support.documents import activation
 from tests.support.said import into
@@ -186,7 +187,9 @@ def test_job_that_cannot_take_the_note_takes_nothing_from_the_verification(world
 def test_the_copy_that_mends_finds_the_same_state_folder(world: World) -> None:
     """Its command line resumes where the verification's was."""
     world.plant()
-    assert world.verify().mend == f"migrator copy memory:a memory:b --state {world.state} --ids"
+    mend = world.verify().mend
+    assert mend is not None
+    assert command(mend, "--ids") == f"migrator copy memory:a memory:b --state {world.state} --ids"
 
 
 # -- after a copy -----------------------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ def test_impossible_samples_are_refused(world: World, sample: str) -> None:
 def test_sample_is_said_in_words(world: World) -> None:
     """And the command that resumes it keeps it."""
     found = world.verify(sample=0.5)
-    assert found.command.endswith(f"--sample 50% --state {world.state}")
+    assert command(found.request).endswith(f"--sample 50% --state {world.state}")
     assert 0 < found.compared < 60
     ended = world.run("verify", "memory:a", "memory:b", "--sample", "50%")
     assert ended.exit_code == 0

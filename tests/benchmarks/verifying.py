@@ -25,6 +25,7 @@ import msgspec
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import (
     Abilities,
@@ -146,7 +147,9 @@ def once(documents: int, jobs: int, faults: str) -> bool:
     began_s = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         evidence = Evidence(Path(folder) / "evidence.sqlite")
-        found = run_verify(sides, evidence, VerifySpec(id="memory"), Selection(), VerifyOptions(jobs=jobs), stop=Stop())
+        request = JobRequest(verb="verify", source="memory:a", target="memory:b")
+        spec = VerifySpec(id="memory", request=request, listing=request)
+        found = run_verify(sides, evidence, spec, Selection(), VerifyOptions(jobs=jobs), stop=Stop())
         evidence.close()
         size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
     took_s = time.process_time() - began_s

@@ -116,13 +116,13 @@ def test_what_only_writers_take_is_left_out_for_those_who_read() -> None:
 @pytest.mark.parametrize(
     ("keywords", "told"),
     [
-        ({"jobs": 0}, "--jobs 0: give a number from 1 to 64"),
-        ({"jobs": 65}, "--jobs 65"),
-        ({"max_rejects": -1}, "--max-rejects -1: give a number from 0 to 1,000,000,000"),
-        ({"max_rate": 0}, "--max-rate 0: give a number of documents a second from 0.001 to"),
-        ({"max_rate": float("nan")}, "--max-rate nan"),
-        ({"retry_for_s": -1}, "--retry-for -1: give seconds from 0 to 315,360,000"),
-        ({"retry_for_s": float("nan")}, "--retry-for nan: give seconds from 0 to"),
+        ({"jobs": 0}, "`jobs=0`: give a number from 1 to 64"),
+        ({"jobs": 65}, "`jobs=65`"),
+        ({"max_rejects": -1}, "`max_rejects=-1`: give a number from 0 to 1,000,000,000"),
+        ({"max_rate": 0}, "`max_rate=0`: give a number of documents a second from 0.001 to"),
+        ({"max_rate": float("nan")}, "`max_rate=nan`"),
+        ({"retry_for_s": -1}, "`retry_for_s=-1`: give seconds from 0 to 315,360,000"),
+        ({"retry_for_s": float("nan")}, "`retry_for_s=nan`: give seconds from 0 to"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(keywords: WritingKeywords, told: str) -> None:

@@ -143,7 +143,7 @@ def test_too_many_rejects_stop_the_run(world: World) -> None:
     for number in range(5000, 5030):
         bad = activation(number)
         world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
-    with pytest.raises(LimitReached, match="--max-rejects 10"):
+    with pytest.raises(LimitReached, match="`max_rejects=10`"):
         world.copy(max_rejects=10)
     report = world.copy()
     assert report.rejected == 30

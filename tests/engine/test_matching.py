@@ -58,7 +58,7 @@ def copied(source: MemoryStore, tmp_path: Path) -> Any:
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_misspelt_namespace_is_told_with_the_nearest(copied: Any, tmp_path: Path, dry_run: bool) -> None:
     """Before a job is made."""
-    with pytest.raises(NotFound, match=r"no activation matches --namespace gest; nearest: guest \(12\)$") as raised:
+    with pytest.raises(NotFound, match=r"no activation matches `namespaces=gest`; nearest: guest \(12\)$") as raised:
         copied(GEST, dry_run=dry_run)
     assert raised.value.exit_code == 10
     assert not list(tmp_path.iterdir())
@@ -67,10 +67,10 @@ def test_misspelt_namespace_is_told_with_the_nearest(copied: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        (Wanted(namespaces=("xyz*",)), r"--namespace 'xyz\*'; there are: guest \(12\), whisk.system \(3\)"),
-        (Wanted(names=("helo",)), "--name helo; nearest: hello"),
-        (Wanted(names=("guest/helo",)), "--name guest/helo; there are: hello|nearest"),
-        (Wanted(namespaces=("guest",), names=("helo",)), "--namespace guest --name helo; nearest: hello"),
+        (Wanted(namespaces=("xyz*",)), r"`namespaces='xyz\*'`; there are: guest \(12\), whisk.system \(3\)"),
+        (Wanted(names=("helo",)), "`names=helo`; nearest: hello"),
+        (Wanted(names=("guest/helo",)), "`names=guest/helo`; there are: hello|nearest"),
+        (Wanted(namespaces=("guest",), names=("helo",)), "`namespaces=guest` `names=helo`; nearest: hello"),
         (Wanted(namespaces=("gest",), since="2030-01-01"), "nearest: guest"),
     ],
 )
@@ -99,7 +99,7 @@ def test_five_names_are_shown_and_that_there_are_more(tmp_path: Path, namespaces
     names = [f"ns{number} ({2 if number == namespaces - 1 else 1})" for number in range(namespaces)]
     shown = ", ".join([*names[-1:], *names[:-1]][:5]) + (", …" if namespaces > 5 else "")
     told = f"; there are: {shown}" if namespaces else ""
-    assert str(raised.value) == f"memory:source: no activation matches --namespace quite-other{told}"
+    assert str(raised.value) == f"memory:source: no activation matches `namespaces=quite-other`{told}"
 
 
 class Counted(MemoryReader):
@@ -149,7 +149,7 @@ def test_nothing_is_suggested_by_a_store_that_fails() -> None:
     """That nothing matches is known all the same."""
     store = MemoryStore("source")
     store.put("guest/1", activation(1).body)
-    with pytest.raises(NotFound, match=r"^memory:source: no activation matches --namespace gest$"):
+    with pytest.raises(NotFound, match=r"^memory:source: no activation matches `namespaces=gest`$"):
         check_beforehand(Counted(store, tells=False), Selection(namespaces=("gest",)))
 
 
@@ -172,11 +172,11 @@ def test_either_end_of_a_span_excuses_that_nothing_is_found(span: dict[str, Any]
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("helo", "--name helo; nearest: hello"),
-        ("package/helo", "--name package/helo; nearest: package/hello"),
-        ("guest/package/helo", "--name guest/package/helo; nearest: guest/package/hello"),
-        ("x" * 60, f"--name '{'x' * 26}…{'x' * 13}'; there are: hello"),
-        ("other/package/name", "--name other/package/name; there are: guest/package/hello"),
+        ("helo", "`names=helo`; nearest: hello"),
+        ("package/helo", "`names=package/helo`; nearest: package/hello"),
+        ("guest/package/helo", "`names=guest/package/helo`; nearest: guest/package/hello"),
+        ("x" * 60, f"`names='{'x' * 26}…{'x' * 13}'`; there are: hello"),
+        ("other/package/name", "`names=other/package/name`; there are: guest/package/hello"),
     ],
 )
 def test_names_are_suggested_as_they_were_asked_for(asked: str, told: str) -> None:
@@ -196,7 +196,7 @@ def test_long_namespaces_are_shown_in_short() -> None:
     store.put(f"{'n' * 60}/1", activation(1, "n" * 60).body)
     with pytest.raises(NotFound) as raised:
         check_beforehand(Counted(store), Selection(namespaces=("x" * 60,)))
-    names = f"--namespace '{'x' * 26}…{'x' * 13}'; there are: {'n' * 26}…{'n' * 13}"
+    names = f"`namespaces='{'x' * 26}…{'x' * 13}'`; there are: {'n' * 26}…{'n' * 13}"
     assert str(raised.value).startswith(f"memory:source: no activation matches {names}")
 
 
@@ -260,7 +260,7 @@ def test_restore_and_cat_name_what_the_archive_has(source: MemoryStore, tmp_path
 def test_nothing_is_not_the_same_as_nothing(source: MemoryStore, tmp_path: Path) -> None:
     """`verify` of a misspelt namespace; ids that are nowhere; a span without activations is reported."""
     copy("memory:source", "memory:target", state=tmp_path)
-    with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest \(12\)"):
+    with pytest.raises(NotFound, match=r"`namespaces=gest`; nearest: guest \(12\)"):
         verify("memory:source", "memory:target", wanted=GEST, state=tmp_path)
     said: list[str] = []
     assert verify("memory:source", "memory:target", wanted=LATER, state=tmp_path, tell=into(said)).exit_code == 0
@@ -304,7 +304,7 @@ def test_namespaces_of_elasticsearch_are_told(
         index = pattern.format(index_prefix).replace("%25s", "guest")
         request("PUT", f"{elasticsearch_server.url}/{index}/_doc/guest%2F{number}", json.loads(body))
     source = f"elasticsearch://127.0.0.1:{elasticsearch_server.port}/?index-pattern={pattern.format(index_prefix)}"
-    with pytest.raises(NotFound, match=r"--namespace gest; nearest: guest( \(7\))?$"):
+    with pytest.raises(NotFound, match=r"`namespaces=gest`; nearest: guest( \(7\))?$"):
         copy(source, "memory:target", wanted=GEST, state=tmp_path)
     later = Wanted(namespaces=("guest",), since="2030-01-01")
     assert copy(source, "memory:target", wanted=later, state=tmp_path).exit_code == 0

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from migrator.activations import forms
 from migrator.activations.accounts import total
 from migrator.activations.document import Document, Form, Rejection, read_document
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
@@ -48,8 +49,14 @@ from tests.faults.model_stores import (
 )
 from tests.support.documents import activation
 
-SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
-VERIFY = VerifySpec(id="0123456789cd")
+SPEC = JobSpec(
+    id="0123456789ab",
+    source_identity="a",
+    target_identity="b",
+    request=JobRequest(verb="copy", source="memory:a", target="memory:b"),
+)
+COMPARED = JobRequest(verb="verify", source="memory:a", target="memory:b")
+VERIFY = VerifySpec(id="0123456789cd", request=COMPARED, listing=COMPARED)
 NUMBERS = 12  # of documents; the last but one is unlike an activation, the last can't be converted
 VERSIONS = 3
 OnConflict = Literal["skip", "overwrite", "fail"]

@@ -8,13 +8,32 @@ from typing import Any
 import msgspec
 import pytest
 
+from migrator.activations.requests import JobRequest
 from migrator.commands.messages import Messages
 from migrator.engine.verification.values import PHASES
-from migrator.events import Event, LoginWarning, ProgressNoted, Resumed, Retrying, RoundStarted, ScheduleInvalid
+from migrator.events import (
+    Event,
+    LoginWarning,
+    ProgressNoted,
+    Resumed,
+    Retrying,
+    RoundStarted,
+    RunUnfinished,
+    ScheduleInvalid,
+)
 from migrator.rendering.events import sentence
 from migrator.text import secrets
 
-VALUES: dict[object, Any] = {str: "x", int: 3, float: 1.5, bool: True, int | None: 3, float | None: 0.5}
+REQUEST = JobRequest(verb="copy", source="a", target="b", options={"mend_ids": True})
+VALUES: dict[object, Any] = {
+    str: "x",
+    int: 3,
+    float: 1.5,
+    bool: True,
+    int | None: 3,
+    float | None: 0.5,
+    JobRequest: REQUEST,
+}
 
 
 def made(kind: type[Event]) -> Event:
@@ -68,6 +87,13 @@ def test_a_log_line_has_the_event_its_fields_and_the_sentence(capsys: pytest.Cap
         "schedule": "nightly",
         "message": "nightly: resuming job 3f9a after 7 documents (run 2)",
     }
+
+
+def test_a_request_is_logged_as_the_command_that_resumes(capsys: pytest.CaptureFixture[str]) -> None:
+    Messages(as_json=True).tell(RunUnfinished("job", "3f9a", REQUEST))
+    line = json.loads(capsys.readouterr().err)
+    assert line["command"] == "migrator copy a b --mend-ids"
+    assert "request" not in line
 
 
 def test_fields_hold_no_secret_and_steer_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Form
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.adapters.memory import memory_store
@@ -25,7 +26,12 @@ from tests.support.documents import activation_id, fields
 from tests.support.pages import assert_stands_alone
 from tests.support.worlds import as_of_the_release_before
 
-SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
+SPEC = JobSpec(
+    id="0123456789ab",
+    source_identity="a",
+    target_identity="b",
+    request=JobRequest(verb="copy", source="memory:a", target="memory:b"),
+)
 
 
 def run(*words: str) -> Result:

@@ -117,7 +117,7 @@ def test_folders_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", _nobody)
     assert user_config() == ()
-    with pytest.raises(UsageError, match="--state"):
+    with pytest.raises(UsageError, match="`state`"):
         user_state()
     with pytest.raises(UsageError, match="write the full path"):
         expand_user("~/x")

@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
@@ -21,7 +22,12 @@ from migrator.watching import Stop
 from tests.support.documents import activation
 from tests.support.said import into
 
-SPEC = JobSpec(id="0123456789ab", source="memory:a", target="memory:b", source_identity="a", target_identity="b")
+SPEC = JobSpec(
+    id="0123456789ab",
+    source_identity="a",
+    target_identity="b",
+    request=JobRequest(verb="copy", source="memory:a", target="memory:b"),
+)
 
 
 class CutError(Exception):

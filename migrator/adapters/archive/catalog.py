@@ -71,7 +71,7 @@ class Catalog(msgspec.Struct, frozen=True):
     def newest(self, where: str) -> Manifest:
         """The newest complete backup. Raises `NotFound`, and `ArchiveDamaged` where none can be read."""
         if self.damaged and not self.backups:
-            raise ArchiveDamaged(f"{self.damaged[-1][1]}; `migrator archive check --repair` saves what is intact")
+            raise ArchiveDamaged(f"{self.damaged[-1][1]}; `migrator archive check repair=True` saves what is intact")
         if not self.backups:
             raise NotFound(f"{where}: it holds no complete backup{'' if not self.unfinished else ' yet'}")
         return self.backups[-1]
@@ -103,7 +103,7 @@ class Catalog(msgspec.Struct, frozen=True):
         for each in chain:
             if each.backup in incomplete:
                 raise ArchiveDamaged(
-                    f"{where}: {incomplete[each.backup]}; `migrator archive check --repair` saves what is intact"
+                    f"{where}: {incomplete[each.backup]}; `migrator archive check repair=True` saves what is intact"
                 )
         return tuple(reversed(chain))
 

@@ -23,6 +23,7 @@ from migrator.adapters.archive.keys import read_identities, read_recipient
 from migrator.adapters.archive.places import Place, Stored
 from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity
@@ -131,7 +132,9 @@ class Encrypted:
 
     def _encrypt(self, read: Callable[[int], bytes], write: Callable[[bytes], object]) -> None:
         if not self._recipients:
-            raise UsageError(f"{self.printed}: the backup is encrypted, but no recipient is given; give --encrypt-to")
+            raise UsageError(
+                f"{self.printed}: the backup is encrypted, but no recipient is given; give {argument('encrypt_to')}"
+            )
         from pyrage import EncryptError, encrypt_io
 
         source, sink = _Source(read), _Sink(write)
@@ -144,7 +147,8 @@ class Encrypted:
         identities = self._identities
         if not identities:
             raise AccessDenied(
-                f"{self.printed}: {name} is encrypted; give the file with its key with --identity or MIGRATOR_IDENTITY"
+                f"{self.printed}: {name} is encrypted; give the file with its key with {argument('identity')} or "
+                "MIGRATOR_IDENTITY"
             )
         from pyrage import DecryptError, decrypt_io
 

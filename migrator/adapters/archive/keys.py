@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import UsageError
 from migrator.text import secrets
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from pyrage.x25519 import Identity, Recipient
@@ -25,7 +26,8 @@ def read_recipient(text: str) -> Recipient:
         return Recipient.from_str(text)
     except RecipientError:
         shown = text if text.startswith("age1") else "that"  # anything else may be a secret key
-        raise UsageError(f"--encrypt-to: {shown} is not an age public key, which begins with age1") from None
+        asked = argument("encrypt_to")
+        raise UsageError(f"{asked}: {shown} is not an age public key, which begins with age1") from None
 
 
 def read_recipients(path: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from migrator.adapters.archive.manifest import Manifest, id_ms
+from migrator.text.arguments import argument
 
 Rank = tuple[int, bool, int, int, str]
 """Number, whether it is derived, time, links below it, id. Compares as the backups do: the highest is the newest."""
@@ -78,6 +79,6 @@ def contradiction(backups: Sequence[Manifest]) -> str | None:
         if newer.ended_ms < older.ended_ms:
             return (
                 f"backup {newer.backup} is newer than {older.backup}, although the clock of the machine that made it "
-                "showed an earlier time; order comes from the chain, and --at goes by those clocks"
+                f"showed an earlier time; order comes from the chain, and {argument('at')} goes by those clocks"
             )
     return None

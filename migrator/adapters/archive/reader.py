@@ -44,6 +44,7 @@ from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsPr
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.errors import ArchiveDamaged
+from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 from migrator.watching import Stop
 
@@ -107,8 +108,8 @@ class ArchiveReader(
         for backup, reason in self._catalog.damaged:
             if self._catalog.may_be_newer(backup, last) and (self._at_ms is None or id_ms(backup) <= self._at_ms):
                 raise ArchiveDamaged(
-                    f"{reason}, so the newest state is unknown. --backup {last.backup} reads the newest backup that "
-                    "is whole, and `migrator archive check --repair` saves what is left of this one"
+                    f"{reason}, so the newest state is unknown. {argument('backup', last.backup)} reads the newest "
+                    "backup that is whole, and `migrator archive check repair=True` saves what is left of this one"
                 )
 
     @property
@@ -167,7 +168,7 @@ class ArchiveReader(
                 what = "another selection of " if other.source.location == last.source.location else ""
                 yield (
                     f"{self._place.printed} also holds backups of {what}{other.source.location}, which aren't read; "
-                    f"--backup {other.backup} chooses the newest of them"
+                    f"{argument('backup', other.backup)} chooses the newest of them"
                 )
 
     def namespaces(self) -> Mapping[str, int | None]:

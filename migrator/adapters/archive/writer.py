@@ -50,6 +50,7 @@ from migrator.adapters.base import (
     Writer,
 )
 from migrator.errors import ArchiveDamaged, NotFound
+from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 
 PART_BYTES = 32 << 20
@@ -212,7 +213,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         if (uneven := uneven_counts(manifest)) is not None:
             raise ArchiveDamaged(
                 f"{self._place.printed}: backup {self.backup} can't be completed: {uneven}; "
-                "run the same command with --restart to start it over"
+                f"run the same command with {argument('restart')} to start it over"
             )
         if (lost := self._lost_parent() or _lost(manifest.parts, self._there())) is not None:
             raise ArchiveDamaged(
@@ -228,7 +229,9 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
     def _manifest(self, completion: Completion) -> Manifest:
         head = self._head()
         if head is None or completion.form is None:
-            raise NotFound(f"{self._place.printed}: the archive no longer exists; start over with --restart")
+            raise NotFound(
+                f"{self._place.printed}: the archive no longer exists; start over with {argument('restart')}"
+            )
         source, snapshot_s = completion.source, completion.snapshot_s
         catalog = read_catalog(self._place)
         # One of the same id is this one, as an attempt wrote it whose answer was lost.

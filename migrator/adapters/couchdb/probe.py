@@ -117,6 +117,6 @@ def _findings(tally: Tally) -> tuple[Finding, ...]:
             level="warning",
             text=f"{tally.unreadable:,} documents should be activations and can't be understood; OpenWhisk can't "
             "read them either",
-            advice="a copy rejects them with their reasons: migrator status JOB --rejected",
+            advice="a copy rejects them with their reasons: `migrator status JOB rejected=True`",
         ),
     )

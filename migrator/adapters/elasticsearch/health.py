@@ -21,6 +21,7 @@ from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_setti
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
 from migrator.adapters.questions import Finding, Place
 from migrator.errors import AccessDenied, Incomplete
+from migrator.text.arguments import argument
 from migrator.text.decoding import decode
 from migrator.units import human_bytes
 
@@ -247,14 +248,18 @@ def _couchdb_form(look: Look, *, foreign: int, typed: str) -> Iterator[Finding]:
             "OpenWhisk's own activations are refused too. Take the documents out, delete the indices once the copy "
             "reported all of them, write them again:"
         )
-        commands = (out, *(f"DELETE /{name}" for name in refusing[:3]), f"{back} --on-conflict overwrite")
+        commands = (
+            out,
+            *(f"DELETE /{name}" for name in refusing[:3]),
+            f"{back} {argument('on_conflict', 'overwrite')}",
+        )
     else:
         advice = (
             "rewrite them in the right form, over what is there; nothing else is changed. Where CouchDB still has "
-            f"them, `migrator copy COUCHDB {quote(typed)} --on-conflict overwrite` does it in one step; else by way of "
+            f"them, `migrator copy COUCHDB {quote(typed)} on_conflict=overwrite` does it in one step; else by way of "
             "a file:"
         )
-        commands = (out, f"{back} --on-conflict overwrite")
+        commands = (out, f"{back} {argument('on_conflict', 'overwrite')}")
     yield Finding(
         kind="couchdb-form",
         level="problem",
@@ -339,7 +344,7 @@ def _mapped(look: Look) -> Iterator[Finding]:
         path = fields.get("path", {})
         if path.get("type") == "text" and "keyword" not in path.get("fields", {}):
             odd.setdefault(("path", "text without .keyword"), []).append(name)
-    remedy = "copy into indices with a mapping that was laid down: migrator copy … --index-template, to another pattern"
+    remedy = "copy into indices with a mapping that was laid down: `migrator copy … template=True`, to another pattern"
     for key, names in dates.items():
         yield Finding(
             kind="field-is-date",
@@ -378,7 +383,7 @@ def _shards(look: Look) -> Iterator[Finding]:
             f"{human_bytes(int(per_shard_bytes))}: each costs memory and time at every start, and a cluster allows "
             "only so many",
             advice="one shard a namespace is enough: install a template with number_of_shards 1 for new indices, and "
-            "copy to them: migrator copy … --index-template --shards 1",
+            "copy to them: `migrator copy … template=True shards=1`",
         )
     health = _health(look)
     most = cluster_settings(look.client).get("cluster.max_shards_per_node", "1000")
@@ -390,7 +395,7 @@ def _shards(look: Look) -> Iterator[Finding]:
             level="problem",
             text=f"{used:,} of the {allowed:,} shards that cluster.max_shards_per_node allows are taken: new namespaces"
             " soon get no index, and their activations are lost",
-            advice="raise it, add a node, or use fewer shards: migrator copy … --index-template --shards 1",
+            advice="raise it, add a node, or use fewer shards: `migrator copy … template=True shards=1`",
         )
 
 

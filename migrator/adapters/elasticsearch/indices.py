@@ -20,6 +20,7 @@ from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
 from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
+from migrator.text.arguments import argument
 
 _NAME_BYTES = 255
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#\s]')
@@ -395,7 +396,7 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
     if found_uuid not in ("", uuid) or (shard in shards and shards[shard].history != history):
         raise NotFound(
             f"{client.location}: index {name} was deleted and recreated, or restored, while it was read; "
-            "start over with --restart"
+            f"start over with {argument('restart')}"
         )
     if shard not in shards:
         if name not in resolve(client, [name])[0]:
@@ -409,4 +410,6 @@ def deleted(client: Client, name: str) -> NotFound | Unavailable:
         return Unavailable(
             f"{client.location}: 404 for index {name}, which exists; is there a proxy or cache in between?"
         )
-    return NotFound(f"{client.location}: index {name} was deleted while it was read; start over with --restart")
+    return NotFound(
+        f"{client.location}: index {name} was deleted while it was read; start over with {argument('restart')}"
+    )

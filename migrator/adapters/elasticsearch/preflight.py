@@ -27,6 +27,7 @@ from migrator.adapters.elasticsearch.indices import (
 from migrator.adapters.elasticsearch.rights import lacking
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
+from migrator.text.arguments import argument
 from migrator.units import human_bytes
 
 
@@ -196,7 +197,8 @@ def _shards(target: _Target) -> Iterator[str]:
     if used + needed > limit:
         yield (
             f"{len(target.new)} new indices of {each} shards need {needed} shards; {used} of the {limit} that "
-            "cluster.max_shards_per_node allows are taken; raise it, or use --index-template with fewer --shards"
+            "cluster.max_shards_per_node allows are taken; raise it, or use "
+            f"{argument('template')} with fewer {argument('shards')}"
         )
 
 
@@ -261,7 +263,7 @@ def _mappings(target: _Target) -> Iterator[str]:
                 if found and kind not in types:
                     yield (
                         f"index {name} has mapped {field} as {kind}, not {types[0]}: documents will be refused or not "
-                        "found by OpenWhisk; reindex them under another mapping (--index-template)"
+                        f"found by OpenWhisk; reindex them under another mapping ({argument('template')})"
                     )
 
 

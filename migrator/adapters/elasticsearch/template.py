@@ -1,4 +1,4 @@
-"""The index template that `--index-template` installs: a mapping under which OpenWhisk's queries work as before.
+"""The index template that a copy installs on request: a mapping under which OpenWhisk's queries work as before.
 
 OpenWhisk installs none: its fields are mapped by the first document that has them, and then a name such as
 `2024-01-01` can make `name` a date that refuses every other name. The template says in advance what the fields come
@@ -25,6 +25,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import Client, cause_of
 from migrator.errors import UsageError
+from migrator.text.arguments import argument
 
 _TEXT: dict[str, Any] = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
 _LONG: dict[str, Any] = {"type": "long"}
@@ -98,14 +99,15 @@ def existing_differs(client: Client, pattern: str, options: TemplateOptions) -> 
         return None
     return (
         f"{client.location}: an index template {template_name(pattern)} already exists and differs from what "
-        f"--index-template would install; see GET {path}, delete it or omit the option"
+        f"{argument('template')} would install; see GET {path}, delete it or omit the option"
     )
 
 
 def _template(client: Client, pattern: str, options: TemplateOptions) -> tuple[str, dict[str, Any]]:
     """Where the template goes and what it says, as this version of the server takes it."""
     if not pattern.replace("%s", ""):
-        raise UsageError("--index-template with the index pattern %s would change every new index of the server")
+        asked = argument("template")
+        raise UsageError(f"{asked} with the index pattern %s would change every new index of the server")
     given = {
         "number_of_shards": options.shards,
         "number_of_replicas": options.replicas,

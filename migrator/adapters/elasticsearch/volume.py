@@ -27,6 +27,7 @@ from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.questions import Room, Volume
 from migrator.adapters.shared.room import FULL
 from migrator.errors import AccessDenied, NotFound
+from migrator.text.arguments import argument
 from migrator.text.decoding import decode
 from migrator.watching import Stop
 
@@ -321,5 +322,5 @@ def _rooms(client: Client) -> tuple[tuple[Room, ...], str | None]:
             for disk in disks(client, settings)
         )
     except AccessDenied as denied:
-        return (), f"disks were not checked: {denied}; give what is free with --disk-free"
+        return (), f"disks were not checked: {denied}; give what is free with {argument('disk_free')}"
     return found, None

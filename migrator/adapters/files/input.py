@@ -33,6 +33,7 @@ from migrator.adapters.files.compression import (
 )
 from migrator.adapters.shared.local_files import translated
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
 
 _COMPARED_BYTES = 64 * 1024  # of the beginning and of the end, to know a file again
@@ -105,7 +106,9 @@ class FileInput:
         assert isinstance(now, dict)
         assert isinstance(fingerprint, dict)
         if any(now[name] != fingerprint[name] for name in ("size", "digest")):
-            raise UsageError(f"{self.printed} was changed since the job started; give --restart to start over")
+            raise UsageError(
+                f"{self.printed} was changed since the job started; give {argument('restart')} to start over"
+            )
 
     @contextmanager
     def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
@@ -159,13 +162,13 @@ class StandardInput:
 
     def check_same(self, fingerprint: Token) -> None:
         if fingerprint != self.fingerprint():
-            raise UsageError("standard input can't be resumed; send all of it again, with --restart")
+            raise UsageError(f"standard input can't be resumed; send all of it again, with {argument('restart')}")
 
     @contextmanager
     def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         compression, kept = self.compression, self._kept
         if kept is None or begin != BEGINNING:
-            raise UsageError("standard input can be read only once; send all of it again, with --restart")
+            raise UsageError(f"standard input can be read only once; send all of it again, with {argument('restart')}")
         self._kept = None
         yield decompressed(chain(kept, self._live()), compression, begin)
 

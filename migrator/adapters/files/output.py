@@ -20,6 +20,7 @@ from migrator.adapters.base import Refusal, Token
 from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
 from migrator.adapters.shared.local_files import translated
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
+from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
 
 Segment = tuple[int, int]  # where it begins in the file, and its bytes
@@ -126,7 +127,9 @@ class FileOutput:
     def _partial(self) -> Path:
         name = Path(self._begun).name
         if not durable.is_temporary(name):
-            raise StateDamaged(f"{self.printed}: the job's record of it can't be used; start over with --restart")
+            raise StateDamaged(
+                f"{self.printed}: the job's record of it can't be used; start over with {argument('restart')}"
+            )
         return self._final.parent / name
 
     def append(self, data: bytes) -> Segment:

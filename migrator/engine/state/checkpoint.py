@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from migrator.activations.accounts import Counts, added_up, total
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, Plan, Slice, Token
+from migrator.engine.state.earlier import with_request
 from migrator.engine.state.ledger import LEDGER, Ledger
 from migrator.engine.state.notes import (
     Commit,
@@ -33,6 +35,8 @@ from migrator.text.decoding import convert, decode
 from migrator.text.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
+
+_Kept = TypeVar("_Kept")
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -62,8 +66,7 @@ class Checkpoint(Ledger):
 
     @property
     def spec(self) -> JobSpec | None:
-        found = self._get("spec")
-        return convert(found, JobSpec) if found else None
+        return self._get_with_request("spec", JobSpec)
 
     @property
     def state(self) -> str:
@@ -166,8 +169,15 @@ class Checkpoint(Ledger):
     @property
     def verification(self) -> VerificationNote | None:
         """The newest verification of what this job copied."""
-        found = self._get("verification")
-        return convert(found, VerificationNote) if found else None
+        return self._get_with_request("verification", VerificationNote)
+
+    def _get_with_request(self, name: str, type: type[_Kept]) -> _Kept | None:
+        """A value with a request in it, also as an earlier release kept it."""
+        found = self._get(name)
+        try:
+            return convert(with_request(found), type) if found else None
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(f"its {name} can't be read") from error
 
     def note_verification(self, note: VerificationNote) -> None:
         with self._transaction():
@@ -266,8 +276,11 @@ class Checkpoint(Ledger):
             unread=self.shortfall.unread,
         )
 
-    def _look_through(self) -> None:
-        _ = self.spec, self.stores, self.selection, self.receipts, self.remarks, self.shortfall, self.open_slices(0)
+    def _adopt(self) -> None:
+        for name, value in (("spec", self.spec), ("verification", self.verification)):
+            if value is not None:
+                self._set(name, value)
+        _ = self.stores, self.selection, self.receipts, self.remarks, self.shortfall, self.open_slices(0)
 
     # -- slices and accounts ------------------------------------------------------------------------------------
 

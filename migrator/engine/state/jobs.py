@@ -19,10 +19,12 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.requests import JobRequest
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.state.statefile import remove_state
 from migrator.errors import NO_ROOM, AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.settings.folders import user_state
+from migrator.text.arguments import argument
 
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
@@ -68,12 +70,10 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
         checkpoint = Checkpoint(folder / _CHECKPOINT)
         checkpoint.claim(spec.id)
         found = checkpoint.spec
-        if found is not None and found.options != spec.options and checkpoint.state == "unfinished":
+        had, given = found.request.deciding if found else {}, spec.request.deciding
+        if found is not None and had != given and checkpoint.state == "unfinished":
             checkpoint.close()
-            raise UsageError(
-                f"job {spec.id} is unfinished and was started with {_options(found.options, spec.options)}; "
-                f"give the same options to resume (`{found.command}`), or --restart to start over"
-            )
+            raise OtherOptions(spec.id, found.request, had, given)
     except BaseException:
         os.close(lock)
         raise
@@ -85,9 +85,26 @@ def is_begun(state: Path, id: str) -> bool:
     return (state / "jobs" / id / _CHECKPOINT).exists()
 
 
-def _options(had: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*had, *given} if had.get(name) != given.get(name))
-    return ", ".join(f"{name}={had.get(name)} instead of {given.get(name)}" for name in names)
+class OtherOptions(UsageError):
+    """A job is unfinished and was started with other options; `request` has those."""
+
+    def __init__(self, job: str, request: JobRequest, had: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        names = sorted(name for name in {*had, *given} if had.get(name) != given.get(name))
+        differing = ", ".join(
+            f"{argument(name)} {_value(had, name)} instead of {_value(given, name)}" for name in names
+        )
+        super().__init__(
+            f"job {job} is unfinished and was started with {differing}; give the same options to resume, or "
+            f"{argument('restart')} to start over"
+        )
+        self.job, self.request = job, request
+
+
+def _value(options: Mapping[str, Any], name: str) -> str:
+    value = options.get(name, "skip" if name == "on_conflict" else None)
+    if isinstance(value, Mapping):
+        value = [f"{part}={each}" for part, each in value.items()]
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def lock_folder(state: Path, kind: str, id: str) -> tuple[Path, int]:
@@ -111,7 +128,9 @@ def unwritable(state: Path, error: OSError) -> MigratorError:
             f"{state}: the state folder can't be written: {error.strerror}; free disk space or repair the disk, then "
             "run the same command again"
         )
-    return UsageError(f"{state}: the state folder can't be written: {error.strerror}; choose another with --state")
+    return UsageError(
+        f"{state}: the state folder can't be written: {error.strerror}; choose another with {argument('state')}"
+    )
 
 
 def _take_lock(folder: Path, what: str) -> int:

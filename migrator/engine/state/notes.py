@@ -12,21 +12,28 @@ import msgspec
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Form
+from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Slice, Token
 from migrator.errors import Unavailable
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job is: enough to know it again and to give its command again. `selection` is as it was typed."""
+    """What a job is: enough to recognise it and to ask for it again. `selection` is as it was typed."""
 
     id: str
-    source: str  # the source as it was given, without a secret
-    target: str
     source_identity: str
     target_identity: str
+    request: JobRequest
     selection: Mapping[str, Any] = {}
-    options: Mapping[str, Any] = {}  # those that change the result: a job goes on only with the same
-    command: str = ""  # that takes the job up again
+
+    @property
+    def source(self) -> str:
+        """The source as it was given, without a secret."""
+        return self.request.source
+
+    @property
+    def target(self) -> str:
+        return self.request.target
 
 
 class SetAside(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +94,7 @@ class VerificationNote(msgspec.Struct, frozen=True, kw_only=True):
     agrees: bool
     counts: Mapping[str, int]  # in all: "a", "b", "missing", "extra", "different", "refused"
     proves: str  # in words
-    command: str  # that verifies again
+    request: JobRequest  # that verifies again
 
 
 class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,10 +19,12 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Description
 from migrator.engine.state.checksums import Checksums, Mismatch
 from migrator.errors import NO_ROOM, AccessDenied, StateDamaged, Unavailable, UsageError
+from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 
-FORMAT = 2
-_WITHOUT_SUMS = 1  # the format of the releases before this one, which is brought up to date
+FORMAT = 3
+_WITHOUT_SUMS = 1  # formats of earlier releases, which are brought up to date: without checksums,
+_WITH_COMMANDS = 2  # and with the shell text that resumed a job in the place of its request
 
 _ADDED = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)[^;]*")
 _NO_RIGHT = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
@@ -158,14 +160,14 @@ class StateFile:
             if not self._has("meta"):
                 raise Mismatch("it isn't a file of the migrator")
             found = self._get("format")
-            if found not in (_WITHOUT_SUMS, FORMAT):
+            if found not in (_WITHOUT_SUMS, _WITH_COMMANDS, FORMAT):
                 raise UsageError(
                     f"{self.path}: {self._what} was started by another release (its format is {found}, this release's "
-                    f"{FORMAT}); finish it with that release, or start over with --restart"
+                    f"{FORMAT}); finish it with that release, or start over with {argument('restart')}"
                 )
-            if self._sums.kept != (found == FORMAT):
+            if self._sums.kept != (found != _WITHOUT_SUMS):
                 raise Mismatch("its checksums don't belong to its format")
-            if found == FORMAT:
+            if self._sums.kept:
                 self._sums.check()
             else:
                 self._sums.check_structure()
@@ -178,7 +180,7 @@ class StateFile:
             with suppress(AccessDenied), self._translating():
                 self._db.execute("PRAGMA journal_mode=WAL")
         lacking = any(not self._has(table) for table in self._added)
-        if not view and (lacking or found == _WITHOUT_SUMS):
+        if not view and (lacking or found != FORMAT):
             with suppress(AccessDenied):  # what may only be read is looked at as it is
                 self._bring_up_to_date()
         self._add_what_lacks("TEMP ")
@@ -186,7 +188,7 @@ class StateFile:
     def _bring_up_to_date(self) -> None:
         with self._transaction():
             try:
-                self._look_through()
+                self._adopt()
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
                 raise Mismatch("a value in it can't be read") from error
             self._add_what_lacks()
@@ -204,8 +206,8 @@ class StateFile:
     def _has(self, table: str) -> bool:
         return bool(self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone())
 
-    def _look_through(self) -> None:
-        """Read the values of a file without checksums, so that one that can't be read is noticed at once."""
+    def _adopt(self) -> None:
+        """Read the values of an earlier release's file, so that one that can't be read is noticed, and renew them."""
 
     def check(self) -> None:
         """Hold everything against its checksums once more. Raises `StateDamaged`."""
@@ -283,7 +285,7 @@ class StateFile:
         folder = self.path.parent if self.path else ""
         return StateDamaged(
             f"{self.path}: the state of {self._what} is damaged and was not used: {how}. Start over with the "
-            f"same command and --restart; for a schedule, remove {folder} and run it again"
+            f"same command and {argument('restart')}; for a schedule, remove {folder} and run it again"
         )
 
     def _get(self, name: str, default: Any = None) -> Any:

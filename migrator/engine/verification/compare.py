@@ -88,7 +88,7 @@ def run_verify(
             tell(VerificationResumed(spec.id, evidence.stage, run))
         work.run_stages()
     except MigratorError:
-        tell(RunUnfinished("verification", spec.id, spec.command))
+        tell(RunUnfinished("verification", spec.id, spec.request))
         raise
     return make_verification(
         evidence, spec, work.pair, options.sample, run=run, run_read=work.read, duration_s=time.monotonic() - began_s

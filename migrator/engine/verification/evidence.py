@@ -199,7 +199,7 @@ class Evidence(Listed):
         with self._transaction():
             self._set("stage", "new")
 
-    def _look_through(self) -> None:
+    def _adopt(self) -> None:
         _ = self.stores, self.selection, self.open_slices()
 
     # -- reading ------------------------------------------------------------------------------------------------

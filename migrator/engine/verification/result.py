@@ -48,7 +48,7 @@ def make_verification(
         a_form=pair.a.form,
         b_form=pair.b.form,
         doubles=pair.doubles,
-        command=spec.command,
+        request=spec.request,
         listing=spec.listing,
         mend=spec.mend,
         allow_extra=spec.allow_extra,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from migrator.activations.document import Form
+from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Description
 from migrator.units import human_percent
 
@@ -82,9 +82,9 @@ class VerifySpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification is, apart from what it reads."""
 
     id: str
-    command: str = ""  # that takes it up again
-    listing: str = ""  # that writes a file of ids, once its name is added
-    mend: str = ""  # that copies what is missing, once the name of such a file is added
+    request: JobRequest  # that resumes it
+    listing: JobRequest  # that compares the same; with `output` it writes a file of ids
+    mend: JobRequest | None = None  # that copies what is missing, once `ids` names such a file
     allow_extra: bool = False  # what is only in B is no difference
 
 
@@ -98,9 +98,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     a_form: Form
     b_form: Form
     doubles: bool  # numbers were compared as the doubles that CouchDB keeps
-    command: str
-    listing: str
-    mend: str
+    request: JobRequest
+    listing: JobRequest
+    mend: JobRequest | None
     allow_extra: bool
     sample: float | None
     namespaces: Mapping[str, NamespaceResult]
@@ -145,18 +145,6 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         if not self.agrees:
             return 4
         return 3 if self.totals.refused or self.incomplete else 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as plain values: the schema of `--json`, version 1."""
-        return {
-            "message_type": "verification",
-            "schema": 1,
-            **msgspec.to_builtins(self),
-            "totals": msgspec.to_builtins(self.totals),
-            "agrees": self.agrees,
-            "proves": proves(self),
-            "exit_code": self.exit_code,
-        }
 
 
 def proves(found: Verification) -> str:

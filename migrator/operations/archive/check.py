@@ -23,6 +23,7 @@ from migrator.operations.archive.inventory import take_inventory
 from migrator.operations.archive.stock import opened, opened_contents
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
 
 
@@ -62,11 +63,13 @@ def check(
     Raises `NotFound` where there is no archive, `UsageError` for one of a later version.
     """
     if quick and sample is not None:
-        raise UsageError("--quick reads every part's hash, --sample some parts to the end; give one of them")
+        raise UsageError(
+            f"{argument('quick')} reads every part's hash, {argument('sample')} some parts to the end; give one of them"
+        )
     if sample is not None and not 0 < sample <= 1:
-        raise UsageError("--sample: give a share such as 5%, above 0 and up to 100%")
+        raise UsageError(f"{argument('sample')}: give a share such as 5%, above 0 and up to 100%")
     if not 1 <= jobs <= 64:
-        raise UsageError(f"--jobs {jobs}: give a number from 1 to 64")
+        raise UsageError(f"{argument('jobs', jobs)}: give a number from 1 to 64")
     store = resolved(archive, "source", tell)
     with opened(store) as place, opened_contents(store) as contents:
         inventory = take_inventory(place)
@@ -79,7 +82,7 @@ def check(
         if not quick and len(deep) < len(chosen):
             inventory.notes.append(
                 f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
-                "give the file with the key with --identity to read them"
+                f"give the file with the key with {argument('identity')} to read them"
             )
         for name, size in inventory.cut:
             inventory.findings += gaps(place, name, size)

@@ -65,7 +65,7 @@ def take_inventory(place: Place) -> Inventory:
     if strangers:
         inventory.notes.append(strangers_told(strangers))
     if not has_head and UNFINISHED in strangers:
-        what = "it is missing: `archive check --repair` into it was interrupted; run that command again"
+        what = "it is missing: `migrator archive check repair=True` into it was interrupted; run that command again"
         return Inventory(findings=[Finding(piece=ARCHIVE, what=what)])
     if not has_head and not folders:
         raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing")

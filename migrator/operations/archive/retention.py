@@ -91,7 +91,7 @@ def choose(backups: Sequence[Candidate], retention: Retention, *, now_ms: int) -
         _apply(good, retention, now_ms, reasons)
     for each in backups:
         if not each.good:
-            reasons[each.backup].append("it isn't intact; `migrator archive check --repair` saves what can be saved")
+            reasons[each.backup].append("it isn't intact; `migrator archive check repair=True` saves what can be saved")
         if each.just_made:
             reasons[each.backup].append("this run made it")
         if each.continued:

@@ -45,6 +45,7 @@ from migrator.operations.archive.stock import opened, opened_contents
 from migrator.operations.archive.unpublished import Unpublished
 from migrator.settings.config import resolved
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
 
 
@@ -100,7 +101,9 @@ def salvage(
     """
     source, target = resolved(archive, "source", tell), resolved(out, "target", tell)
     if source.location.identity == target.location.identity:
-        raise UsageError(f"{source.location.printed}: --repair saves to a new archive; give another location for it")
+        raise UsageError(
+            f"{source.location.printed}: {argument('repair')} saves to a new archive; give another location for it"
+        )
     with opened_contents(source) as place, opened(target) as out_place:
         new = Unpublished(out_place)
         if new.begin():

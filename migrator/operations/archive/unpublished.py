@@ -12,6 +12,7 @@ from typing import BinaryIO
 from migrator.adapters.archive.manifest import ARCHIVE, UNFINISHED, is_junk, is_own
 from migrator.adapters.archive.places import Place, Stored
 from migrator.errors import UsageError
+from migrator.text.arguments import argument
 
 
 class Unpublished:
@@ -28,7 +29,7 @@ class Unpublished:
         if not left:
             return False
         if ARCHIVE in left or UNFINISHED not in left:
-            raise UsageError(f"{self.printed}: it isn't empty; give a new folder to --repair")
+            raise UsageError(f"{self.printed}: it isn't empty; give a new folder to {argument('repair')}")
         for name in filter(is_own, left):
             if name != UNFINISHED:
                 self._inner.delete(name)

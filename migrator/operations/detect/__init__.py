@@ -52,7 +52,7 @@ def detect(
     if not (candidates or deployments):
         raise UsageError(
             "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "
-            "(--env-file, --kubernetes, --helm-values, --docker-inspect), a process (--pid), or a migrator.toml"
+            "(`env_file`, `kubernetes`, `helm_values`, `docker_inspect`), a process (`pid`), or a migrator.toml"
         )
     probes = tuple(_examine(each, exact=exact) for each in candidates)
     backends = tuple(dict.fromkeys(each.backend for each in deployments))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from migrator.activations import forms
 from migrator.adapters.questions import Finding
 from migrator.operations.detect.values import Backend, Examined
+from migrator.text.arguments import argument
 from migrator.units import DAY_S
 
 _OLD_BACKUP_MS = 7 * 1000 * DAY_S
@@ -127,7 +128,9 @@ def count(probe: Examined) -> str:
 
 
 def _among(probe: Examined) -> str:
-    return "" if probe.is_exact or probe.kind == "archive" else f" (among {probe.sampled:,} sampled; --exact reads all)"
+    if probe.is_exact or probe.kind == "archive":
+        return ""
+    return f" (among {probe.sampled:,} sampled; {argument('exact')} reads all)"
 
 
 def _moment(epoch_ms: int | None) -> str:
@@ -208,8 +211,9 @@ def _data_elsewhere(backends: Sequence[Backend], written: Examined | None, other
                     f"{_moment(other.last_ms)}, is in {product(other)}"
                     + ("" if written.activations else f", and {product(written)} holds none"),
                     advice="the running components may have another configuration than this one: look at a running "
-                    "controller and invoker (detect --pid, --docker-inspect, kubectl get … -o yaml | detect "
-                    "--kubernetes -), and restart those that are older than the change",
+                    "controller and invoker (`migrator detect pid=PID`, `migrator detect docker_inspect=FILE`, "
+                    "`kubectl get … -o yaml | migrator detect kubernetes=-`), and restart those that are older than "
+                    "the change",
                 )
             )
     return found

@@ -45,7 +45,7 @@ def from_process(environ: Mapping[str, str] = os.environ) -> Environment:
 
 
 def from_env_file(path: Path) -> Environment:
-    """Lines NAME=VALUE, as `docker run --env-file`, compose and systemd read them. Raises `UsageError`."""
+    """Lines NAME=VALUE, as the environment files of docker, compose and systemd hold them. Raises `UsageError`."""
     found: dict[str, str] = {}
     for number, line in enumerate(_read(path).splitlines(), 1):
         text = line.strip()

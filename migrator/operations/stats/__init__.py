@@ -25,6 +25,7 @@ from migrator.operations.stats.outlook import (
 )
 from migrator.operations.stats.values import Growth, Statistics
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 from migrator.watching import Observer, Stop
 
 __all__ = ["Statistics", "statistics"]
@@ -107,17 +108,19 @@ def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms:
     tally, notes = measured.tally, []
     if measured.method == "sampled":
         notes.append(
-            f"all numbers are estimates from a sample of {tally.sampled:,} documents; --exact reads all of them"
+            f"all numbers are estimates from a sample of {tally.sampled:,} documents; "
+            f"{argument('exact')} reads all of them"
         )
     elif measured.method == "aggregated":
         notes.append(
             f"numbers of activations are exact; bytes, shares and the largest come from {tally.sampled:,} documents "
-            "that were drawn at random and from those with the largest results; --exact reads all of them"
+            "that were drawn at random and from those with the largest results; "
+            f"{argument('exact')} reads all of them"
         )
     if measured.stored_bytes is None:
         notes.append("the store doesn't report its size on disk; the size of the JSON is used instead")
     if not has_room:
-        notes.append("the store doesn't report its free space; give it with --disk-free, such as 200GB")
+        notes.append(f"the store doesn't report its free space; give it with {argument('disk_free')}, such as 200GB")
     if tally.last_ms is not None and tally.last_ms > now_ms + DAY_MS:
         notes.append(f"some activations start in the future, up to {date(tally.last_ms // DAY_MS)}")
     known = told_days(tally.days, now_ms=now_ms)

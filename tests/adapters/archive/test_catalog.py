@@ -59,7 +59,7 @@ def test_the_newest_is_the_last_that_can_be_read(backups: list[Manifest]) -> Non
     damaged = ((IDS[3], "there: it is cut"), ("x", "there: it was changed"))
     assert catalog(backups).newest("there") is backups[3]
     assert catalog(backups[:3], damaged=damaged).newest("there") is backups[2]
-    with pytest.raises(ArchiveDamaged, match=r"^there: it was changed; `migrator archive check --repair` saves"):
+    with pytest.raises(ArchiveDamaged, match=r"^there: it was changed; `migrator archive check repair=True` saves"):
         catalog([], damaged=damaged).newest("there")
     with pytest.raises(NotFound, match=r"^there: it holds no complete backup$"):
         catalog([]).newest("there")
@@ -84,7 +84,7 @@ def test_a_chain_with_a_piece_missing_is_damage(backups: list[Manifest]) -> None
             catalog(backups[1:], **more).chain(backups[2], "there")
     for at in range(3):
         lacking = catalog(backups, incomplete=((IDS[at], "a part is missing"),))
-        with pytest.raises(ArchiveDamaged, match=r"^there: a part is missing; `migrator archive check --repair`"):
+        with pytest.raises(ArchiveDamaged, match=r"^there: a part is missing; `migrator archive check repair=True`"):
             lacking.chain(backups[2], "there")
         assert lacking.chain(backups[3], "there") == (backups[3],)
     circle = [msgspec.structs.replace(backups[0], parent=IDS[2]), *backups[1:]]

@@ -323,7 +323,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_restored(
     world.backup(key)
     touched: list[str] = []
     monkeypatch.setattr("migrator.adapters.memory.MemoryWriter.prepare", lambda _: touched.append("prepared"))
-    refusal(AccessDenied, "is encrypted; give the file with its key with --identity", lambda: world.restore(None))
+    refusal(AccessDenied, "is encrypted; give the file with its key with `identity`", lambda: world.restore(None))
     wrong = make_key(tmp_path, "wrong")
     refusal(AccessDenied, f"no key of {wrong.file} opens it", lambda: world.restore(wrong))
     assert touched == []
@@ -373,7 +373,7 @@ def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> Non
     world.backup(key)
     world.put(2)
     for mode in ("auto", "incremental"):
-        refusal(UsageError, "is encrypted; give --encrypt-to again", partial(world.backup, mode=mode))
+        refusal(UsageError, "is encrypted; give `encrypt_to` again", partial(world.backup, mode=mode))
     refusal(UsageError, "is encrypted", lambda: world.backup(wanted=Wanted(namespaces=("guest",))))
     assert len(read_catalog(Folder(str(world.folder / "archive"))).backups) == 1
     assert world.backup(mode="full").encryption is None
@@ -387,7 +387,7 @@ def test_a_forgotten_option_is_noticed_where_every_backup_is_a_full_one(world: W
     world.backup()
     sealed, state = f"archive:{world.folder / 'sealed'}", world.folder / "state"
     backup(world.archive, sealed, encrypt_to=[key.recipient], state=state)
-    refusal(UsageError, "is encrypted; give --encrypt-to again", lambda: backup(world.archive, sealed, state=state))
+    refusal(UsageError, "is encrypted; give `encrypt_to` again", lambda: backup(world.archive, sealed, state=state))
 
 
 def test_a_backup_that_was_interrupted_goes_on_for_the_same_recipients_only(
@@ -405,7 +405,7 @@ def test_a_backup_that_was_interrupted_goes_on_for_the_same_recipients_only(
             world.backup(key, retry_for_s=0)
     other = make_key(tmp_path, "other")
     for keys in ((), (other,), (key, other)):
-        refusal(UsageError, "encrypt-to", partial(world.backup, *keys))
+        refusal(UsageError, "`encrypt_to`", partial(world.backup, *keys))
     made = world.backup(key)
     assert made.encryption == "age"
     assert world.restore(key) == content(world.source)
@@ -416,7 +416,7 @@ def test_a_recipient_that_is_no_public_key_is_refused_before_anything_is_read(wo
     """Without repeating what may be a secret one."""
     refusal(
         UsageError,
-        "--encrypt-to: .*not an age public key",
+        "`encrypt_to`: .*not an age public key",
         lambda: backup("memory:source", world.archive, encrypt_to=[text], state=world.folder / "state"),
     )
     assert list(world.folder.iterdir()) == []

@@ -147,9 +147,9 @@ def test_the_backups_of_other_sources_and_selections_are_told(tmp_path: Path) ->
     def told(**choice: Any) -> list[str]:
         return [each.removeprefix(where) for each in reader(tmp_path, **choice).plan(ALL, slice_documents=1).warnings]
 
-    of_a = f" also holds backups of memory:a, which aren't read; --backup {other.backup} chooses the newest of them"
+    of_a = f" also holds backups of memory:a, which aren't read; `backup={other.backup}` chooses the newest of them"
     of_b = (
-        f" also holds backups of another selection of memory:b, which aren't read; --backup {narrow.backup} "
+        f" also holds backups of another selection of memory:b, which aren't read; `backup={narrow.backup}` "
         "chooses the newest of them"
     )
     assert sorted(told()) == sorted([of_a, of_b])

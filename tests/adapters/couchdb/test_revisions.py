@@ -90,5 +90,5 @@ def test_option_is_refused_where_it_means_nothing(tmp_path: Path, couchdb_databa
         ("memory:couch", couchdb_database, {"on_conflict": "overwrite"}),
     ]
     for source, target, more in refused:
-        with pytest.raises(UsageError, match="--keep-revisions"):
+        with pytest.raises(UsageError, match="`keep_revisions`"):
             copy(source, target, keep_revisions=True, state=tmp_path / "state", **more)

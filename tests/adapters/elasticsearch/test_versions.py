@@ -389,7 +389,7 @@ def test_index_recreated_is_read_again(place: Place) -> None:
         request("DELETE", f"{place.url}/{place.raw.index(namespace)}")
     place.raw.put_all(some(3, first=50))
     for slice in plan.slices:
-        with pytest.raises(NotFound, match="start over with --restart"):
+        with pytest.raises(NotFound, match="start over with `restart`"):
             list(reader.read(slice, None, ALL))
     again = reader.catch_up(plan.snapshot, ALL, slice_documents=100)
     assert ids(documents_of(read(reader, again)).values()) == ids(some(3, first=50))

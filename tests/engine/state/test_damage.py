@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from migrator.activations.document import Form
+from migrator.activations.requests import JobRequest
 from migrator.engine.state.checkpoint import Checkpoint, Commit, JobSpec
 from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.engine.verification.evidence import Added, Evidence
@@ -127,7 +128,7 @@ def test_changed_value_is_refused(interrupted: Interrupted) -> None:
             file.execute(statement)
             file.commit()
         with pytest.raises(
-            StateDamaged, match=r"damaged and was not used: .*--restart; for a schedule, remove "
+            StateDamaged, match=r"damaged and was not used: .*`restart`; for a schedule, remove "
         ) as raised:
             interrupted.world.copy()
         assert raised.value.exit_code == 12
@@ -243,7 +244,12 @@ def test_older_log_of_the_same_job_loses_nothing(interrupted: Interrupted) -> No
 def test_file_of_another_job_is_refused(tmp_path: Path) -> None:
     """A whole checkpoint that a person put into the wrong folder."""
     begin(tmp_path)
-    other = JobSpec(id="ffffffffffff", source="a", target="c", source_identity="a", target_identity="c")
+    other = JobSpec(
+        id="ffffffffffff",
+        source_identity="a",
+        target_identity="c",
+        request=JobRequest(verb="copy", source="a", target="c"),
+    )
     open_job(tmp_path, other).close()
     shutil.copy(tmp_path / "jobs" / "0123456789ab" / "job.sqlite", tmp_path / "jobs" / "ffffffffffff" / "job.sqlite")
     with pytest.raises(StateDamaged, match="it is that of 0123456789ab"):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
+from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore
@@ -27,7 +28,7 @@ from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Added, Evidence
 from migrator.engine.verification.values import Finding, Verification, VerifySpec
 from migrator.errors import Incomplete, Interrupted, Unavailable
-from migrator.rendering.verification import render_verification
+from migrator.rendering.verification import render_verification, verification_as_dict
 from migrator.watching import Stop
 from tests.support.documents import activation
 from tests.support.profiles import examples
@@ -36,9 +37,9 @@ from tests.support.worlds import as_of_the_release_before
 
 SPEC = VerifySpec(
     id="0123456789ab",
-    command="migrator verify memory:a memory:b",
-    listing="migrator verify memory:a memory:b --output",
-    mend="migrator copy memory:a memory:b --ids",
+    request=JobRequest(verb="verify", source="memory:a", target="memory:b"),
+    listing=JobRequest(verb="verify", source="memory:a", target="memory:b"),
+    mend=JobRequest(verb="copy", source="memory:a", target="memory:b"),
 )
 
 
@@ -594,7 +595,7 @@ def test_a_replaced_store_starts_over(world: World) -> None:
 def test_report_as_values(world: World) -> None:
     """The JSON holds counts, digests, hours, examples, and what is proved."""
     plant(world)
-    plain = json.loads(msgspec.json.encode(world.verify().as_dict()))
+    plain = json.loads(msgspec.json.encode(verification_as_dict(world.verify())))
     assert plain["message_type"] == "verification"
     assert plain["totals"]["missing"] == 5
     assert plain["exit_code"] == 4

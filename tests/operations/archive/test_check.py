@@ -301,7 +301,7 @@ def test_a_sample_reads_some_parts(tmp_path: Path) -> None:
         name = f"{manifest.folder}{part.name}"
         put(tmp_path, {name: flipped((tmp_path / name).read_bytes(), 80)})
     assert len({each.piece for each in check(f"archive:{tmp_path}", sample=0.1).findings}) == 6
-    with pytest.raises(UsageError, match="--sample"):
+    with pytest.raises(UsageError, match="`sample`"):
         check(f"archive:{tmp_path}", sample=0)
 
 
