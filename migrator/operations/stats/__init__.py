@@ -52,9 +52,7 @@ def statistics(
     """
     measured = measure(store, selection, exact=exact, policy=policy, stop=stop or Stop(), observe=observe)
     tally, now_ms = measured.tally, int(clock() * 1000)
-    size_bytes = tally.total.size_bytes
-    stored_bytes = size_bytes if measured.stored_bytes is None else measured.stored_bytes
-    stored_each_byte = stored_bytes / size_bytes if size_bytes else 1.0
+    size_bytes, stored_bytes, stored_each_byte = _stored(measured)
     rooms = measured.rooms if disk_free_bytes is None else given_room(disk_free_bytes)
     growth = growth_of(tally.days, now_ms=now_ms, stored_each_byte=stored_each_byte)
     retention = retention_of(
@@ -95,6 +93,13 @@ def statistics(
         shards_for_days=longest.days if longest else None,
         notes=(*measured.notes, *_notes(measured, growth, has_room=bool(rooms), now_ms=now_ms)),
     )
+
+
+def _stored(measured: Measured) -> tuple[float, float, float]:
+    """The bytes of JSON, the bytes as they are stored, and how many of these there are for one of JSON."""
+    size_bytes = measured.tally.total.size_bytes
+    stored_bytes = size_bytes if measured.stored_bytes is None else measured.stored_bytes
+    return size_bytes, stored_bytes, stored_bytes / size_bytes if size_bytes else 1.0
 
 
 def _sizes(measured: Measured) -> dict[str, tuple[float, int | None]]:
