@@ -71,6 +71,7 @@ def _readable(archive: str, identity: Path | None, config: Path | None) -> Store
 @click.argument("archive")
 @config_option
 @json_option
+@log_format_option
 def list_command(archive: str, config: Path | None, as_json: bool) -> None:
     """List the backups of ARCHIVE by chain, with size, counts and state.
 
@@ -124,7 +125,6 @@ def check_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Check ARCHIVE for damage, and print each finding with part, frame and bytes.
 
@@ -145,7 +145,7 @@ def check_command(
     source = _readable(archive, identity, config)
     out = running.store(repair, "target", config) if repair is not None else None
     saved = None
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         report = check(source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.tell)
         if out is not None and report.findings:
             saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.tell)
@@ -194,7 +194,6 @@ def cat_command(
     form: str | None,
     config: Path | None,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Print documents of ARCHIVE, one per line.
 
@@ -214,7 +213,7 @@ def cat_command(
         rejected += 1
         current.get().warn(f"{rejection.id} was skipped: {rejection.reason}")
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         for line in lines_of(
             _readable(archive, identity, config),
             backup=backup,
@@ -270,7 +269,6 @@ def prune_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,  # noqa: ARG001  its callback has set the format
 ) -> None:
     """Delete the backups of ARCHIVE that no --keep rule keeps.
 
@@ -335,7 +333,6 @@ def diff_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Compare two backups of ARCHIVE: what was added, changed and removed.
 
@@ -355,7 +352,7 @@ def diff_command(
             fields = f"  {', '.join(changed.fields)}" if changed.fields else ""
             print_text(printable(f"{changed.what:<8}{changed.id}{fields}"))
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         difference = diff(
             _readable(archive, identity, config),
             first,

@@ -96,7 +96,6 @@ def backup_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Back up SOURCE to ARCHIVE, in full or incrementally.
 
@@ -117,7 +116,7 @@ def backup_command(
     from migrator.rendering.report import report_as_dict
     from migrator.units import human_bytes
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         made = backup(
             running.store(source, "source", config),
             running.store(archive, "target", config),

@@ -57,7 +57,6 @@ def show_command(
     context: click.Context,
     config: Path | None,
     state: Path | None,  # noqa: ARG001  its value and origin are taken from the context, as the others'
-    log_format: str,  # noqa: ARG001  as above
     as_json: bool,
 ) -> None:
     """Show the effective configuration, and where each value comes from.
@@ -181,7 +180,6 @@ def check_command(
     connect: bool,
     config: Path | None,
     quiet: bool,
-    log_format: str,  # noqa: ARG001  its callback has set the format
     as_json: bool,
 ) -> None:
     """Check the configuration file, and location, login and secrets of each STORE, by default of all.

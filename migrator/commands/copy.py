@@ -70,7 +70,6 @@ def copy_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Copy activations from SOURCE to TARGET.
 
@@ -97,7 +96,7 @@ def copy_command(
 
     if verify and keywords["dry_run"]:
         raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(
             *stores,

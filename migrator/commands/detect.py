@@ -75,7 +75,6 @@ def detect_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,  # noqa: ARG001  its callback has set it
-    log_format: str,  # noqa: ARG001  as above
 ) -> None:
     """Find out where OpenWhisk keeps activations, and what is wrong.
 

@@ -62,7 +62,6 @@ def find_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,  # noqa: ARG001  its callback has set it
-    log_format: str,  # noqa: ARG001  as above
 ) -> None:
     """Find activations in all stores and compare the copies.
 

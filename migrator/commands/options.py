@@ -120,6 +120,7 @@ log_format_option = click.option(
     default="text",
     show_default=True,
     callback=_on_log_format,
+    expose_value=False,  # all that prints asks `messages.current`
     help="Format of messages and progress on stderr.",
 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from migrator.commands.options import examples, quiet_option, state_option
+from migrator.commands.options import examples, log_format_option, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_text
 from migrator.text.printable import printable_path
 
@@ -30,6 +30,7 @@ from migrator.text.printable import printable_path
 )
 @state_option
 @quiet_option
+@log_format_option
 def report_command(job: str, output: Path | None, state: Path | None, quiet: bool) -> None:
     """Write an HTML report of JOB, such as for a change ticket.
 

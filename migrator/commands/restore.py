@@ -70,7 +70,6 @@ def restore_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Restore activations from ARCHIVE to TARGET.
 
@@ -85,7 +84,7 @@ def restore_command(
     from migrator.api.restore import restore
     from migrator.commands import running
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         report = restore(
             running.store(archive, "source", config),
             running.store(target, "target", config),

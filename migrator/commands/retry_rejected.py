@@ -37,7 +37,6 @@ def retry_rejected_command(
     state: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Retry the rejected documents of JOB.
 
@@ -50,7 +49,7 @@ def retry_rejected_command(
     from migrator.api.retry import retry_rejected
     from migrator.commands import running
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         outcome = retry_rejected(job, config=config, state=state, retry_for_s=retry_for, stop=run.stop, tell=run.tell)
     if as_json:
         print_json(outcome)

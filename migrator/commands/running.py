@@ -51,12 +51,12 @@ class Run:
 
 
 @contextmanager
-def run(*, quiet: bool, log_format: str) -> Iterator[Run]:
+def run(*, quiet: bool) -> Iterator[Run]:
     """Show what goes on inside, and turn signals into a request to stop."""
     stop = Stop()
     messages = current.get()
     with (
-        open_display(messages.tell, quiet=quiet, plain=log_format == "json") as display,
+        open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
         stopping_on_signals(stop, messages.warn),
     ):
         yield Run(stop, display)

@@ -115,7 +115,6 @@ def run_command(
     state: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Run the schedules of FOLDER until stopped; with --once, run the schedule NAME now.
 
@@ -135,7 +134,7 @@ def run_command(
     if textfile is not None and not textfile.is_dir():
         raise UsageError(f"--textfile {textfile}: there is no such folder")
     folder = state or default_state()
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         if not once:
             _serve(what, schedules, listen, textfile, parallel, config, folder, run)
             return
@@ -236,7 +235,6 @@ def list_command(
     config: Path | None,  # noqa: ARG001  its defaults are in effect already
     state: Path | None,
     as_json: bool,
-    log_format: str,  # noqa: ARG001  as above
 ) -> None:
     """Show every schedule: state, next and last run, size of the last backup.
 
@@ -297,7 +295,6 @@ def check_command(
     schedules: Path | None,
     connect: bool,
     config: Path | None,
-    log_format: str,  # noqa: ARG001  its callback is what counts
 ) -> None:
     """Check every schedule file, the stores it names, and their secrets.
 
@@ -367,6 +364,7 @@ def _check_end(schedule: Schedule, role: Role, store: Store, connect: bool) -> N
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @schedules_option
 @json_option
+@log_format_option
 def next_command(name: str, count: int, schedules: Path | None, as_json: bool) -> None:
     """Show when the next runs of the schedule NAME begin, including jitter and clock changes."""
     from migrator.scheduling.files import default_folder, find_schedule

@@ -86,7 +86,6 @@ def stats_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Show what STORE holds and how it grows.
 
@@ -103,7 +102,7 @@ def stats_command(
     from migrator.operations.stats import statistics
     from migrator.rendering.statistics import render
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         found = statistics(
             running.store(store, "source", config),
             wanted.fix(now_ms=int(time.time() * 1000)),

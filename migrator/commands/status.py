@@ -10,7 +10,7 @@ import msgspec
 
 from migrator.activations.document import REMARKS
 from migrator.commands.messages import current
-from migrator.commands.options import examples, json_option, state_option
+from migrator.commands.options import examples, json_option, log_format_option, state_option
 from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
@@ -38,6 +38,7 @@ _SUCH_AS = 3  # ids told of each remark; --json has more
 )
 @state_option
 @json_option
+@log_format_option
 def status_command(job: str | None, rejected: bool, differing: bool, state: Path | None, as_json: bool) -> None:
     """Show jobs, their progress, and what to do next.
 

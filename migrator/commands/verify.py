@@ -71,7 +71,6 @@ def verify_command(
     config: Path | None,
     as_json: bool,
     quiet: bool,
-    log_format: str,
 ) -> None:
     """Verify that A and B hold the same activations.
 
@@ -90,7 +89,7 @@ def verify_command(
     from migrator.api.verify import verify
     from migrator.commands import running
 
-    with running.run(quiet=quiet, log_format=log_format) as run:
+    with running.run(quiet=quiet) as run:
         found = verify(
             running.store(a, "source", config),
             running.store(b, "target", config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from migrator.activations.selection import Wanted
 from migrator.api.run import Run, WritingKeywords, reading
 from migrator.commands.main import migrator
+from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
     json_option,
@@ -29,7 +31,8 @@ from migrator.errors import UsageError
 @selection_options
 @json_option
 @log_format_option
-def probe(keywords: WritingKeywords, wanted: Wanted, log_format: str, **_: object) -> None:
+def probe(keywords: WritingKeywords, wanted: Wanted, **_: object) -> None:
+    log_format = "json" if current.get().as_json else "text"
     told = f"{keywords['state']} {keywords['jobs']} {keywords['max_rate']} {log_format}"
     click.echo(f"{told} {wanted.namespaces} {wanted.since}")
     Run(**keywords)
@@ -139,3 +142,23 @@ def test_a_template_that_cannot_be_is_refused(options: list[str], tmp_path: Path
     assert ended.exit_code == 2
     assert f"{' '.join(options)}: give " in ended.stderr
     assert not (tmp_path / "state").exists()
+
+
+def commands(group: click.Group, context: click.Context) -> Iterator[click.Command]:
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            yield from commands(found, context)
+        else:
+            yield found
+
+
+def test_every_command_but_the_demo_can_report_for_machines() -> None:
+    """The demo is for a person."""
+    without = {
+        each.name
+        for each in commands(migrator, click.Context(migrator))
+        if not any("--log-format" in parameter.opts for parameter in each.params)
+    }
+    assert without == {"demo"}
