@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from migrator.adapters.couchdb.wire import BrokenOff
+from migrator.errors import AnswerLost
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Ceiling:
         """Learn from the answer to a request about so many documents."""
         try:
             yield
-        except BrokenOff:
+        except AnswerLost:
             self._largest = max(self._largest, documents)
             self._most = max(1, min(documents, self._most or documents) // _STEP)
             self._arrived = 0

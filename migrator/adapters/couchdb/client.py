@@ -20,18 +20,13 @@ import msgspec
 from migrator.adapters.couchdb import rows
 from migrator.adapters.couchdb.about import Database, Server
 from migrator.adapters.couchdb.ceiling import Ceiling
-from migrator.adapters.couchdb.wire import BrokenOff, TooLarge, Wire
-from migrator.errors import MigratorError, NotFound, Unavailable
+from migrator.adapters.couchdb.wire import Wire
+from migrator.adapters.shared.http import TooLarge, Undecodable
+from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
 
-__all__ = ["BrokenOff", "Client", "TooLarge", "Undecodable"]
-
 T = TypeVar("T")
-
-
-class Undecodable(Exception):
-    """A page arrived whole but isn't JSON that can be read; a document in it may be the cause."""
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -276,7 +271,7 @@ class Client:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             # An answer that was cut off is no riddle about a document: it is requested again as it was.
             if not body.rstrip().endswith((b"]}", b"}")) or not body.startswith(b"{"):
-                raise BrokenOff(str(self.garbled(what, "it isn't JSON, or was cut off"))) from error
+                raise AnswerLost(str(self.garbled(what, "it isn't JSON, or was cut off"))) from error
             raise Undecodable(str(error)) from error
 
     def garbled(self, what: str, reason: object) -> Unavailable:

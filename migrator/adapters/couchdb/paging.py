@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from migrator.activations import canonical
 from migrator.adapters.base import Token
-from migrator.adapters.couchdb.client import BrokenOff, TooLarge, Undecodable
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page, PageSize
+from migrator.errors import AnswerLost
 
 _CALM = 20  # pages that arrive whole before they may be larger again
 
@@ -94,7 +95,7 @@ class Pace:
                     self._most = asked // 2
                     continue
                 found = alone()
-            except BrokenOff:
+            except AnswerLost:
                 pages.broke_off(asked)
                 raise
             pages.arrived(found.rows, found.size_bytes)

@@ -12,10 +12,11 @@ import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
-from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
+from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.namespaces import ids_from, namespaces
 from migrator.adapters.couchdb.ranges import after_all
 from migrator.adapters.questions import Finding, Place, Probe
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.tally import Tally, probe_of
 from migrator.text.decoding import decoder

@@ -6,7 +6,6 @@ The requests go through the `ibmcloudant` SDK as streams.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,8 @@ from urllib.parse import quote
 from migrator.adapters.couchdb.about import is_list, refusal_of
 from migrator.adapters.couchdb.login import open_service, token_manager
 from migrator.adapters.couchdb.waiting import Watch, Watchdog
-from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.adapters.shared.http import TooLarge, read_bounded, retry_after_s, unanswered
+from migrator.errors import AccessDenied, AnswerLost, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
 from migrator.text import secrets
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 64 * 1024
 _ANSWERS = (200, 201, 202)  # with a body; what a proxy makes of it (204, 206) is none
 _BY_ITEM = (417, 500)  # `_bulk_docs` where not every document could be stored, such as on a full disk
-
-
-class TooLarge(Exception):
-    """An answer grew beyond its bound and was given up while it arrived, or the request was too large; ask for less."""
-
-
-class BrokenOff(Unavailable):
-    """An answer began, or was waited for long, and didn't arrive whole; a smaller one may."""
 
 
 class Answer(NamedTuple):
@@ -164,21 +156,13 @@ class Wire:
             if watch is not None and watch.is_over:  # what was cut off may look like an end
                 raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            cause = _innermost(error)
             if watch is not None and watch.is_over:
                 raise self._too_slow(what) from error
-            text = f"{self.location}: no answer to {what}: {cause or type(cause).__name__}"
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
-                raise AccessDenied(
-                    f"{text}; name the authority that signed the server's certificate (CA file)"
-                ) from error
-            if began or isinstance(error, requests.ReadTimeout):
-                raise BrokenOff(f"{text}; it was cut off, check the network and the proxies in between") from error
-            raise Unavailable(f"{text}; is the server up, and are address, port and TLS right?") from error
+            reached = began or isinstance(error, requests.ReadTimeout)
+            raise unanswered(f"{self.location}: no answer to {what}", error, began=reached) from error
 
-    def _too_slow(self, what: str) -> BrokenOff:
-        return BrokenOff(
+    def _too_slow(self, what: str) -> AnswerLost:
+        return AnswerLost(
             f"{self.location}: the answer to {what} arrives too slowly, or not at all; given up after "
             f"{self._watchdog.limit_s:g} s without {_PIECE_BYTES // 1024} KB more of it"
         )
@@ -196,10 +180,10 @@ class Wire:
         if 300 <= status < 400:
             text += "; the server redirects: give the address that it names, or the one behind the proxy"
         if status == 504:
-            return BrokenOff(text, retry_after_s=_seconds(response.headers.get("Retry-After")))
+            return AnswerLost(text, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
         if holds_documents and status in (400, 413, 500):
             return RequestRefused(text, status=status, passing=status == 500)
-        return Unavailable(text, retry_after_s=_seconds(response.headers.get("Retry-After")))
+        return Unavailable(text, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
 
 
 def printed(store: Store) -> str:
@@ -213,39 +197,19 @@ def printed(store: Store) -> str:
 
 def _read(response: Response, bound_bytes: int | None, watch: Watch) -> bytes:
     """The whole body in large pieces: `requests` would take it in small ones and look for its encoding."""
-    pieces: list[bytes] = []
-    size_bytes = 0
-    try:
+
+    def pieces() -> Iterator[bytes]:
         while piece := response.raw.read(_PIECE_BYTES, decode_content=True):
             watch.extend()
-            pieces.append(piece)
-            size_bytes += len(piece)
-            if bound_bytes is not None and size_bytes > bound_bytes:
-                raise TooLarge
+            yield piece
+
+    try:
+        return read_bounded(pieces(), bound_bytes)
     finally:
         response.close()  # what wasn't read to its end can't be used for another request
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` as seconds; a date there is rare and not worth its parsing."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None
 
 
 def _jwt_error() -> type[Exception]:
     import jwt
 
     return jwt.PyJWTError
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The error below the wrappings of `requests` and urllib3, which says it most plainly."""
-    while True:
-        first = error.args[0] if error.args else None
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__ or first
-        if not isinstance(inner, BaseException):
-            return error
-        error = inner

@@ -37,9 +37,10 @@ from migrator.adapters.base import (
     Writer,
 )
 from migrator.adapters.couchdb.ceiling import Ceiling
-from migrator.adapters.couchdb.client import Client, TooLarge, Undecodable
+from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.couchdb.rows import Changes, key_rows
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.outcome import Tally
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
 from migrator.text.decoding import decoder

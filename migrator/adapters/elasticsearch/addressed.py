@@ -16,7 +16,7 @@ from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, w
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
-from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
 

@@ -6,7 +6,6 @@ A method, a path and bytes enter; the bytes of an answer leave, or one of our er
 from __future__ import annotations
 
 import itertools
-import ssl
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -14,8 +13,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from migrator.adapters.elasticsearch.transport import TooLarge, answer_bound, open_transport, was_reached
-from migrator.errors import AccessDenied, AnswerLost, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.adapters.elasticsearch.transport import answer_bound, open_transport, was_reached
+from migrator.adapters.shared.http import TooLarge, retry_after_s, unanswered
+from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
 from migrator.text.secrets import redact
@@ -299,14 +299,8 @@ class Client:
 
     def _unreachable(self, error: Exception, method: str, path: str, *, smaller: bool) -> MigratorError:
         """Name what kept an answer from arriving."""
-        cause = error.__cause__ or error
-        text = f"{self._where(method, path)}: no answer: {_innermost(cause)}"
-        if isinstance(_innermost(cause), ssl.SSLCertVerificationError):
-            # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
-            return AccessDenied(f"{text}; name the authority that signed the server's certificate (CA file)")
-        if was_reached(error) and smaller:
-            return AnswerLost(f"{text}; is the server up, and are address, port and TLS right?")
-        return Unavailable(f"{text}; is the server up, and are address, port and TLS right?")
+        began = was_reached(error) and smaller
+        return unanswered(f"{self._where(method, path)}: no answer", error.__cause__ or error, began=began)
 
     def _refusal(
         self, method: str, path: str, status: int, body: bytes, retry_after: str | None, documents: bool, right: str
@@ -323,7 +317,7 @@ class Client:
         advice = what_now(cause)
         if documents and status in (400, 413, 500) and not advice:
             return RequestRefused(text, status=status, passing=status == 500)
-        return Unavailable(text + advice, retry_after_s=_seconds(retry_after))
+        return Unavailable(text + advice, retry_after_s=retry_after_s(retry_after))
 
 
 def what_now(cause: Cause) -> str:
@@ -387,18 +381,3 @@ def cause_of(body: bytes) -> Cause:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         error = redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip()
     return error if isinstance(error, Cause) else Cause(type=error or "without a reason")
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` as seconds; a date there is rare and not worth its parsing."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The error below the wrappings of urllib3, which says it most plainly; they hold it in one place or another."""
-    places = (getattr(error, "reason", None), error.__cause__, *error.args)
-    inner = next((each for each in places if isinstance(each, BaseException)), None)
-    return error if inner is None else _innermost(inner)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from migrator.adapters.elasticsearch.client import Cause, Client, cause_of, index_paths
-from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.shared.http import TooLarge
 from migrator.errors import Unavailable
 from migrator.text.decoding import decode
 

@@ -14,7 +14,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
 from migrator.adapters.elasticsearch.counting import Total, exact, names_index
-from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
 
@@ -24,10 +24,6 @@ _PLACES = 2  # requested, for each id; where some have more, fewer ids are reque
 _MOST_PLACES = 1_000  # of one id
 WINDOW_LIMIT = re.compile(r"(?:Result window|Batch size) is too large.* less than or equal to: \[(\d+)\]")
 """Source: the refusals of `index.max_result_window`, of a search and of a scroll, the same on all versions."""
-
-
-class UndecodableError(Exception):
-    """An answer arrived whole and isn't JSON that can be read; a document in it may be the cause."""
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -146,7 +142,7 @@ def get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> 
     """The `_source` of each place, None where nothing is there any more; and the size of the answer.
 
     Raises `TooLarge` while an answer for several grows beyond its bound, or the request itself is refused as too
-    large, and `UndecodableError` where one of them may be no JSON.
+    large, and `Undecodable` where one of them may be no JSON.
     """
     sources, size_bytes = _get(client, places, bound_bytes=bound_bytes)
     if gone := [at for at, source in enumerate(sources) if source is None]:
@@ -168,7 +164,7 @@ def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) ->
     try:
         docs = _got_all.decode(body).docs
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UndecodableError(str(error)) from error
+        raise Undecodable(str(error)) from error
     if [(got.index, got.id) for got in docs] != [(place.index, place.id) for place in places]:
         raise client.garbled("/_mget", f"not the {len(places)} documents that were asked for, in their order")
     for place, got in zip(places, docs, strict=True):
@@ -229,7 +225,7 @@ def fetch_source(
     place = Place(index, type, id, routing)
     try:
         ((source,), _) = get(client, [place], bound_bytes=None)
-    except UndecodableError:
+    except Undecodable:
         body = _ask(client, [place], bound_bytes=None)
     else:
         return source

@@ -14,7 +14,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import Total, numbers
-from migrator.adapters.elasticsearch.fetching import UndecodableError
+from migrator.adapters.shared.http import Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
 from migrator.text.decoding import decoder
@@ -82,7 +82,7 @@ def decode(client: Client, asked: Asked, body: bytes) -> Found:
     try:
         found = _found.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UndecodableError(str(error)) from error
+        raise Undecodable(str(error)) from error
     if found.timed_out or not found.shards.total == found.shards.successful == 1:
         raise Unavailable(
             f"{client.location}: the page {asked} is incomplete "

@@ -36,7 +36,7 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
-from migrator.adapters.elasticsearch.fetching import Place, UndecodableError, fetch_source, get, locate
+from migrator.adapters.elasticsearch.fetching import Place, fetch_source, get, locate
 from migrator.adapters.elasticsearch.hits import Window, start_query, take
 from migrator.adapters.elasticsearch.indices import (
     Index,
@@ -57,7 +57,6 @@ from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_l
 from migrator.adapters.elasticsearch.probe import probe
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
-from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.elasticsearch.volume import volume
 from migrator.adapters.elasticsearch.windows import WindowReader
 from migrator.adapters.questions import (
@@ -70,6 +69,7 @@ from migrator.adapters.questions import (
     Volume,
     WantedId,
 )
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
@@ -324,7 +324,7 @@ class ElasticsearchReader(
     def _scroll(self, key: str, window: Window, selection: Selection) -> Iterator[Batch]:
         try:
             yield from self._scrolls.read(window, selection)
-        except (TooLarge, UndecodableError, AnswerLost) as error:
+        except (TooLarge, Undecodable, AnswerLost) as error:
             # Its pages can't be made smaller; another look at the slice reads it by windows.
             self._unscrolled.add(key)
             raise Unavailable(
@@ -396,7 +396,7 @@ class ElasticsearchReader(
             except TooLarge:
                 most = self._page_size.shrink(len(chosen))
                 continue
-            except UndecodableError:
+            except Undecodable:
                 most = len(chosen) // 2
                 continue
             except AnswerLost:
@@ -419,7 +419,7 @@ class ElasticsearchReader(
         alone = len({place.id for place in places}) == 1
         try:
             return get(self._client, places, bound_bytes=None if alone else self._page_size.bound_bytes)
-        except UndecodableError:
+        except Undecodable:
             if not alone:
                 raise
         sources = [

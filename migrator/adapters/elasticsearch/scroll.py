@@ -34,7 +34,7 @@ class ScrollReader:
     def read(self, window: Window, selection: Selection) -> Iterator[Batch]:
         """The batches of a whole window by a scroll, in no order; it holds when the iterator ends.
 
-        Raises `TooLarge` or `UndecodableError` where a page can't be taken: a scroll can't be asked again for less.
+        Raises `TooLarge` or `Undecodable` where a page can't be taken: a scroll can't be asked again for less.
         """
         asked = Asked(window, window.above, window.last, self._page_size.documents, selection, by_number=False)
         given: set[tuple[str, int]] = set()

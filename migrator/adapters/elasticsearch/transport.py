@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from migrator.adapters.shared.http import read_bounded
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
 from migrator.settings.stores import Login, LoginKind, Store
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 256 * 1024
 _ARRIVING_S = 60.0  # that any answer may take to arrive, once its first byte is there
 _BYTES_PER_S = 100_000  # and so many bytes earn it a second more
-
-
-class TooLarge(Exception):
-    """An answer grew beyond its bound and was given up while it arrived; ask for less."""
 
 
 class Arrival(io.RawIOBase):
@@ -220,20 +217,13 @@ def was_reached(error: BaseException) -> bool:
 
 def _read(response: BaseHTTPResponse, bound_bytes: int | None) -> bytes:
     """The whole body; a body that is cut raises, one beyond the bound is dropped with its connection."""
-    pieces: list[bytes] = []
-    size = 0
     try:
-        for piece in response.stream(_PIECE_BYTES):
-            pieces.append(piece)
-            size += len(piece)
-            if bound_bytes is not None and size > bound_bytes:
-                raise TooLarge(f"more than {bound_bytes} bytes")
+        return read_bounded(response.stream(_PIECE_BYTES), bound_bytes)
     except BaseException:
         response.close()
         raise
     finally:
         response.release_conn()
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _login_headers(login: Login) -> dict[str, str]:

@@ -23,8 +23,8 @@ from migrator.adapters.elasticsearch.indices import Index, expressions, select
 from migrator.adapters.elasticsearch.preflight import cluster_settings
 from migrator.adapters.elasticsearch.rights import hidden
 from migrator.adapters.elasticsearch.shards import paths_of
-from migrator.adapters.elasticsearch.transport import TooLarge
 from migrator.adapters.questions import Room, Volume
+from migrator.adapters.shared.http import TooLarge
 from migrator.adapters.shared.room import FULL
 from migrator.errors import AccessDenied, NotFound
 from migrator.text.arguments import argument

@@ -18,7 +18,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
-from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT, UndecodableError
+from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT
 from migrator.adapters.elasticsearch.hits import (
     RIGHT,
     TOLD,
@@ -32,7 +32,7 @@ from migrator.adapters.elasticsearch.hits import (
     query_of,
 )
 from migrator.adapters.elasticsearch.indices import deleted, refresh
-from migrator.adapters.elasticsearch.transport import TooLarge
+from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AnswerLost, Unavailable
 
@@ -116,7 +116,7 @@ class WindowReader:
             except AnswerLost:
                 self._page_size.lost(asked.size)
                 raise
-            except UndecodableError:
+            except Undecodable:
                 if asked.size > 1:
                     # The documents are told apart by asking again for half of them, down to the one that is the cause.
                     pace.most = max(1, min(asked.size, body.count(b'"_source"')) // 2)
@@ -202,7 +202,7 @@ class WindowReader:
         path = f"/{asked.window.index}/_search"
         try:
             found = decode(self._client, asked, self._search(asked, id=id, _source=False))
-        except UndecodableError as error:
+        except Undecodable as error:
             raise self._client.garbled(path, error) from error
         # Quotes inside a string are escaped, so the first `"_source":` is the name, and after the last `"sort":` come
         # only digits and brackets.
@@ -226,7 +226,7 @@ class WindowReader:
             body = self._search(one, id=each.id)
             try:
                 found = decode(self._client, one, body)
-            except UndecodableError:
+            except Undecodable:
                 found = self._alone(one, body, id=each.id)
             hits += found.hits.hits
         counted = self._count(asked, asked.last)
