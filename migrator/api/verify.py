@@ -29,7 +29,7 @@ from migrator.durable import open_private
 from migrator.engine.matching import check_nothing
 from migrator.engine.state.checkpoint import VerificationNote
 from migrator.engine.state.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
-from migrator.engine.state.statefile import remove_state
+from migrator.engine.state.planned import open_for
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec, proves
@@ -178,10 +178,7 @@ def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidenc
     """The evidence of a verification, with its lock."""
     folder, lock = lock_folder(state, "verification", id)
     try:
-        if restart:
-            remove_state(folder / _EVIDENCE)
-        with closing(Evidence(folder / _EVIDENCE)) as evidence:
-            evidence.claim(id)
+        with closing(open_for(id, folder / _EVIDENCE, Evidence, restart=restart)) as evidence:
             yield evidence
     finally:
         os.close(lock)

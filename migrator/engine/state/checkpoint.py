@@ -17,7 +17,7 @@ import msgspec
 from migrator.activations.accounts import Counts, added_up, total
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Completion, Description, Plan, Slice, Token
+from migrator.adapters.base import Completion, Description, Plan, Token
 from migrator.engine.state.earlier import with_request
 from migrator.engine.state.ledger import LEDGER, Ledger
 from migrator.engine.state.notes import (
@@ -31,7 +31,7 @@ from migrator.engine.state.notes import (
     documents_in,
     refuse_unproven,
 )
-from migrator.text.decoding import convert, decode
+from migrator.text.decoding import convert
 from migrator.text.secrets import redact
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
@@ -133,7 +133,7 @@ class Checkpoint(Ledger):
         with self._transaction():
             self._set("shortfall", shortfall)
             self._set("incomplete", True)
-            self._set("warnings", list(dict.fromkeys([*self.warnings, warning])))
+            self._warn([warning])
 
     def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
         """Note that a run begins; returns its number, counted from 1."""
@@ -228,7 +228,7 @@ class Checkpoint(Ledger):
         """Take the plan of a catch-up round; returns its number. Slices that are done leave the file."""
         with self._transaction():
             number = self.round + 1
-            self._db.execute("DELETE FROM slices WHERE done")
+            self._drop_plan(done=True)
             self._set("selection", selection)
             self._set("state", "unfinished")
             self._add(plan, number, run, planned_s)
@@ -238,17 +238,12 @@ class Checkpoint(Ledger):
         self._set("round", number)
         self._set("snapshot", plan.snapshot)
         self._set("snapshot_s", planned_s)
-        self._set("warnings", list(dict.fromkeys([*self.warnings, *plan.warnings])))
-        self._set("incomplete", self.incomplete or plan.incomplete)
-        self._db.executemany(
-            "INSERT INTO slices (round, slice, run) VALUES (?, ?, ?)",
-            [(number, msgspec.json.encode(slice).decode(), run) for slice in plan.slices],
-        )
+        self._add_plan(plan, round=number, run=run)
 
     def forget(self) -> None:
         """Drop the plan, so that the job starts over; the history of its runs stays."""
         with self._transaction():
-            self._db.execute("DELETE FROM slices")
+            self._drop_plan()
             self._set("state", "new")
 
     def complete(self) -> None:
@@ -287,15 +282,8 @@ class Checkpoint(Ledger):
     def open_slices(self, run: int) -> list[OpenSlice]:
         """The slices that aren't done, in the order of their planning."""
         return [
-            OpenSlice(
-                number=number,
-                slice=decode(slice, Slice),
-                position=msgspec.json.decode(position) if position is not None else None,
-                begun_before=planned_by < run,
-            )
-            for number, slice, position, planned_by in self._rows(
-                "SELECT number, slice, position, run FROM slices WHERE NOT done ORDER BY number"
-            )
+            OpenSlice(number=number, slice=slice, position=position, begun_before=planned_by < run)
+            for number, slice, position, planned_by in self._planned("run")
         ]
 
     def slices_left(self) -> tuple[int, int]:
@@ -329,7 +317,7 @@ class Checkpoint(Ledger):
                 if more := sum(getattr(commit, name) for commit in commits):
                     self._set(name, int(self._get(name, 0)) + more)
             self._sample(total(counts for commit in commits for counts in commit.counts.values()))
-            self._db.executemany("UPDATE slices SET done = 1 WHERE number = ?", [(number,) for number in ended])
+            self._end(ended)
             if receipt is not None:
                 self._db.execute(
                     "INSERT INTO receipts (round, receipt) VALUES (?, ?)",
@@ -350,9 +338,7 @@ class Checkpoint(Ledger):
         for counts in commit.counts.values():
             if not counts.adds_up:
                 raise AssertionError(f"the accounts of a batch don't add up: {counts}")
-        position = msgspec.json.encode(commit.position).decode()
-        if self._db.execute("UPDATE slices SET position = ? WHERE number = ?", (position, commit.slice)).rowcount != 1:
-            raise self._damaged(f"slice {commit.slice} isn't there")
+        self._move(commit.slice, commit.position)
         if commit.settled and self.has_set_aside:
             self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
         self._keep(commit.set_aside, run)

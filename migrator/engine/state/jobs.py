@@ -21,7 +21,7 @@ import msgspec
 
 from migrator.activations.requests import JobRequest
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
-from migrator.engine.state.statefile import remove_state
+from migrator.engine.state.planned import open_for
 from migrator.errors import NO_ROOM, AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.settings.folders import user_state
 from migrator.text.arguments import argument
@@ -65,10 +65,7 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
     """
     folder, lock = lock_folder(state, "job", spec.id)
     try:
-        if restart:
-            remove_state(folder / _CHECKPOINT)
-        checkpoint = Checkpoint(folder / _CHECKPOINT)
-        checkpoint.claim(spec.id)
+        checkpoint = open_for(spec.id, folder / _CHECKPOINT, Checkpoint, restart=restart)
         found = checkpoint.spec
         had, given = found.request.deciding if found else {}, spec.request.deciding
         if found is not None and had != given and checkpoint.state == "unfinished":

@@ -15,7 +15,7 @@ import msgspec
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form, Rejection
 from migrator.engine.state.notes import SetAside
-from migrator.engine.state.statefile import PairFile
+from migrator.engine.state.planned import PlannedFile
 
 LEDGER = """
 CREATE TABLE accounts (
@@ -31,7 +31,7 @@ CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, example
 _REMARK_EXAMPLES = 20
 
 
-class Ledger(PairFile):
+class Ledger(PlannedFile):
     """The tables of accounts, remarks and documents set aside, in the file of a job."""
 
     def __init__(self, path: Path | None, **how: Any) -> None:

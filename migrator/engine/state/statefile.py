@@ -15,12 +15,9 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.selection import Selection
-from migrator.adapters.base import Description
 from migrator.engine.state.checksums import Checksums, Mismatch
 from migrator.errors import NO_ROOM, AccessDenied, StateDamaged, Unavailable, UsageError
 from migrator.text.arguments import argument
-from migrator.text.decoding import convert
 
 FORMAT = 3
 _WITHOUT_SUMS = 1  # formats of earlier releases, which are brought up to date: without checksums,
@@ -297,31 +294,3 @@ class StateFile:
 
     def _set(self, name: str, value: Any) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))
-
-
-class PairFile(StateFile):
-    """What a job and a verification both keep: two stores, what of them is meant, and what was said of it."""
-
-    @property
-    def stores(self) -> tuple[Description, Description] | None:
-        """The stores as they described themselves in the last run, the source first; None before the first."""
-        found = self._get("stores")
-        return convert(found, tuple[Description, Description]) if found else None
-
-    @property
-    def selection(self) -> Selection:
-        return convert(self._get("selection", {}), Selection)
-
-    @property
-    def began_s(self) -> float:
-        """When it began, in epoch seconds; its first run may have been interrupted since."""
-        return float(self._get("began_s", 0.0))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._get("warnings", ()))
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether a plan said that it left documents out."""
-        return bool(self._get("incomplete", False))

@@ -8,7 +8,7 @@ follows the buckets and the documents in those that differ, not the stores.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.verification.hours import WHOLE, Bucket
 from migrator.engine.verification.listed import RELISTED, Listed, Seen, by_side
 from migrator.engine.verification.values import Finding, Refused
-from migrator.text.decoding import decode
 
 SIDES = ("a", "b")
 
@@ -165,7 +164,7 @@ class Evidence(Listed):
         if self.stage in ("narrow", "list", "confirm") and self._get("read a") is None and not self._get("adopted"):
             with self._transaction():
                 self._db.execute("DELETE FROM sums WHERE part <> ?", (WHOLE,))
-                self._db.execute("DELETE FROM slices")
+                self._drop_plan()
                 self._db.execute("DELETE FROM findings")
                 self._set("adopted", True)
                 self._set("stage", "compare")
@@ -179,20 +178,11 @@ class Evidence(Listed):
             if stage == "relist":
                 self._set("relistings", self.relistings + 1)
                 self._db.execute("DELETE FROM sums WHERE part = ?", (RELISTED,))
-            self._db.execute("DELETE FROM slices")
+            self._drop_plan()
             for side, snapshot in (snapshots or {}).items():
                 self._set(f"snapshot {side}", snapshot)
             for side, plan in (plans or {}).items():
-                self._set("warnings", list(dict.fromkeys([*self.warnings, *plan.warnings])))
-                self._set("incomplete", self.incomplete or plan.incomplete)
-                self._db.executemany(
-                    "INSERT INTO slices (side, slice) VALUES (?, ?)",
-                    [(side, msgspec.json.encode(slice).decode()) for slice in plan.slices],
-                )
-
-    def warn(self, warnings: Iterable[str]) -> None:
-        with self._transaction():
-            self._set("warnings", list(dict.fromkeys([*self.warnings, *warnings])))
+                self._add_plan(plan, side=side)
 
     def forget(self) -> None:
         """Let the next run start over."""
@@ -206,15 +196,9 @@ class Evidence(Listed):
 
     def open_slices(self) -> list[OpenSlice]:
         """The slices that aren't done, those of both sides in turn."""
-        rows = self._rows("SELECT number, side, slice, position FROM slices WHERE NOT done ORDER BY number")
         found = [
-            OpenSlice(
-                number=number,
-                side=side,
-                slice=decode(slice, Slice),
-                position=msgspec.json.decode(position) if position is not None else None,
-            )
-            for number, side, slice, position in rows
+            OpenSlice(number=number, side=side, slice=slice, position=position)
+            for number, slice, position, side in self._planned("side")
         ]
         totals = Counter(each.side for each in found)
         before: Counter[str] = Counter()
@@ -228,10 +212,9 @@ class Evidence(Listed):
         """Note what was read of a slice up to a position."""
         side = added.side
         with self._transaction():
-            self._db.execute(
-                "UPDATE slices SET position = ?, done = ? WHERE number = ?",
-                (msgspec.json.encode(added.position).decode(), added.done, added.slice),
-            )
+            self._move(added.slice, added.position)
+            if added.done:
+                self._end([added.slice])
             if added.lists:
                 self._list(side, added.seen, added.sums, relisted=self.stage == "relist")
             else:

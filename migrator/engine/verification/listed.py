@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.engine.state.statefile import PairFile
+from migrator.engine.state.planned import PlannedFile
 from migrator.engine.verification.hours import MODULUS, WHOLE, Bucket
 from migrator.engine.verification.values import Finding, Refused
 
@@ -72,7 +72,7 @@ Weigh = Callable[[str], bool]
 """Whether the content of an id went into the sums; in a sample that is so of some."""
 
 
-class Listed(PairFile):
+class Listed(PlannedFile):
     """The tables of what was listed, in the file of a verification."""
 
     def __init__(self, path: Path | None, **how: Any) -> None:
