@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.transport import answer_bound, open_transport, was_reached
 from migrator.adapters.shared.http import TooLarge, retry_after_s, unanswered
 from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
@@ -43,18 +44,12 @@ class Cause(msgspec.Struct, frozen=True):
         return redact(f"{text} (caused by {causes[0]})" if causes else text)
 
 
-class _ShardCounts(msgspec.Struct, frozen=True):
-    total: int = 0
-    successful: int = 0
-    failed: int = 0
-
-
 class _Whole(msgspec.Struct, frozen=True):
     """What an answer says of its own completeness."""
 
     timed_out: bool = False
     terminated_early: bool = False
-    shards: _ShardCounts | None = msgspec.field(name="_shards", default=None)
+    shards: Shards | None = msgspec.field(name="_shards", default=None)
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -97,12 +92,6 @@ class _Nodes(msgspec.Struct, frozen=True):
     nodes: dict[str, _Node]
 
 
-class _Shards(msgspec.Struct, frozen=True):
-    total: int
-    successful: int
-    failed: int
-
-
 class _Total(msgspec.Struct, frozen=True):
     value: int  # a lower bound where there are many
 
@@ -114,7 +103,7 @@ class _Hits(msgspec.Struct, frozen=True):
 
 class _Searched(msgspec.Struct, frozen=True):
     timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
+    shards: Shards = msgspec.field(name="_shards")
     hits: _Hits
     terminated_early: bool = False
 
@@ -230,13 +219,13 @@ class Client:
         """
         found = self.understand(answer, _Searched, f"/{path}/_search")
         where = f"{self.location}: search in {shown_path(path)}"
-        if found.shards.total != shards or found.shards.successful != shards or found.shards.failed:
-            raise Incomplete(
-                f"{where}: only {found.shards.successful} of {shards} shards answered; see GET /_cluster/health and "
-                "GET /_cluster/allocation/explain"
-            )
-        if found.timed_out or found.terminated_early:
-            raise Incomplete(f"{where}: the server stopped before it had searched everything")
+        check_shards(
+            where,
+            found.shards,
+            expected=shards,
+            timed_out=found.timed_out,
+            terminated_early=found.terminated_early,
+        )
         total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
         if len(found.hits.hits) < (expected := min(size, total - first)):
             raise Incomplete(f"{where}: {len(found.hits.hits)} hits came where {expected} are there")
@@ -246,18 +235,16 @@ class Client:
         if answer.body.lstrip()[:1] != b"{":
             return
         found = decode(answer.body, _Whole)
-        shards = found.shards or _ShardCounts()
+        shards = found.shards or Shards()
         what = path.partition("?")[0]
-        # What goes to every copy (a refresh) counts those that no node has among the total.
-        searched = what.endswith(("/_search", "/_count"))
-        missing = shards.total - shards.successful if searched else 0
         where = f"{self.location}: {shown_path(what)}"
-        if shards.failed or missing:
-            answered = f"only {shards.successful} of {shards.total} shards answered"
-            answered = answered if missing else f"{shards.failed} shards failed"
-            raise Incomplete(f"{where}: {answered}; see GET /_cluster/health and GET /_cluster/allocation/explain")
-        if searched and (found.timed_out or found.terminated_early):
-            raise Incomplete(f"{where}: the server stopped before it had searched everything")
+        if what.endswith(("/_search", "/_count")):
+            late, early = found.timed_out, found.terminated_early
+            check_shards(where, shards, expected=shards.total, timed_out=late, terminated_early=early)
+        else:
+            # What goes to every copy (a refresh) counts those that no node has among the total.
+            there = msgspec.structs.replace(shards, total=shards.successful)
+            check_shards(where, there, expected=there.total)
 
     def garbled(self, path: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: {path.partition('?')[0]}: the answer can't be read: {reason}")

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import Cause, Client, cause_of, index_paths
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import Unavailable
-from migrator.text.decoding import decode
 
 _SEARCHES = 200  # in one request
 _RIGHT = "the index privilege read"
@@ -46,9 +46,8 @@ class _Count(msgspec.Struct):
     count: int
 
 
-class _ShardCounts(msgspec.Struct):
-    total: int
-    successful: int
+class _CountOfShards(_Count):
+    shards: Shards = msgspec.field(name="_shards")
 
 
 class _Hit(msgspec.Struct):
@@ -62,7 +61,7 @@ class _Hits(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     timed_out: bool = False
-    shards: _ShardCounts = msgspec.field(name="_shards", default_factory=lambda: _ShardCounts(0, 0))
+    shards: Shards = msgspec.field(name="_shards", default=Shards())
     hits: _Hits | None = None
     error: Cause | None = None
 
@@ -98,14 +97,9 @@ def count_in_shard(client: Client, asked: ShardQuery) -> int:
     where = f"/{quote(asked.index, safe='')}/_count"
     path = f"{where}?preference=_shards:{asked.shard}"
     answer = client.call("POST", path, body=msgspec.json.encode({"query": asked.query}), right=_RIGHT)
-    counts = decode(answer.body, _OneShard) if answer.body.startswith(b"{") else None
-    if counts is None or counts.shards.total != 1:
-        raise client.garbled(where, f"not from shard {asked.shard} alone")
-    return client.understand(answer, _Count, where).count
-
-
-class _OneShard(msgspec.Struct):
-    shards: _ShardCounts = msgspec.field(name="_shards")
+    found = client.understand(answer, _CountOfShards, where)
+    check_shards(f"{client.location}: {where} of shard {asked.shard}", found.shards, expected=1)
+    return found.count
 
 
 def ask_shards(client: Client, asked: Sequence[ShardQuery]) -> list[Told]:
@@ -158,11 +152,8 @@ def _told(client: Client, asked: ShardQuery, response: _Response) -> Told:
     which = f"{asked.index}[{asked.shard}]"
     if response.error is not None or response.hits is None:
         raise Unavailable(f"{client.location}: {which}: {response.error or 'a search without an answer'}")
-    if response.timed_out or not response.shards.total == response.shards.successful == 1:
-        raise Unavailable(
-            f"{client.location}: a count of {which} is incomplete (timed_out {str(response.timed_out).lower()}, "
-            f"shards {response.shards.successful} of {response.shards.total})"
-        )
+    counted = f"{client.location}: a count of {which}"
+    check_shards(counted, response.shards, expected=1, timed_out=response.timed_out)
     documents = exact(client, "/_msearch", response.hits.total)
     highest = response.hits.hits[0].sort[0] if response.hits.hits else None
     if bool(documents) != (highest is not None):

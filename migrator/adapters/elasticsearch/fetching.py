@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
 from migrator.adapters.elasticsearch.counting import Total, exact, names_index
 from migrator.adapters.shared.http import TooLarge, Undecodable
@@ -47,15 +48,10 @@ class _Hits(msgspec.Struct):
     hits: list[_Located]
 
 
-class _ShardCounts(msgspec.Struct):
-    total: int
-    successful: int
-
-
 class _Search(msgspec.Struct):
     timed_out: bool
     hits: _Hits
-    shards: _ShardCounts = msgspec.field(name="_shards")
+    shards: Shards = msgspec.field(name="_shards")
 
 
 class _Got(msgspec.Struct, gc=False):
@@ -121,9 +117,9 @@ def search_ids(
             raise
         raise TooLarge(str(error)) from error
     found = client.understand(answer, _Search, where)
-    counts = found.shards
-    if found.timed_out or not 0 < counts.total == counts.successful or (shard is not None and counts.total != 1):
-        raise Unavailable(f"{client.location}: a search for ids in {shown_path(path)} is incomplete")
+    expected = 1 if shard is not None else max(1, found.shards.total)
+    searched = f"{client.location}: a search for ids in {shown_path(path)}"
+    check_shards(searched, found.shards, expected=expected, timed_out=found.timed_out)
     total, hits = exact(client, where, found.hits.total), found.hits.hits
     if total > size and len(ids) > 1:
         raise TooLarge(f"{client.location}: {where}: {total} places of {len(ids)} ids")

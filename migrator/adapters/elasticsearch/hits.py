@@ -12,6 +12,7 @@ import msgspec
 from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
+from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import Total, numbers
 from migrator.adapters.shared.http import Undecodable
@@ -43,11 +44,6 @@ class Hit(msgspec.Struct, gc=False):
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
 
 
-class _Shards(msgspec.Struct):
-    total: int
-    successful: int
-
-
 class _Hits(msgspec.Struct):
     total: int | Total
     hits: list[Hit]
@@ -55,7 +51,7 @@ class _Hits(msgspec.Struct):
 
 class Found(msgspec.Struct):
     timed_out: bool
-    shards: _Shards = msgspec.field(name="_shards")
+    shards: Shards = msgspec.field(name="_shards")
     hits: _Hits
     scroll_id: str = msgspec.field(name="_scroll_id", default="")
 
@@ -83,11 +79,7 @@ def decode(client: Client, asked: Asked, body: bytes) -> Found:
         found = _found.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Undecodable(str(error)) from error
-    if found.timed_out or not found.shards.total == found.shards.successful == 1:
-        raise Unavailable(
-            f"{client.location}: the page {asked} is incomplete "
-            f"(timed_out {str(found.timed_out).lower()}, shards {found.shards.successful} of {found.shards.total})"
-        )
+    check_shards(f"{client.location}: the page {asked}", found.shards, expected=1, timed_out=found.timed_out)
     hits = found.hits.hits
     given = [hit.number for hit in hits]
     if hits and {hit.index for hit in hits} != {asked.window.index}:

@@ -214,9 +214,9 @@ BUSY: dict[str, Any] = {"status": 429, "error": {"type": "es_rejected_execution_
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (page(some(2), timed_out=True), "incomplete"),
-        (page(some(2), successful=0), "incomplete"),
-        (page([], total=0, successful=0), "incomplete"),
+        (page(some(2), timed_out=True), "stopped before it had searched everything"),
+        (page(some(2), successful=0), "only 0 of 1 shards answered"),
+        (page([], total=0, successful=0), "only 0 of 1 shards answered"),
         (answer(page(some(2)).partition(b"\r\n\r\n")[2][:300], length="4000"), "no answer"),
         (answer(b"<html>sign in</html>"), "can't be read"),
         (answer(b"<html>bad gateway</html>", "502 Bad Gateway"), "502 <html>bad gateway"),
