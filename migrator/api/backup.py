@@ -18,7 +18,7 @@ from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest, lacking, rejected_in
 from migrator.adapters.archive.opening import open_place
-from migrator.adapters.base import SupportsCatchUp
+from migrator.adapters.base import Reader, SupportsCatchUp
 from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.copy import carry, make_spec
@@ -68,21 +68,7 @@ def backup(
     """
     run = Run(**keywords)
     store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
-    if target.location.kind != "archive":
-        raise UsageError(
-            f"{target.location.printed}: not an archive; back up to one, such as archive:/var/backups/openwhisk"
-        )
-    if target.location.backup or target.location.at:
-        raise UsageError(f"{target.location.printed}: remove backup and at, which select a backup to read")
-    if mode not in MODES:
-        raise UsageError(f"{argument('mode', mode)}: give one of {', '.join(MODES)}")
-    if not 1 <= level <= 22:
-        raise UsageError(f"{argument('level', level)}: give a Zstandard level from 1 to 22")
-    if part_bytes < _LEAST_PART_BYTES:
-        raise UsageError(f"{argument('part_bytes')}: give {_LEAST_PART_BYTES // 1024} KiB or more")
-    if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):
-        given = argument("file_mode", f"{file_mode:o}")
-        raise UsageError(f"{given}: give a mode such as 0600, 0640 or 0644, which its owner can use")
+    _check_arguments(target, mode, level, part_bytes, file_mode)
     selection = wanted.fix(now_ms=run.now_ms)
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
     writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
@@ -99,23 +85,10 @@ def backup(
                 )
             chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
-            catches_up = isinstance(reader, SupportsCatchUp)
-            # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
-            listing = f"{target.location.printed}: listing backups"
-            catalog = persist(run.policy, lambda: _catalog_or_none(target), listing)
-            if catalog is not None and (told := _clock_behind(catalog, int(run.clock() * 1000))):
-                run.tell(told)
-            encrypted = bool(target.encrypt_to)
-            parent = _parent(
-                catalog, chosen, reader.describe(), reader.form, selection, catches_up, encrypted, run.tell
-            )
+            catalog = _listed(target, run)
+            parent = _parent(catalog, chosen, reader, selection, bool(target.encrypt_to), run.tell)
             writer.continue_from(parent.backup if parent else None)
-            if catalog is not None and parent is not None:
-                rejected = rejected_in(catalog.chain(parent, target.location.printed))
-                if rejected:  # which this backup's report won't count, nor its exit code tell
-                    run.tell(RejectedBefore(rejected))
-            kind = "incremental" if parent else "full"
-            run.tell(BackupStarted(kind, parent.backup if parent else "", encrypted))
+            _report_start(catalog, parent, target, run.tell)
             return parent.snapshot if parent else None
 
         try:
@@ -132,6 +105,43 @@ def backup(
                 writer.give_up()
             raise
         return BackupReport(report=report, backup=writer.manifest)
+
+
+def _check_arguments(target: Store, mode: str, level: int, part_bytes: int, file_mode: int | None) -> None:
+    if target.location.kind != "archive":
+        raise UsageError(
+            f"{target.location.printed}: not an archive; back up to one, such as archive:/var/backups/openwhisk"
+        )
+    if target.location.backup or target.location.at:
+        raise UsageError(f"{target.location.printed}: remove backup and at, which select a backup to read")
+    if mode not in MODES:
+        raise UsageError(f"{argument('mode', mode)}: give one of {', '.join(MODES)}")
+    if not 1 <= level <= 22:
+        raise UsageError(f"{argument('level', level)}: give a Zstandard level from 1 to 22")
+    if part_bytes < _LEAST_PART_BYTES:
+        raise UsageError(f"{argument('part_bytes')}: give {_LEAST_PART_BYTES // 1024} KiB or more")
+    if file_mode is not None and (file_mode & ~0o666 or file_mode & 0o600 != 0o600):
+        given = argument("file_mode", f"{file_mode:o}")
+        raise UsageError(f"{given}: give a mode such as 0600, 0640 or 0644, which its owner can use")
+
+
+def _listed(archive: Store, run: Run) -> Catalog | None:
+    """The backups that are there, None where there is no archive yet; a clock that is behind them is reported."""
+    # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
+    listing = f"{archive.location.printed}: listing backups"
+    catalog = persist(run.policy, lambda: _catalog_or_none(archive), listing)
+    if catalog is not None and (behind := _clock_behind(catalog, run.now_ms)):
+        run.tell(behind)
+    return catalog
+
+
+def _report_start(catalog: Catalog | None, parent: Manifest | None, archive: Store, tell: Tell) -> None:
+    if catalog is not None and parent is not None:
+        rejected = rejected_in(catalog.chain(parent, archive.location.printed))
+        if rejected:  # which this backup's report won't count, nor its exit code tell
+            tell(RejectedBefore(rejected))
+    kind = "incremental" if parent else "full"
+    tell(BackupStarted(kind, parent.backup if parent else "", bool(archive.encrypt_to)))
 
 
 def _catalog_or_none(archive: Store) -> Catalog | None:
@@ -154,10 +164,8 @@ def _clock_behind(catalog: Catalog, now_ms: int) -> ClockBehind | None:
 def _parent(
     catalog: Catalog | None,
     mode: str,
-    source: Description,
-    form: Form,
+    reader: Reader,
     selection: Selection,
-    catches_up: bool,
     encrypted: bool,
     tell: Tell,
 ) -> Manifest | None:
@@ -168,14 +176,15 @@ def _parent(
     """
     if mode == "full":
         return None
+    source = reader.describe()
     if catalog is not None and not encrypted:
         _refuse_open(catalog, source)
     reason = "there is no backup of this source in the archive"
-    if not catches_up:
+    if not isinstance(reader, SupportsCatchUp):
         reason = f"{source.location} can't list what is new since the last backup"
     elif catalog is not None:
         for each in reversed(catalog.backups):
-            other = _other(each, source, form, selection)
+            other = _other(each, source, reader.form, selection)
             if other is None and encrypted != bool(each.encryption):
                 other = "isn't encrypted" if encrypted else "is encrypted"
             if other is None:

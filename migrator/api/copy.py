@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -66,16 +67,9 @@ def copy(
     """
     run = Run(**keywords)
     source, target = resolved(source, "source", run.tell), resolved(target, "target", run.tell)
-    if target.location.kind == "archive":
-        raise UsageError(f"{target.location.printed}: the target is an archive; use `migrator backup`")
-    if on_conflict not in ON_CONFLICT:
-        raise UsageError(f"{argument('on_conflict', on_conflict)}: give one of {', '.join(ON_CONFLICT)}")
+    _check_arguments(source, target, on_conflict, keep_revisions=keep_revisions)
     selection = wanted.fix(now_ms=run.now_ms)
-    if source.location.identity == target.location.identity:
-        raise UsageError(f"{source.location.printed}: source and target are the same store")
     chosen = read_ids(ids) if ids is not None else None
-    if keep_revisions and on_conflict == "overwrite":
-        raise UsageError(f"{argument('keep_revisions')} can't overwrite: a revision can't be replaced by an older one")
     restores = source.location.kind == "archive" and ids is None
     request = run.request(
         "restore" if restores else "copy",
@@ -90,18 +84,7 @@ def copy(
         mend_ids=mend_ids,
     )
     spec = make_spec(source, target, _selection(wanted, chosen), request)
-
-    def begin(checkpoint: Checkpoint) -> Token:
-        """A job that mended otherwise copies everything again, and so does one of chosen ids.
-
-        Of these there is no telling which are new since.
-        """
-        was = checkpoint.spec
-        otherwise = was is not None and bool(was.request.options.get("mend_ids")) is not mend_ids
-        if checkpoint.state == "complete" and (otherwise or chosen is not None):
-            checkpoint.forget()
-        return None
-
+    begin = partial(_forget_unless_same, mend_ids=mend_ids, is_chosen=chosen is not None)
     with opened_reader(source, run, mend_ids=mend_ids) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
             raise UsageError(
@@ -118,11 +101,39 @@ def copy(
                 on_conflict=on_conflict,
                 begin=begin,
             )
-            if chosen is not None and (absent := len(chosen) - report.totals.read) > 0:
-                if absent == len(chosen):
-                    raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
-                run.tell(IdsMissing(report.source.location, absent, len(chosen)))
+            _check_found(report, chosen or (), ids, run)
             return report
+
+
+def _check_arguments(source: Store, target: Store, on_conflict: str, *, keep_revisions: bool) -> None:
+    if target.location.kind == "archive":
+        raise UsageError(f"{target.location.printed}: the target is an archive; use `migrator backup`")
+    if on_conflict not in ON_CONFLICT:
+        raise UsageError(f"{argument('on_conflict', on_conflict)}: give one of {', '.join(ON_CONFLICT)}")
+    if source.location.identity == target.location.identity:
+        raise UsageError(f"{source.location.printed}: source and target are the same store")
+    if keep_revisions and on_conflict == "overwrite":
+        raise UsageError(f"{argument('keep_revisions')} can't overwrite: a revision can't be replaced by an older one")
+
+
+def _forget_unless_same(checkpoint: Checkpoint, *, mend_ids: bool, is_chosen: bool) -> Token:
+    """A job that mended otherwise copies everything again, and so does one of chosen ids.
+
+    Of these there is no telling which are new since.
+    """
+    was = checkpoint.spec
+    otherwise = was is not None and bool(was.request.options.get("mend_ids")) is not mend_ids
+    if checkpoint.state == "complete" and (otherwise or is_chosen):
+        checkpoint.forget()
+    return None
+
+
+def _check_found(report: Report, chosen: Sequence[str], ids: Path | None, run: Run) -> None:
+    """Report ids that aren't in the source. Raises `NotFound` where none of them is."""
+    if (absent := len(chosen) - report.totals.read) > 0:
+        if absent == len(chosen):
+            raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
+        run.tell(IdsMissing(report.source.location, absent, len(chosen)))
 
 
 def _nothing(_: Checkpoint) -> Token:

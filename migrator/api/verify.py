@@ -89,12 +89,7 @@ def verify(
     if output is not None:
         _check_writable(output)  # before hours of reading
     with ExitStack() as opened:
-        readers: dict[str, Reader] = {}
-        for side, store in (("a", a), ("b", b)):
-            reader = opened.enter_context(opened_reader(store, run, mend_ids=mend_ids and side == "a"))
-            readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
-            # Both ends are asked before anything is written, so that a typing error leaves no trace.
-            readers[side].describe()
+        readers = _open_readers(opened, {"a": a, "b": b}, chosen, run, mend_ids=mend_ids)
         evidence = opened.enter_context(_opened_evidence(run.folder, spec.id, restart=run.restart))
         found = run_verify(
             readers,
@@ -120,6 +115,18 @@ def verify(
             run.tell,
         )
     return found
+
+
+def _open_readers(
+    opened: ExitStack, stores: Mapping[str, Store], chosen: Sequence[str] | None, run: Run, *, mend_ids: bool
+) -> dict[str, Reader]:
+    readers: dict[str, Reader] = {}
+    for side, store in stores.items():
+        reader = opened.enter_context(opened_reader(store, run, mend_ids=mend_ids and side == "a"))
+        readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
+        # Both ends are asked before anything is written, so that a typing error leaves no trace.
+        readers[side].describe()
+    return readers
 
 
 def _is_nothing(found: Verification) -> bool:

@@ -71,7 +71,7 @@ class Carrier:
         self._mark = checkpoint.mark
         self._rejected = 0
         self._guard = TargetGuard(writer, target, noted=checkpoint.stores[1] if checkpoint.stores else None)
-        self._writes = not dry_run
+        self.dry_run = dry_run
         self._proves = isinstance(writer, SupportsReceipts)
         self._buffer = writer if isinstance(writer, SupportsBuffer) else None
         self._told: set[str] = set()  # findings of the preflight
@@ -84,7 +84,7 @@ class Carrier:
 
     def check_target(self) -> None:
         """Raise `ReplacedError` unless the target still is what it was."""
-        if self._writes:
+        if not self.dry_run:
             self._guard.check()
 
     def preflight(self, namespaces: Sequence[str], tell: Tell) -> None:
@@ -157,7 +157,7 @@ class Carrier:
             if flushed is None:
                 flushed = held.flush(self._writer.flush())
                 self._guard.wrote(flushed.written)
-            target = self._guard.check(flushed.samples, flushed.namespaces) if self._writes else None
+            target = self._guard.check(flushed.samples, flushed.namespaces) if not self.dry_run else None
             self._checkpoint.commit(
                 flushed.commits,
                 run=self._run,
@@ -181,7 +181,7 @@ class Carrier:
                 refused.append(result)
         proven = self._guard.proven  # before anything is written: what is written is held by the look that comes after
         outcome = self._write(converted, open) if converted else WriteOutcome()
-        if self._writes and not self._proves:
+        if not self.dry_run and not self._proves:
             held.sample(chain(outcome.written, outcome.present), proven=proven)
         created = not (open.slice.replaces or open.begun_before or self._options.on_conflict == "overwrite")
         return account(batch, open.number, outcome, refused, created=created, bulk=not open.slice.replaces)

@@ -6,7 +6,8 @@ A reader, a writer and a checkpoint enter, a `Report` leaves. Knows no store and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -72,15 +73,9 @@ def run_copy(
     """
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
-    if checkpoint.state == "complete" and not isinstance(reader, SupportsCatchUp):
-        tell(Reread(spec.id))
-        checkpoint.forget()
-    noted = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
-    run = checkpoint.begin_run(spec, source, _to_note(writer, target, noted))
+    run = checkpoint.begin_run(spec, source, _to_note(writer, target, checkpoint))
     progress = Progress()
-    began_s = time.monotonic()
-    outcome = "failed"
-    try:
+    with _noted(checkpoint, spec, progress, run=run, tell=tell, dry_run=dry_run):
         for beginning in range(1, _MOST_BEGINNINGS + 1):
             copy = Carrier(
                 reader,
@@ -94,9 +89,7 @@ def run_copy(
                 target=target,
                 dry_run=dry_run,
             )
-            job = _Job(
-                copy, reader, writer, checkpoint, spec, options, run=run, tell=tell, clock=clock, dry_run=dry_run
-            )
+            job = _Job(copy, reader, writer, checkpoint, spec, options, run=run, tell=tell, clock=clock)
             try:
                 rounds = job.carry(selection, since, source)
                 break
@@ -105,18 +98,7 @@ def run_copy(
                     checkpoint.forget()
                     raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
                 tell(StoreReplaced(str(replaced)))
-                stop.renew()
-                checkpoint.forget()
-                source, target = reader.describe(), writer.describe()
-                checkpoint.note_stores(source, _to_note(writer, target, None))
-        outcome = "complete"
-    except MigratorError as error:
-        outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
-        if not dry_run and checkpoint.state != "new":
-            tell(RunUnfinished("job", spec.id, spec.request))
-        raise
-    finally:
-        checkpoint.end_run(run, outcome, read=progress.run_read)
+                source, target = _start_over(reader, writer, checkpoint, stop)
     return make_report(
         checkpoint,
         spec,
@@ -125,9 +107,27 @@ def run_copy(
         run=run,
         rounds=rounds,
         run_read=progress.run_read,
-        duration_s=time.monotonic() - began_s,
+        duration_s=time.monotonic() - progress.began_s,
         state="dry run" if dry_run else "complete",
     )
+
+
+@contextmanager
+def _noted(
+    checkpoint: Checkpoint, spec: JobSpec, progress: Progress, *, run: int, tell: Tell, dry_run: bool
+) -> Iterator[None]:
+    """Note how a run ends, and how a job is resumed that it leaves unfinished."""
+    outcome = "failed"
+    try:
+        yield
+        outcome = "complete"
+    except MigratorError as error:
+        outcome = "interrupted" if isinstance(error, Interrupted) else str(error)
+        if not dry_run and checkpoint.state != "new":
+            tell(RunUnfinished("job", spec.id, spec.request))
+        raise
+    finally:
+        checkpoint.end_run(run, outcome, read=progress.run_read)
 
 
 class _Job:
@@ -145,7 +145,6 @@ class _Job:
         run: int,
         tell: Tell,
         clock: Callable[[], float],
-        dry_run: bool,
     ) -> None:
         self._copy = copy
         self._reader = reader
@@ -156,7 +155,6 @@ class _Job:
         self._run = run
         self._tell = tell
         self._clock = clock
-        self._dry_run = dry_run
 
     def carry(self, selection: Selection, since: Token, source: Description) -> int:
         """Do what is left of the job until it is complete; returns the number of catch-up rounds."""
@@ -168,7 +166,7 @@ class _Job:
             copy.expect(selection)
             self._tell(self._resumed() if state == "unfinished" else Continued(self._spec.id, self._run))
         rounds = self._run_rounds(selection)
-        if self._dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
+        if self._copy.dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
             copy.preflight(sorted(name for name, counts in checkpoint.counts.items() if counts.written), self._tell)
         self._finish(source)
         return rounds
@@ -223,7 +221,7 @@ class _Job:
             checkpoint.forget()
             raise Unavailable(f"{self._copy.target.location}: {how}; run the same command to start over")
         writer.finish(checkpoint.completion(reader.form))
-        if not self._dry_run:
+        if not self._copy.dry_run:
             self._copy.check_target()
             if checkpoint.full and not checkpoint.was_complete:
                 self._note(census.unstored(reader, writer, checkpoint, self._copy.target.location))
@@ -249,6 +247,15 @@ class _Job:
             self._checkpoint.note_shortfall(self._checkpoint.shortfall + shortfall, sentence)
 
 
+def _start_over(reader: Reader, writer: Writer, checkpoint: Checkpoint, stop: Stop) -> tuple[Description, Description]:
+    """Forget what was copied between stores that aren't there any more; the stores as they are now."""
+    stop.renew()
+    checkpoint.forget()
+    source, target = reader.describe(), writer.describe()
+    checkpoint.note_stores(source, _to_note(writer, target, checkpoint))
+    return source, target
+
+
 def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions) -> int:
     """How large the slices of the bulk are: with several for each worker, none is left alone with the last one."""
     documents = count(reader, selection)
@@ -257,8 +264,9 @@ def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions)
     return min(options.slice_documents, max(_LEAST_SLICE_DOCUMENTS, documents // (8 * options.jobs)))
 
 
-def _to_note(writer: Writer, target: Description, before: Description | None) -> Description:
+def _to_note(writer: Writer, target: Description, checkpoint: Checkpoint) -> Description:
     """The target as it is now, with the identity of those places only that the job's documents are in."""
+    before = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
     identity = concerned(writer, target.identity, ()) if before is None else before.identity
     return msgspec.structs.replace(target, identity=identity)
 
@@ -272,7 +280,7 @@ def _forget_what_changed(
     target: Description,
     tell: Tell,
 ) -> None:
-    """Notice what makes a job start over: a store that was replaced since the last run, documents that are missing."""
+    """Notice what makes a job start over: a replaced store, missing documents, a source that can't list what is new."""
     if checkpoint.state == "new" or checkpoint.stores is None:
         return
     source_before, target_before = checkpoint.stores
@@ -284,6 +292,8 @@ def _forget_what_changed(
         tell(MissingBefore(spec.id))
     elif isinstance(writer, SupportsReceipts) and (refusal := writer.resume(checkpoint.prepared, checkpoint.receipts)):
         tell(TargetReplaced(target.location, refusal))
+    elif checkpoint.state == "complete" and not isinstance(reader, SupportsCatchUp):
+        tell(Reread(spec.id))
     else:
         return
     checkpoint.forget()
