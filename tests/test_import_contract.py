@@ -49,6 +49,8 @@ def test_imports_point_one_way() -> None:
             "migrator.engine is not allowed to import migrator.adapters.couchdb",
         ),
         ("operations.find.wsk", "adapters.couchdb.rows", "migrator.operations is not allowed to import"),
+        ("operations.stats.outlook", "adapters.archive.format", "migrator.operations is not allowed to import"),
+        ("operations.archive.cat", "adapters.couchdb.rows", "migrator.operations is not allowed to import"),
         ("adapters.couchdb.rows", "adapters.elasticsearch.hits", "is not allowed to import migrator.adapters.elastic"),
         ("adapters.shared.tls", "adapters.wrappers.retrying", "No cycles are allowed in migrator.adapters"),
     ],

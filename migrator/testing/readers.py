@@ -16,8 +16,10 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Plan, Reader, Slice, SupportsCatchUp, SupportsCount, Token
+from migrator.adapters.questions import SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume, WantedId
 from migrator.adapters.shared.optional import fetch
 from migrator.testing.documents import activation, activation_id
+from migrator.watching import Stop
 
 ALL = Selection()
 
@@ -301,6 +303,52 @@ class ReaderConformance:
         batches = self.fetch(reader, [*(d.id for d in documents), id], Selection(namespaces=("guest",)))
         assert sorted(self.ids(batches)) == sorted(document.id for document in documents[:3])
         assert [rejection.id for batch in batches for rejection in batch.rejections] == [id]
+
+    # -- questions ----------------------------------------------------------------------------------------------
+
+    def test_look_up_gives_what_reading_gives(self, reader: Reader) -> None:
+        """By an id alone from every namespace, by a namespace and an id from there; what isn't there is left out."""
+        if not isinstance(reader, SupportsLookup):
+            pytest.skip("this store is read to find something in it")
+        self.put([*self.some(30), *self.some(30, "other", first=20)])
+        read = {each.id: json.loads(each.body) for batch in self.read_all(reader) for each in batch.documents}
+        both, one = activation_id(25), activation_id(3)
+        wanted = [WantedId(both), WantedId(one, "guest"), WantedId(one, "other"), WantedId(activation_id(999))]
+        found = {each.id: json.loads(each.body) for each in reader.look_up(wanted)}
+        assert found == {id: read[id] for id in (f"guest/{both}", f"other/{both}", f"guest/{one}")}
+
+    def test_newest_are_those_that_started_last(self, reader: Reader) -> None:
+        """Of what is selected, the newest first."""
+        if not isinstance(reader, SupportsNewest):
+            pytest.skip("this store is read to find something in it")
+        documents = self.some(30)
+        self.put([*documents, *self.some(5, "other", first=100)])
+        self.read_all(reader)
+        newest = [each.id for each in reader.newest(Selection(namespaces=("guest",)), 4)]
+        assert newest == [each.id for each in reversed(documents[-4:])]
+
+    def test_exact_probe_counts_what_reading_gives(self, reader: Reader) -> None:
+        """Activations, from when to when, and their namespaces."""
+        if not isinstance(reader, SupportsProbe):
+            pytest.skip("this store is read to see what it holds")
+        documents = [*self.some(12), *self.some(3, "other", first=50)]
+        self.put(documents)
+        self.read_all(reader)
+        probe = reader.probe(exact=True)
+        assert (probe.activations, probe.is_exact) == (15, True)
+        assert (probe.first_ms, probe.last_ms) == (documents[0].start_ms, documents[-1].start_ms)
+        assert probe.namespaces == {"guest": 12, "other": 3}
+        assert (probe.product, probe.version) == (reader.describe().product, reader.describe().version)
+
+    def test_volume_counts_what_is_selected(self, reader: Reader) -> None:
+        """Where the store counts that at all."""
+        if not isinstance(reader, SupportsVolume):
+            pytest.skip("this store doesn't tell how much it holds")
+        self.put([*self.some(12), *self.some(3, "other", first=50)])
+        self.read_all(reader)
+        counted = reader.volume(Selection(namespaces=("guest",)), exact=False, stop=Stop()).counted
+        assert counted is None or counted.total.activations == 12
+        assert reader.volume(ALL, exact=True, stop=Stop()).counted is None
 
     # -- the store itself ---------------------------------------------------------------------------------------
 
