@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from migrator.activations.document import Document, Form, Rejection, activation_path, epoch_ms, read_document
 from migrator.activations.selection import Selection, parse_moment
 from migrator.errors import UsageError
+from migrator.testing.documents import activation_id, fields
 from tests.support import strategies
-from tests.support.documents import activation_id, fields
 
 ID = f"guest/{activation_id(1)}"
 NOW_MS = 1_767_225_600_000

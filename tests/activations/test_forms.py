@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from migrator.activations import comparing, forms
 from migrator.activations.document import LOSSES, Document, Form, Rejection, activation_path, read_document
 from migrator.demo.samples import ODD_SHAPES, labelled_odd
+from migrator.testing.documents import activation, activation_id, fields
 from tests.support import golden, strategies
-from tests.support.documents import activation, activation_id, fields
 from tests.support.losses import Number, expected_after_round_trip, parse_doubles, parse_exact
 from tests.support.profiles import examples
 

@@ -25,7 +25,7 @@ from migrator.api.restore import restore
 from migrator.engine import census
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.said import into
 
 

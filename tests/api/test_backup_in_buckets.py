@@ -16,8 +16,8 @@ import pytest
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.object_store import Bucket
 from migrator.demo.servers import Server
+from migrator.testing.documents import activation
 from tests.api.test_backup_on_servers import sources
-from tests.support.documents import activation
 from tests.support.s3 import s3_server
 from tests.support.servers import request
 from tests.support.stores import elasticsearch_location, fill_elasticsearch

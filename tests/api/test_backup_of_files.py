@@ -15,7 +15,7 @@ from migrator.api.backup import BackupReport, backup
 from migrator.api.copy import copy
 from migrator.api.restore import restore
 from migrator.operations.archive.check import check
-from tests.support.documents import activation, fields
+from migrator.testing.documents import activation, fields
 
 
 @pytest.fixture(autouse=True)

@@ -25,10 +25,10 @@ from migrator.api.restore import restore
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.settings.stores import Store
+from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_conformance import store_of as couchdb_store
 from tests.adapters.elasticsearch.test_conformance import store_of as search_store
 from tests.support.archives import read_archive
-from tests.support.documents import activation
 from tests.support.losses import expected_after_round_trip, parse_doubles
 from tests.support.servers import couchdb_url
 from tests.support.servers import request as send

@@ -14,7 +14,7 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import backup
 from migrator.api.copy import copy
 from migrator.errors import AccessDenied, UsageError
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 
 @pytest.fixture(autouse=True)

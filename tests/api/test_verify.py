@@ -27,7 +27,7 @@ from migrator.engine.verification.values import Finding, Verification
 from migrator.errors import Locked, Unavailable, UsageError
 from migrator.rendering.command_line import command
 from migrator.rendering.verification import render_verification
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.said import into
 
 

@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.commands.main import migrator
+from migrator.testing.documents import activation
 from tests.support.archives import CLOCK, add_backup
 from tests.support.damage import documents_of, flipped, make_archive, pieces, put
-from tests.support.documents import activation
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from migrator.demo.servers import Server
+from migrator.testing.documents import activation
 from tests.commands.test_main import run
-from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, SearchPlace
 
 CANARY = "kanarienvogel"

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from migrator.demo.servers import Access, Server
+from migrator.testing.documents import activation
 from tests.commands.test_main import run_process
-from tests.support.documents import activation
 from tests.support.servers import request
 
 

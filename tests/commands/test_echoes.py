@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.commands.main import migrator
+from migrator.testing.documents import activation
 from tests.support.daemons import hearing
-from tests.support.documents import activation
 from tests.support.scripted import Request, answer, serve
 
 SECRET = "kanarien/vögel+1"

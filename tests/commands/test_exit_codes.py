@@ -17,8 +17,8 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.demo.servers import Server
+from migrator.testing.documents import activation, fields
 from tests.commands.test_main import ROOT, run_process
-from tests.support.documents import activation, fields
 from tests.support.places import CouchDBPlace, SearchPlace
 from tests.support.scripted import Request, serve
 from tests.support.scripted_couchdb import DATABASE, ScriptedCouchDB

@@ -16,7 +16,7 @@ import pytest
 from migrator.api.backup import backup
 from migrator.commands import output
 from migrator.commands.messages import one_line
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 ROOT = Path(__file__).parents[2]
 FULL = (

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 BODIES = b"".join(activation(number).body + b"\n" for number in range(20))
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from migrator.adapters.memory import _stores, memory_store
 from migrator.commands.main import migrator
 from migrator.scheduling.state import Memory
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 
 class Cli:

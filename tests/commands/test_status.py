@@ -14,7 +14,7 @@ from migrator.activations.document import Form
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.copy import copy
 from migrator.commands.main import migrator
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 
 class World:

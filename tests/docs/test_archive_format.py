@@ -17,10 +17,10 @@ import zstandard
 from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import ArchiveHead, Manifest, PartNote
 from migrator.demo.servers import Server
+from migrator.testing.documents import activation
 from tests.support import independent_reader
 from tests.support.archives import add_backup
 from tests.support.damage import documents_of, flipped, frames_of, pieces, put
-from tests.support.documents import activation
 from tests.support.servers import couchdb_url, request
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "archive-format.md").read_text()

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from migrator.activations.document import Form
 from migrator.commands.main import migrator
-from tests.support.documents import activation, activation_id
+from migrator.testing.documents import activation, activation_id
 from tests.support.security import Role, Secured, secured_search
 from tests.support.servers import status
 

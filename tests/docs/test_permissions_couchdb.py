@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 
 from migrator.commands.main import migrator
 from migrator.demo.servers import Access, Server
+from migrator.testing.documents import activation, activation_id
 from tests.docs.test_permissions import PAGE, table
-from tests.support.documents import activation, activation_id
 from tests.support.servers import request
 
 PASSWORD = "pw-of-everyone"

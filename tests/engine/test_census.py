@@ -18,7 +18,7 @@ from migrator.engine.state.checkpoint import Checkpoint
 from migrator.engine.state.jobs import JobView
 from migrator.errors import AccessDenied, Unavailable
 from migrator.rendering.job_status import job_status
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.worlds import World
 
 

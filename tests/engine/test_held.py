@@ -13,7 +13,7 @@ from migrator.adapters.base import Batch, WriteOutcome
 from migrator.engine.accounting import account
 from migrator.engine.held import Held
 from migrator.engine.state.checkpoint import Commit, SetAside
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 ASIDE = SetAside(kind="rejected", id="guest/0", namespace="guest", reason="too large", body=b"{}")
 

@@ -23,7 +23,7 @@ from migrator.demo.servers import Server
 from migrator.engine.matching import check_beforehand, check_nothing
 from migrator.errors import NotFound, Unavailable
 from migrator.operations.archive.cat import lines_of
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.said import into
 from tests.support.servers import request
 

@@ -22,7 +22,7 @@ from migrator.engine import census, identity
 from migrator.engine.identity import ReplacedError, TargetGuard, changed
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Unavailable
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.profiles import examples
 from tests.support.worlds import World
 

@@ -30,6 +30,7 @@ from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import Verification, VerifySpec
 from migrator.errors import Interrupted, LimitReached, MigratorError, NotFound, Unavailable
+from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.faults.model_stores import (
     Ahead,
@@ -47,7 +48,6 @@ from tests.faults.model_stores import (
     faulty_checkpoint,
     faulty_evidence,
 )
-from tests.support.documents import activation
 
 SPEC = JobSpec(
     id="0123456789ab",

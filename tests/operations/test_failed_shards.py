@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
-from tests.support.documents import activation, activation_id
+from migrator.testing.documents import activation, activation_id
 from tests.support.scripted import Request, answer, serve
 from tests.support.servers import fetch, request
 from tests.support.stores import elasticsearch_location, fill_elasticsearch

@@ -22,7 +22,7 @@ from migrator.commands.main import migrator
 from migrator.engine.state.checkpoint import Checkpoint, Commit, JobSpec
 from migrator.engine.state.jobs import find_job, open_job
 from migrator.rendering.job_page import job_page, look_at
-from tests.support.documents import activation_id, fields
+from migrator.testing.documents import activation_id, fields
 from tests.support.pages import assert_stands_alone
 from tests.support.worlds import as_of_the_release_before
 

@@ -22,8 +22,8 @@ from migrator.scheduling.metrics import exposition
 from migrator.scheduling.overview import status_of
 from migrator.scheduling.state import Run, State
 from migrator.scheduling.triggers import Cron
+from migrator.testing.documents import activation
 from tests.support.daemons import parsed
-from tests.support.documents import activation
 from tests.support.servers import request
 from tests.support.stores import (
     couchdb_location,

@@ -17,8 +17,8 @@ from migrator.adapters.archive.folder import Folder
 from migrator.demo import servers
 from migrator.demo.servers import Server
 from migrator.operations.archive.check import check
+from migrator.testing.documents import activation
 from tests.support.daemons import Folders, backups_of, hearing, parsed, until
-from tests.support.documents import activation
 from tests.support.servers import request
 from tests.support.stores import (
     couchdb_location,

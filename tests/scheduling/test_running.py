@@ -15,9 +15,9 @@ from migrator.scheduling import running, tasks
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.running import run_schedule, summary
 from migrator.scheduling.state import Memory, Run, State
+from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.support.daemons import backups_of, hearing
-from tests.support.documents import activation
 from tests.support.said import into
 
 

@@ -15,8 +15,8 @@ from migrator.demo.servers import cache
 from migrator.errors import UsageError
 from migrator.settings.folders import expand_user, user_config, user_state
 from migrator.settings.locations import parse_location
+from migrator.testing.documents import activation
 from migrator.text.printable import printable, printable_path
-from tests.support.documents import activation
 
 ROOT = Path(__file__).parents[2]
 NOBODY = """\

@@ -16,8 +16,8 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.errors import MigratorError
 from migrator.operations.archive.check import check
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
-from tests.support.documents import activation
 
 
 @contextmanager

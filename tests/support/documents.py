@@ -1,12 +1,9 @@
-"""Activations made for tests: those of the conformance suites, and others."""
+"""Activations made for tests, besides those of `migrator.testing`."""
 
 from __future__ import annotations
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
-from migrator.testing.documents import activation, activation_id, fields
-
-__all__ = ["activation", "activation_id", "fields", "in_elasticsearch"]
 
 
 def in_elasticsearch(id: str, body: bytes) -> Document:

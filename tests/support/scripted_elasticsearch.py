@@ -16,7 +16,7 @@ from migrator.activations.document import Document, Form
 from migrator.adapters import elasticsearch
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.settings.stores import Location, Store
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.scripted import Request, Scripted, answer, serve
 
 Alter = Callable[[Request, Any], Any]

@@ -18,8 +18,8 @@ from migrator.engine.copy import run_copy
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.testing.documents import activation
 from migrator.watching import Stop
-from tests.support.documents import activation
 from tests.support.said import into
 
 SPEC = JobSpec(

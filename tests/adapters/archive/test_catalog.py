@@ -12,8 +12,8 @@ from migrator.activations.document import Form
 from migrator.adapters.archive.catalog import Catalog, Unproven, chain_parts
 from migrator.adapters.archive.manifest import ArchiveHead, Manifest, part_name
 from migrator.errors import ArchiveDamaged, NotFound
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
-from tests.support.documents import activation
 
 IDS = ["20261124T021500Z-aaaaaa", "20261125T021500Z-aaaaab", "20261125T021500Z-bbbbbb", "20261127T000000Z-cccccc"]
 

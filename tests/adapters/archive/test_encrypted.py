@@ -33,8 +33,8 @@ from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.backup import backup
 from migrator.api.restore import restore
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
+from migrator.testing.documents import activation
 from tests.conformance.places import PlaceConformance
-from tests.support.documents import activation
 from tests.support.s3 import S3Server
 from tests.support.said import into
 

@@ -28,7 +28,7 @@ from migrator.adapters.archive.format import (
 )
 from migrator.adapters.archive.manifest import ArchiveHead, id_ms, is_backup_id, read_head
 from migrator.errors import ArchiveDamaged
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.profiles import examples
 
 DOCUMENTS = [activation(number) for number in range(5)]

@@ -14,7 +14,7 @@ from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import as_lines, noted_bytes, read_index
 from migrator.adapters.archive.lane import Lane
 from migrator.adapters.archive.manifest import folder_of, part_name
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 FOLDER = folder_of("20261124T021500Z-3f9a2c")
 DOCUMENTS = [activation(number, "guest" if number % 3 else "other") for number in range(7)]

@@ -27,8 +27,8 @@ from migrator.adapters.archive.manifest import (
     uneven_counts,
 )
 from migrator.errors import ArchiveDamaged, UsageError
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
-from tests.support.documents import activation
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import backup
 from migrator.api.restore import restore
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable, UsageError
+from migrator.testing.documents import activation
 from tests.conformance.places import HEAD, PlaceConformance
 from tests.support.archives import add_backup, read_archive
-from tests.support.documents import activation
 from tests.support.s3 import LOGIN, NOWHERE, S3Server, s3_server
 from tests.support.scripted import Request, answer, serve
 

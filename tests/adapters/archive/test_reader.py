@@ -15,8 +15,8 @@ from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Description, Slice
 from migrator.errors import ArchiveDamaged, NotFound
+from migrator.testing.documents import activation
 from tests.support.archives import ALL, add_backup, read_archive
-from tests.support.documents import activation
 
 DOCUMENTS = [activation(number, "guest" if number < 6 else "other") for number in range(12)]
 STARTS = [each.start_ms for each in DOCUMENTS]

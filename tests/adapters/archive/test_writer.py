@@ -16,8 +16,8 @@ from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
 from migrator.settings.locations import parse_location
 from migrator.settings.stores import Store
+from migrator.testing.documents import activation
 from tests.support.archives import CLOCK, add_backup, completion, read_archive
-from tests.support.documents import activation
 
 
 def begun(folder: Path, parent: str | None = None) -> tuple[ArchiveWriter, dict[str, object]]:

@@ -12,7 +12,7 @@ from migrator.adapters import couchdb
 from migrator.adapters.base import Batch
 from migrator.errors import Unavailable
 from migrator.settings.stores import Location, Store
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.scripted import Request, Script, answer, serve
 
 DOCUMENTS = {document.id: document.body for document in (activation(number) for number in range(250))}

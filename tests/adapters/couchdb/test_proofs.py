@@ -19,7 +19,7 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
 from migrator.settings.stores import Location, Store
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.scripted import Request, serve
 from tests.support.scripted_couchdb import Fault, ScriptedCouchDB
 

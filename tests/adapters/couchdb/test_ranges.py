@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from migrator.activations.selection import Selection
 from migrator.adapters.couchdb.ranges import LOOKS, TOP, Look, Range, after_all, between, cut, spans
-from tests.support.documents import activation_id
+from migrator.testing.documents import activation_id
 
 ALL = Selection()
 

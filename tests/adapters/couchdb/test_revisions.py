@@ -16,8 +16,8 @@ from migrator.adapters.base import Writer
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.errors import UsageError
+from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_conformance import Raw, store_of
-from tests.support.documents import activation
 from tests.support.servers import request
 
 HASH = "a" * 32

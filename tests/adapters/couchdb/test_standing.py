@@ -8,8 +8,8 @@ import pytest
 
 from migrator.adapters.base import Token
 from migrator.adapters.couchdb.reader import CouchDBReader
+from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_proofs import ALL, BODIES, IDS, ids_of, patient, read, reading
-from tests.support.documents import activation
 from tests.support.scripted_couchdb import ScriptedCouchDB
 
 LATER = {activation(number).id: activation(number).body for number in range(400, 550)}

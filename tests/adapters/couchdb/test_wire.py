@@ -22,8 +22,8 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.errors import RequestRefused, Unavailable
 from migrator.settings.stores import Location, Store
+from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_proofs import ALL, BODIES, ids_of, patient, read
-from tests.support.documents import activation
 from tests.support.scripted import Cut, Request, Script, answer, serve
 from tests.support.scripted_couchdb import ScriptedCouchDB, content
 

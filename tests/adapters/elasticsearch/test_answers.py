@@ -20,7 +20,7 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.errors import RequestRefused, Unavailable
 from migrator.settings.stores import Location, Store
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.scripted import Cut, Request, answer, serve
 
 Alter = Callable[[Request, Any], Any]

@@ -25,7 +25,7 @@ from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable, UsageError
 from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 ALL = Selection()
 ROOT = {"cluster_uuid": "c1", "version": {"number": "7.17.0"}}

@@ -16,7 +16,7 @@ from migrator.adapters.base import Description
 from migrator.demo.servers import Server
 from migrator.errors import AccessDenied, Unavailable, UsageError
 from migrator.settings.stores import Location, Login, LoginKind, Secret, Store, Tls
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.servers import bearer_token, request, status
 
 ALL = Selection()

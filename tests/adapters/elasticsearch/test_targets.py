@@ -17,9 +17,9 @@ from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
 from migrator.errors import Unavailable, UsageError
+from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
 from tests.adapters.elasticsearch.test_conformance import Raw, store_of
-from tests.support.documents import activation
 from tests.support.servers import request
 
 

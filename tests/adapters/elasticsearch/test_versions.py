@@ -19,9 +19,9 @@ from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.demo.servers import Server
 from migrator.errors import NotFound, RequestRefused, Unavailable, UsageError
 from migrator.settings.stores import Store
+from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
 from tests.adapters.elasticsearch.test_conformance import Raw, store_of
-from tests.support.documents import activation
 from tests.support.servers import request, status
 
 ALL = Selection()

@@ -26,8 +26,8 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.settings.locations import parse_location
+from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
-from tests.support.documents import activation
 
 ALL = Selection()
 HEAD = b'{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full"}\n'

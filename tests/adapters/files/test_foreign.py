@@ -20,8 +20,8 @@ from migrator.activations.selection import Selection
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, UsageError
+from migrator.testing.documents import activation
 from tests.adapters.files.test_files import ids, read, reader_of
-from tests.support.documents import activation
 
 COUNT = 6
 BOM = b"\xef\xbb\xbf"

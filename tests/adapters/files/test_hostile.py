@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrator.adapters.files.formats import nests_deeply
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 _READ = """
 import resource, sys

@@ -19,9 +19,9 @@ from migrator.api.restore import restore
 from migrator.demo.servers import Server, npm_program
 from migrator.engine.report import Report
 from migrator.errors import ArchiveDamaged
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.completing import completed
-from tests.support.documents import activation
 from tests.support.servers import couchdb_url, request
 
 COUCHBACKUP = ("@cloudant/couchbackup", "2.11.12", "bin/couchbackup.bin.js")

@@ -10,7 +10,7 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.adapters.shared.paging import Page
 from migrator.api.copy import copy
 from migrator.engine.state.jobs import find_job, view_checkpoint
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 
 def test_id_with_a_lone_surrogate_is_rejected_and_kept(tmp_path: Path) -> None:

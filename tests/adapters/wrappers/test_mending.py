@@ -19,7 +19,7 @@ from migrator.api.verify import verify
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
 from migrator.errors import UsageError
-from tests.support.documents import activation, activation_id
+from migrator.testing.documents import activation, activation_id
 from tests.support.servers import request
 
 COUNT = 12

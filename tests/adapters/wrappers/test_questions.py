@@ -12,7 +12,7 @@ from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsPr
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 
 class Knowing(MemoryReader):

@@ -21,7 +21,7 @@ from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import ThrottledReader
 from migrator.errors import AccessDenied, NothingAccepted, RequestRefused, Unavailable
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.profiles import examples
 from tests.support.said import into
 

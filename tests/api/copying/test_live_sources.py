@@ -15,7 +15,7 @@ import pytest
 from migrator.activations.document import Form
 from migrator.api.copy import copy
 from migrator.demo.servers import Server
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.places import CouchDBPlace, Place, SearchPlace
 
 BEFORE = 1_200  # documents that are there when the copy begins; every third is of one writer

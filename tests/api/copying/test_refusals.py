@@ -21,8 +21,8 @@ from migrator.api.copy import copy
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
 from migrator.events import Event, Retrying
+from migrator.testing.documents import activation
 from tests.conftest import fresh_database
-from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, SearchPlace
 from tests.support.servers import request
 

@@ -12,8 +12,8 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.demo.servers import Server
 from migrator.engine.report import Report
+from migrator.testing.documents import activation
 from migrator.watching import Progress
-from tests.support.documents import activation
 from tests.support.places import CouchDBPlace, Place, SearchPlace
 from tests.support.said import into
 from tests.support.servers import request

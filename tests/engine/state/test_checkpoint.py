@@ -15,7 +15,7 @@ from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.state.checkpoint import Checkpoint, Commit, Sample, SetAside
 from migrator.engine.state.notes import Shortfall
 from migrator.errors import Unavailable
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.worlds import SPEC
 
 SOURCE = Description(location="memory:a", product="memory", version="1", identity="a#1")

@@ -19,9 +19,9 @@ from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.engine.verification.evidence import Added, Evidence
 from migrator.errors import AccessDenied, MigratorError, StateDamaged, UsageError
 from migrator.rendering.job_status import job_status
+from migrator.testing.documents import activation
 from tests.engine.state.test_jobs import begin, spec
 from tests.engine.verification import test_compare
-from tests.support.documents import activation
 from tests.support.worlds import CutError, World, as_of_the_release_before
 
 _LEFT = (StateDamaged, UsageError, AccessDenied)

@@ -27,7 +27,7 @@ from migrator.engine.state.statefile import FORMAT
 from migrator.errors import StateDamaged
 from migrator.rendering.job_page import job_page, look_at
 from migrator.rendering.job_status import job_status
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 DATA = Path(__file__).parents[2] / "data" / "format2"
 UNFINISHED, COMPLETE, VERIFICATION = "c900474dabbc", "ec62432eef9d", "b392e639d820"

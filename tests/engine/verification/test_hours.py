@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
 from migrator.engine.verification.hours import HOUR_MS, PARTS, WHOLE, Marks, Sums, digest, hour_of, in_sample, part_of
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 
 _buckets = st.tuples(st.sampled_from(["a", "b"]), st.integers(-5, 5), st.just(WHOLE))
 

@@ -11,10 +11,10 @@ from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import Wanted
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.cat import lines_of
+from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.support.archives import add_backup
 from tests.support.damage import documents_of, flipped, make_archive, pieces, put
-from tests.support.documents import activation
 
 
 def test_each_document_is_printed_once_in_its_newest_version(tmp_path: Path) -> None:

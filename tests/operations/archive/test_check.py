@@ -20,6 +20,7 @@ from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.check import CheckReport, check
 from migrator.operations.archive.findings import Finding
 from migrator.rendering.archive import finding_line
+from migrator.testing.documents import activation
 from migrator.watching import Progress, Stop
 from tests.support.archives import add_backup
 from tests.support.damage import (
@@ -33,7 +34,6 @@ from tests.support.damage import (
     pieces,
     put,
 )
-from tests.support.documents import activation
 
 
 @pytest.fixture

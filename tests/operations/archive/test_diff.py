@@ -13,9 +13,9 @@ from migrator.activations.document import Document, Form
 from migrator.activations.selection import Wanted
 from migrator.errors import NotFound
 from migrator.operations.archive.diff import Changed, Tally, diff
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
-from tests.support.documents import activation
 from tests.support.profiles import examples
 
 STATES = st.dictionaries(st.integers(0, 30), st.integers(0, 2), max_size=20)

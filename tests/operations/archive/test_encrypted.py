@@ -24,9 +24,9 @@ from migrator.operations.archive.retention import Retention
 from migrator.operations.archive.salvage import salvage
 from migrator.settings.locations import parse_location
 from migrator.settings.stores import Store
+from migrator.testing.documents import activation
 from tests.support.archives import CLOCK, completion
 from tests.support.damage import flipped, pieces, put
-from tests.support.documents import activation
 
 
 class Sealed:

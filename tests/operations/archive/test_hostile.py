@@ -15,9 +15,9 @@ import zstandard
 from migrator.activations.document import Form
 from migrator.adapters.archive import format as parts
 from migrator.adapters.archive.manifest import Manifest, make_sums
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import put
-from tests.support.documents import activation
 
 _CHECKED = """
 import resource, sys

@@ -11,9 +11,9 @@ from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.folder import Folder
 from migrator.errors import NotFound, UsageError
 from migrator.operations.archive.listing import list_archive
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive, put
-from tests.support.documents import activation
 
 
 def states(folder: Path) -> list[tuple[str, str]]:

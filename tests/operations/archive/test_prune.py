@@ -19,8 +19,8 @@ from migrator.adapters.base import Description
 from migrator.errors import NotFound, UsageError
 from migrator.operations.archive.prune import prune
 from migrator.operations.archive.retention import Retention
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
-from tests.support.documents import activation
 from tests.support.profiles import examples
 from tests.support.said import into
 

@@ -19,9 +19,9 @@ from migrator.errors import UsageError
 from migrator.operations.archive.check import check
 from migrator.operations.archive.salvage import SalvageReport, salvage
 from migrator.rendering.archive import missing_line
+from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
 from tests.support.damage import documents_of, exit_code, flipped, frame_contents, index_of, make_archive, pieces, put
-from tests.support.documents import activation
 
 
 class Patient:

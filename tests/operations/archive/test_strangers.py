@@ -19,10 +19,10 @@ from migrator.operations.archive.listing import list_archive
 from migrator.operations.archive.prune import prune
 from migrator.operations.archive.retention import Retention
 from migrator.operations.archive.salvage import salvage
+from migrator.testing.documents import activation
 from tests.adapters.archive.conftest import bucket, s3  # noqa: F401  fixtures
 from tests.support.archives import add_backup, read_archive
 from tests.support.damage import documents_of, make_archive, put
-from tests.support.documents import activation
 from tests.support.s3 import S3Server
 
 STRANGERS = [

@@ -21,7 +21,7 @@ from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.values import Examined
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.servers import request
 from tests.support.stores import (
     couchdb_location,

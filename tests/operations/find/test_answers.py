@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from migrator.commands.main import migrator
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.scripted import Request, answer, serve
 from tests.support.scripted_couchdb import ScriptedCouchDB
 

@@ -20,7 +20,7 @@ from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.operations.find.wsk import as_wsk_shows
-from tests.support.documents import activation, activation_id
+from migrator.testing.documents import activation, activation_id
 from tests.support.servers import delete_indices, request
 from tests.support.stores import (
     couchdb_location,

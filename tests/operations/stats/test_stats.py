@@ -28,7 +28,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering.bars import bar
 from migrator.rendering.statistics import render
 from migrator.rendering.statistics_page import page
-from tests.support.documents import activation
+from migrator.testing.documents import activation
 from tests.support.pages import assert_stands_alone
 from tests.support.servers import delete_indices
 from tests.support.stores import (
