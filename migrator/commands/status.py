@@ -150,7 +150,7 @@ def _show(status: JobStatus) -> None:
 def _export(view: JobView, kind: str) -> None:
     checkpoint = view_checkpoint(view)
     try:
-        for each in checkpoint.set_aside(kind):
+        for each in checkpoint.aside.documents(kind):
             print_bytes(_line(each))
     finally:
         checkpoint.close()

@@ -97,7 +97,7 @@ class Carrier:
     def expect(self, selection: Selection) -> None:
         """Fill in what the progress needs to show a share and the time left."""
         self._mark = self._checkpoint.mark
-        self._rejected = self._checkpoint.count_set_aside("rejected")
+        self._rejected = self._checkpoint.aside.count("rejected")
         self.progress.counts = total(self._checkpoint.counts.values())
         self.progress.documents = count(self._reader, selection)
 
@@ -138,7 +138,7 @@ class Carrier:
         batches = self._reader.read(open.slice, open.position, self._checkpoint.selection)
         for batch in _read_ahead(batches, ahead):
             commit = self._carry(batch, open, held)
-            held.add(commit, set_aside=self._checkpoint.has_set_aside)
+            held.add(commit, set_aside=self._checkpoint.aside.any)
             if self._buffer is None or self._buffer.due():
                 self._commit(held)
             self.progress.add(commit.counts)
@@ -198,7 +198,7 @@ class Carrier:
         newer = open.slice.replaces or (open.begun_before and self._reader.abilities.rereads_newer)
         if outcome.differing and newer and isinstance(self._writer, SupportsStored):
             ours = self._writer.stored_since(self._mark, outcome.differing)
-            ours -= self._checkpoint.among_differing(outcome.differing)
+            ours -= self._checkpoint.aside.among_differing(outcome.differing)
             older = tuple(document for document in outcome.differing if document.id in ours)
             stays = tuple(document for document in outcome.differing if document.id not in ours)
             outcome = msgspec.structs.replace(outcome, differing=stays)

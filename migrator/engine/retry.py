@@ -53,7 +53,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
         )
     became: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
-    for chunk in _chunks(checkpoint.set_aside("rejected")):
+    for chunk in _chunks(checkpoint.aside.documents("rejected")):
         stop.check()
         outcome = _write(writer, chunk)
         writer.flush()

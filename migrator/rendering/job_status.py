@@ -48,7 +48,7 @@ def job_status(job: JobView) -> JobStatus:
         counts = checkpoint.counts
         left, slices = checkpoint.slices_left()
         state = "running" if job.running else checkpoint.state
-        rejected, differing = checkpoint.count_set_aside("rejected"), checkpoint.count_set_aside("differing")
+        rejected, differing = checkpoint.aside.count("rejected"), checkpoint.aside.count("differing")
         return JobStatus(
             job=job.id,
             state=state,
@@ -63,7 +63,7 @@ def job_status(job: JobView) -> JobStatus:
             round=checkpoint.round,
             rejected=rejected,
             differing=differing,
-            rejected_reasons=tuple(checkpoint.reasons("rejected")[:10]),
+            rejected_reasons=tuple(checkpoint.aside.reasons("rejected")[:10]),
             remarks=checkpoint.remarks,
             remark_examples={kind: checkpoint.remark_examples(kind) for kind in checkpoint.remarks},
             deleted=checkpoint.deleted,

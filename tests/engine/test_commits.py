@@ -274,5 +274,5 @@ def test_rejected_documents_are_not_tried_again_in_a_target_that_gives_receipts(
     checkpoint = Checkpoint(world.path)
     with pytest.raises(UsageError, match="copy again"):
         retry_set_aside(PartsWriter(target, Faults(), world.target.form), checkpoint, run=2, stop=Stop())
-    assert checkpoint.count_set_aside("rejected") == 1
+    assert checkpoint.aside.count("rejected") == 1
     checkpoint.close()

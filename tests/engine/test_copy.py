@@ -100,7 +100,7 @@ def test_rejected_documents_are_kept_with_reason(world: World) -> None:
     assert report.rejected == 1
     assert report.exit_code == 3
     checkpoint = Checkpoint(world.path)
-    (kept,) = checkpoint.set_aside("rejected")
+    (kept,) = checkpoint.aside.documents("rejected")
     assert kept.id == bad.id
     assert kept.form is Form.COUCHDB
     assert kept.body == world.source.get(bad.id)
@@ -312,7 +312,7 @@ def test_retry_brings_rejected_documents_over(world: World) -> None:
     checkpoint = Checkpoint(world.path)
     outcome = retry_set_aside(MemoryWriter(world.target), checkpoint, run=2, stop=Stop())
     assert outcome.written == report.rejected
-    assert checkpoint.count_set_aside("rejected") == 0
+    assert checkpoint.aside.count("rejected") == 0
     assert all(counts.adds_up and counts.rejected == 0 for counts in checkpoint.counts.values())
     checkpoint.close()
     assert world.there() == world.expected()
@@ -326,7 +326,7 @@ def test_retry_keeps_what_is_refused_again(world: World) -> None:
     checkpoint = Checkpoint(world.path)
     outcome = retry_set_aside(MemoryWriter(world.target), checkpoint, run=2, stop=Stop())
     assert (outcome.tried, outcome.rejected) == (1, 1)
-    assert checkpoint.count_set_aside("rejected") == 1
+    assert checkpoint.aside.count("rejected") == 1
     checkpoint.close()
 
 

@@ -93,7 +93,7 @@ def test_so_many_documents_or_bytes_are_tried_at_once(
     outcome = retry_set_aside(writer, checkpoint, run=2, stop=Stop())
     assert outcome == RetryOutcome(tried=7, written=7, present=0, differing=0, rejected=0)
     assert (writer.at_once, writer.flushes, outcome.exit_code) == (at_once, len(at_once), 0)
-    assert checkpoint.count_set_aside("rejected") == 0
+    assert checkpoint.aside.count("rejected") == 0
     assert checkpoint.counts == {"guest": Counts(read=7, written=7)}
 
 
@@ -105,9 +105,9 @@ def test_each_document_goes_where_it_belongs(checkpoint: Checkpoint) -> None:
     outcome = retry_set_aside(writer, checkpoint, run=2, stop=Stop())
     assert outcome == RetryOutcome(tried=7, written=4, present=1, differing=1, rejected=1)
     assert outcome.exit_code == 3
-    (stays,) = checkpoint.set_aside("rejected")
+    (stays,) = checkpoint.aside.documents("rejected")
     assert (stays.id, stays.reason, stays.body) == (rejected.id, "still no", rejected.body)
-    (other,) = checkpoint.set_aside("differing")
+    (other,) = checkpoint.aside.documents("differing")
     assert (other.id, other.reason, other.body) == (differing.id, "another version is in the target", differing.body)
     assert checkpoint.counts == {"guest": Counts(read=7, written=4, present=1, differing=1, rejected=1)}
 
@@ -125,7 +125,7 @@ def test_what_was_tried_before_a_stop_is_kept(checkpoint: Checkpoint, monkeypatc
     with pytest.raises(Interrupted) as raised:
         retry_set_aside(Writer(stop=stop), checkpoint, run=2, stop=stop)
     assert raised.value.exit_code == 143
-    assert [each.id for each in checkpoint.set_aside("rejected")] == [each.id for each in DOCUMENTS[4:]]
+    assert [each.id for each in checkpoint.aside.documents("rejected")] == [each.id for each in DOCUMENTS[4:]]
     assert checkpoint.counts == {"guest": Counts(read=7, written=4, rejected=3)}
 
 
@@ -136,5 +136,5 @@ def test_target_that_takes_nothing_leaves_all_as_it_was(checkpoint: Checkpoint) 
 
     outcome = retry_set_aside(Closed(), checkpoint, run=2, stop=Stop())
     assert outcome == RetryOutcome(tried=7, written=0, present=0, differing=0, rejected=7)
-    assert checkpoint.reasons("rejected") == [("read-only", 7)]
-    assert [each.body for each in checkpoint.set_aside("rejected")] == [each.body for each in DOCUMENTS]
+    assert checkpoint.aside.reasons("rejected") == [("read-only", 7)]
+    assert [each.body for each in checkpoint.aside.documents("rejected")] == [each.body for each in DOCUMENTS]

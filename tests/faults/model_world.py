@@ -337,10 +337,10 @@ class World:
         writer = FaultyWriter(self.target, self.script, self.refusals)
         checkpoint = self.checkpoint()
         try:
-            if checkpoint.stores is None or not checkpoint.count_set_aside("rejected"):
+            if checkpoint.stores is None or not checkpoint.aside.count("rejected"):
                 return
             policy = self._policy(stop, clock)
-            before, differing = checkpoint.counts, checkpoint.count_set_aside("differing")
+            before, differing = checkpoint.counts, checkpoint.aside.count("differing")
             found = self._guarded(
                 "retry rejected",
                 lambda: retry_set_aside(RetryingWriter(writer, policy), checkpoint, run=1, stop=stop),
@@ -351,9 +351,9 @@ class World:
                 for name in ("written", "present", "differing"):
                     now, then = (getattr(each, name) for each in moved)
                     assert now - then == getattr(found, name), f"{name} went from {then} to {now}: {found}"
-                assert checkpoint.count_set_aside("rejected") == found.rejected
-                assert checkpoint.count_set_aside("differing") <= differing + found.differing
-                kept = {each.id for each in checkpoint.set_aside("differing")}
+                assert checkpoint.aside.count("rejected") == found.rejected
+                assert checkpoint.aside.count("differing") <= differing + found.differing
+                kept = {each.id for each in checkpoint.aside.documents("differing")}
                 assert len(kept) >= found.differing, "differing, and not kept"
             self.look(checkpoint)
         finally:
@@ -366,7 +366,7 @@ class World:
         for namespace, counts in checkpoint.counts.items():
             assert counts.adds_up, f"the accounts of {namespace!r} don't add up: {counts}"
         for kind in ("rejected", "differing"):
-            for kept in checkpoint.set_aside(kind):
+            for kept in checkpoint.aside.documents(kind):
                 assert kept.reason, f"{kept.id} is set aside without a reason"
         if isinstance(self.target, PartsStore):
             return
@@ -383,8 +383,8 @@ class World:
         assert report.state == "complete"
         assert checkpoint.state == "complete"
         assert report.totals.adds_up
-        assert report.rejected == checkpoint.count_set_aside("rejected")
-        assert report.differing == checkpoint.count_set_aside("differing")
+        assert report.rejected == checkpoint.aside.count("rejected")
+        assert report.differing == checkpoint.aside.count("differing")
         if report.exit_code:
             self._has_reason(report)
         last_read = max(map(self.script.last, ("reader.read", "reader.catch_up", "checkpoint.commit")))
@@ -403,7 +403,7 @@ class World:
             there = self.target.live()
         self._judge_content(report, checkpoint, there, snapshot)
         if isinstance(self.target, PartsStore):
-            kept = {each.id: each.body for each in checkpoint.set_aside("rejected")}
+            kept = {each.id: each.body for each in checkpoint.aside.documents("rejected")}
             self._rejected[writer.backup] = {**self._rejected_before, **kept}
 
     @property
@@ -425,7 +425,7 @@ class World:
             assert others, f"nothing is missing: {report.warnings}"
 
     def _judge_content(self, report: Report, checkpoint: Checkpoint, there: dict[str, bytes], snapshot: int) -> None:
-        kept = {each.id: each for kind in ("rejected", "differing") for each in checkpoint.set_aside(kind)}
+        kept = {each.id: each for kind in ("rejected", "differing") for each in checkpoint.aside.documents(kind)}
         lacking: list[str] = []
         carried = 0
         for id, entry in self.source.entries.items():

@@ -10,6 +10,7 @@ from hypothesis import seed
 from migrator.engine import census, identity, retry
 from migrator.engine.report import Report
 from migrator.engine.state import checkpoint
+from migrator.engine.state.set_aside import DocumentsSetAside
 from migrator.engine.verification import compare, confirm
 from migrator.errors import Unavailable
 from tests.faults.model import PROFILE, Model
@@ -147,7 +148,7 @@ def test_the_model_finds_rejections_that_are_dropped(monkeypatch: pytest.MonkeyP
     """A rejected document that is counted and not kept."""
     world = _filled()
     world.refusals.rejects.add(id_of(1))
-    monkeypatch.setattr(checkpoint.Checkpoint, "_keep", lambda *_: None)
+    monkeypatch.setattr(DocumentsSetAside, "keep", lambda *_: None)
     with pytest.raises(AssertionError, match="neither in the target nor kept"):
         world.copy()
 

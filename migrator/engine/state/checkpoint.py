@@ -31,6 +31,7 @@ from migrator.engine.state.notes import (
     documents_in,
     refuse_unproven,
 )
+from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
 from migrator.text.secrets import redact
 
@@ -60,7 +61,7 @@ class Checkpoint(Ledger):
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, view: bool = False) -> None:
         """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
-        super().__init__(path, schema=_SCHEMA + LEDGER, what="the job", added=_SAMPLES, view=view)
+        super().__init__(path, schema=_SCHEMA + LEDGER + SET_ASIDE, what="the job", added=_SAMPLES, view=view)
 
     # -- the job ------------------------------------------------------------------------------------------------
 
@@ -211,9 +212,9 @@ class Checkpoint(Ledger):
         `full` tells that the plan is of everything selected, not of what is new since a snapshot.
         """
         with self._transaction():
-            for table in ("slices", "accounts", "set_aside", "remarks", "receipts"):
+            for table in ("slices", "accounts", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
-            self.has_set_aside = False
+            self.aside.clear()
             for name in ("warnings", "incomplete", "deleted", "created", "there", "shortfall", "was_complete"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
@@ -339,9 +340,8 @@ class Checkpoint(Ledger):
             if not counts.adds_up:
                 raise AssertionError(f"the accounts of a batch don't add up: {counts}")
         self._move(commit.slice, commit.position)
-        if commit.settled and self.has_set_aside:
-            self._db.executemany("DELETE FROM set_aside WHERE id = ?", [(id,) for id in commit.settled])
-        self._keep(commit.set_aside, run)
+        self.aside.drop(commit.settled)
+        self.aside.keep(commit.set_aside, run)
         for kind, ids in commit.remarks.items():
             self._remark(kind, ids)
 

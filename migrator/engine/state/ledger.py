@@ -1,30 +1,26 @@
-"""The outcome of the documents of a job: the accounts, what was remarked on, and the documents that were set aside.
+"""The outcome of the documents of a job: the accounts, and what was remarked on.
 
 The part of a checkpoint that speaks of documents, in the job's own file. Knows nothing of slices and runs.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from migrator.activations.accounts import Counts
-from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.document import Rejection
 from migrator.engine.state.notes import SetAside
 from migrator.engine.state.planned import PlannedFile
+from migrator.engine.state.set_aside import DocumentsSetAside
 
 LEDGER = """
 CREATE TABLE accounts (
     namespace TEXT PRIMARY KEY, read INTEGER NOT NULL, written INTEGER NOT NULL, present INTEGER NOT NULL,
     differing INTEGER NOT NULL, rejected INTEGER NOT NULL, filtered INTEGER NOT NULL, size_bytes INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE set_aside (
-    kind TEXT NOT NULL, id TEXT NOT NULL, namespace TEXT NOT NULL, reason TEXT NOT NULL, form TEXT,
-    source_index TEXT, run INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
 CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -36,8 +32,7 @@ class Ledger(PlannedFile):
 
     def __init__(self, path: Path | None, **how: Any) -> None:
         super().__init__(path, **how)
-        self.has_set_aside = bool(self._rows("SELECT 1 FROM set_aside LIMIT 1"))
-        """Whether documents are set aside; read for every batch, so that the file isn't. True may be out of date."""
+        self.aside = DocumentsSetAside(self._db, self._rows)
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
@@ -92,54 +87,6 @@ class Ledger(PlannedFile):
             (kind, documents + len(ids), msgspec.json.encode(examples).decode()),
         )
 
-    # -- documents set aside ------------------------------------------------------------------------------------
-
-    def count_set_aside(self, kind: str) -> int:
-        return int(self._rows("SELECT count(*) FROM set_aside WHERE kind = ?", kind)[0][0])
-
-    def set_aside(self, kind: str) -> Iterator[SetAside]:
-        """The documents of a kind in the order of their ids, read a few at a time."""
-        last = ""
-        while True:
-            rows = self._rows(
-                "SELECT kind, id, namespace, reason, form, source_index, body FROM set_aside "
-                "WHERE kind = ? AND id > ? ORDER BY id LIMIT 50",
-                kind,
-                last,
-            )
-            if not rows:
-                return
-            for kind_, id, namespace, reason, form, index, body in rows:
-                yield SetAside(
-                    kind=kind_,
-                    id=id,
-                    namespace=namespace,
-                    reason=reason,
-                    form=Form(form) if form else None,
-                    index=index,
-                    body=zlib.decompress(body),
-                )
-            last = rows[-1][1]
-
-    def reasons(self, kind: str) -> list[tuple[str, int]]:
-        """How many documents were set aside for which reason, the most frequent first."""
-        return [
-            (str(reason), int(count))
-            for reason, count in self._rows(
-                "SELECT reason, count(*) AS n FROM set_aside WHERE kind = ? GROUP BY reason ORDER BY n DESC", kind
-            )
-        ]
-
-    def among_differing(self, documents: Sequence[Document]) -> frozenset[str]:
-        """Which of these documents are listed as differing; their ids."""
-        if not self._rows("SELECT 1 FROM set_aside WHERE kind = 'differing' LIMIT 1"):
-            return frozenset()
-        ids = msgspec.json.encode([document.id for document in documents]).decode()
-        rows = self._rows(
-            "SELECT id FROM set_aside WHERE kind = 'differing' AND id IN (SELECT value FROM json_each(?))", ids
-        )
-        return frozenset(str(row[0]) for row in rows)
-
     def settle(
         self,
         ids: Sequence[str],
@@ -156,33 +103,9 @@ class Ledger(PlannedFile):
         """
         stays = {each.id: each.reason for each in refused}
         with self._transaction():
-            self._db.executemany(
-                "DELETE FROM set_aside WHERE kind = 'rejected' AND id = ?", [(id,) for id in ids if id not in stays]
-            )
-            self._db.executemany(
-                "UPDATE set_aside SET reason = ? WHERE kind = 'rejected' AND id = ?",
-                [(reason, id) for id, reason in stays.items()],
-            )
-            self._keep(kept, run)
+            self.aside.drop([id for id in ids if id not in stays], "rejected")
+            self.aside.explain(stays)
+            self.aside.keep(kept, run)
             self._count(moved)
             for kind, remarked in remarks.items():
                 self._remark(kind, remarked)
-
-    def _keep(self, documents: Sequence[SetAside], run: int) -> None:
-        self.has_set_aside = self.has_set_aside or bool(documents)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    each.kind,
-                    each.id,
-                    each.namespace,
-                    each.reason,
-                    each.form,
-                    each.index,
-                    run,
-                    zlib.compress(each.body, 1),
-                )
-                for each in documents
-            ],
-        )

@@ -21,7 +21,7 @@ def test_id_with_a_lone_surrogate_is_rejected_and_kept(tmp_path: Path) -> None:
     source.put(activation(2, "team").id, activation(2, "team").body)
     report = copy("memory:odd-ids", "memory:target", state=tmp_path, retry_for_s=0)
     assert (report.totals.written, report.totals.rejected, report.exit_code) == (1, 1, 3)
-    (kept,) = view_checkpoint(find_job(tmp_path, report.job)).set_aside("rejected")
+    (kept,) = view_checkpoint(find_job(tmp_path, report.job)).aside.documents("rejected")
     assert kept.id == "guest/\\udcff"
     assert kept.body == activation(1).body
 

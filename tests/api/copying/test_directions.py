@@ -109,7 +109,7 @@ def test_lone_surrogate_is_rejected_with_its_bytes(
     assert there.keys() == good.keys()
     view = find_job(state, report.job)
     checkpoint = view_checkpoint(view)
-    (kept,) = checkpoint.set_aside("rejected")
+    (kept,) = checkpoint.aside.documents("rejected")
     checkpoint.close()
     assert (kept.id, kept.body) == (id, broken)
     assert "lone surrogate" in kept.reason

@@ -62,7 +62,7 @@ def test_new_one_remembers_nothing(checkpoint: Checkpoint) -> None:
     assert (checkpoint.runs, checkpoint.samples, checkpoint.receipts, checkpoint.counts) == ([], [], [], {})
     assert (checkpoint.slices_left(), checkpoint.open_slices(1)) == ((0, 0), [])
     assert not checkpoint.shortfall
-    assert not checkpoint.has_set_aside
+    assert not checkpoint.aside.any
     assert checkpoint.verification is None
 
 
@@ -137,14 +137,14 @@ def test_new_beginning_forgets_all_but_the_runs(checkpoint: Checkpoint) -> None:
     checkpoint.commit([rejected], run=run, ended=[1], receipt={"name": "p"})
     checkpoint.note_shortfall(Shortfall(unread=1, unstored=2), "some are missing")
     checkpoint.complete()
-    assert (checkpoint.has_set_aside, checkpoint.count_set_aside("rejected")) == (True, 1)
+    assert (checkpoint.aside.any, checkpoint.aside.count("rejected")) == (True, 1)
     assert (checkpoint.shortfall, checkpoint.incomplete) == (Shortfall(unread=1, unstored=2), True)
     assert list(checkpoint.warnings) == ["a", "some are missing"]
     checkpoint.forget()
     assert (checkpoint.state, checkpoint.slices_left()) == ("new", (0, 0))
     begun(checkpoint, "y")
     assert (checkpoint.counts, checkpoint.remarks, checkpoint.receipts, list(checkpoint.warnings)) == ({}, {}, [], [])
-    assert (checkpoint.has_set_aside, checkpoint.count_set_aside("rejected")) == (False, 0)
+    assert (checkpoint.aside.any, checkpoint.aside.count("rejected")) == (False, 0)
     assert (checkpoint.created, checkpoint.there, checkpoint.deleted) == (0, 0, 0)
     assert (checkpoint.was_complete, checkpoint.incomplete, bool(checkpoint.shortfall)) == (False, False, False)
     assert len(checkpoint.runs) == 2
@@ -156,9 +156,9 @@ def test_documents_set_aside_are_read_in_the_order_of_their_ids(checkpoint: Chec
     run = begun(checkpoint, "x")
     documents = [aside(f"guest/{number:03}") for number in range(count)]
     checkpoint.commit([commit(set_aside=[*reversed(documents), aside("guest/x", "differing")])], run=run)
-    assert list(checkpoint.set_aside("rejected")) == documents
-    assert checkpoint.count_set_aside("rejected") == count
-    assert [each.id for each in checkpoint.set_aside("differing")] == ["guest/x"]
+    assert list(checkpoint.aside.documents("rejected")) == documents
+    assert checkpoint.aside.count("rejected") == count
+    assert [each.id for each in checkpoint.aside.documents("differing")] == ["guest/x"]
 
 
 def test_settled_documents_are_no_longer_set_aside(checkpoint: Checkpoint) -> None:
@@ -166,9 +166,9 @@ def test_settled_documents_are_no_longer_set_aside(checkpoint: Checkpoint) -> No
     run = begun(checkpoint, "x")
     checkpoint.commit([commit(set_aside=[aside("1"), aside("2"), aside("3", "differing")])], run=run)
     checkpoint.commit([commit(settled=["1", "3"], set_aside=[aside("2", reason="denied")])], run=run)
-    assert list(checkpoint.set_aside("rejected")) == [aside("2", reason="denied")]
-    assert checkpoint.count_set_aside("differing") == 0
-    assert checkpoint.reasons("rejected") == [("denied", 1)]
+    assert list(checkpoint.aside.documents("rejected")) == [aside("2", reason="denied")]
+    assert checkpoint.aside.count("differing") == 0
+    assert checkpoint.aside.reasons("rejected") == [("denied", 1)]
 
 
 def test_reasons_are_counted_the_most_frequent_first(checkpoint: Checkpoint) -> None:
@@ -176,16 +176,16 @@ def test_reasons_are_counted_the_most_frequent_first(checkpoint: Checkpoint) -> 
     reasons = ["b", "a", "c", "a", "c", "a"]
     found = [aside(str(number), reason=reason) for number, reason in enumerate(reasons)]
     checkpoint.commit([commit(set_aside=[*found, aside("9", "differing", "c")])], run=run)
-    assert checkpoint.reasons("rejected") == [("a", 3), ("c", 2), ("b", 1)]
+    assert checkpoint.aside.reasons("rejected") == [("a", 3), ("c", 2), ("b", 1)]
 
 
 def test_which_documents_differ_is_known(checkpoint: Checkpoint) -> None:
     run = begun(checkpoint, "x")
     documents = [activation(number) for number in range(4)]
-    assert checkpoint.among_differing(documents) == frozenset()
+    assert checkpoint.aside.among_differing(documents) == frozenset()
     found = [aside(documents[0].id, "differing"), aside(documents[1].id), aside("guest/other", "differing")]
     checkpoint.commit([commit(set_aside=found)], run=run)
-    assert checkpoint.among_differing(documents) == {documents[0].id}
+    assert checkpoint.aside.among_differing(documents) == {documents[0].id}
 
 
 def test_remarks_are_counted_and_some_ids_kept(checkpoint: Checkpoint) -> None:
@@ -214,8 +214,8 @@ def test_rejected_documents_that_were_tried_again_are_settled(checkpoint: Checkp
         remarks={"odd": ["1"]},
         run=run,
     )
-    assert list(checkpoint.set_aside("rejected")) == [aside("2", reason="denied")]
-    assert list(checkpoint.set_aside("differing")) == [aside("3", "differing")]
+    assert list(checkpoint.aside.documents("rejected")) == [aside("2", reason="denied")]
+    assert list(checkpoint.aside.documents("differing")) == [aside("3", "differing")]
     assert checkpoint.counts == {"guest": Counts(read=3, written=1, differing=1, rejected=1)}
     assert checkpoint.remarks == {"odd": 1}
 
@@ -268,7 +268,7 @@ def test_stores_are_noted_as_they_are_now(checkpoint: Checkpoint) -> None:
     [
         lambda checkpoint: checkpoint.state,
         lambda checkpoint: checkpoint.counts,
-        lambda checkpoint: list(checkpoint.set_aside("rejected")),
+        lambda checkpoint: list(checkpoint.aside.documents("rejected")),
     ],
 )
 def test_what_was_kept_is_there_when_the_file_is_opened_again(
@@ -282,5 +282,5 @@ def test_what_was_kept_is_there_when_the_file_is_opened_again(
     checkpoint.close()
     again = Checkpoint(path)
     assert read(again) == before
-    assert again.has_set_aside
+    assert again.aside.any
     again.close()
