@@ -19,12 +19,30 @@ if TYPE_CHECKING:
     from migrator.engine.report import Report
     from migrator.engine.verification.values import Verification
     from migrator.errors import MigratorError
+    from migrator.events import Event
+    from migrator.watching import Progress, Stop
 
-__all__ = ["MigratorError", "Report", "Verification", "Wanted", "backup", "copy", "restore", "retry_rejected", "verify"]
+__all__ = [
+    "Event",
+    "MigratorError",
+    "Progress",
+    "Report",
+    "Stop",
+    "Verification",
+    "Wanted",
+    "backup",
+    "copy",
+    "restore",
+    "retry_rejected",
+    "verify",
+]
 
 _HOMES = {
+    "Event": "migrator.events",
     "MigratorError": "migrator.errors",
+    "Progress": "migrator.watching",
     "Report": "migrator.engine.report",
+    "Stop": "migrator.watching",
     "Verification": "migrator.engine.verification.values",
     "Wanted": "migrator.activations.selection",
     "backup": "migrator.api.backup",
@@ -42,3 +60,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

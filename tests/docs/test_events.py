@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import migrator
 from migrator.events import Event
 
 PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text()
@@ -36,3 +37,10 @@ def test_the_program_on_the_page_runs(capsys: pytest.CaptureFixture[str], tmp_pa
     program = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
     program = program.replace("tell=tell)", f"tell=tell, state=Path({str(tmp_path)!r}))")
     exec(compile(program, "docs/events.md", "exec"), {"Path": Path})
+
+
+def test_what_a_program_needs_to_watch_a_run_is_at_the_top() -> None:
+    assert {"Event", "Progress", "Stop", "copy"} <= {*dir(migrator)}
+    assert {name: getattr(migrator, name).__name__ for name in migrator.__all__} == {
+        name: name for name in migrator.__all__
+    }
