@@ -61,7 +61,7 @@ dist: .venv/.installed-test  ## Build the wheel and the source archive into dist
 	@$(python) -m hatchling build
 
 clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: $(inputs)
