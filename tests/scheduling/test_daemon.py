@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,8 +13,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from migrator.adapters.memory import memory_store
+from migrator.events import BackupStarted, Event, RunCompleted
+from migrator.scheduling.daemon import work_for
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.state import Memory
+from migrator.watching import Stop
 from tests.support.virtual import World
 
 HOUR = 3600.0
@@ -266,3 +271,17 @@ def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
     path.write_bytes(good)
     world.pass_time(120)
     assert len(world.moments("sick")) == 1
+
+
+def test_every_event_of_a_run_carries_its_schedule(tmp_path: Path) -> None:
+    """So that a log of several schedules can be taken apart."""
+    memory_store("events-of-a-run").put("guest/1", b"{}")
+    text = f'source = "memory:events-of-a-run"\ntarget = "archive:{tmp_path / "archive"}"\n[when]\nevery = "1d"\n'
+    schedule = read_schedule(tmp_path / "nightly.toml", text.encode())
+    memory = Memory(tmp_path / "state", "nightly")
+    memory.remember(time.time() - 90_000)
+    heard: list[Event] = []
+    work_for(state=tmp_path / "state", config=None, textfile=None, tell=heard.append)(schedule, Stop())
+    memory_store("events-of-a-run").clear()
+    assert {event.schedule for event in heard} == {"nightly"}
+    assert {BackupStarted, RunCompleted} <= {type(event) for event in heard}
