@@ -30,9 +30,9 @@ from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import take_alone, there
-from migrator.adapters.couchdb.paging import Pace, Pages
+from migrator.adapters.couchdb.paging import Pages
 from migrator.adapters.couchdb.ranges import TOP, Look
-from migrator.adapters.shared.paging import Page
+from migrator.adapters.shared.paging import Pace, Page
 from migrator.errors import Unavailable
 
 _TRIES = 8  # at a page whose proof fails, each half as large

@@ -21,9 +21,9 @@ from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.client import Client
-from migrator.adapters.couchdb.paging import Found, Pace, Pages, is_json
+from migrator.adapters.couchdb.paging import Found, Pages, is_json
 from migrator.adapters.couchdb.standing import Standing, loss, stand, standing_of
-from migrator.adapters.shared.paging import Page
+from migrator.adapters.shared.paging import Pace, Page
 from migrator.errors import Unavailable
 from migrator.text.decoding import convert
 

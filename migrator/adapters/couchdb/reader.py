@@ -41,13 +41,13 @@ from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import Feed, take_alone, there
 from migrator.adapters.couchdb.lookup import Lookup
 from migrator.adapters.couchdb.namespaces import namespaces
-from migrator.adapters.couchdb.paging import Found, Pace, Pages
+from migrator.adapters.couchdb.paging import Found, Pages
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
 from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
 from migrator.adapters.couchdb.volume import volume
 from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
-from migrator.adapters.shared.paging import Page
+from migrator.adapters.shared.paging import Pace, Page
 from migrator.adapters.shared.tally import read_all
 from migrator.text.decoding import convert
 from migrator.watching import Stop
@@ -171,7 +171,8 @@ class CouchDBReader(
         done, pace = 0 if after is None else convert(after, int), Pace(self._pages)
         while done < len(ids):
             left = ids[done:]
-            found = pace.next(partial(self._fetch_page, left, selection), partial(self._fetch_alone, left, selection))
+            page, alone = partial(self._fetch_page, left, selection), partial(self._fetch_alone, left, selection)
+            found = pace.next(page, alone, left=len(left))
             done += found.rows
             yield found.page.batch(done, size_bytes=found.size_bytes)
 

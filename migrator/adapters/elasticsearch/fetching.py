@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from migrator.activations.document import Form
+from migrator.activations.selection import Selection
+from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
 from migrator.adapters.elasticsearch.counting import Total, exact, names_index
+from migrator.adapters.elasticsearch.hits import take
 from migrator.adapters.shared.http import TooLarge, Undecodable
+from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
 
@@ -67,6 +72,49 @@ class _GotAll(msgspec.Struct):
 
 
 _got_all = decoder(_GotAll)
+
+
+class _Fetched(NamedTuple):
+    """What stands under some of the ids."""
+
+    rows: int  # of the ids
+    places: Sequence[Place]
+    sources: Sequence[bytes | None]
+    size_bytes: int
+
+
+def fetch_pages(
+    client: Client,
+    indices: Collection[str],
+    ids: Sequence[str],
+    done: int,
+    selection: Selection,
+    page_size: PageSize,
+) -> Iterator[Batch]:
+    """The documents of ids, in whichever of some indices that were refreshed; a position is how many ids are done."""
+    pace = Pace(page_size)
+    while done < len(ids):
+        left = ids[done:]
+
+        def fetch(asked: int, bound_bytes: int | None, left: Sequence[str] = left) -> _Fetched:
+            places = list(locate(client, indices, left[:asked]))
+            sources, size_bytes = get(client, places, bound_bytes=bound_bytes) if places else ([], 0)
+            return _Fetched(min(asked, len(left)), places, sources, size_bytes)
+
+        def alone(left: Sequence[str] = left) -> _Fetched:
+            places = list(locate(client, indices, left[:1]))
+            sources = [
+                fetch_source(client, each.index, each.id, type=each.type, routing=each.routing) for each in places
+            ]
+            return _Fetched(1, places, sources, sum(len(source or b"") for source in sources))
+
+        found = pace.next(fetch, alone, left=len(left))
+        page = Page(Form.ELASTICSEARCH, selection)
+        for place, source in zip(found.places, found.sources, strict=True):
+            if source is not None:
+                take(page, place.index, place.id, source)
+        done += found.rows
+        yield page.batch(done, size_bytes=found.size_bytes)
 
 
 def locate(client: Client, indices: Collection[str], ids: Sequence[str]) -> Iterator[Place]:

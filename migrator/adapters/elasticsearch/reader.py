@@ -36,8 +36,8 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
-from migrator.adapters.elasticsearch.fetching import Place, fetch_source, get, locate
-from migrator.adapters.elasticsearch.hits import Window, start_query, take
+from migrator.adapters.elasticsearch.fetching import fetch_pages
+from migrator.adapters.elasticsearch.hits import Window, start_query
 from migrator.adapters.elasticsearch.indices import (
     Index,
     Shard,
@@ -70,7 +70,7 @@ from migrator.adapters.questions import (
     WantedId,
 )
 from migrator.adapters.shared.http import TooLarge, Undecodable
-from migrator.adapters.shared.paging import Page, PageSize
+from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
 from migrator.watching import Stop
@@ -386,47 +386,7 @@ class ElasticsearchReader(
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         done = 0 if after is None else convert(after, int)
         indices = self._look(selection).indices
-        most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
-        while done < len(ids):
-            asked = min(self._page_size.documents, most or self._page_size.documents)
-            chosen = ids[done : done + asked]
-            try:
-                places = list(locate(self._client, indices, chosen))
-                sources, size_bytes = self._get(places)
-            except TooLarge:
-                most = self._page_size.shrink(len(chosen))
-                continue
-            except Undecodable:
-                most = len(chosen) // 2
-                continue
-            except AnswerLost:
-                self._page_size.lost(len(chosen))
-                raise
-            self._page_size.saw(len(chosen), size_bytes)
-            if most is not None:
-                most = most * 2 if most < self._page_size.documents else None
-            page = Page(self.form, selection)
-            for place, source in zip(places, sources, strict=True):
-                if source is not None:
-                    take(page, place.index, place.id, source)
-            done += len(chosen)
-            yield page.batch(done, size_bytes=size_bytes)
-
-    def _get(self, places: Sequence[Place]) -> tuple[list[bytes | None], int]:
-        """The bytes of documents; one that stands for itself is taken at any size and whatever it is."""
-        if not places:
-            return [], 0
-        alone = len({place.id for place in places}) == 1
-        try:
-            return get(self._client, places, bound_bytes=None if alone else self._page_size.bound_bytes)
-        except Undecodable:
-            if not alone:
-                raise
-        sources = [
-            fetch_source(self._client, place.index, place.id, type=place.type, routing=place.routing)
-            for place in places
-        ]
-        return sources, sum(len(source or b"") for source in sources)
+        yield from fetch_pages(self._client, indices, ids, done, selection, self._page_size)
 
     # -- questions ----------------------------------------------------------------------------------------------
 

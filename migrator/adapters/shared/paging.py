@@ -1,17 +1,25 @@
-"""A page of raw documents becomes a `Batch`: who is an activation, who is selected, who can't be understood.
+"""Pages: how many documents the next one asks for, what becomes of one that can't be taken, and what is in it.
 
-Shared by the readers, so that all of them count and refuse alike.
+A page's size follows the bytes seen; one that grows beyond its bound is given up while it arrives. A page that can't
+be decoded (a lone surrogate, deep nesting) is requested again in halves until the document that is the cause stands
+alone. One that couldn't be proven makes the next ones of its range smaller: where documents are stored all the time, no
+large page would ever be proven. Who is an activation, who is selected, and who can't be understood is decided here for
+all readers, so that they count and refuse alike.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from migrator.activations.document import Document, Form, Rejection, read_document
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Token
+from migrator.adapters.shared.http import TooLarge, Undecodable
+from migrator.errors import AnswerLost
 
 
 class Page:
@@ -159,3 +167,78 @@ class PageSize:
         """The size to ask for instead of `asked`, which was too large."""
         self._documents = max(1, min(self._documents, asked // 8))
         return self._documents
+
+
+class Arrived(Protocol):
+    """What is learned from a page."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Arrived)
+
+
+class Sizes(Protocol):
+    """How large pages are at the moment: a `PageSize`, or something around one."""
+
+    @property
+    def documents(self) -> int: ...
+
+    @property
+    def bound_bytes(self) -> int: ...
+
+    def saw(self, documents: int, size_bytes: int) -> None: ...
+
+    def shrink(self, asked: int) -> int: ...
+
+    def lost(self, asked: int) -> None: ...
+
+
+class Pace:
+    """One reading after the other; `next` gives its next page."""
+
+    def __init__(self, pages: Sizes) -> None:
+        self._pages = pages
+        self._most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
+        self._provable: int | None = None  # bounds a page after one that couldn't be proven
+
+    def next(self, page: Callable[[int, int | None], P], alone: Callable[[], P], *, left: int | None = None) -> P:
+        """The next page, of `page(documents, bound_bytes)`, or, where one document can't be decoded, of `alone()`.
+
+        A single document is taken at any size. `left` is how many there are, where that is known.
+        """
+        pages = self._pages
+        while True:
+            most = pages.documents if left is None else min(pages.documents, left)
+            asked = min(most, self._most or most, self._provable or most)
+            try:
+                found = page(asked, pages.bound_bytes if asked > 1 else None)
+            except TooLarge:
+                self._most = pages.shrink(asked)
+                continue
+            except Undecodable:
+                if asked > 1:
+                    self._most = asked // 2
+                    continue
+                found = alone()
+            except AnswerLost:
+                pages.lost(asked)
+                raise
+            pages.saw(found.rows, found.size_bytes)
+            if self._most is not None:
+                self._most = self._most * 2 if self._most < pages.documents else None
+            return found
+
+    def doubted(self, rows: int) -> None:
+        """A page of so many documents couldn't be proven: into a smaller one less is written meanwhile."""
+        self._provable = max(1, rows // 2)
+
+    def proven(self) -> None:
+        """A page was proven: dare somewhat more again."""
+        if self._provable is not None:
+            more = self._provable + self._provable // 4 + 1
+            self._provable = more if more < self._pages.documents else None

@@ -136,3 +136,28 @@ def test_an_index_that_gives_few_hits_at_once_is_asked_for_fewer_ids() -> None:
     with reading(altered) as (reader, _):
         given = [document.id for batch in reader.fetch(ids, None, ALL) for document in batch.documents]
     assert given == ids
+
+
+def test_documents_that_are_too_large_or_garbled_together_are_asked_for_alone() -> None:
+    """Ids are halved until one stands alone; of the few that are left, no more are asked for than there are."""
+    altered = cluster()
+    victim = some(10)[4].id
+    sizes: list[int] = []
+
+    def alter(request: Request, right: Any) -> Any:
+        if not request.path.endswith("_mget"):
+            return None
+        docs = request.json["docs"]
+        sizes.append(len(docs))
+        if len(docs) > 1 and any(each["_id"] == victim for each in docs):
+            return answer(b'{"docs":[{"_id":"cut', 200, **{"X-Opaque-Id": request.headers["x-opaque-id"]})
+        return answer({"error": {"type": "too_large"}}, 413) if len(docs) > 3 else None
+
+    altered.alter = alter
+    ids = [document.id for document in some(10)]
+    with reading(altered) as (reader, _):
+        batches = list(reader.fetch(ids, None, ALL))
+    assert [document.id for batch in batches for document in batch.documents] == ids
+    assert batches[-1].position == len(ids)
+    assert sizes[0] == 10
+    assert len(sizes) < 20
