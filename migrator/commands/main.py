@@ -135,8 +135,9 @@ class Commands(click.Group):
         except click.Abort:
             return _told("interrupted", Interrupted("").exit_code)
         except MigratorError as error:
-            _tell_what_resumes(error)
-            return _told(without_words(str(error), words), error.exit_code, error)
+            from migrator.rendering.command_line import with_command
+
+            return _told(without_words(with_command(error), words), error.exit_code, error)
         except _ReaderLeft:
             return output.READER_LEFT
         except OSError as error:
@@ -188,15 +189,6 @@ def _output_failed(error: OSError) -> int:
         return output.READER_LEFT
     text = f"the output can't be written: {error.strerror}; free disk space, then run the same command again"
     return _told(text, Unavailable("").exit_code, error)
-
-
-def _tell_what_resumes(error: MigratorError) -> None:
-    from migrator.engine.state.jobs import OtherOptions
-
-    if isinstance(error, OtherOptions):
-        from migrator.rendering.command_line import resuming
-
-        current.get().note(resuming(error))
 
 
 def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Wanted
 from migrator.engine.state.jobs import OtherOptions
+from migrator.errors import MigratorError
 from migrator.rendering.arguments import OPTIONS
 from migrator.text.printable import printable_path
 
@@ -66,6 +67,8 @@ def _as_template(name: str, value: Mapping[str, Any]) -> Iterable[str]:
 _FORMS: Mapping[str, Callable[[str, Any], Iterable[str]]] = {"sample": _as_share, "template": _as_template}
 
 
-def resuming(error: OtherOptions) -> str:
-    """The command that resumes a job with the options that it was started with."""
-    return f"job {error.job} was started as: {command(error.request)}"
+def with_command(error: MigratorError) -> str:
+    """An error's message, with the command that resumes the job where other options were given than it has."""
+    if isinstance(error, OtherOptions):
+        return f"{error}; it was started as: {command(error.request)}"
+    return str(error)

@@ -152,7 +152,7 @@ def test_half_finished_job_with_other_options(source: CouchDBPlace, target: Sear
     ended = run(*words, "--on-conflict", "overwrite")
     (line,) = ended.stderr.splitlines()
     assert (ended.exit_code, ended.stdout) == (2, "")
-    assert "on-conflict=skip instead of overwrite" in line
+    assert "--on-conflict skip instead of overwrite" in line
     assert "--restart" in line
     assert {path: path.read_bytes() for path in before} == before
     assert target.count() == there

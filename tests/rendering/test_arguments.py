@@ -13,8 +13,10 @@ import pytest
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Wanted
 from migrator.commands.main import migrator
+from migrator.engine.state.jobs import OtherOptions
+from migrator.errors import UsageError
 from migrator.rendering.arguments import OPTIONS, in_options
-from migrator.rendering.command_line import command
+from migrator.rendering.command_line import command, with_command
 from migrator.text.arguments import argument
 
 PACKAGE = Path(__file__).parents[2] / "migrator"
@@ -128,3 +130,12 @@ def test_request_is_printed_as_the_command_that_makes_it_again() -> None:
 def test_request_without_options_is_short() -> None:
     """Nothing is printed that is the default."""
     assert command(JobRequest(verb="backup", source="a", target="archive:b")) == "migrator backup a archive:b"
+
+
+def test_a_job_with_other_options_is_told_with_its_command() -> None:
+    """In the same line as the refusal."""
+    request = JobRequest(verb="copy", source="a", target="b", options={"mend_ids": True})
+    told = with_command(OtherOptions("3f9a", request, request.deciding, {}))
+    assert "`mend_ids` True instead of None" in told
+    assert told.endswith("`restart` to start over; it was started as: migrator copy a b --mend-ids")
+    assert with_command(UsageError("as it is")) == "as it is"

@@ -111,9 +111,9 @@ def test_each_batch_has_an_id_once_and_reading_goes_on_at_every_position(source:
 def test_job_that_was_begun_without_is_not_gone_on_with(source: MemoryStore, tmp_path: Path) -> None:
     """Half finished it is refused; complete it starts over."""
     source.put("broken", b'{"activationId":1}')
-    with pytest.raises(Exception, match="max-rejects"):
+    with pytest.raises(Exception, match="`max_rejects=0`"):
         copy("memory:source", "memory:target", state=tmp_path, max_rejects=0)
-    with pytest.raises(UsageError, match="mend-ids=None instead of True"):
+    with pytest.raises(UsageError, match="`mend_ids` None instead of True"):
         copy("memory:source", "memory:target", state=tmp_path, mend_ids=True)
     source.put("broken", None)
     copy("memory:source", "memory:target", state=tmp_path)
