@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,8 +135,8 @@ def check_command(
     key opens an encrypted part.
     """
     from migrator.commands import running
-    from migrator.operations.archive.check import check
-    from migrator.operations.archive.salvage import salvage
+    from migrator.operations.archive.check import check_archive
+    from migrator.operations.archive.salvage import salvage_archive
     from migrator.rendering import archive as archive_texts
 
     if repair is not None and sample is not None:
@@ -146,9 +145,11 @@ def check_command(
     out = running.store(repair, "target", config) if repair is not None else None
     saved = None
     with running.run(quiet=quiet) as run:
-        report = check(source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.tell)
+        report = check_archive(
+            source, quick=quick, sample=sample, jobs=jobs, stop=run.stop, observe=run.observe, tell=run.tell
+        )
         if out is not None and report.findings:
-            saved = salvage(source, out, stop=run.stop, observe=run.observe, tell=run.tell)
+            saved = salvage_archive(source, out, stop=run.stop, observe=run.observe, tell=run.tell)
     if as_json:
         told = {**msgspec.to_builtins(report), "exit_code": report.exit_code}
         print_json({**told, "salvage": saved} if repair is not None else told)
@@ -204,7 +205,7 @@ def cat_command(
     """
     from migrator.activations.document import Form
     from migrator.commands import running
-    from migrator.operations.archive.cat import lines_of
+    from migrator.operations.archive.cat import cat_archive
 
     rejected = 0
 
@@ -214,7 +215,7 @@ def cat_command(
         current.get().warn(f"{rejection.id} was skipped: {rejection.reason}")
 
     with running.run(quiet=quiet) as run:
-        for line in lines_of(
+        for line in cat_archive(
             _readable(archive, identity, config),
             backup=backup,
             at=at,
@@ -279,11 +280,11 @@ def prune_command(
     Exit codes: 0 done; 10 archive not found.
     """
     from migrator.commands import running
-    from migrator.operations.archive.prune import prune
+    from migrator.operations.archive.prune import prune_archive
     from migrator.operations.archive.retention import Retention
     from migrator.rendering import archive as archive_texts
 
-    report = prune(
+    report = prune_archive(
         running.store(archive, "target", config),
         Retention(
             last=keep_last,
@@ -342,7 +343,7 @@ def diff_command(
     Exit codes: 0 compared, whatever was found; 10 backup not found; 12 the archive is damaged.
     """
     from migrator.commands import running
-    from migrator.operations.archive.diff import diff
+    from migrator.operations.archive.diff import diff_archive
     from migrator.rendering import archive as archive_texts
 
     def tell_id(changed: Changed) -> None:
@@ -353,12 +354,11 @@ def diff_command(
             print_text(printable(f"{changed.what:<8}{changed.id}{fields}"))
 
     with running.run(quiet=quiet) as run:
-        difference = diff(
+        difference = diff_archive(
             _readable(archive, identity, config),
             first,
             second,
             wanted=wanted,
-            now_ms=int(time.time() * 1000),
             each=tell_id if ids else lambda _: None,
             stop=run.stop,
             observe=run.observe,

@@ -91,7 +91,7 @@ def detect_command(
     from migrator.rendering.detection import render
 
     environments = _environments(env_file, kubernetes, helm_values, docker_inspect, pid)
-    detection = detect(environments, _stores(stores, environments, config), exact=exact)
+    detection = detect(_stores(stores, environments, config), environments, exact=exact)
     if as_json:
         print_json(detection)
     else:

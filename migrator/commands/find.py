@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,16 +74,16 @@ def find_command(
 
     Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be searched; 10 found nowhere; 12 archive damaged.
     """
-    from migrator.operations.find import find, list_newest, parse_id
+    from migrator.operations.find import find, list_newest
 
     is_list = wanted != type(wanted)()
     if bool(ids) is is_list:
         raise UsageError("give the ids of activations, or select some with --namespace, --name, --since or --until")
     opened = _stores(stores, config)
     if is_list:
-        findings = list_newest(opened, wanted.fix(now_ms=int(time.time() * 1000)), limit=limit)
+        findings = list_newest(opened, wanted=wanted, limit=limit)
     else:
-        findings = find(opened, [parse_id(id) for id in dict.fromkeys(ids)])
+        findings = find(opened, list(dict.fromkeys(ids)))
     messages = current.get()
     for _, error in findings.failed:
         messages.warn(str(error))

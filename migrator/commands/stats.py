@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,21 +96,20 @@ def stats_command(
     Exit codes: 0 done; 5 or 6 the store couldn't be read; 10 the store was not found, or holds nothing that matches
     the names you gave; 12 archive damaged; 130/143 interrupted.
     """
-    from migrator.adapters.shared.patience import Policy
     from migrator.commands import running
-    from migrator.operations.stats import statistics
+    from migrator.operations.stats import stats
     from migrator.rendering.statistics import render
 
     with running.run(quiet=quiet) as run:
-        found = statistics(
+        found = stats(
             running.store(store, "source", config),
-            wanted.fix(now_ms=int(time.time() * 1000)),
+            wanted=wanted,
             exact=exact,
             ages=ages,
             disk_free_bytes=disk_free,
-            policy=Policy(sleep=run.stop.sleep, tell=run.tell),
             stop=run.stop,
             observe=run.observe,
+            tell=run.tell,
         )
     if html is not None:
         from migrator.rendering.statistics_page import page

@@ -210,11 +210,11 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) -> Checked:
     """Check the archive of a schedule after a backup; what is wrong elsewhere in it counts as well."""
-    from migrator.operations.archive.check import check
+    from migrator.operations.archive.check import check_archive
     from migrator.rendering.archive import finding_line
 
     archive = _store(schedule.target, "target", context)
-    report = check(
+    report = check_archive(
         archive,
         quick=how.kind == "quick",
         sample=how.percent / 100 if how.kind == "sample" else None,
@@ -248,10 +248,10 @@ def _chain(archive: Store, backup: str) -> tuple[str, ...]:
 
 def prune_backups(schedule: Schedule, retention: Retention, made: str, context: Context) -> tuple[str, ...]:
     """Delete what retention doesn't keep, never the backup `made` by this run; the ids of what went."""
-    from migrator.operations.archive.prune import prune
+    from migrator.operations.archive.prune import prune_archive
 
     archive = _store(schedule.target, "target", context)
-    report = prune(archive, retention, keep=(made,), tell=context.tell, clock=context.clock)
+    report = prune_archive(archive, retention, keep=(made,), tell=context.tell, clock=context.clock)
     return tuple(each.backup for each in report.deleted)
 
 

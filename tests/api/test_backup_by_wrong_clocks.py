@@ -10,7 +10,7 @@ import pytest
 
 from migrator.adapters.memory import _stores
 from migrator.operations.archive.listing import list_archive
-from migrator.operations.archive.prune import prune
+from migrator.operations.archive.prune import prune_archive
 from migrator.operations.archive.retention import Retention
 from tests.api.test_backup import World, content
 
@@ -68,7 +68,7 @@ def test_a_clock_before_the_newest_backup_is_told(world: World, wrong_s: float) 
 @pytest.mark.parametrize("wrong_s", [*AHEAD_S.values(), -AHEAD_S["five years"]])
 def test_pruning_keeps_the_newest_by_the_chain(world: World, wrong_s: float) -> None:
     made = four(world, wrong_s, mode="full")
-    report = prune(world.archive, Retention(last=1), clock=lambda: NOW_S + 5 * 3600)
+    report = prune_archive(world.archive, Retention(last=1), clock=lambda: NOW_S + 5 * 3600)
     assert [each.backup for each in report.deleted] == made[:3]
     assert world.restore() == content(world.source)
 
@@ -76,7 +76,7 @@ def test_pruning_keeps_the_newest_by_the_chain(world: World, wrong_s: float) -> 
 def test_a_backup_is_not_pruned_by_the_run_that_made_it(world: World) -> None:
     """Whatever the rules say."""
     made = four(world, 0.0, mode="full")
-    report = prune(world.archive, Retention(last=1), keep=(made[0],), clock=lambda: NOW_S)
+    report = prune_archive(world.archive, Retention(last=1), keep=(made[0],), clock=lambda: NOW_S)
     assert [each.backup for each in report.backups if each.kept] == [made[0], made[3]]
     assert "this run made it" in report.backups[0].reasons
 
@@ -84,5 +84,5 @@ def test_a_backup_is_not_pruned_by_the_run_that_made_it(world: World) -> None:
 def test_what_is_newer_than_a_young_backup_is_young(world: World) -> None:
     """Three backups of this hour by a clock that shows a time long ago stay within an hour of the one before."""
     made = four(world, -AHEAD_S["five years"], mode="full")
-    prune(world.archive, Retention(within="1d"), clock=lambda: NOW_S + 5 * 3600)
+    prune_archive(world.archive, Retention(within="1d"), clock=lambda: NOW_S + 5 * 3600)
     assert [each.backup for each in world.backups()] == made

@@ -14,7 +14,7 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import BackupReport, backup
 from migrator.api.copy import copy
 from migrator.api.restore import restore
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from migrator.testing.documents import activation, fields
 
 
@@ -33,7 +33,7 @@ def backed_up(tmp_path: Path, lines: list[Any], name: str = "documents.json") ->
     )
     made = backup(f"file:{path}", f"archive:{tmp_path}/archive", state=tmp_path / "state")
     assert made.report.totals.adds_up
-    report = check(f"archive:{tmp_path}/archive")
+    report = check_archive(f"archive:{tmp_path}/archive")
     assert report.findings == ()
     return made
 

@@ -24,7 +24,7 @@ from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
 from migrator.demo.samples import everyday
 from migrator.operations.archive.check_part import deep_check
-from migrator.operations.archive.salvage import salvage
+from migrator.operations.archive.salvage import salvage_archive
 from tests.support.archives import add_backup
 from tests.support.damage import documents_of, exit_code, flipped, frame_contents, make_archive, pieces, put
 
@@ -107,7 +107,7 @@ def every_length(folder: Path) -> bool:
         put(folder / "cut", {name: data[:length]})
         found += exit_code(folder / "cut") == 12
         out = folder / f"saved-{length}"
-        report = salvage(f"archive:{folder / 'cut'}", f"archive:{out}")
+        report = salvage_archive(f"archive:{folder / 'cut'}", f"archive:{out}")
         lost = [line for _, end, lines in frames if end > length for line in lines]
         there = documents_of(out)
         saved_all += exit_code(out) == 0 and report.documents == 15 - len(lost) and there.items() <= whole.items()

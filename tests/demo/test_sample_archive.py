@@ -12,7 +12,7 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.restore import restore
 from migrator.demo.sample_archive import FULL, full_documents, make_sample_archive, new_documents
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from tests.support import independent_reader
 from tests.support.archives import read_archive
 
@@ -32,7 +32,7 @@ def test_the_script_makes_it(tmp_path: Path) -> None:
 
 
 def test_it_is_whole_and_small() -> None:
-    report = check(f"archive:{ARCHIVE}")
+    report = check_archive(f"archive:{ARCHIVE}")
     assert (report.findings, report.backups) == ((), 2)
     assert sum(each.stat().st_size for each in ARCHIVE.rglob("*") if each.is_file()) < 300_000
 

@@ -22,7 +22,7 @@ from migrator.commands.main import migrator
 from migrator.demo.servers import Server
 from migrator.engine.matching import check_beforehand, check_nothing
 from migrator.errors import NotFound, Unavailable
-from migrator.operations.archive.cat import lines_of
+from migrator.operations.archive.cat import cat_archive
 from migrator.testing.documents import activation
 from tests.support.said import into
 from tests.support.servers import request
@@ -249,8 +249,8 @@ def test_restore_and_cat_name_what_the_archive_has(source: MemoryStore, tmp_path
     with pytest.raises(NotFound, match=r"nearest: guest \(12\)"):
         restore(archive, "memory:target", wanted=GEST, state=state)
     with pytest.raises(NotFound, match=r"nearest: guest \(12\)"):
-        list(lines_of(archive, wanted=GEST))
-    assert list(lines_of(archive, wanted=LATER)) == []
+        list(cat_archive(archive, wanted=GEST))
+    assert list(cat_archive(archive, wanted=LATER)) == []
     for words in (["archive", "cat", archive], ["stats", archive]):
         done = CliRunner().invoke(migrator, [*words, "--namespace", "gest"])
         assert done.exit_code == 10, done.output

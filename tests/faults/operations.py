@@ -245,8 +245,7 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
     from migrator.api.backup import backup
     from migrator.api.copy import copy
     from migrator.api.verify import verify
-    from migrator.operations.find import find, parse_id
-    from migrator.settings.config import resolved
+    from migrator.operations.find import find
 
     keywords: dict[str, Any] = {
         "state": Path(operation.folder) / "state",
@@ -255,7 +254,7 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
         "tell": into(told),
     }
     if operation.name == "find":
-        found = find([resolved(operation.source, "source", into(told))], [parse_id(id) for id in operation.ids])
+        found = find([operation.source], operation.ids, tell=into(told))
         failed = "; ".join(str(error) for _, error in found.failed)
         ids = [each.id for each in found.activations for _ in each.copies]
         codes = [error.exit_code for _, error in found.failed]
@@ -274,17 +273,15 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
 
 def _look(operation: Operation) -> Outcome:
     """How many activations there are, in the words of the commands that only look."""
-    from migrator.activations.selection import Selection
-    from migrator.adapters.shared.patience import Policy
     from migrator.operations.detect import detect
-    from migrator.operations.stats import statistics
+    from migrator.operations.stats import stats
     from migrator.settings.config import resolved
 
     store = resolved(operation.source, "source", lambda _: None)
     if operation.name == "stats":
-        counted = statistics(store, Selection(), policy=Policy(patience_s=operation.retry_for_s))
+        counted = stats(store, retry_for_s=operation.retry_for_s)
         return Outcome(exit_code=0, read=counted.activations)
-    (probe,) = detect([], [store]).probes
+    (probe,) = detect([store]).probes
     return Outcome(exit_code=probe.exit_code, text=probe.error, read=probe.activations)
 
 

@@ -16,7 +16,7 @@ from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.demo import servers
 from migrator.demo.servers import Server
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from migrator.testing.documents import activation
 from tests.support.daemons import Folders, backups_of, hearing, parsed, until
 from tests.support.servers import request
@@ -89,7 +89,7 @@ def test_three_schedules_every_few_seconds(
     chain = backups_of(folders.archive("couch"))
     assert [each.parent for each in chain] == [None, *(each.backup for each in chain[:-1])]
     assert sum(each.documents for each in chain) == 250
-    assert check(folders.archive("search")).findings == ()
+    assert check_archive(folders.archive("search")).findings == ()
     request("POST", f"{elasticsearch_server.url}/{copied.replace('%s', '*')}/_refresh")
     found = request("GET", f"{elasticsearch_server.url}/{copied.replace('%s', '*')}/_count")
     assert found["count"] == 250

@@ -15,7 +15,7 @@ from migrator.adapters.archive.format import Index
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.errors import MigratorError
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
 
@@ -62,7 +62,7 @@ def flipped(data: bytes, bit: int) -> bytes:
 def exit_code(folder: Path, *, quick: bool = False) -> int:
     """What `migrator archive check` ends with."""
     try:
-        return check(f"archive:{folder}", quick=quick, jobs=1).exit_code
+        return check_archive(f"archive:{folder}", quick=quick, jobs=1).exit_code
     except MigratorError as error:
         return error.exit_code
 

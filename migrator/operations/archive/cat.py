@@ -29,7 +29,7 @@ from migrator.watching import Stop
 _PAGE_BYTES = 1_000_000
 
 
-def lines_of(
+def cat_archive(
     archive: Store | str,
     *,
     backup: str | None = None,

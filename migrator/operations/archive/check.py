@@ -45,7 +45,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
         return ArchiveDamaged.exit_code if self.findings else 0
 
 
-def check(
+def check_archive(
     archive: Store | str,
     *,
     quick: bool = False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -93,24 +94,24 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: bytes = b""
 
 
-def diff(
+def diff_archive(
     archive: Store | str,
     first: str,
     second: str,
     *,
     wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
-    now_ms: int = 0,
     each: Callable[[Changed], None] = lambda _: None,
     stop: Stop | None = None,
     observe: Observer = lambda _: None,
     tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
 ) -> Difference:
     """Compare the states of two backups, each with all that it builds on; `first` and `second` begin their ids.
 
     Activations are compared by value, as a restore would bring them back; CouchDB's revisions don't count. `each` is
     told of every one that differs, in no order. Raises as a restore does.
     """
-    selection = wanted.fix(now_ms=now_ms)
+    selection = wanted.fix(now_ms=int(clock() * 1000))
     with opened_contents(resolved(archive, "source", tell)) as place, ExitStack() as stack:
         readers = [ArchiveReader(place, backup=backup, page_bytes=_PAGE_BYTES) for backup in (first, second)]
         run = _Run(readers[0].form, selection, stop or Stop(), observe)

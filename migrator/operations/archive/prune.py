@@ -43,7 +43,7 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(each for each in self.backups if not each.kept)
 
 
-def prune(
+def prune_archive(
     archive: Store | str,
     retention: Retention,
     *,

@@ -83,7 +83,7 @@ class _Remains(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, int]  # the sizes of those that are there
 
 
-def salvage(
+def salvage_archive(
     archive: Store | str,
     out: Store | str,
     *,

@@ -19,10 +19,12 @@ from migrator.adapters.shared.tally import probe_of, read_all
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
+from migrator.events import Tell
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
 from migrator.operations.detect.values import Detection, Examined, State
+from migrator.settings.config import resolved
 from migrator.settings.stores import LoginKind, Store
 
 __all__ = ["Detection", "Examined", "Finding", "detect"]
@@ -36,19 +38,22 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def detect(
-    environments: Sequence[Environment],
-    stores: Sequence[Store] = (),
+    stores: Sequence[Store | str] = (),
+    environments: Sequence[Environment] = (),
     *,
     exact: bool = False,
+    tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Detection:
     """Read environments, examine the stores that they and the operator name, and conclude.
 
+    `stores` are locations, names in `migrator.toml`, or `Store`s; `environments` are those of OpenWhisk's components,
+    as the functions of `operations.detect.environments` read them from files or a process.
     `exact` reads CouchDB from end to end instead of sampling it. A store that can't be examined is part of the
     answer and no exception. Raises `UsageError` where nothing names a store.
     """
     deployments = [read_deployment(each) for each in environments if not each.is_silent]
-    candidates = _candidates(deployments, stores)
+    candidates = _candidates(deployments, [resolved(each, "source", tell) for each in stores])
     if not (candidates or deployments):
         raise UsageError(
             "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "

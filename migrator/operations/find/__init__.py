@@ -6,6 +6,7 @@ others from answering.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,17 +14,20 @@ from contextlib import closing
 import msgspec
 
 from migrator.activations.document import Document, Form
-from migrator.activations.selection import Selection
+from migrator.activations.selection import Selection, Wanted
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Found, SupportsLookup, SupportsNewest, WantedId, parse_id
 from migrator.adapters.shared.lookup_by_reading import look_up_by_reading, newest_by_reading
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, UsageError
+from migrator.events import Tell
 from migrator.operations.find.agreement import differing
 from migrator.operations.find.values import Activation, Copy
+from migrator.settings.config import resolved
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 from migrator.text.decoding import decode
 
 __all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
@@ -48,19 +52,40 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         return max(codes, default=0)
 
 
-def find(stores: Sequence[Store], wanted: Sequence[WantedId]) -> Findings:
-    """Look each wanted activation up in all stores."""
-    asked, failed = _ask(stores, lambda reader: _look_up(reader, wanted))
+def find(stores: Sequence[Store | str], ids: Sequence[WantedId | str], *, tell: Tell = lambda _: None) -> Findings:
+    """Look activations up in all stores, by their ids.
+
+    `stores` are locations, names in `migrator.toml`, or `Store`s; an id is `ID` or `NAMESPACE/ID`. What a store raises
+    is part of the answer and no exception. Raises `UsageError` for what is no id and no store.
+    """
+    wanted = [parse_id(each) if isinstance(each, str) else each for each in ids]
+    asked, failed = _ask(_resolved(stores, tell), lambda reader: _look_up(reader, wanted))
     activations = _gathered(asked)
     missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
     return Findings(activations=activations, missing=missing, failed=failed)
 
 
-def list_newest(stores: Sequence[Store], selection: Selection, *, limit: int) -> Findings:
-    """The newest activations of a selection over all stores, the newest first."""
-    asked, failed = _ask(stores, lambda reader: _newest(reader, selection, limit))
+def list_newest(
+    stores: Sequence[Store | str],
+    *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    limit: int = 30,
+    tell: Tell = lambda _: None,
+    clock: Callable[[], float] = time.time,
+) -> Findings:
+    """The newest activations of a selection over all stores, the newest first. `stores` are as for `find`."""
+    if limit < 1:
+        raise UsageError(f"{argument('limit', limit)}: give a number from 1 on")
+    selection = wanted.fix(now_ms=int(clock() * 1000))
+    asked, failed = _ask(_resolved(stores, tell), lambda reader: _newest(reader, selection, limit))
     activations = sorted(_gathered(asked), key=_start, reverse=True)
     return Findings(activations=tuple(activations[:limit]), failed=failed)
+
+
+def _resolved(stores: Sequence[Store | str], tell: Tell) -> list[Store]:
+    if not stores:
+        raise UsageError("there is no store to search; give at least one")
+    return [resolved(each, "source", tell) for each in stores]
 
 
 def _start(activation: Activation) -> tuple[int, str]:

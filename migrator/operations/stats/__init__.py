@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from migrator.activations.amounts import DAY_MS
-from migrator.activations.selection import Selection
+from migrator.activations.selection import Wanted
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.room import given_room
+from migrator.events import Tell
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
     date,
@@ -24,34 +25,39 @@ from migrator.operations.stats.outlook import (
     told_days,
 )
 from migrator.operations.stats.values import Growth, Statistics
+from migrator.settings.config import resolved
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.watching import Observer, Stop
 
-__all__ = ["Statistics", "statistics"]
+__all__ = ["Statistics", "stats"]
 
 _NAMED = 1_000  # namespaces and actions that are reported one by one
 
 
-def statistics(
-    store: Store,
-    selection: Selection,
+def stats(
+    store: Store | str,
     *,
+    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
     exact: bool = False,
     ages: Sequence[int] = (),
     disk_free_bytes: int | None = None,
-    policy: Policy = Policy(),  # noqa: B008  a frozen value
+    retry_for_s: float = 300.0,
     stop: Stop | None = None,
     observe: Observer = lambda _: None,
+    tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Statistics:
-    """Look into a store and conclude.
+    """Look into a store and conclude. `store` is a location, a name in `migrator.toml`, or a `Store`.
 
-    `exact` reads all of CouchDB or Elasticsearch. `ages` are retentions in days to be told of. `disk_free_bytes` is
-    what the store can still grow by, where it can't tell itself. Raises what the adapters raise, and `Interrupted`.
+    `wanted` selects. `exact` reads all of CouchDB or Elasticsearch. `ages` are retentions in days to be told of.
+    `disk_free_bytes` is what the store can still grow by, where it can't tell itself. Raises what the adapters raise,
+    and `Interrupted`.
     """
-    measured = measure(store, selection, exact=exact, policy=policy, stop=stop or Stop(), observe=observe)
-    tally, now_ms = measured.tally, int(clock() * 1000)
+    store, stop, now_ms = resolved(store, "source", tell), stop or Stop(), int(clock() * 1000)
+    policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, tell=tell)
+    measured = measure(store, wanted.fix(now_ms=now_ms), exact=exact, policy=policy, stop=stop, observe=observe)
+    tally = measured.tally
     size_bytes, stored_bytes, stored_each_byte = _stored(measured)
     rooms = measured.rooms if disk_free_bytes is None else given_room(disk_free_bytes)
     growth = growth_of(tally.days, now_ms=now_ms, stored_each_byte=stored_each_byte)

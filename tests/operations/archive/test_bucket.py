@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrator.adapters.archive.opening import open_place
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from migrator.operations.archive.listing import list_archive
-from migrator.operations.archive.prune import prune
+from migrator.operations.archive.prune import prune_archive
 from migrator.operations.archive.retention import Retention
-from migrator.operations.archive.salvage import salvage
+from migrator.operations.archive.salvage import salvage_archive
 from tests.adapters.archive.conftest import bucket, s3  # noqa: F401  fixtures
 from tests.support.damage import documents_of, flipped, make_archive, pieces
 
@@ -22,14 +22,14 @@ def test_an_archive_in_a_bucket(tmp_path: Path, bucket: str) -> None:  # noqa: F
     for name, data in pieces(tmp_path / "a").items():
         place.write(name, data)
     assert [each.state for each in list_archive(archive).backups] == ["complete", "complete"]
-    assert check(archive).findings == ()
+    assert check_archive(archive).findings == ()
     part = f"{made[0].folder}{made[0].parts[0].name}"
     place.write(part, flipped(place.read(part), 400))
-    assert [each.piece for each in check(archive, quick=True).findings] == [part]
-    report = salvage(archive, f"archive:{tmp_path / 'b'}")
+    assert [each.piece for each in check_archive(archive, quick=True).findings] == [part]
+    report = salvage_archive(archive, f"archive:{tmp_path / 'b'}")
     assert report.documents == 15 - sum(each.documents or 0 for each in report.missing)
     assert len(documents_of(tmp_path / "b")) >= 10
     place.write(part, pieces(tmp_path / "a")[part])
-    saved = salvage(archive, f"s3://{bucket}/saved")
-    assert (saved.missing, check(f"s3://{bucket}/saved").findings) == ((), ())
-    assert prune(archive, Retention(last=1)).deleted == ()
+    saved = salvage_archive(archive, f"s3://{bucket}/saved")
+    assert (saved.missing, check_archive(f"s3://{bucket}/saved").findings) == ((), ())
+    assert prune_archive(archive, Retention(last=1)).deleted == ()

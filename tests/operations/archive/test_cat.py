@@ -10,7 +10,7 @@ import pytest
 from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import Wanted
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
-from migrator.operations.archive.cat import lines_of
+from migrator.operations.archive.cat import cat_archive
 from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.support.archives import add_backup
@@ -20,7 +20,7 @@ from tests.support.damage import documents_of, flipped, make_archive, pieces, pu
 def test_each_document_is_printed_once_in_its_newest_version(tmp_path: Path) -> None:
     """Byte for byte as it is archived."""
     make_archive(tmp_path, 12)
-    lines = list(lines_of(f"archive:{tmp_path}"))
+    lines = list(cat_archive(f"archive:{tmp_path}"))
     assert sorted(lines) == sorted(documents_of(tmp_path).values())
 
 
@@ -28,21 +28,21 @@ def test_a_selection_and_an_earlier_state(tmp_path: Path) -> None:
     """As for a restore."""
     full, newer = make_archive(tmp_path, 12)
     archive = f"archive:{tmp_path}"
-    assert len(list(lines_of(archive, wanted=Wanted(namespaces=("whisk.system",))))) == 6
-    assert len(list(lines_of(archive, wanted=Wanted(since="1700000010000")))) == 3
-    assert sorted(lines_of(archive, backup=full.backup)) == sorted(lines_of(archive, at=str(full.ended_ms)))
-    assert len(list(lines_of(archive, backup=full.backup))) == 12
-    assert len(list(lines_of(f"{archive}?backup={newer.backup}"))) == 13
+    assert len(list(cat_archive(archive, wanted=Wanted(namespaces=("whisk.system",))))) == 6
+    assert len(list(cat_archive(archive, wanted=Wanted(since="1700000010000")))) == 3
+    assert sorted(cat_archive(archive, backup=full.backup)) == sorted(cat_archive(archive, at=str(full.ended_ms)))
+    assert len(list(cat_archive(archive, backup=full.backup))) == 12
+    assert len(list(cat_archive(f"{archive}?backup={newer.backup}"))) == 13
     with pytest.raises(UsageError, match="both select a backup"):
-        list(lines_of(archive, backup=full.backup, at="2026-01-01"))
+        list(cat_archive(archive, backup=full.backup, at="2026-01-01"))
     with pytest.raises(NotFound, match="no backup 'none'"):
-        list(lines_of(archive, backup="none"))
+        list(cat_archive(archive, backup="none"))
 
 
 def test_the_other_form(tmp_path: Path) -> None:
     """With the index that OpenWhisk would keep it in; elasticdump's line."""
     add_backup(tmp_path, Form.COUCHDB, [[activation(1, "Guest")]])
-    (line,) = lines_of(f"archive:{tmp_path}", form=Form.ELASTICSEARCH)
+    (line,) = cat_archive(f"archive:{tmp_path}", form=Form.ELASTICSEARCH)
     found = json.loads(line)
     assert list(found) == ["_index", "_type", "_id", "_source"]
     assert (found["_index"], found["_id"]) == ("openwhisk-guest", activation(1, "Guest").id)
@@ -54,7 +54,7 @@ def test_what_has_no_other_form_is_told(tmp_path: Path) -> None:
     odd = activation(2, annotations="none")
     add_backup(tmp_path, Form.COUCHDB, [[activation(1), odd]])
     told: list[Rejection] = []
-    lines = list(lines_of(f"archive:{tmp_path}", form=Form.ELASTICSEARCH, reject=told.append))
+    lines = list(cat_archive(f"archive:{tmp_path}", form=Form.ELASTICSEARCH, reject=told.append))
     assert len(lines) == 1
     assert [each.id for each in told] == [odd.id]
 
@@ -64,7 +64,7 @@ def test_damage_ends_it(tmp_path: Path) -> None:
     name = f"{full.folder}{full.parts[0].name}"
     put(tmp_path, {name: flipped(pieces(tmp_path)[name], 400)})
     with pytest.raises(ArchiveDamaged, match="a frame is damaged"):
-        list(lines_of(f"archive:{tmp_path}"))
+        list(cat_archive(f"archive:{tmp_path}"))
 
 
 def test_it_can_be_stopped(tmp_path: Path) -> None:
@@ -72,4 +72,4 @@ def test_it_can_be_stopped(tmp_path: Path) -> None:
     stop = Stop()
     stop.ask(130)
     with pytest.raises(Interrupted):
-        list(lines_of(f"archive:{tmp_path}", stop=stop))
+        list(cat_archive(f"archive:{tmp_path}", stop=stop))

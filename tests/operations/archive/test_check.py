@@ -17,7 +17,7 @@ from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import as_lines, make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
-from migrator.operations.archive.check import CheckReport, check
+from migrator.operations.archive.check import CheckReport, check_archive
 from migrator.operations.archive.findings import Finding
 from migrator.rendering.archive import finding_line
 from migrator.testing.documents import activation
@@ -42,7 +42,7 @@ def made(tmp_path: Path) -> list[Manifest]:
 
 
 def found(folder: Path, **options: Any) -> list[str]:
-    return [finding_line(finding) for finding in check(f"archive:{folder}", **options).findings]
+    return [finding_line(finding) for finding in check_archive(f"archive:{folder}", **options).findings]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -73,7 +73,7 @@ def change_part(folder: Path, manifest: Manifest, data: bytes, **changes: object
 def test_a_whole_archive_has_no_findings(tmp_path: Path, form: Form) -> None:
     """In either form; what was looked at is counted."""
     make_archive(tmp_path, 12, form=form)
-    report = check(f"archive:{tmp_path}")
+    report = check_archive(f"archive:{tmp_path}")
     assert (report.findings, report.notes, report.exit_code) == ((), (), 0)
     assert (report.backups, report.parts, report.parts_read, report.documents) == (2, 3, 3, 15)
 
@@ -82,7 +82,7 @@ def test_an_unfinished_backup_is_told_and_is_no_damage(tmp_path: Path, made: lis
     writer = ArchiveWriter(Folder(str(tmp_path)))
     writer.prepare()
     writer.close()
-    report = check(f"archive:{tmp_path}")
+    report = check_archive(f"archive:{tmp_path}")
     assert report.exit_code == 0
     assert report.notes == (f"backup {writer.backup} is unfinished: it is being written, or was interrupted",)
 
@@ -136,7 +136,7 @@ def test_a_finding_says_where(tmp_path: Path, made: list[Manifest]) -> None:
     frame = index_of(tmp_path, made[0]).frames[1]
     data = pieces(tmp_path)[part]
     put(tmp_path, {part: flipped(data, (frame.offset + 40) * 8)})
-    first, second = check(f"archive:{tmp_path}").findings
+    first, second = check_archive(f"archive:{tmp_path}").findings
     assert first == Finding(piece=part, what="its SHA-256 doesn't match the manifest")
     assert (second.frame, second.offset, second.size_bytes) == (2, frame.offset, frame.size_bytes)
     last = frame.offset + frame.size_bytes - 1
@@ -273,9 +273,9 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     """No folder, an empty one, and one with other things."""
     for folder in (tmp_path / "none", tmp_path):
         with pytest.raises(NotFound):
-            check(f"archive:{folder}")
+            check_archive(f"archive:{folder}")
     with pytest.raises(UsageError, match="isn't an archive"):
-        check("memory:store")
+        check_archive("memory:store")
 
 
 @pytest.mark.parametrize("name", ["archive.json", "{folder}manifest.json"])
@@ -287,22 +287,22 @@ def test_a_later_version_is_refused(tmp_path: Path, name: str) -> None:
         assert any("version 2" in line for line in found(tmp_path))
     write_manifest(tmp_path, msgspec.structs.replace(manifest, version=2))
     with pytest.raises(UsageError, match="version 2 of the archive format"):
-        check(f"archive:{tmp_path}")
+        check_archive(f"archive:{tmp_path}")
 
 
 def test_a_sample_reads_some_parts(tmp_path: Path) -> None:
     """And says what that proves."""
     documents = [activation(number) for number in range(60)]
     manifest = add_backup(tmp_path, Form.COUCHDB, [documents], part_documents=1)
-    report = check(f"archive:{tmp_path}", sample=0.1, chance=random.Random(1))
+    report = check_archive(f"archive:{tmp_path}", sample=0.1, chance=random.Random(1))
     assert (report.parts, report.parts_read) == (60, 6)
     assert "6 of 60 parts were read, chosen at random" in report.notes[0]
     for part in manifest.parts:
         name = f"{manifest.folder}{part.name}"
         put(tmp_path, {name: flipped((tmp_path / name).read_bytes(), 80)})
-    assert len({each.piece for each in check(f"archive:{tmp_path}", sample=0.1).findings}) == 6
+    assert len({each.piece for each in check_archive(f"archive:{tmp_path}", sample=0.1).findings}) == 6
     with pytest.raises(UsageError, match="`sample`"):
-        check(f"archive:{tmp_path}", sample=0)
+        check_archive(f"archive:{tmp_path}", sample=0)
 
 
 def test_the_whole_is_seen_by_several_threads(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_the_whole_is_seen_by_several_threads(tmp_path: Path) -> None:
     def observe(progress: Progress) -> None:
         seen.append(progress.counts.read)
 
-    report: CheckReport = check(f"archive:{tmp_path}", jobs=4, observe=observe)
+    report: CheckReport = check_archive(f"archive:{tmp_path}", jobs=4, observe=observe)
     assert report.findings == ()
     assert seen[-1] == 60
 
@@ -322,7 +322,7 @@ def test_a_check_can_be_stopped(tmp_path: Path, made: list[Manifest]) -> None:
     stop = Stop()
     stop.ask(143)
     with pytest.raises(Interrupted) as interrupted:
-        check(f"archive:{tmp_path}", stop=stop)
+        check_archive(f"archive:{tmp_path}", stop=stop)
     assert interrupted.value.exit_code == 143
 
 

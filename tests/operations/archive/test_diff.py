@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Wanted
 from migrator.errors import NotFound
-from migrator.operations.archive.diff import Changed, Tally, diff
+from migrator.operations.archive.diff import Changed, Tally, diff_archive
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
@@ -43,7 +43,7 @@ def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int,
         second = add_backup(Path(name), Form.COUCHDB, [documents(new)], parent=first.backup if chained else None)
         after = old | new if chained else new
         told: list[Changed] = []
-        found = diff(f"archive:{name}", first.backup, second.backup, each=told.append).total
+        found = diff_archive(f"archive:{name}", first.backup, second.backup, each=told.append).total
     content = {0: "line", 1: "other", 2: "line"}
     changed = {n for n in old.keys() & after.keys() if content[old[n]] != content[after[n]]}
     assert found == Tally(
@@ -62,15 +62,15 @@ def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int,
 
 def test_counts_are_by_namespace_and_of_what_is_selected(tmp_path: Path) -> None:
     full, newer = make_archive(tmp_path, 12)
-    found = diff(f"archive:{tmp_path}", full.backup, newer.backup)
+    found = diff_archive(f"archive:{tmp_path}", full.backup, newer.backup)
     assert found.namespaces == {
         "guest": Tally(added=1, changed=2, same=4, fields={"logs": 2}),
         "whisk.system": Tally(same=6),
     }
     assert not found.is_empty
-    some = diff(f"archive:{tmp_path}", full.backup, newer.backup, wanted=Wanted(namespaces=("whisk.system",)))
+    some = diff_archive(f"archive:{tmp_path}", full.backup, newer.backup, wanted=Wanted(namespaces=("whisk.system",)))
     assert some.is_empty
-    assert diff(f"archive:{tmp_path}", newer.backup, newer.backup).is_empty
+    assert diff_archive(f"archive:{tmp_path}", newer.backup, newer.backup).is_empty
 
 
 def test_the_same_activations_in_two_forms_are_the_same(tmp_path: Path) -> None:
@@ -79,11 +79,11 @@ def test_the_same_activations_in_two_forms_are_the_same(tmp_path: Path) -> None:
     first = add_backup(tmp_path, Form.COUCHDB, [[activation(number) for number in numbers]])
     made = [activation(number, form=Form.ELASTICSEARCH) for number in numbers]
     second = add_backup(tmp_path, Form.ELASTICSEARCH, [made])
-    assert diff(f"archive:{tmp_path}", first.backup, second.backup).total == Tally(same=10)
-    assert diff(f"archive:{tmp_path}", second.backup, first.backup).total == Tally(same=10)
+    assert diff_archive(f"archive:{tmp_path}", first.backup, second.backup).total == Tally(same=10)
+    assert diff_archive(f"archive:{tmp_path}", second.backup, first.backup).total == Tally(same=10)
 
 
 def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
     full, _ = make_archive(tmp_path, 12)
     with pytest.raises(NotFound, match="there is no backup 'none'"):
-        diff(f"archive:{tmp_path}", full.backup, "none")
+        diff_archive(f"archive:{tmp_path}", full.backup, "none")

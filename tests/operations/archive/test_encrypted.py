@@ -15,13 +15,13 @@ from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.base import Token
 from migrator.errors import AccessDenied
-from migrator.operations.archive.cat import lines_of
-from migrator.operations.archive.check import check
-from migrator.operations.archive.diff import diff
+from migrator.operations.archive.cat import cat_archive
+from migrator.operations.archive.check import check_archive
+from migrator.operations.archive.diff import diff_archive
 from migrator.operations.archive.listing import list_archive
-from migrator.operations.archive.prune import prune
+from migrator.operations.archive.prune import prune_archive
 from migrator.operations.archive.retention import Retention
-from migrator.operations.archive.salvage import salvage
+from migrator.operations.archive.salvage import salvage_archive
 from migrator.settings.locations import parse_location
 from migrator.settings.stores import Store
 from migrator.testing.documents import activation
@@ -67,19 +67,19 @@ def sealed(tmp_path: Path) -> Sealed:
 
 def test_without_the_key_hashes_are_checked(sealed: Sealed) -> None:
     """Quickly and without a word; a full check says that it could read nothing."""
-    quick = check(sealed.closed, quick=True)
+    quick = check_archive(sealed.closed, quick=True)
     assert (quick.findings, quick.notes) == ((), ())
-    full = check(sealed.closed)
+    full = check_archive(sealed.closed)
     assert (full.findings, full.parts_read) == ((), 0)
     assert "4 parts are encrypted, and only their hashes were checked" in full.notes[0]
     assert [each.encryption for each in list_archive(sealed.closed).backups] == ["age", "age"]
-    assert len(prune(sealed.closed, Retention(last=1), dry_run=True).deleted) == 1
+    assert len(prune_archive(sealed.closed, Retention(last=1), dry_run=True).deleted) == 1
 
 
 def test_with_the_key_everything_is_read(sealed: Sealed) -> None:
-    assert (check(sealed.open).findings, check(sealed.open).parts_read) == ((), 4)
-    assert len(list(lines_of(sealed.open))) == 20
-    total = diff(sealed.open, sealed.made[0].backup, sealed.made[1].backup).total
+    assert (check_archive(sealed.open).findings, check_archive(sealed.open).parts_read) == ((), 4)
+    assert len(list(cat_archive(sealed.open))) == 20
+    total = diff_archive(sealed.open, sealed.made[0].backup, sealed.made[1].backup).total
     assert (total.added, total.gone, total.same) == (10, 10, 10)
 
 
@@ -89,7 +89,7 @@ def test_damage_is_found_with_and_without_the_key(sealed: Sealed, bit: int) -> N
     name = sealed.damage(bit)
     for store in (sealed.closed, sealed.open):
         for quick in (False, True):
-            assert [each.piece for each in check(store, quick=quick).findings] == [name]
+            assert [each.piece for each in check_archive(store, quick=quick).findings] == [name]
 
 
 def test_another_key_is_refused(sealed: Sealed) -> None:
@@ -99,11 +99,11 @@ def test_another_key_is_refused(sealed: Sealed) -> None:
     wrong = msgspec.structs.replace(sealed.open, identity_file=str(other))
     for store in (wrong, sealed.closed):
         with pytest.raises(AccessDenied):
-            list(lines_of(store))
+            list(cat_archive(store))
         with pytest.raises(AccessDenied):
-            salvage(store, f"archive:{sealed.folder}-saved")
+            salvage_archive(store, f"archive:{sealed.folder}-saved")
     with pytest.raises(AccessDenied):
-        check(wrong)
+        check_archive(wrong)
 
 
 @pytest.mark.parametrize("bit", [100, 8_000])
@@ -111,10 +111,10 @@ def test_whole_parts_are_saved(sealed: Sealed, bit: int) -> None:
     """A damaged part can't be decrypted; the others are saved, encrypted again where recipients are named."""
     name = sealed.damage(bit)
     for store in targets(sealed):
-        report = salvage(sealed.open, store)
+        report = salvage_archive(sealed.open, store)
         assert [(each.piece, each.documents) for each in report.missing] == [(name, 10)]
         assert report.documents == 30
-        again = check(msgspec.structs.replace(store, identity_file=str(sealed.key)))
+        again = check_archive(msgspec.structs.replace(store, identity_file=str(sealed.key)))
         assert (again.findings, again.parts_read) == ((), 3)
         saved = list_archive(store).backups
         assert {each.encryption for each in saved} == ({"age"} if store.encrypt_to else {None})

@@ -17,7 +17,7 @@ from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Description
 from migrator.errors import NotFound, UsageError
-from migrator.operations.archive.prune import prune
+from migrator.operations.archive.prune import prune_archive
 from migrator.operations.archive.retention import Retention
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
@@ -55,7 +55,7 @@ def test_a_chain_that_is_needed_stays(tmp_path: Path) -> None:
     """Two chains: of the older nothing is needed, of the newer everything."""
     made = make(tmp_path, None, 0, None, 2, 3)
     told: list[str] = []
-    report = prune(f"archive:{tmp_path}", LAST, tell=into(told))
+    report = prune_archive(f"archive:{tmp_path}", LAST, tell=into(told))
     assert [each.backup for each in report.deleted] == made[:2]
     assert ids(tmp_path) == made[2:]
     assert len(told) == 2
@@ -64,7 +64,7 @@ def test_a_chain_that_is_needed_stays(tmp_path: Path) -> None:
 
 def test_the_dry_run_deletes_nothing(tmp_path: Path) -> None:
     made = make(tmp_path, None, None, None)
-    report = prune(f"archive:{tmp_path}", LAST, dry_run=True)
+    report = prune_archive(f"archive:{tmp_path}", LAST, dry_run=True)
     assert [each.backup for each in report.deleted] == made[:2]
     assert ids(tmp_path) == made
 
@@ -77,11 +77,11 @@ def test_the_dry_run_tells_the_truth(shape: list[int], daily: int, last: int) ->
         folder = Path(name)
         make(folder, *(None if step == 0 or step > number else number - step for number, step in enumerate(shape)))
         retention = Retention(last=last, daily=daily)
-        foretold = prune(name_of(folder), retention, dry_run=True)
-        done = prune(name_of(folder), retention)
+        foretold = prune_archive(name_of(folder), retention, dry_run=True)
+        done = prune_archive(name_of(folder), retention)
         assert done.backups == foretold.backups
         assert ids(folder) == [each.backup for each in done.backups if each.kept]
-        assert prune(name_of(folder), retention).deleted == ()
+        assert prune_archive(name_of(folder), retention).deleted == ()
         catalog = read_catalog(Folder(name))
         for manifest in catalog.backups:
             catalog.chain(manifest, "")
@@ -109,7 +109,7 @@ def test_what_builds_on_another_goes_first(tmp_path: Path, monkeypatch: pytest.M
 
         monkeypatch.setattr(Folder, "delete", delete)
         try:
-            prune(name_of(folder), LAST)
+            prune_archive(name_of(folder), LAST)
             assert die_after >= 9
             break
         except KeyboardInterrupt:
@@ -117,7 +117,7 @@ def test_what_builds_on_another_goes_first(tmp_path: Path, monkeypatch: pytest.M
         catalog = read_catalog(Folder(str(folder)))
         for manifest in catalog.backups:
             catalog.chain(manifest, "")
-        prune(name_of(folder), LAST, unfinished_older_than="0s", clock=later)
+        prune_archive(name_of(folder), LAST, unfinished_older_than="0s", clock=later)
         assert ids(folder) == made[3:]
     else:
         raise AssertionError("it never came to its end")
@@ -138,9 +138,9 @@ def test_an_unfinished_backup_keeps_what_it_builds_on(tmp_path: Path) -> None:
     """Until it is given up itself, which must be requested."""
     made = make(tmp_path, None, None)
     begun = begin(tmp_path, made[0], 1_800_000_000.0)
-    assert prune(name_of(tmp_path), LAST, clock=later).deleted == ()
-    assert prune(name_of(tmp_path), LAST, unfinished_older_than="9d", clock=later).deleted == ()
-    report = prune(name_of(tmp_path), LAST, unfinished_older_than="7d", clock=later)
+    assert prune_archive(name_of(tmp_path), LAST, clock=later).deleted == ()
+    assert prune_archive(name_of(tmp_path), LAST, unfinished_older_than="9d", clock=later).deleted == ()
+    report = prune_archive(name_of(tmp_path), LAST, unfinished_older_than="7d", clock=later)
     assert {each.backup for each in report.deleted} == {made[0], begun}
     assert ids(tmp_path) == made[1:]
 
@@ -151,7 +151,7 @@ def test_a_backup_that_is_not_whole_stays(tmp_path: Path) -> None:
     (tmp_path / "backups" / made[3] / "part-000001.ndjson.zst").unlink()
     manifest = tmp_path / "backups" / made[2] / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-20])
-    report = prune(name_of(tmp_path), LAST)
+    report = prune_archive(name_of(tmp_path), LAST)
     assert [each.backup for each in report.deleted] == made[:1]
     assert [each.state for each in report.backups] == ["complete", "complete", "damaged", "incomplete"]
 
@@ -166,18 +166,18 @@ def test_another_selection_is_another_line(tmp_path: Path) -> None:
         for since_ms in (1, 2, 3)
     ]
     other = make(tmp_path, None, source=Description(location="memory:other", product="memory", version="1"))
-    prune(name_of(tmp_path), LAST)
+    prune_archive(name_of(tmp_path), LAST)
     assert ids(tmp_path) == sorted([*whole, some[-1], *other])
 
 
 def test_where_nothing_can_be_pruned(tmp_path: Path) -> None:
     """No archive, no rule, another kind of store."""
     with pytest.raises(NotFound, match="there is no archive"):
-        prune(f"archive:{tmp_path}/none", LAST)
+        prune_archive(f"archive:{tmp_path}/none", LAST)
     with pytest.raises(UsageError, match="no rule"):
-        prune(f"archive:{tmp_path}", Retention())
+        prune_archive(f"archive:{tmp_path}", Retention())
     with pytest.raises(UsageError, match="unfinished-older-than soon: give an age"):
-        prune(f"archive:{tmp_path}", LAST, unfinished_older_than="soon")
+        prune_archive(f"archive:{tmp_path}", LAST, unfinished_older_than="soon")
     with pytest.raises(UsageError, match="isn't an archive"):
-        prune("memory:store", LAST)
+        prune_archive("memory:store", LAST)
     assert list(tmp_path.iterdir()) == []

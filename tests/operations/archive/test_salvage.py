@@ -16,8 +16,8 @@ from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.backup import backup
 from migrator.errors import UsageError
-from migrator.operations.archive.check import check
-from migrator.operations.archive.salvage import SalvageReport, salvage
+from migrator.operations.archive.check import check_archive
+from migrator.operations.archive.salvage import SalvageReport, salvage_archive
 from migrator.rendering.archive import missing_line
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup, read_archive
@@ -41,8 +41,8 @@ class Patient:
 
     def save(self) -> SalvageReport:
         """Salvage; what was saved passes a check, and is what it was."""
-        report = salvage(f"archive:{self.folder}", f"archive:{self.out}")
-        assert check(f"archive:{self.out}").findings == ()
+        report = salvage_archive(f"archive:{self.folder}", f"archive:{self.out}")
+        assert check_archive(f"archive:{self.out}").findings == ()
         saved = documents_of(self.out)
         assert {id: self.whole.get(id) for id in saved} == saved or self.older(saved)
         return report
@@ -195,8 +195,8 @@ def test_a_lost_full_backup_leaves_the_increment(patient: Patient) -> None:
     """It becomes a full one, and that is reported."""
     for each in (patient.folder / patient.made[0].folder).iterdir():
         each.unlink()
-    report = salvage(f"archive:{patient.folder}", f"archive:{patient.out}")
-    assert check(f"archive:{patient.out}").findings == ()
+    report = salvage_archive(f"archive:{patient.folder}", f"archive:{patient.out}")
+    assert check_archive(f"archive:{patient.out}").findings == ()
     assert len(documents_of(patient.out)) == 3
     assert any("is lost; it was saved as a full one" in note for note in report.notes)
 
@@ -212,7 +212,7 @@ def test_no_backup_continues_what_was_saved(tmp_path: Path) -> None:
     assert isinstance(made, Manifest)
     name = f"{made.folder}{made.parts[0].name}"
     put(tmp_path / "a", {name: flipped((tmp_path / "a" / name).read_bytes(), 400)})
-    salvage(f"archive:{tmp_path / 'a'}", f"archive:{tmp_path / 'b'}")
+    salvage_archive(f"archive:{tmp_path / 'a'}", f"archive:{tmp_path / 'b'}")
     again = backup("memory:source", f"archive:{tmp_path / 'b'}", state=state).backup
     assert again is not None
     assert (again.mode, again.documents) == ("full", 5)
@@ -234,5 +234,5 @@ def test_nothing_is_overwritten(patient: Patient, spoil: Callable[[Patient], Pat
     add_backup(patient.out, Form.COUCHDB, [[activation(1)]])
     before = pieces(patient.folder), pieces(patient.out)
     with pytest.raises(UsageError):
-        salvage(f"archive:{patient.folder}", f"archive:{spoil(patient)}")
+        salvage_archive(f"archive:{patient.folder}", f"archive:{spoil(patient)}")
     assert (pieces(patient.folder), pieces(patient.out)) == before

@@ -14,11 +14,11 @@ from migrator.adapters.archive.opening import open_place
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import backup
 from migrator.errors import ArchiveDamaged, NotFound
-from migrator.operations.archive.check import check
+from migrator.operations.archive.check import check_archive
 from migrator.operations.archive.listing import list_archive
-from migrator.operations.archive.prune import prune
+from migrator.operations.archive.prune import prune_archive
 from migrator.operations.archive.retention import Retention
-from migrator.operations.archive.salvage import salvage
+from migrator.operations.archive.salvage import salvage_archive
 from migrator.testing.documents import activation
 from tests.adapters.archive.conftest import bucket, s3  # noqa: F401  fixtures
 from tests.support.archives import add_backup, read_archive
@@ -52,19 +52,19 @@ def test_a_stranger_is_told_and_passed_over(tmp_path: Path, stranger: str) -> No
     whole = documents_of(archive)
     name = stranger.format(folder=made[0].folder)
     put(archive, {name: b"not ours"})
-    report = check(f"archive:{archive}")
+    report = check_archive(f"archive:{archive}")
     assert (report.findings, report.exit_code) == ((), 0)
     (note,) = report.notes
     assert note.startswith("ignoring 1 file that isn't part of the archive: ")
     assert "\x1b" not in note
     assert [each.state for each in list_archive(f"archive:{archive}").backups] == ["complete", "complete"]
     assert documents_of(archive) == whole
-    assert salvage(f"archive:{archive}", f"archive:{tmp_path / 'saved'}").missing == ()
+    assert salvage_archive(f"archive:{archive}", f"archive:{tmp_path / 'saved'}").missing == ()
     add_backup(archive, Form.COUCHDB, [[activation(1)]])
-    prune(f"archive:{archive}", Retention(last=1))
+    prune_archive(f"archive:{archive}", Retention(last=1))
     assert [each.state for each in list_archive(f"archive:{archive}").backups] == ["complete"]
     assert (archive / name).read_bytes() == b"not ours"
-    assert check(f"archive:{archive}").exit_code == 0
+    assert check_archive(f"archive:{archive}").exit_code == 0
 
 
 def test_the_first_backup_takes_a_folder_with_junk_only(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_markers_and_odd_keys_in_a_bucket(tmp_path: Path, s3: S3Server, bucket: 
         second = backup("memory:source", archive, state=tmp_path / "state").backup
         assert second is not None
         assert second.mode == "incremental"
-        report = check(archive)
+        report = check_archive(archive)
         assert report.findings == ()
         assert "ignoring" in report.notes[0]
         place = open_place(archive)
@@ -123,11 +123,11 @@ def test_a_linked_backup_is_neither_followed_nor_taken_for_missing(tmp_path: Pat
     with pytest.raises(ArchiveDamaged, match=said):
         read_archive(archive)
     with pytest.raises(ArchiveDamaged, match=said):
-        check(f"archive:{archive}")
+        check_archive(f"archive:{archive}")
     with pytest.raises(ArchiveDamaged, match=said):
-        salvage(f"archive:{archive}", f"archive:{tmp_path / 'saved'}")
+        salvage_archive(f"archive:{archive}", f"archive:{tmp_path / 'saved'}")
     with pytest.raises(ArchiveDamaged, match=said):
-        prune(f"archive:{archive}", Retention(last=1), unfinished_older_than="0s")
+        prune_archive(f"archive:{archive}", Retention(last=1), unfinished_older_than="0s")
     folder = Folder(str(archive))
     name = next(each.name for each in (archive / "backups").iterdir() if each.is_symlink())
     for deed in (
@@ -145,7 +145,7 @@ def test_a_linked_backup_is_neither_followed_nor_taken_for_missing(tmp_path: Pat
 def test_an_archive_may_be_a_link_itself(tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 12)
     (tmp_path / "link").symlink_to(tmp_path / "archive")
-    assert check(f"archive:{tmp_path / 'link'}").exit_code == 0
+    assert check_archive(f"archive:{tmp_path / 'link'}").exit_code == 0
     assert documents_of(tmp_path / "link") == documents_of(tmp_path / "archive")
 
 
@@ -153,7 +153,7 @@ def test_a_link_that_is_a_stranger_is_told(tmp_path: Path) -> None:
     """Also one that leads back to where it stands."""
     make_archive(tmp_path / "archive", 12)
     (tmp_path / "archive" / "latest").symlink_to(tmp_path / "archive")
-    assert "part of the archive: latest" in check(f"archive:{tmp_path / 'archive'}").notes[0]
+    assert "part of the archive: latest" in check_archive(f"archive:{tmp_path / 'archive'}").notes[0]
 
 
 @pytest.mark.parametrize("name", ["archive.json", "{folder}manifest.json", "{folder}part-000001.ndjson.zst"])
@@ -174,7 +174,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, what: str
     with pytest.raises((ArchiveDamaged, NotFound)):
         read_archive(tmp_path)
     with pytest.raises(ArchiveDamaged, match="is a link or a special file"):
-        check(f"archive:{tmp_path}")
+        check_archive(f"archive:{tmp_path}")
 
 
 # -- a salvage that is interrupted --------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_an_interrupted_salvage_leaves_no_archive(tmp_path: Path, monkeypatch: p
         for name in real:
             monkeypatch.setattr(Folder, name, lambda self, *each, name=name: dying(self, *each, deed=name))
         try:
-            salvage(f"archive:{damaged}", f"archive:{saved}")
+            salvage_archive(f"archive:{damaged}", f"archive:{saved}")
             assert die_after > 8
             break
         except KeyboardInterrupt:
@@ -211,12 +211,12 @@ def test_an_interrupted_salvage_leaves_no_archive(tmp_path: Path, monkeypatch: p
             assert documents_of(saved) == whole  # it died when all was there
             break
         try:
-            assert check(f"archive:{saved}").exit_code == 12
+            assert check_archive(f"archive:{saved}").exit_code == 12
         except NotFound:
             assert steps <= 1
         with pytest.raises(NotFound):
             read_archive(saved)
     else:
         raise AssertionError("it never came to its end")
-    assert check(f"archive:{saved}").findings == ()
+    assert check_archive(f"archive:{saved}").findings == ()
     assert documents_of(saved) == whole
