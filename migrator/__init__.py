@@ -116,4 +116,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """What is promised (docs/library.md), and not the folders that happen to be imported."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
