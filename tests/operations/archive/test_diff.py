@@ -87,3 +87,12 @@ def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
     full, _ = make_archive(tmp_path, 12)
     with pytest.raises(NotFound, match="there is no backup 'none'"):
         diff_archive(f"archive:{tmp_path}", full.backup, "none")
+
+
+def test_an_age_is_counted_from_the_clock(tmp_path: Path) -> None:
+    full, newer = make_archive(tmp_path, 12)
+    ends = (f"archive:{tmp_path}", full.backup, newer.backup)
+    by_moment = diff_archive(*ends, wanted=Wanted(since="1700000010000"))
+    by_age = diff_archive(*ends, wanted=Wanted(since="1h"), clock=lambda: 1_700_000_010 + 3600)
+    assert by_age == by_moment != diff_archive(*ends)
+    assert diff_archive(*ends, wanted=Wanted(since="1h")).is_empty

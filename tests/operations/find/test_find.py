@@ -19,7 +19,10 @@ from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
+from migrator.errors import UsageError
+from migrator.operations.find import find, list_newest, parse_id
 from migrator.operations.find.wsk import as_wsk_shows
+from migrator.settings.config import resolved
 from migrator.testing.documents import activation, activation_id
 from tests.support.servers import delete_indices, request
 from tests.support.stores import (
@@ -299,3 +302,22 @@ def test_numbers_keep_every_digit() -> None:
     document = activation(1)
     body = document.body.replace(b'"number":1', b'"number":[123456789012345678901234567890,1e22,-0.0]')
     assert b"[123456789012345678901234567890,1e22,-0.0]" in as_wsk_shows(msgspec.structs.replace(document, body=body))
+
+
+# -- for programs -------------------------------------------------------------------------------------------------
+
+
+def test_a_program_asks_by_words_or_values(memory: str) -> None:
+    """Stores by location, ids as they are typed; what is no id or store is refused before any is asked."""
+    document = activation(1)
+    fill_memory(memory, [document])
+    by_words = find([memory], [document.id])
+    assert [each.id for each in by_words.activations] == [document.id]
+    assert find([resolved(memory, "source", lambda _: None)], [parse_id(document.id)]) == by_words
+    assert list_newest([memory]).activations == by_words.activations
+    with pytest.raises(UsageError, match="is not an activation id"):
+        find([memory], ["hello"])
+    with pytest.raises(UsageError, match="no store to search"):
+        list_newest([])
+    with pytest.raises(UsageError, match="`limit=0`"):
+        list_newest([memory], limit=0)
