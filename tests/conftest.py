@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from migrator.demo import servers
 from migrator.demo.servers import JavaMissing, Server
+from migrator.engine.state import statefile
 from migrator.text import secrets
 from tests.support.profiles import load_profile
 from tests.support.servers import couchdb_url, delete_indices
@@ -64,6 +66,23 @@ def no_secrets() -> Iterator[None]:
     """What one test has for a secret is an everyday word in another."""
     yield
     secrets.forget()
+
+
+@pytest.fixture(autouse=True)
+def state_files_closed() -> Iterator[None]:
+    """SQLite keeps what has functions of ours open until it is closed, and an ordinary user has 1,024 open files."""
+    opened: list[sqlite3.Connection] = []
+    connect = statefile._connected
+
+    def connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+        opened.append(connect(name, uri=uri))
+        return opened[-1]
+
+    statefile._connected = connected
+    yield
+    statefile._connected = connect
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture(scope="session")

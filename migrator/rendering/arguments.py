@@ -30,6 +30,7 @@ OPTIONS = {
             "kubernetes",
             "level",
             "listen",
+            "limit",
             "max_rate",
             "max_rejects",
             "mend_ids",
