@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from migrator.activations.accounts import Counts
+from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.report import Report
@@ -83,6 +84,7 @@ def report(**changes: Any) -> Report:
         "caught_up_to": None,
         "run_read": 4,
         "duration_s": 2.0,
+        "request": JobRequest(verb="copy", source="memory:a", target="memory:b"),
     }
     return Report(**{**values, **changes})
 
