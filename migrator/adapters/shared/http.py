@@ -50,7 +50,7 @@ def unanswered(text: str, error: BaseException, *, began: bool) -> AccessDenied 
         # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
         return AccessDenied(f"{text}; name the authority that signed the server's certificate (CA file)")
     if began:
-        return AnswerLost(f"{text}; it was cut off, check the network and the proxies in between")
+        return AnswerLost(f"{text}; it was cut off, check TLS, the network and the proxies in between")
     return Unavailable(f"{text}; is the server up, and are address, port and TLS right?")
 
 
