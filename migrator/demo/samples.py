@@ -103,7 +103,7 @@ def _plain(
     number = int(rng.random() * 1e6)
     result = (
         f'{{"order":{{"id":{number},"items":["screw","Mutter",null],"paid":true,"total":{number // 7}.25}},'
-        f'"message":"order {number} went through","url":"https://shop.example/orders/{number}"}}'
+        f'"message":"order {number} went through","ref":"shop/branches/bremen/orders/{number}"}}'
     )
     ran_ms = int(rng.expovariate(1 / 150)) + added_ms
     return _document(

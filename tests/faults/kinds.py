@@ -39,11 +39,11 @@ class Asked(NamedTuple):
 
 # Kinds by what an answer holds: rows in an order, entries by name, or neither.
 COUCHDB_ROWS = ("_all_docs-page", "_all_docs-look", "_all_docs-keys", "_changes-page", "_changes-ids", "_bulk_docs")
-COUCHDB_OTHER = ("_changes-now", "database", "root", "document", "_session", "_security", "_all_dbs")
+COUCHDB_OTHER = ("_changes-now", "database", "welcome", "document", "_session", "_security", "_all_dbs")
 SEARCH_ROWS = ("_search-page", "_search-ids", "_scroll", "_mget", "_bulk")
 SEARCH_ENTRIES = ("_settings", "_alias", "_mapping", "_stats", "index")
 _SEARCH_STATE = ("_count", "_refresh", "_cluster", "_nodes", "_security", "_resolve")
-SEARCH_OTHER = ("_search-count", "root", "document", *_SEARCH_STATE)
+SEARCH_OTHER = ("_search-count", "welcome", "document", *_SEARCH_STATE)
 COUCHDB = (*COUCHDB_ROWS, *COUCHDB_OTHER)
 PAGES = ("_all_docs-page", "_all_docs-look", "_changes-page", "_search-page", "_search-ids", "_scroll")
 SEARCHES = ("_search-page", "_search-ids", "_search-count", "_scroll", "_count", "_refresh", "_stats")
@@ -58,7 +58,7 @@ def couchdb_kind(asked: Asked) -> str:
     """What a request to CouchDB is; a name that isn't among `COUCHDB` for what nobody foresaw."""
     parts = [part for part in asked.path.split("/") if part]
     if not parts:
-        return "root"
+        return "welcome"
     if parts[0].startswith("_"):
         return parts[0]
     if len(parts) == 1:
@@ -79,7 +79,7 @@ def search_kind(asked: Asked) -> str:
     """What a request to Elasticsearch is; a name that isn't among `SEARCH` for what nobody foresaw."""
     parts = [part for part in asked.path.split("/") if part]
     if not parts:
-        return "root"
+        return "welcome"
     if parts[0] == "_search" or parts[-1] == "scroll" or "scroll" in asked.query:
         return "_scroll"
     if parts[-1] == "_search":

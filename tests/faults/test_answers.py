@@ -75,7 +75,7 @@ def test_an_altered_answer_costs_no_document(lane: Lane, id: str) -> None:
 
 def test_the_id_of_a_case_is_enough_to_run_it() -> None:
     for direction in DIRECTIONS:
-        id = f"{direction.name}/root/html/always"
+        id = f"{direction.name}/welcome/html/always"
         assert parse_case(id).id == id
     with pytest.raises(ValueError, match="no such case"):
-        parse_case("couchdb-es/source/root/unheard-of/always")
+        parse_case("couchdb-es/source/welcome/unheard-of/always")

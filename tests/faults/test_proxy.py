@@ -25,7 +25,7 @@ def asked(method: str, target: str, body: Any = None) -> Asked:
 @pytest.mark.parametrize(
     ("request_", "kind"),
     [
-        (asked("GET", "/"), "root"),
+        (asked("GET", "/"), "welcome"),
         (asked("GET", "/acts"), "database"),
         (asked("GET", "/_session"), "_session"),
         (asked("GET", "/acts/_security"), "_security"),
@@ -48,7 +48,7 @@ def test_requests_to_couchdb_have_names(request_: Asked, kind: str) -> None:
 @pytest.mark.parametrize(
     ("request_", "kind"),
     [
-        (asked("GET", "/"), "root"),
+        (asked("GET", "/"), "welcome"),
         (asked("POST", "/i/_search?preference=_shards:0", {"query": {"range": {}}, "size": 9}), "_search-page"),
         (asked("POST", "/i/_search", {"query": {"bool": {"filter": [{"ids": {}}]}}, "size": 9}), "_search-ids"),
         (asked("POST", "/i/_search", {"query": {"range": {}}, "size": 0}), "_search-count"),
