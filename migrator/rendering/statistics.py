@@ -58,10 +58,7 @@ def _groups(title: str, groups: Sequence[Group], width: int, paint: Paint) -> It
     if not groups:
         return
     shown = groups[:_SHOWN]
-    rows = [
-        [shown_name(each.name), f"{each.activations:,}", human_bytes(each.size_bytes), f"{each.error_rate:.1%}"]
-        for each in shown
-    ]
+    rows = [statistics_words.group_cells(each) for each in shown]
     yield from _with_bars([title, "activations", "bytes", "errors"], rows, [g.activations for g in shown], width, paint)
     if len(groups) > len(shown):
         yield f"  … {len(groups) - len(shown):,} more (--json lists them)"
@@ -87,16 +84,7 @@ def _history(found: Statistics, width: int, paint: Paint) -> Iterator[str]:
 
 def _retention(found: Statistics) -> Iterator[str]:
     if found.retention:
-        rows = [
-            [
-                f"{each.days} days",
-                f"{each.activations:,}",
-                human_bytes(each.size_bytes),
-                human_bytes(each.stored_bytes),
-                statistics_words.retention_note(each),
-            ]
-            for each in found.retention
-        ]
+        rows = [statistics_words.retention_cells(each) for each in found.retention]
         yield from _table(["a retention of", "activations", "bytes", "as stored", ""], rows)
 
 

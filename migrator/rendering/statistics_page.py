@@ -90,10 +90,7 @@ def _groups(title: str, groups: Sequence[Group]) -> Iterator[str]:
         return
     shown = groups[:_SHOWN]
     most = max(each.activations for each in shown) or 1
-    rows = [
-        [shown_name(each.name), f"{each.activations:,}", human_bytes(each.size_bytes), f"{each.error_rate:.1%}"]
-        for each in shown
-    ]
+    rows = [statistics_words.group_cells(each) for each in shown]
     yield html.heading(title)
     yield html.table(
         ["name", "activations", "bytes", "errors"], rows, shares=[each.activations / most for each in shown]
@@ -105,16 +102,7 @@ def _groups(title: str, groups: Sequence[Group]) -> Iterator[str]:
 def _retention(found: Statistics) -> Iterator[str]:
     if not found.retention:
         return
-    rows = [
-        [
-            f"{each.days} days",
-            f"{each.activations:,}",
-            human_bytes(each.size_bytes),
-            human_bytes(each.stored_bytes),
-            statistics_words.retention_note(each),
-        ]
-        for each in found.retention
-    ]
+    rows = [statistics_words.retention_cells(each) for each in found.retention]
     marks = {(at, 4): "bad" for at, each in enumerate(found.retention) if each.fits is False}
     yield html.heading("What a retention would hold")
     yield html.table(["kept", "activations", "bytes of JSON", "as stored", ""], rows, texts=frozenset({4}), marks=marks)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 
 from migrator.activations import forms
+from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Forecast, Retention, Statistics
+from migrator.rendering.tables import shown_name
 from migrator.units import human_bytes, human_share
 
 _LONG_DAYS = 3650
@@ -65,11 +67,22 @@ def forecast(each: Forecast) -> str:
     return f"{room}: at this rate {each.days:,.0f} days until {each.room.limit}, {when}"
 
 
-def retention_note(each: Retention) -> str:
-    """What is to be said of a retention besides its numbers."""
+def group_cells(each: Group) -> list[str]:
+    """The row of a namespace or an action: name, activations, bytes, share of errors."""
+    return [shown_name(each.name), f"{each.activations:,}", human_bytes(each.size_bytes), f"{each.error_rate:.1%}"]
+
+
+def retention_cells(each: Retention) -> list[str]:
+    """The row of a retention: days, activations, bytes of JSON, bytes as stored, and what else is to be said of it."""
     projected = ["at this rate"] if each.is_projected else []
     fits = [] if each.fits is None else ["fits" if each.fits else "DOESN'T FIT on the disk"]
-    return ", ".join(projected + fits)
+    return [
+        f"{each.days} days",
+        f"{each.activations:,}",
+        human_bytes(each.size_bytes),
+        human_bytes(each.stored_bytes),
+        ", ".join(projected + fits),
+    ]
 
 
 def shards_head(found: Statistics) -> str:

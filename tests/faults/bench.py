@@ -25,6 +25,13 @@ PAIRS = tuple(f"{source}-{target}" for source in KINDS for target in KINDS)
 LIMIT_S = 120.0
 
 
+def each_pair(name: str, hows: Sequence[str], seed: int, size: int) -> Iterator[str]:
+    """Ids of so many cases of a family: all pairs in turn, and for each pair all that may happen."""
+    for number in range(size):
+        pair, round = PAIRS[number % len(PAIRS)], number // len(PAIRS)
+        yield f"{name}/{pair}/{hows[round % len(hows)]}/{seed * 10_000 + round}"
+
+
 @dataclass
 class Unbroken:
     """A run without a fault: what is in the target, how many operations it came by, and how long it took."""

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.bench import PAIRS, Bench, judged, note
+from tests.faults.bench import Bench, each_pair, judged, note
 from tests.faults.hooks import Fault
 from tests.faults.operations import Outcome
 from tests.faults.verdict import Verdict
@@ -26,9 +26,7 @@ _ROOM = "64m"
 
 
 def cases(seed: int, size: int) -> Iterator[str]:
-    for number in range(size):
-        pair, round = PAIRS[number % len(PAIRS)], number // len(PAIRS)
-        yield f"{NAME}/{pair}/{_HOWS[round % len(_HOWS)]}/{seed * 10_000 + round}"
+    return each_pair(NAME, _HOWS, seed, size)
 
 
 def run(bench: Bench, case: str) -> Verdict:

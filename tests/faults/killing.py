@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from tests.faults.bench import PAIRS, Bench, judged, note
+from tests.faults.bench import Bench, each_pair, judged, note
 from tests.faults.hooks import Fault
 from tests.faults.verdict import Verdict
 
@@ -20,9 +20,7 @@ _HOWS = ("point", "point", "moment")
 
 def cases(seed: int, size: int) -> Iterator[str]:
     """Ids of cases: all pairs in turn."""
-    for number in range(size):
-        pair, round = PAIRS[number % len(PAIRS)], number // len(PAIRS)
-        yield f"{NAME}/{pair}/{_HOWS[round % len(_HOWS)]}/{seed * 10_000 + round}"
+    return each_pair(NAME, _HOWS, seed, size)
 
 
 def run(bench: Bench, case: str) -> Verdict:

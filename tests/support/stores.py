@@ -11,6 +11,7 @@ import msgspec
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
+from migrator.adapters.memory import memory_store
 from migrator.demo.servers import Server
 from tests.support.servers import request
 
@@ -23,6 +24,12 @@ def documents(bodies: Iterable[bytes]) -> list[Document]:
         assert isinstance(document, Document)
         found.append(document)
     return sorted(found, key=lambda document: document.start_ms)
+
+
+def fill_memory(location: str, found: Iterable[Document]) -> None:
+    """Put documents into a store in memory."""
+    for document in found:
+        memory_store(location.partition(":")[2]).put(document.id, document.body)
 
 
 def new_database(server: Server) -> str:

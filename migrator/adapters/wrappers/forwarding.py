@@ -50,27 +50,6 @@ from migrator.adapters.questions import (
 )
 from migrator.watching import Stop
 
-READER_PROTOCOLS: tuple[type, ...] = (
-    SupportsCatchUp,
-    SupportsVerificationPlan,
-    SupportsCensus,
-    SupportsFetch,
-    SupportsNamespaces,
-    SupportsCount,
-    SupportsProbe,
-    SupportsLookup,
-    SupportsNewest,
-    SupportsVolume,
-)
-WRITER_PROTOCOLS: tuple[type, ...] = (
-    SupportsReceipts,
-    SupportsBuffer,
-    SupportsStored,
-    SupportsTargetCensus,
-    SupportsPlaces,
-    SupportsPreflight,
-)
-
 
 class AnyReader(
     Reader,
@@ -100,6 +79,10 @@ class _AnyWriter(
     Protocol,
 ):
     """The same of a writer."""
+
+
+READER_PROTOCOLS = tuple(each for each in AnyReader.__bases__ if each not in (Reader, Protocol))
+WRITER_PROTOCOLS = tuple(each for each in _AnyWriter.__bases__ if each not in (Writer, Protocol))
 
 
 def methods(protocol: type) -> frozenset[str]:

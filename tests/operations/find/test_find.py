@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
-from migrator.adapters.memory import memory_store
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
@@ -31,6 +30,7 @@ from tests.support.stores import (
     elasticsearch_location,
     fill_couchdb,
     fill_elasticsearch,
+    fill_memory,
     new_database,
 )
 
@@ -42,19 +42,6 @@ ABSENT = "0" * 32
 
 def run(*words: str, environ: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(migrator, ["find", *words], env={"MIGRATOR_CONFIG": os.devnull, **(environ or {})})
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    """The location of a fresh store in memory."""
-    name = f"find-{uuid.uuid4().hex}"
-    yield f"memory:{name}"
-    memory_store(name).clear()
-
-
-def fill_memory(location: str, found: list[Document]) -> None:
-    for document in found:
-        memory_store(location.partition(":")[2]).put(document.id, document.body)
 
 
 def back_up(source: str, archive: str) -> None:

@@ -37,6 +37,7 @@ from tests.support.stores import (
     elasticsearch_location,
     fill_couchdb,
     fill_elasticsearch,
+    fill_memory,
     new_database,
 )
 
@@ -54,18 +55,6 @@ def stats(*words: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found
-
-
-@pytest.fixture
-def memory() -> Iterator[str]:
-    name = f"stats-{uuid.uuid4().hex}"
-    yield f"memory:{name}"
-    memory_store(name).clear()
-
-
-def fill(location: str, found: list[Document]) -> None:
-    for document in found:
-        memory_store(location.partition(":")[2]).put(document.id, document.body)
 
 
 def recounted(found: list[Document]) -> dict[str, Any]:
@@ -101,7 +90,7 @@ def groups(found: dict[str, Any], kind: str) -> dict[str, tuple[int, int]]:
 
 def test_what_is_read_is_counted_exactly(memory: str) -> None:
     """Activations, errors, namespaces and days are those of another count; bytes are those of the documents."""
-    fill(memory, ALL)
+    fill_memory(memory, ALL)
     found = stats(memory)
     assert found["method"] == "read"
     assert counted(found) == recounted(ALL)
@@ -114,12 +103,12 @@ def test_what_is_read_is_counted_exactly(memory: str) -> None:
 def test_an_action_is_told_by_its_path(memory: str) -> None:
     """Two packages may have actions of one name."""
     paths = ("guest/hello", "guest/a/hello", "guest/b/hello", "guest/b/hello")
-    fill(memory, [activation(at, annotations=[{"key": "path", "value": path}]) for at, path in enumerate(paths)])
+    fill_memory(memory, [activation(at, annotations=[{"key": "path", "value": path}]) for at, path in enumerate(paths)])
     assert groups(stats(memory), "actions") == {"guest/b/hello": (2, 0), "guest/a/hello": (1, 0), "guest/hello": (1, 0)}
 
 
 def test_logs_and_results_have_their_share(memory: str) -> None:
-    fill(memory, [activation(1, logs=["x" * 4000], response={"result": {"text": "y" * 1988}, "statusCode": 1})])
+    fill_memory(memory, [activation(1, logs=["x" * 4000], response={"result": {"text": "y" * 1988}, "statusCode": 1})])
     found = stats(memory)
     assert found["logs_bytes"] == len('["') + 4000 + len('"]')
     assert found["results_bytes"] == len('{"text":""}') + 1988
@@ -189,7 +178,7 @@ def test_aggregations_count_what_reading_counts(indices: str, selection: tuple[s
 
 def test_every_server_counts_alike(search_server: Server, index_prefix: str, memory: str, tmp_path: Path) -> None:
     """Each version of Elasticsearch and OpenSearch counts what a copy brought there, and tells its disk."""
-    fill(memory, ALL)
+    fill_memory(memory, ALL)
     target = elasticsearch_location(search_server, f"{index_prefix}%s")
     copied = CliRunner().invoke(migrator, ["copy", memory, target, "--state", str(tmp_path), "--quiet"])
     assert copied.exit_code == 0, copied.output
@@ -305,7 +294,7 @@ def test_shards_follow_the_size() -> None:
 
 @pytest.fixture
 def told(memory: str) -> Statistics:
-    fill(memory, ALL)
+    fill_memory(memory, ALL)
     result = run(memory, "--json", "--disk-free", "1GB")
     return msgspec.json.decode(result.stdout, type=Statistics)
 
@@ -324,7 +313,7 @@ def test_a_bar_shows_what_is_not_nothing() -> None:
 
 def test_no_colour_where_nobody_sees_it(memory: str) -> None:
     """Into a pipe go plain letters."""
-    fill(memory, documents(samples.everyday(100)))
+    fill_memory(memory, documents(samples.everyday(100)))
     result = run(memory)
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout
@@ -342,7 +331,7 @@ def test_the_page_stands_alone(told: Statistics) -> None:
 def test_names_cannot_become_markup(memory: str, tmp_path: Path) -> None:
     """A namespace or an action is text, whatever it spells."""
     name = "<script>alert(1)</script>"
-    fill(memory, [activation(at, "a&b", name=name, annotations=[], start=at * DAY_MS) for at in range(1, 4)])
+    fill_memory(memory, [activation(at, "a&b", name=name, annotations=[], start=at * DAY_MS) for at in range(1, 4)])
     result = run(memory, "--html", str(tmp_path / "page.html"), "--quiet")
     assert result.exit_code == 0, result.output
     assert name in assert_stands_alone((tmp_path / "page.html").read_text())
