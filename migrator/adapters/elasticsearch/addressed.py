@@ -15,7 +15,7 @@ from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.adapters.elasticsearch.fetching import Place, fetch_source, search_ids
+from migrator.adapters.elasticsearch.fetching import Place, fetch_source, multi_get, positions_by, search_ids
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
@@ -43,10 +43,7 @@ _got_all = decoder(_GotAll)
 
 def by_index(addressed: Sequence[Addressed]) -> dict[str, list[int]]:
     """Where in a sequence the documents of each index stand."""
-    positions: dict[str, list[int]] = {}
-    for at, (address, _) in enumerate(addressed):
-        positions.setdefault(address.index, []).append(at)
-    return positions
+    return positions_by(address.index for address, _ in addressed)
 
 
 class Lookup:
@@ -77,14 +74,15 @@ class Lookup:
         return found
 
     def _fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
-        path, wanted = self._request(addressed)
+        places = [Place(address.index, "_doc", document.id, address.routing) for address, document in addressed]
+        path, body = multi_get(self._client, places, names_indices=self._names_indices)
         # What is there may be larger than what shall come; the answer is bounded all the same.
         bound_bytes = 4 * sum(document.size_bytes for _, document in addressed) + 1_000_000
         try:
             answer = self._client.call(
                 "POST",
                 path,
-                body=msgspec.json.encode({"docs": wanted}),
+                body=body,
                 bound_bytes=bound_bytes if len(addressed) > 1 else None,
                 holds_documents=True,
                 splits=True,
@@ -108,16 +106,6 @@ class Lookup:
         if len(found) != len(addressed):
             raise self._client.garbled(path, f"{len(found)} documents where {len(addressed)} were asked for")
         return [self._stored(path, each, got) for each, got in zip(addressed, found, strict=True)]
-
-    def _request(self, addressed: Sequence[Addressed]) -> tuple[str, list[dict[str, str]]]:
-        typed = {"_type": "_doc"} if self._client.server().is_typed else {}
-        wanted: list[dict[str, str]] = []
-        for address, document in addressed:
-            named = {"_index": address.index} if self._names_indices else {}
-            routed = {"routing": address.routing} if address.routing is not None else {}
-            wanted.append({**named, **typed, "_id": document.id, **routed})
-        path = "/_mget" if self._names_indices else f"/{index_paths([addressed[0][0].index])[0]}/_mget"
-        return path, wanted
 
     def _apart(self, addressed: Sequence[Addressed], *, remember: bool = False) -> list[Document | None]:
         """Ask for half: one of them can't be decoded, or they or their ids are too many for one request."""

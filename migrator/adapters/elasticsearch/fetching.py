@@ -7,7 +7,7 @@ is also found in another index than OpenWhisk's rule gives; the bytes come by `_
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -222,8 +222,7 @@ def _get_by_index(
 ) -> tuple[list[bytes | None], int]:
     sources: list[bytes | None] = [None] * len(places)
     size_bytes = 0
-    for index in {place.index for place in places}:
-        positions = [at for at, place in enumerate(places) if place.index == index]
+    for positions in positions_by(place.index for place in places).values():
         found, more_bytes = _get(client, [places[at] for at in positions], bound_bytes=bound_bytes)
         size_bytes += more_bytes
         for at, source in zip(positions, found, strict=True):
@@ -231,17 +230,32 @@ def _get_by_index(
     return sources, size_bytes
 
 
+def positions_by(indices: Iterable[str]) -> dict[str, list[int]]:
+    """Where in a sequence each index stands."""
+    positions: dict[str, list[int]] = {}
+    for at, index in enumerate(indices):
+        positions.setdefault(index, []).append(at)
+    return positions
+
+
 def _ask(client: Client, places: Sequence[Place], *, bound_bytes: int | None) -> bytes:
     try:
-        return _ask_at(client, "/_mget", places, bound_bytes=bound_bytes)
+        return _ask_at(client, places, names_indices=True, bound_bytes=bound_bytes)
     except Unavailable as error:
         if not names_index(error) or len({place.index for place in places}) > 1:
             raise
-    return _ask_at(client, f"/{index_paths([places[0].index])[0]}/_mget", places, bound_bytes=bound_bytes)
+    return _ask_at(client, places, names_indices=False, bound_bytes=bound_bytes)
 
 
-def _ask_at(client: Client, path: str, places: Sequence[Place], *, bound_bytes: int | None) -> bytes:
-    typed, names_indices = client.server().is_typed, path == "/_mget"
+def _ask_at(client: Client, places: Sequence[Place], *, names_indices: bool, bound_bytes: int | None) -> bytes:
+    path, body = multi_get(client, places, names_indices=names_indices)
+    answer = client.call("POST", path, body=body, bound_bytes=bound_bytes, splits=len(places) > 1, right=_RIGHT)
+    return answer.body
+
+
+def multi_get(client: Client, places: Sequence[Place], *, names_indices: bool) -> tuple[str, bytes]:
+    """Path and body of the request for documents; without the names of indices all must be in the same."""
+    typed = client.server().is_typed
     wanted = [
         ({"_index": place.index} if names_indices else {})
         | {"_id": place.id}
@@ -249,14 +263,8 @@ def _ask_at(client: Client, path: str, places: Sequence[Place], *, bound_bytes: 
         | ({"routing": place.routing} if place.routing is not None else {})
         for place in places
     ]
-    return client.call(
-        "POST",
-        path,
-        body=msgspec.json.encode({"docs": wanted}),
-        bound_bytes=bound_bytes,
-        splits=len(places) > 1,
-        right=_RIGHT,
-    ).body
+    path = "/_mget" if names_indices else f"/{index_paths([places[0].index])[0]}/_mget"
+    return path, msgspec.json.encode({"docs": wanted})
 
 
 def fetch_source(
