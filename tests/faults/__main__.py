@@ -102,7 +102,8 @@ def main() -> int:
     began_s, results = time.monotonic(), Results(options)
     # Servers that are killed are nobody else's.
     threads = [threading.Thread(target=partial(_in_lanes, options, results))]
-    if toppling.NAME in options.family or any(case.startswith(f"{toppling.NAME}/") for case in options.case):
+    toppled = [case for case in options.case if case.startswith(f"{toppling.NAME}/")]
+    if toppled or (toppling.NAME in options.family and not options.case):
         threads.append(threading.Thread(target=partial(_topple, options, results)))
     errors: list[BaseException] = []
     threading.excepthook = lambda told: errors.append(told.exc_value or RuntimeError("a thread failed"))

@@ -129,8 +129,9 @@ def always(operation: str, alter: Alter) -> Fault:
 def plan_of(reader: CouchDBReader, way: str) -> tuple[Plan, Selection]:
     if way == "ids":
         return reader.plan(ALL, slice_documents=100), ALL
-    selection = ONE if way == "ids downwards" else ALL
-    return reader.plan_verification(selection, slice_documents=100), selection
+    if way == "changes":
+        return reader.catch_up(0, ALL, slice_documents=100), ALL
+    return reader.plan_verification(ONE, slice_documents=100), ONE
 
 
 def withhold_ranks(fault: Fault) -> Fault:
@@ -349,3 +350,14 @@ def test_census_counts_what_stood_at_the_snapshot() -> None:
         assert reader.census(ALL, snapshot) == reader.census(ONE, snapshot) == 400
         server.began = "1800000000"
         assert reader.census(ALL, snapshot) is None
+
+
+def test_census_counts_what_only_the_changes_know() -> None:
+    """A document that the tree of the ids has lost, and no count of it misses, is still in that of the changes."""
+    server = ScriptedCouchDB(BODIES)
+    with reading(server) as reader:
+        plan = reader.plan_verification(ALL, slice_documents=100)
+        assert reader.census(ALL, plan.snapshot) == len(BODIES)
+        del server.documents[IDS[7]]
+        assert len(ids_of(read(patient(reader), plan))) == len(BODIES) - 1
+        assert reader.census(ALL, plan.snapshot) == len(BODIES)
