@@ -56,6 +56,8 @@ class ProgressNoted(Event, frozen=True):
     present: int
     differing: int
     rejected: int
+    lag_documents: int | None = None  # of a run that follows its source, where it is known
+    lag_s: float | None = None
 
 
 # waiting
@@ -134,6 +136,35 @@ class RoundStarted(Event, frozen=True):
 
     level: ClassVar[str] = "debug"
     number: int
+
+
+class LagNoted(Event, frozen=True):
+    """How far the target is behind the source that is followed; None where that can't be told."""
+
+    level: ClassVar[str] = "debug"
+    job: str
+    documents: int | None
+    behind_s: float
+
+
+class CaughtUp(Event, frozen=True):
+    """The target holds all that the source holds; told when that becomes so."""
+
+    job: str
+
+
+class LagUnknown(Event, frozen=True):
+    """Why it can't be told whether the target holds all that the source holds; told when that becomes so."""
+
+    level: ClassVar[str] = "warning"
+    job: str
+    reason: str
+
+
+class RoundAbandoned(Event, frozen=True):
+    """What a catch-up round reads was deleted or recreated meanwhile; another round looks at what is there now."""
+
+    reason: str
 
 
 class TargetReplaced(Event, frozen=True):

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from migrator.activations.accounts import Counts
 from migrator.errors import Interrupted
 
@@ -50,6 +52,15 @@ class Stop:
             raise Interrupted("interrupted", exit_code=self.exit_code or 130)
 
 
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a target is behind the source that a run follows, at one look."""
+
+    documents: int | None  # stored or changed in the source and not in the target yet; None where that can't be told
+    behind_s: float  # since the target last held all that was seen in the source; 0 where it does
+    looked_s: float  # when the look was, in epoch seconds
+    unseen: tuple[str, ...] = ()  # why it can't be told, such as a closed index
+
+
 class Progress:
     """What a run has done so far, to be looked at by another thread at any time."""
 
@@ -58,6 +69,7 @@ class Progress:
         self.counts = Counts()  # of the whole job
         self.documents: int | None = None  # expected in all, as far as that is known
         self.run_read = 0
+        self.lag: Lag | None = None  # of a run that follows its source
         self.began_s = time.monotonic()
         self._lock = threading.Lock()
 

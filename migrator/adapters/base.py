@@ -22,6 +22,7 @@ import msgspec
 
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
+from migrator.watching import Stop
 
 Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A JSON value that only the adapter which made it understands: a position, a snapshot, a mark."""
@@ -185,6 +186,28 @@ class SupportsCatchUp(Protocol):
         """Plan what was stored or changed since a snapshot, with the snapshot that the next round starts from.
 
         A part whose history is gone (an index that was recreated) is planned as a whole, with a warning.
+        """
+        ...
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was stored or changed in a source since a snapshot, by a look that reads no documents."""
+
+    pending: (
+        int  # of documents and deletions, selected or not; rather too many than too few, and 0 where nothing is new
+    )
+    unseen: tuple[str, ...] = ()  # why there may be more that the look can't see, such as a closed index
+
+
+@runtime_checkable
+class SupportsFollow(Protocol):
+    """A reader that catches up, of a store that tells when something was stored."""
+
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        """Wait up to `wait_s` for something to be stored or changed after a snapshot, and tell what was.
+
+        0 pending is proven: by what the primary copies tell, of every place that the selection means, also of one that
+        the snapshot doesn't know. Returns sooner where the server can tell, and soon after `stop` was asked to.
         """
         ...
 

@@ -7,6 +7,7 @@ nothing of connections and never fails by itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -22,6 +23,7 @@ from migrator.adapters.base import (
     Batch,
     Completion,
     Description,
+    News,
     Plan,
     Reader,
     Slice,
@@ -29,6 +31,7 @@ from migrator.adapters.base import (
     SupportsCensus,
     SupportsCount,
     SupportsFetch,
+    SupportsFollow,
     SupportsNamespaces,
     SupportsStored,
     SupportsTargetCensus,
@@ -39,6 +42,9 @@ from migrator.adapters.base import (
 from migrator.adapters.shared.paging import Page
 from migrator.settings.stores import Store
 from migrator.text.decoding import convert
+from migrator.watching import Stop
+
+_LOOK_S = 0.1
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -95,7 +101,9 @@ def _describe(store: MemoryStore) -> Description:
     )
 
 
-class MemoryReader(Reader, SupportsCatchUp, SupportsCensus, SupportsFetch, SupportsNamespaces, SupportsCount):
+class MemoryReader(
+    Reader, SupportsCatchUp, SupportsFollow, SupportsCensus, SupportsFetch, SupportsNamespaces, SupportsCount
+):
     abilities = Abilities(rereads_newer=True, unique_ids=True)
     form = Form.COUCHDB
 
@@ -182,6 +190,16 @@ class MemoryReader(Reader, SupportsCatchUp, SupportsCensus, SupportsFetch, Suppo
         now = self._store.sequence
         changes = Slice(key=f"changes {snapshot}..{now}", spec={"since": snapshot, "until": now}, replaces=True)
         return Plan(slices=(changes,), snapshot=now)
+
+    @override
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        """As in the contract; looks ten times a second."""
+        assert isinstance(snapshot, int)
+        until_s = time.monotonic() + wait_s
+        while self._store.sequence <= snapshot and (left_s := until_s - time.monotonic()) > 0:
+            stop.sleep(min(_LOOK_S, left_s))
+        with self._store.lock:
+            return News(pending=sum(entry.sequence > snapshot for entry in self._store.entries.values()))
 
     @override
     def census(self, selection: Selection, snapshot: Token) -> int | None:

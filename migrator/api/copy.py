@@ -17,14 +17,16 @@ import msgspec
 from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection, Wanted
+from migrator.adapters.base import SupportsCatchUp, SupportsFollow, SupportsReceipts
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.ids_file import read_ids
 from migrator.api.opening import opened_reader
-from migrator.api.run import Run, WritingKeywords
+from migrator.api.run import LONGEST_RETRY_S, Run, WritingKeywords
 from migrator.engine.copy import run_copy
+from migrator.engine.following import Follow
 from migrator.engine.matching import check_beforehand
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
@@ -53,6 +55,9 @@ def copy(
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
     mend_ids: bool = False,
+    follow: bool = False,
+    until_idle_s: float | None = None,
+    until_lag: int | None = None,
     **keywords: Unpack[WritingKeywords],
 ) -> Report:
     """Copy activations from one store to another, going on where an earlier run of the same copy ended.
@@ -61,6 +66,8 @@ def copy(
     or `stores.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
     wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
+    With `follow` the run stays and carries over what is new: until nothing new came for `until_idle_s`, until at most
+    `until_lag` documents are pending, or until it is stopped.
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
     rejected; documents that were rejected or differ are kept with the job and are no exception. Raises
     `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
@@ -68,6 +75,7 @@ def copy(
     run = Run(**keywords)
     source, target = resolved(source, "source", run.tell), resolved(target, "target", run.tell)
     _check_arguments(source, target, on_conflict, keep_revisions=keep_revisions)
+    following = _following(run, ids, follow=follow, until_idle_s=until_idle_s, until_lag=until_lag)
     selection = wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
     restores = source.location.kind == "archive" and ids is None
@@ -82,6 +90,9 @@ def copy(
         template=template,
         keep_revisions=keep_revisions,
         mend_ids=mend_ids,
+        follow=follow,
+        until_idle_s=until_idle_s,
+        until_lag=until_lag,
     )
     spec = make_spec(source, target, _selection(wanted, chosen), request)
     begin = partial(_forget_unless_same, mend_ids=mend_ids, is_chosen=chosen is not None)
@@ -99,6 +110,7 @@ def copy(
                 selection,
                 run,
                 on_conflict=on_conflict,
+                follow=following,
                 begin=begin,
             )
             _check_found(report, chosen or (), ids, run)
@@ -114,6 +126,34 @@ def _check_arguments(source: Store, target: Store, on_conflict: str, *, keep_rev
         raise UsageError(f"{source.location.printed}: source and target are the same store")
     if keep_revisions and on_conflict == "overwrite":
         raise UsageError(f"{argument('keep_revisions')} can't overwrite: a revision can't be replaced by an older one")
+
+
+def _following(
+    run: Run, ids: Path | None, *, follow: bool, until_idle_s: float | None, until_lag: int | None
+) -> Follow | None:
+    """When a run that follows ends. Raises `UsageError` for what can't be."""
+    if not follow:
+        for name, value in (("until_idle_s", until_idle_s), ("until_lag", until_lag)):
+            if value is not None:
+                raise UsageError(f"{argument(name, value)} needs {argument('follow')}")
+        return None
+    for name, given in (("dry_run", run.dry_run), ("ids", ids is not None)):
+        if given:
+            raise UsageError(f"{argument('follow')} can't be used with {argument(name)}; give only one")
+    if until_idle_s is not None and not 1 <= until_idle_s <= LONGEST_RETRY_S:
+        raise UsageError(f"{argument('until_idle_s', f'{until_idle_s:g}')}: give at least a second, such as 60s")
+    if until_lag is not None and until_lag < 0:
+        raise UsageError(f"{argument('until_lag', until_lag)}: give a number of documents from 0 on")
+    return Follow(until_idle_s=until_idle_s, until_lag=until_lag)
+
+
+def _check_followable(reader: Reader, writer: Writer, source: str, target: str) -> None:
+    if not (isinstance(reader, SupportsFollow) and isinstance(reader, SupportsCatchUp)):
+        raise UsageError(
+            f"{source}: it can't be followed, since it can't tell what is new; CouchDB and Elasticsearch can"
+        )
+    if isinstance(writer, SupportsReceipts):
+        raise UsageError(f"{target}: it takes nothing more once it is finished, so nothing can be followed into it")
 
 
 def _forget_unless_same(checkpoint: Checkpoint, *, mend_ids: bool, is_chosen: bool) -> Token:
@@ -148,12 +188,14 @@ def carry(
     run: Run,
     *,
     on_conflict: str = "skip",
+    follow: Follow | None = None,
     begin: Callable[[Checkpoint], Token] = _nothing,
 ) -> Report:
     """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
-    reader.describe()
-    writer.describe()
+    source, target = reader.describe(), writer.describe()
+    if follow is not None:
+        _check_followable(reader, writer, source.location, target.location)
     if run.dry_run or run.restart or not is_begun(run.folder, spec.id):
         check_beforehand(reader, selection)
 
@@ -170,6 +212,7 @@ def carry(
             tell=run.tell,
             clock=run.clock,
             since=begin(checkpoint),
+            follow=follow,
             dry_run=run.dry_run,
         )
 

@@ -12,6 +12,7 @@ from migrator.commands.options import (
     config_option,
     conflict_option,
     examples,
+    follow_options,
     ids_option,
     json_option,
     keep_revisions_option,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from migrator.activations.selection import Wanted
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
+    from migrator.commands.options import Following
 
 
 @click.command(
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         "migrator copy prod-couchdb prod-elasticsearch --namespace 'team-*' --since 30d --jobs 8",
         "migrator copy elasticsearch://es1 elasticsearchs://es2:9200/?index-pattern=owsk-%25s --max-rate 2000",
         "migrator copy prod-elasticsearch acts.ndjson.zst --namespace guest",
+        "migrator copy prod-couchdb prod-elasticsearch --follow --until-idle 60s",
     ),
 )
 @click.argument("source")
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 @template_options
 @keep_revisions_option
 @mend_ids_option
+@follow_options
 @click.option("--verify", is_flag=True, help="After the copy, read both sides again and compare what was copied.")
 @config_option
 @state_option
@@ -66,6 +70,7 @@ def copy_command(
     template: TemplateOptions | None,
     keep_revisions: bool,
     mend_ids: bool,
+    following: Following,
     verify: bool,
     config: Path | None,
     as_json: bool,
@@ -78,6 +83,10 @@ def copy_command(
     arrive in the form OpenWhisk itself would have written there. Documents already in the target stay. Run the same
     command again to resume an interrupted copy, or to copy what is new since a complete one. Deletions in the source
     are counted, never copied.
+
+    With --follow the run stays after the copy and carries over what is new, until it is interrupted or what you ask
+    for with --until-idle or --until-lag is reached. It shows how many documents it is behind, and for how long.
+    Restarts of either server are waited out, up to --retry-for.
 
     With --verify, every document of the source must be in the target as OpenWhisk would have written it; the target
     may hold more.
@@ -106,6 +115,7 @@ def copy_command(
             template=template,
             keep_revisions=keep_revisions,
             mend_ids=mend_ids,
+            **following,
             **run.watched(keywords),
         )
         if verify:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
 from migrator.commands.messages import current
 from migrator.errors import UsageError
-from migrator.units import parse_bytes, parse_percent
+from migrator.units import parse_bytes, parse_duration, parse_percent
 
 if TYPE_CHECKING:
     from migrator.activations.selection import Wanted
@@ -299,6 +299,47 @@ def selection_options(command: F) -> F:
             "--until", callback=_a_moment, metavar="TIME", help="Only activations started before TIME; as for --since."
         ),
     )
+
+
+class Following(TypedDict):
+    """The keywords of `copy` about following, as the options give them."""
+
+    follow: bool
+    until_idle_s: float | None
+    until_lag: int | None
+
+
+def follow_options(command: F) -> F:
+    """`--follow` and when it ends, as one argument `following`."""
+    return _with(
+        _packing(command, "following", _following, "follow", "until_idle", "until_lag"),
+        click.option("--follow", is_flag=True, help="Stay after the copy, and carry over what is new."),
+        click.option(
+            "--until-idle",
+            callback=_seconds,
+            metavar="DURATION",
+            help="With --follow: end when nothing new came for this long, such as 60s.",
+        ),
+        click.option(
+            "--until-lag",
+            type=int,
+            metavar="N",
+            help="With --follow: end when at most N documents of the source aren't in the target yet.",
+        ),
+    )
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    found = parse_duration(value)
+    if found is None:
+        raise UsageError(f"--until-idle {value}: give a duration such as 60s")
+    return float(found)
+
+
+def _following(*, follow: bool, until_idle: float | None, until_lag: int | None) -> Following:
+    return {"follow": follow, "until_idle_s": until_idle, "until_lag": until_lag}
 
 
 def _wanted(**selection: Any) -> Wanted:

@@ -160,6 +160,8 @@ def noted(progress: Progress, rate: float) -> ProgressNoted:
         present=counts.present,
         differing=counts.differing,
         rejected=counts.rejected,
+        lag_documents=progress.lag.documents if progress.lag else None,
+        lag_s=progress.lag.behind_s if progress.lag else None,
     )
 
 

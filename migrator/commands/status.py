@@ -15,6 +15,7 @@ from migrator.commands.output import print_bytes, print_json, print_text
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
 from migrator.errors import MigratorError, UsageError
+from migrator.rendering.events import lag_text
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import aligned
 from migrator.units import human_bytes, human_duration, human_moment
@@ -132,6 +133,10 @@ def _show(status: JobStatus) -> None:
         complete = status.state == "complete"
         known = f"everything stored before {moment} and not changed since" if complete else f"planned at {moment}"
         lines.append(("as of", known))
+    if status.lag:
+        lag = lag_text(status.lag.documents, status.lag.behind_s)
+        lines.append(("lag", f"{lag} (looked at {human_moment(status.lag.looked_s)})"))
+        lines += [("lag", f"unknown: {reason}") for reason in status.lag.unseen]
     for number, began_s, ended_s, outcome, read in status.runs[-5:]:
         took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended"
         lines.append((f"run {number}", f"{read:,} documents read, {took}"))

@@ -17,6 +17,7 @@ from migrator.adapters.base import (
     Description,
     Reader,
     SupportsCatchUp,
+    SupportsFollow,
     SupportsReceipts,
     SupportsStored,
     Token,
@@ -25,6 +26,7 @@ from migrator.adapters.base import (
 from migrator.adapters.shared.optional import count
 from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
+from migrator.engine.following import Follow, Follower
 from migrator.engine.identity import ReplacedError, changed_for_good, concerned
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
@@ -63,20 +65,24 @@ def run_copy(
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
     since: Token = None,
+    follow: Follow | None = None,
     dry_run: bool = False,
 ) -> Report:
     """Copy everything selected, then what was stored or changed meanwhile, until that is little.
 
     Goes on where the checkpoint stands. A new job with a snapshot in `since` copies only what was stored or
-    changed after it (an increment). A store that is replaced while the run goes on is copied again as a whole. Raises
-    what ended the run; everything committed until then stays.
+    changed after it (an increment). With `follow` it stays and carries over what is new until that is reached. A store
+    that is replaced while the run goes on is copied again as a whole. Raises what ended the run; everything committed
+    until then stays.
     """
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
     run = checkpoint.begin_run(spec, source, _to_note(writer, target, checkpoint))
     progress = Progress()
     with _noted(checkpoint, spec, progress, run=run, tell=tell, dry_run=dry_run):
-        for beginning in range(1, _MOST_BEGINNINGS + 1):
+        beginnings = 0
+        while True:
+            beginnings += 1
             copy = Carrier(
                 reader,
                 writer,
@@ -92,9 +98,12 @@ def run_copy(
             job = _Job(copy, reader, writer, checkpoint, spec, options, run=run, tell=tell, clock=clock)
             try:
                 rounds = job.carry(selection, since, source)
+                if follow is not None:
+                    beginnings = 0
+                    rounds += job.follow(source, follow, stop, observe)
                 break
             except ReplacedError as replaced:
-                if isinstance(writer, SupportsReceipts) or since is not None or beginning == _MOST_BEGINNINGS:
+                if isinstance(writer, SupportsReceipts) or since is not None or beginnings == _MOST_BEGINNINGS:
                     checkpoint.forget()
                     raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
                 tell(StoreReplaced(str(replaced)))
@@ -197,15 +206,47 @@ class _Job:
         if checkpoint.state == "unfinished":
             self._copy.run_slices()
         while isinstance(self._reader, SupportsCatchUp) and rounds < options.most_rounds:
-            planned_s = self._clock()
-            plan = self._reader.catch_up(checkpoint.snapshot, selection, slice_documents=options.slice_documents)
-            for warning in plan.warnings:
-                self._tell(SourceWarning(warning))
-            checkpoint.begin_round(plan, selection, run=self._run, planned_s=planned_s)
             rounds += 1
-            self._tell(RoundStarted(checkpoint.round))
-            if self._copy.run_slices() < options.small_round:
+            if self._catch_up(self._reader, selection) < options.small_round:
                 break
+        return rounds
+
+    def _catch_up(self, reader: SupportsCatchUp, selection: Selection) -> int:
+        """Run one round; returns how many documents it gave."""
+        planned_s = self._clock()
+        plan = reader.catch_up(self._checkpoint.snapshot, selection, slice_documents=self._options.slice_documents)
+        for warning in plan.warnings:
+            self._tell(SourceWarning(warning))
+        self._checkpoint.begin_round(plan, selection, run=self._run, planned_s=planned_s)
+        self._tell(RoundStarted(self._checkpoint.round))
+        return self._copy.run_slices()
+
+    def follow(self, source: Description, follow: Follow, stop: Stop, observe: Observer) -> int:
+        """Stay, and carry over what is new; returns the number of rounds."""
+        assert isinstance(self._reader, SupportsCatchUp)
+        assert isinstance(self._reader, SupportsFollow)
+        reader, copy, checkpoint, progress = self._reader, self._copy, self._checkpoint, self._copy.progress
+        selection = checkpoint.selection
+
+        def one_round() -> int:
+            before = progress.counts.read - progress.counts.filtered
+            self._catch_up(reader, selection)
+            checkpoint.complete()
+            return progress.counts.read - progress.counts.filtered - before
+
+        follower = Follower(
+            reader,
+            checkpoint,
+            follow,
+            job=self._spec.id,
+            stop=stop,
+            progress=progress,
+            observe=observe,
+            tell=self._tell,
+            clock=self._clock,
+        )
+        rounds = follower.run(selection, one_round, copy.check_target)
+        self._finish(source)
         return rounds
 
     def _finish(self, source: Description) -> None:

@@ -21,6 +21,7 @@ OPTIONS = {
             "env_file",
             "exact",
             "file_mode",
+            "follow",
             "helm_values",
             "identity",
             "ids",
@@ -48,6 +49,7 @@ OPTIONS = {
             "state",
             "textfile",
             "until",
+            "until_lag",
             "verify",
         )
     },
@@ -56,6 +58,7 @@ OPTIONS = {
     "part_bytes": "--part-size",
     "retry_for_s": "--retry-for",
     "template": "--index-template",
+    "until_idle_s": "--until-idle",
 }
 """The option of each argument that a message or a request may name."""
 

@@ -64,7 +64,15 @@ def _as_template(name: str, value: Mapping[str, Any]) -> Iterable[str]:
         yield from (f"--{part.replace('_', '-')}", str(number))
 
 
-_FORMS: Mapping[str, Callable[[str, Any], Iterable[str]]] = {"sample": _as_share, "template": _as_template}
+def _as_seconds(name: str, value: float) -> Iterable[str]:
+    yield from (OPTIONS[name], f"{value:.0f}s")
+
+
+_FORMS: Mapping[str, Callable[[str, Any], Iterable[str]]] = {
+    "sample": _as_share,
+    "template": _as_template,
+    "until_idle_s": _as_seconds,
+}
 
 
 def with_command(error: MigratorError) -> str:

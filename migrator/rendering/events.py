@@ -55,8 +55,18 @@ def progress_tail(event: e.ProgressNoted) -> str:
         parts.append(f"{event.per_second:,.0f}/s")
     if event.seconds_left is not None:
         parts.append(f"{human_duration(event.seconds_left)} left")
+    if event.lag_s is not None:
+        parts.append(f"lag {lag_text(event.lag_documents, event.lag_s)}")
     counted = (("present", event.present), ("differing", event.differing), ("rejected", event.rejected))
     return ", ".join(parts + [f"{count:,} {name}" for name, count in counted if count])
+
+
+def lag_text(documents: int | None, behind_s: float) -> str:
+    """`0`, `1,200 documents, 2.5 s`, or that it isn't known."""
+    if documents == 0:
+        return "0"
+    amount = "unknown" if documents is None else "1 document" if documents == 1 else f"{documents:,} documents"
+    return f"{amount}, {human_duration(behind_s)}"
 
 
 def _of_stores(event: e.Event) -> str | None:
@@ -84,6 +94,14 @@ def _of_jobs(event: e.Event) -> str | None:
             return f"job {event.job} was complete; reading the source again"
         case e.RoundStarted():
             return f"catching up, round {event.number}"
+        case e.LagNoted():
+            return f"lag: {lag_text(event.documents, event.behind_s)}"
+        case e.CaughtUp():
+            return "the target holds all that the source holds; following"
+        case e.LagUnknown():
+            return f"how far the target is behind the source can't be told: {event.reason}"
+        case e.RoundAbandoned():
+            return f"{event.reason}; looking again at what is there now"
         case e.TargetReplaced():
             return (
                 f"{event.target} was emptied or replaced since the last run of this job ({event.reason}); "

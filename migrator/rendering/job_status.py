@@ -10,6 +10,7 @@ from migrator.activations.accounts import Counts, total
 from migrator.activations.requests import JobRequest
 from migrator.engine.state.jobs import JobView, view_checkpoint
 from migrator.rendering.command_line import command, state_option
+from migrator.watching import Lag
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     next: str  # what to do, in one sentence
     unread: int = 0  # documents that the source counts and that weren't read
     unstored: int = 0  # documents that were copied and that the target doesn't count
+    lag: Lag | None = None  # at the last look of a run that follows its source
 
 
 def job_status(job: JobView) -> JobStatus:
@@ -75,6 +77,7 @@ def job_status(job: JobView) -> JobStatus:
             ),
             unread=checkpoint.shortfall.unread,
             unstored=checkpoint.shortfall.unstored,
+            lag=checkpoint.lag,
         )
     finally:
         checkpoint.close()

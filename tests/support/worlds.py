@@ -15,9 +15,11 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine.copy import run_copy
+from migrator.engine.following import Follow
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.events import Tell
 from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.support.said import into
@@ -58,6 +60,8 @@ class World:
         selection: Selection = Selection(),  # noqa: B008  a frozen value
         dry_run: bool = False,
         since: Token = None,
+        follow: Follow | None = None,
+        tell: Tell | None = None,
         **options: Any,
     ) -> Report:
         checkpoint = checkpoint or Checkpoint(self.path)
@@ -70,9 +74,10 @@ class World:
                 selection,
                 CopyOptions(**{"jobs": 2, "slice_documents": 50, "small_round": 1, **options}),
                 stop=stop or Stop(),
-                tell=into(self.messages),
+                tell=tell or into(self.messages),
                 dry_run=dry_run,
                 since=since,
+                follow=follow,
             )
         finally:
             checkpoint.close()

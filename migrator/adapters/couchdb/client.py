@@ -9,6 +9,7 @@ Source: `chttpd_db.erl` of CouchDB 2.3.1, `all_docs_view`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
@@ -25,6 +26,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
+from migrator.watching import Stop
 
 T = TypeVar("T")
 
@@ -184,6 +186,20 @@ class Client:
                 bound_bytes=bound_bytes,
                 splits=ids is not None and len(ids) > 1,
             ).body
+
+    def wait_for_change(self, since: str | int, *, wait_s: float, stop: Stop) -> None:
+        """Return once something is stored after a sequence, after `wait_s`, or soon after `stop` was asked to.
+
+        What is in the answer doesn't matter: who waited looks. CouchDB's heartbeat, a line a second, shows that it is
+        still there; in place of the `timeout` that it rules out, the answer is given up.
+        """
+        until_s = time.monotonic() + wait_s
+        options: dict[str, Any] = {"since": str(since), "limit": 1, "feed": "longpoll", "heartbeat": 1000}
+        self._wire.call(
+            "_changes",
+            lambda: self._wire.service.post_changes_as_stream(self.database, **options),
+            given_up=lambda: stop.asked or time.monotonic() >= until_s,
+        )
 
     def knows(self, since: str | int) -> bool:
         """Whether the database takes a sequence as one of its own."""

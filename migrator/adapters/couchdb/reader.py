@@ -23,6 +23,7 @@ from migrator.adapters.base import (
     Abilities,
     Batch,
     Description,
+    News,
     Plan,
     Reader,
     Slice,
@@ -30,6 +31,7 @@ from migrator.adapters.base import (
     SupportsCensus,
     SupportsCount,
     SupportsFetch,
+    SupportsFollow,
     SupportsNamespaces,
     SupportsVerificationPlan,
     Token,
@@ -44,7 +46,7 @@ from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pages
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
-from migrator.adapters.couchdb.standing import began_of, loss, stand, standing_of
+from migrator.adapters.couchdb.standing import Standing, began_of, loss, stand, standing_of
 from migrator.adapters.couchdb.volume import volume
 from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Pace, Page
@@ -58,6 +60,7 @@ _COUNTED = 50  # namespaces, by a few requests each
 class CouchDBReader(
     Reader,
     SupportsCatchUp,
+    SupportsFollow,
     SupportsVerificationPlan,
     SupportsCensus,
     SupportsFetch,
@@ -112,6 +115,26 @@ class CouchDBReader(
         )
         return Plan(slices=(changes,), snapshot=now.token)
 
+    @override
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        """By what the feed of changes has pending; all documents are where the snapshot isn't of this database."""
+        then = standing_of(snapshot)
+        if wait_s > 0:
+            self._client.wait_for_change(then.seq, wait_s=wait_s, stop=stop)
+        if loss(self._client, then):
+            return News(pending=max(1, self._client.about().doc_count))
+        pending = self._changed_since(then)
+        if pending is None:
+            raise self._client.garbled("_changes", "it doesn't tell how much is pending")
+        return News(pending=pending)
+
+    def _changed_since(self, then: Standing) -> int | None:
+        """How many documents were stored, changed or deleted since; None where a cluster can't tell now."""
+        if isinstance(then.seq, int):
+            return number_of(self._client.about().update_seq) - then.number
+        since = self._client.understand(self._client.changes(then.seq, limit=0), rows.Changes, "_changes")
+        return None if since.pending is None else since.pending + len(since.results)
+
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         """From the end of ranges that a copy doesn't have, so that no page is asked for as a copy asks for it.
 
@@ -133,12 +156,7 @@ class CouchDBReader(
             counted = max(counted, self._in_changes())
         if counted is None or loss(self._client, then):
             return None
-        if isinstance(then.seq, int):
-            changed: int | None = number_of(self._client.about().update_seq) - then.number
-        else:
-            body = self._client.changes(then.seq, limit=0)
-            since = self._client.understand(body, rows.Changes, "_changes")
-            changed = None if since.pending is None else since.pending + len(since.results)
+        changed = self._changed_since(then)
         return None if changed is None else max(0, counted - changed)
 
     def _in_changes(self) -> int:

@@ -77,12 +77,14 @@ class Wire:
         bound_bytes: int | None = None,
         holds_documents: bool = False,
         splits: bool = False,
+        given_up: Callable[[], bool] | None = None,
     ) -> Answer:
         """Send one request, once; after a 401 once more with a new token, since tokens end early when idle.
 
         `accept` are statuses besides 2xx that the caller deals with. `bound_bytes` gives an answer up with `TooLarge`
         when it grows beyond, and with `splits` 413 does. `holds_documents` makes 400, 413 and 500 a `RequestRefused`,
         since a document in the body may be the cause; an answer with results by item is one whatever its status.
+        `given_up` is asked with every piece of an answer that comes bit by bit, and ends it.
         """
         from ibm_cloud_sdk_core import ApiException
 
@@ -108,7 +110,7 @@ class Wire:
                 if answer.get_status_code() not in _ANSWERS:
                     raise self.garbled(what, f"its status is {answer.get_status_code()}")
                 with self._translated(what, watch, began=True):
-                    return Answer(200, _read(answer.get_result(), bound_bytes, watch))
+                    return Answer(200, _read(answer.get_result(), bound_bytes, watch, given_up))
         raise AssertionError("the second round returns or raises")
 
     def _log_in(self) -> None:
@@ -195,10 +197,19 @@ def printed(store: Store) -> str:
     return f"{scheme}://{name}:{port}{location.path_prefix}/{quote(location.database, safe='')}"
 
 
-def _read(response: Response, bound_bytes: int | None, watch: Watch) -> bytes:
+def _read(
+    response: Response, bound_bytes: int | None, watch: Watch, given_up: Callable[[], bool] | None = None
+) -> bytes:
     """The whole body in large pieces: `requests` would take it in small ones and look for its encoding."""
 
     def pieces() -> Iterator[bytes]:
+        if given_up is not None:
+            for piece in response.raw.stream(_PIECE_BYTES, decode_content=True):
+                watch.extend()
+                yield piece
+                if given_up():
+                    return
+            return
         while piece := response.raw.read(_PIECE_BYTES, decode_content=True):
             watch.extend()
             yield piece

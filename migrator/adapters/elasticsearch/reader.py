@@ -23,6 +23,7 @@ from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import (
     Batch,
     Description,
+    News,
     Plan,
     Reader,
     Slice,
@@ -30,6 +31,7 @@ from migrator.adapters.base import (
     SupportsCensus,
     SupportsCount,
     SupportsFetch,
+    SupportsFollow,
     SupportsNamespaces,
     SupportsVerificationPlan,
     Token,
@@ -107,6 +109,7 @@ class _Count(msgspec.Struct):
 class ElasticsearchReader(
     Reader,
     SupportsCatchUp,
+    SupportsFollow,
     SupportsVerificationPlan,
     SupportsCensus,
     SupportsFetch,
@@ -182,6 +185,24 @@ class ElasticsearchReader(
         # A closed index keeps the place it had, so that it is caught up once it is open again.
         kept = {name: before[name] for name in found.closed if name in before}
         return self._as_plan(found, self._with_start(slices, selection), warnings, kept)
+
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        """By the numbers of the primaries, of the indices that there are now; the wait is a pause."""
+        if wait_s > 0:
+            stop.sleep(wait_s)
+        before = convert(snapshot, _Snapshot).indices
+        indices, missing = select(self._client, self._pattern, selection)
+        found = survey(self._client, indices, missing)
+        self._found_or_raise([*found.indices, *found.closed], selection)
+        pending = 0
+        for name, index in found.indices.items():
+            for number, shard in found.shards[name].items():
+                above = _continued(before.get(name), index, number, shard)
+                pending += shard.max_seq_no - (_NONE if above is None else above)
+        unseen = [f"index {name} is closed" for name in found.closed]
+        if told := hidden(self._client, expressions(self._pattern, selection)):
+            unseen.append(told)
+        return News(pending=pending, unseen=tuple(unseen))
 
     def _survey(self, selection: Selection) -> tuple[Survey, _Warnings]:
         """Where everything stands, with the checkpoints taken before the refresh that makes them readable."""

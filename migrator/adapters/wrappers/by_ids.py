@@ -18,6 +18,7 @@ from migrator.adapters.base import (
     SupportsCatchUp,
     SupportsCensus,
     SupportsCount,
+    SupportsFollow,
     SupportsVerificationPlan,
     Token,
 )
@@ -34,6 +35,7 @@ class ChosenReader(ForwardingReader):
     # Of chosen ids there is no telling which are new, and they are looked up in one way only. Everything else that a
     # store tells is about more than these ids.
     withholds = (
+        SupportsFollow,
         SupportsCatchUp,
         SupportsVerificationPlan,
         SupportsCensus,

@@ -18,6 +18,7 @@ from migrator.adapters.base import (
     Batch,
     Completion,
     Description,
+    News,
     Plan,
     Reader,
     Refusal,
@@ -27,6 +28,7 @@ from migrator.adapters.base import (
     SupportsCensus,
     SupportsCount,
     SupportsFetch,
+    SupportsFollow,
     SupportsNamespaces,
     SupportsPlaces,
     SupportsPreflight,
@@ -53,6 +55,7 @@ from migrator.watching import Stop
 
 class AnyReader(
     Reader,
+    SupportsFollow,
     SupportsCatchUp,
     SupportsVerificationPlan,
     SupportsCensus,
@@ -130,6 +133,9 @@ class ForwardingReader:
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
+
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        return self._inner.news(snapshot, selection, wait_s=wait_s, stop=stop)
 
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.plan_verification(selection, slice_documents=slice_documents)

@@ -13,11 +13,12 @@ from typing_extensions import override
 
 from migrator.activations.document import MENDED_ID, ODD_ID, Document, Form, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
+from migrator.adapters.base import Batch, News, Plan, Reader, Slice, Token
 from migrator.adapters.questions import SupportsLookup, SupportsNewest
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.adapters.wrappers.forwarding import ForwardingReader
 from migrator.text.decoding import decoder
+from migrator.watching import Stop
 
 
 class _Header(msgspec.Struct):
@@ -53,6 +54,10 @@ class MendingReader(ForwardingReader):
     @override
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.catch_up(snapshot, self._wider(selection), slice_documents=slice_documents)
+
+    @override
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        return self._inner.news(snapshot, self._wider(selection), wait_s=wait_s, stop=stop)
 
     @override
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:

@@ -17,6 +17,7 @@ from migrator.adapters.base import (
     Batch,
     Completion,
     Description,
+    News,
     Plan,
     Reader,
     Refusal,
@@ -120,6 +121,12 @@ class RetryingReader(ForwardingReader):
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
         return self._persistent.call(
             "planning what is new", lambda: self._inner.catch_up(snapshot, selection, slice_documents=slice_documents)
+        )
+
+    @override
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        return self._persistent.call(
+            "looking for what is new", lambda: self._inner.news(snapshot, selection, wait_s=wait_s, stop=stop)
         )
 
     @override

@@ -34,6 +34,7 @@ from migrator.engine.state.notes import (
 from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
 from migrator.text.secrets import redact
+from migrator.watching import Lag
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
 
@@ -52,7 +53,11 @@ CREATE TABLE runs (
 """
 _SAMPLES = """CREATE TABLE IF NOT EXISTS samples (
     minute INTEGER PRIMARY KEY, read INTEGER NOT NULL, size_bytes INTEGER NOT NULL
-)"""  # a job that was begun before there was this table gets it when it is opened
+);
+CREATE TABLE IF NOT EXISTS lags (
+    minute INTEGER PRIMARY KEY, documents INTEGER NOT NULL, seconds REAL NOT NULL
+)"""  # a job that was begun before there were these tables gets them when it is opened
+_LAGS_KEPT = 24 * 60  # minutes
 
 
 class Checkpoint(Ledger):
@@ -85,6 +90,41 @@ class Checkpoint(Ledger):
         """When that was, in epoch seconds; None before the first plan."""
         found: float | None = self._get("snapshot_s")
         return found
+
+    @property
+    def can_abandon_round(self) -> bool:
+        """Whether where the round in hand began is known: not in the bulk, nor where an earlier release began it."""
+        return self.round > 0 and self._get("round_began_at") is not None
+
+    @property
+    def lag(self) -> Lag | None:
+        """How far the target was behind the source at the last look; None where nothing was followed."""
+        found = self._get("lag")
+        return convert(found, Lag) if found else None
+
+    @property
+    def lags(self) -> list[tuple[int, int | None, float]]:
+        """The largest lag of each minute of the last day that was followed: the minute, documents, seconds.
+
+        Documents are None where the lag of some look in it isn't known.
+        """
+        rows = self._rows("SELECT minute, documents, seconds FROM lags ORDER BY minute")
+        return [(minute, None if documents < 0 else documents, seconds) for minute, documents, seconds in rows]
+
+    def note_lag(self, lag: Lag) -> None:
+        """Keep how far the target is behind the source."""
+        minute = int(lag.looked_s // 60)
+        documents = -1 if lag.documents is None else lag.documents
+        with self._transaction():
+            self._set("lag", lag)
+            self._db.execute(
+                """INSERT INTO lags VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
+                documents = CASE WHEN min(documents, excluded.documents) < 0 THEN -1
+                            ELSE max(documents, excluded.documents) END,
+                seconds = max(seconds, excluded.seconds)""",
+                (minute, documents, lag.behind_s),
+            )
+            self._db.execute("DELETE FROM lags WHERE minute < ?", (minute - _LAGS_KEPT,))
 
     @property
     def mark(self) -> Token:
@@ -135,6 +175,12 @@ class Checkpoint(Ledger):
             self._set("shortfall", shortfall)
             self._set("incomplete", True)
             self._warn([warning])
+
+    def note_unseen(self, reasons: Sequence[str]) -> None:
+        """Keep that there may be documents that nobody could look for."""
+        with self._transaction():
+            self._set("incomplete", True)
+            self._warn(reasons)
 
     def begin_run(self, spec: JobSpec, source: Description, target: Description) -> int:
         """Note that a run begins; returns its number, counted from 1."""
@@ -230,10 +276,19 @@ class Checkpoint(Ledger):
         with self._transaction():
             number = self.round + 1
             self._drop_plan(done=True)
+            self._set("round_began_at", (self.snapshot, self.snapshot_s))
             self._set("selection", selection)
             self._set("state", "unfinished")
             self._add(plan, number, run, planned_s)
             return number
+
+    def abandon_round(self) -> None:
+        """Drop what is left of a catch-up round; the next one starts from where this one did."""
+        with self._transaction():
+            before, before_s = self._get("round_began_at")
+            self._drop_plan()
+            self._set("snapshot", before)
+            self._set("snapshot_s", before_s)
 
     def _add(self, plan: Plan, number: int, run: int, planned_s: float) -> None:
         self._set("round", number)

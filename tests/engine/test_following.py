@@ -1,0 +1,116 @@
+"""A run that follows its source: what is carried, when it ends, and what it says of its lag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from migrator.activations.selection import Selection
+from migrator.adapters.base import News, Token
+from migrator.adapters.memory import MemoryReader
+from migrator.engine.following import Follow
+from migrator.engine.report import Report
+from migrator.engine.state.checkpoint import Checkpoint
+from migrator.errors import Interrupted
+from migrator.events import CaughtUp, Event, LagNoted, LagUnknown
+from migrator.testing.documents import activation
+from migrator.watching import Stop
+from tests.support.worlds import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+class Scripted(MemoryReader):
+    """A source in which something happens before each look."""
+
+    def __init__(self, world: World, *steps: Callable[[], object]) -> None:
+        super().__init__(world.source, page_documents=10)
+        self._steps = list(steps)
+        self.unseen: tuple[str, ...] = ()
+        self.looks = 0
+
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
+        self.looks += 1
+        if self._steps:
+            self._steps.pop(0)()
+        found = super().news(snapshot, selection, wait_s=min(wait_s, 0.01), stop=stop)
+        return News(pending=found.pending, unseen=self.unseen)
+
+
+def follow(world: World, reader: MemoryReader, **until: int) -> tuple[Report, list[Event]]:
+    told: list[Event] = []
+    report = world.copy(reader=reader, follow=Follow(**until), tell=told.append)
+    return report, told
+
+
+def test_what_is_stored_while_it_follows_is_carried_over(world: World) -> None:
+    """Round after round, until as little is pending as was asked for; the accounts add up."""
+    steps = [partial(world.put, activation(number)) for number in range(1000, 1003)]
+    reader = Scripted(world, *steps)
+    report, told = follow(world, reader, until_lag=0)
+    assert world.there() == world.expected()
+    assert report.totals.adds_up
+    assert (report.totals.written, report.rounds, report.exit_code) == (233, 4, 0)
+    lags = [each.documents for each in told if isinstance(each, LagNoted)]
+    assert lags == [1, 1, 1, 0]
+    assert sum(isinstance(each, CaughtUp) for each in told) == 1
+
+
+def test_it_ends_once_nothing_new_came_for_so_long(world: World) -> None:
+    """Each document that comes starts the time anew."""
+    reader = Scripted(world, lambda: None, lambda: None, lambda: world.put(activation(1000)))
+    report, told = follow(world, reader, until_idle_s=1)
+    assert world.there() == world.expected()
+    assert [each.documents for each in told if isinstance(each, LagNoted)][:3] == [0, 0, 1]
+    assert reader.looks >= 5
+    assert report.exit_code == 0
+
+
+def test_deletions_in_the_source_dont_keep_it_from_being_idle(world: World) -> None:
+    """What cleans up the source stores nothing."""
+    ids = sorted(world.source.entries)
+    reader = Scripted(world, *[partial(world.source.put, id, None) for id in ids[:4]])
+    report, _ = follow(world, reader, until_idle_s=1)
+    assert report.deleted == 4
+    assert reader.looks >= 5
+
+
+def test_no_lag_is_claimed_while_a_part_of_the_source_cant_be_seen(world: World) -> None:
+    """The lag is unknown, it is said why, and a run that ends so has exit code 3."""
+    reader = Scripted(world, lambda: setattr(reader, "unseen", ("index x is closed",)))
+    report, told = follow(world, reader, until_lag=0)
+    assert [each.documents for each in told if isinstance(each, LagNoted)] == [None]
+    assert [each.reason for each in told if isinstance(each, LagUnknown)] == ["index x is closed"]
+    assert not any(isinstance(each, CaughtUp) for each in told)
+    assert (report.exit_code, report.warnings) == (3, ("index x is closed",))
+
+
+def test_a_signal_ends_it_and_the_next_run_goes_on(world: World) -> None:
+    """Without a limit it follows until it is asked to stop; what was carried by then isn't carried again."""
+    stop = Stop()
+    reader = Scripted(world, lambda: world.put(activation(1000)), lambda: None, lambda: stop.ask(143))
+    with pytest.raises(Interrupted) as raised:
+        world.copy(reader=reader, follow=Follow(), stop=stop)
+    assert raised.value.exit_code == 143
+    assert world.there() == world.expected()
+    world.put(activation(1001))
+    report, _ = follow(world, Scripted(world), until_lag=0)
+    assert world.there() == world.expected()
+    assert (report.run, report.run_read) == (2, 1)
+
+
+def test_the_lag_is_kept_with_the_job(world: World) -> None:
+    follow(world, Scripted(world, lambda: world.put(activation(1000))), until_lag=0)
+    checkpoint = Checkpoint(world.path, view=True)
+    try:
+        assert checkpoint.lag is not None
+        assert (checkpoint.lag.documents, checkpoint.lag.behind_s) == (0, 0.0)
+        assert max(documents or 0 for _, documents, _ in checkpoint.lags) == 1
+    finally:
+        checkpoint.close()
