@@ -1,7 +1,8 @@
 """Copy, back up, restore, find and prove Apache OpenWhisk activations.
 
->>> from migrator import Wanted, copy
->>> report = copy("couchdb://db1/whisk_local_activations", "elasticsearch://es1", wanted=Wanted(namespaces=("guest",)))
+>>> from migrator import SelectionSpec, copy
+>>> guest = SelectionSpec(namespaces=("guest",))
+>>> report = copy("couchdb://db1/whisk_local_activations", "elasticsearch://es1", wanted=guest)
 >>> assert report.exit_code == 0, report.totals
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.api.backup import BackupReport, backup
     from migrator.api.copy import copy
     from migrator.api.restore import restore
@@ -48,10 +49,10 @@ __all__ = [
     "Retention",
     "RetryOutcome",
     "SalvageReport",
+    "SelectionSpec",
     "Statistics",
     "Stop",
     "Verification",
-    "Wanted",
     "backup",
     "cat_archive",
     "check_archive",
@@ -87,7 +88,7 @@ _HOMES = {
     "Statistics": "migrator.operations.stats",
     "Stop": "migrator.watching",
     "Verification": "migrator.engine.verification.values",
-    "Wanted": "migrator.activations.selection",
+    "SelectionSpec": "migrator.activations.selection",
     "backup": "migrator.api.backup",
     "cat_archive": "migrator.operations.archive.cat",
     "check_archive": "migrator.operations.archive.check",

@@ -112,7 +112,7 @@ def is_temporary(name: str) -> bool:
 
 
 @contextmanager
-def replacing(final: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+def replace(final: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file to write into, which has its final name when the block ends well, and isn't there otherwise."""
     file = open_temporary(final, mode=mode)
     try:
@@ -125,7 +125,7 @@ def replacing(final: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
 
 def write_file(final: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write a whole small file; who may read it, `open_temporary` has."""
-    with replacing(final, mode=mode) as file:
+    with replace(final, mode=mode) as file:
         write_all(file, data)
 
 

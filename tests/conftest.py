@@ -72,15 +72,15 @@ def no_secrets() -> Iterator[None]:
 def state_files_closed() -> Iterator[None]:
     """SQLite keeps what has functions of ours open until it is closed, and an ordinary user has 1,024 open files."""
     opened: list[sqlite3.Connection] = []
-    connect = statefile._connected
+    connect = statefile._connect
 
     def connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
         opened.append(connect(name, uri=uri))
         return opened[-1]
 
-    statefile._connected = connected
+    statefile._connect = connected
     yield
-    statefile._connected = connect
+    statefile._connect = connect
     for each in opened:
         each.close()
 

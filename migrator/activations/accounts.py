@@ -36,7 +36,7 @@ class Counts(msgspec.Struct, kw_only=True):
         return self.read == self.written + self.present + self.differing + self.rejected + self.filtered
 
 
-def added_up(accounts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
+def sum_accounts(accounts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
     """Accounts by namespace, of several together."""
     result: dict[str, Counts] = {}
     for account in accounts:

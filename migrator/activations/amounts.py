@@ -136,7 +136,7 @@ def _large(document: Document) -> Large:
     )
 
 
-class Tally:
+class Amounts:
     """What was seen so far."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     def size_bytes(self) -> int:
         return len(self.body)
 
-    def rejected(self, reason: str) -> Rejection:
+    def rejection(self, reason: str) -> Rejection:
         """The same as a document that can't be copied."""
         return Rejection(self.id, reason, self.body, self.namespace, self.form, self.index)
 

@@ -90,7 +90,7 @@ def convert(document: Document, form: Form) -> Document | Rejection:
         reason = str(error)
     except _UNREADABLE as error:
         reason = unreadable(error, document.body)
-    return document.rejected(reason)
+    return document.rejection(reason)
 
 
 # -- CouchDB form to Elasticsearch form ---------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def _to_elasticsearch(document: Document) -> Document:
         fields["response"] = parts
     fields["path"] = _path(document, annotations)
     fields["@timestamp"] = instant(document.start_ms)
-    return _changed(document, Form.ELASTICSEARCH, fields, document.remarks)
+    return _change(document, Form.ELASTICSEARCH, fields, document.remarks)
 
 
 def _annotation_object(raw: Raw | None) -> dict[str, Raw] | None:
@@ -196,7 +196,7 @@ def _to_couchdb(document: Document) -> Document:
         else:
             parts["result"] = result
         fields["response"] = parts
-    return _changed(document, Form.COUCHDB, fields, tuple(dict.fromkeys(remarks)))
+    return _change(document, Form.COUCHDB, fields, tuple(dict.fromkeys(remarks)))
 
 
 def _annotation_list(raw: Raw | None, remarks: list[str]) -> Raw | list[dict[str, Any]]:
@@ -263,7 +263,7 @@ def _settle_times(fields: dict[str, Any], start_ms: int) -> None:
             raise _Unconvertible(f"end {error}") from None
 
 
-def _changed(document: Document, form: Form, fields: dict[str, Any], remarks: tuple[str, ...]) -> Document:
+def _change(document: Document, form: Form, fields: dict[str, Any], remarks: tuple[str, ...]) -> Document:
     return Document(
         document.id,
         form,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.text.printable import printable_path
 
 _DECIDING = ("on_conflict", "template", "keep_revisions", "mend_ids", "encrypt_to")
@@ -25,7 +25,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     verb: str  # "copy", "backup", "restore", "verify"
     source: str  # as it was given, without a secret
     target: str
-    wanted: Wanted = Wanted()
+    wanted: SelectionSpec = SelectionSpec()
     options: Mapping[str, Any] = {}
     state: str | None = None  # the folder that keeps the job; None for the platform's
 

@@ -68,7 +68,7 @@ def literal(name: str) -> str:
     return _GLOB.sub(lambda sign: f"[{sign[0]}]", name)
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class SelectionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A selection as an operator types it. Times such as `7d` are fixed when a job begins."""
 
     namespaces: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.base import Reader, Writer
 from migrator.errors import UsageError
-from migrator.settings.added_stores import GROUP, added_stores
+from migrator.settings.added_stores import GROUP, find_added_stores
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -57,7 +57,7 @@ def _adapter(store: Store) -> Any:
     kind = store.location.kind
     if kind in _BUILT_IN:
         return import_module(_BUILT_IN[kind])
-    added = added_stores().get(kind)
+    added = find_added_stores().get(kind)
     if added is None:
         raise UsageError(f"{kind}: no installed package opens this kind of store (entry points {GROUP})")
     try:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from migrator.activations.amounts import Tally
+from migrator.activations.amounts import Amounts
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.errors import UsageError
@@ -140,7 +140,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     """How much a store holds, as far as it knows without being read; of all of it, unless something else is said."""
 
     places: tuple[Place, ...] = ()  # that can be read
-    counted: Tally | None = None  # what is selected, where the store can count it
+    counted: Amounts | None = None  # what is selected, where the store can count it
     counted_in: Mapping[str, int] = {}  # how many of these are in each place
     sampled: bool = False  # the first page of a slice stands for it: it is of any time and kind
     stored_bytes: int | None = None  # on disk, where places don't tell

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 
 from migrator.activations.document import Form
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
-from migrator.adapters.archive.manifest import Manifest, lacking, rejected_in
+from migrator.adapters.archive.manifest import Manifest, count_rejected, incompleteness
 from migrator.adapters.archive.opening import open_place
 from migrator.adapters.base import Reader, SupportsCatchUp
 from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.copy import carry, make_spec
-from migrator.api.opening import opened_reader
+from migrator.api.opening import open_reader_for
 from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.events import BackupResumed, BackupStarted, ClockBehind, FullBackup, RejectedBefore, Tell
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -50,7 +50,7 @@ def backup(
     source: Store | str,
     archive: Store | str,
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     mode: str = "auto",
     level: int = LEVEL,
     part_bytes: int = PART_BYTES,
@@ -67,12 +67,12 @@ def backup(
     Everything else, and what is raised, as for `copy`.
     """
     run = Run(**keywords)
-    store, target = resolved(source, "source", run.tell), resolved(archive, "target", run.tell)
+    store, target = resolve_store(source, "source", run.tell), resolve_store(archive, "target", run.tell)
     _check_arguments(target, mode, level, part_bytes, file_mode)
     selection = wanted.fix(now_ms=run.now_ms)
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
     writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
-    with opened_reader(store, run) as reader, closing(writer):
+    with open_reader_for(store, run) as reader, closing(writer):
 
         def begin(checkpoint: Checkpoint) -> Token:
             """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
@@ -85,7 +85,7 @@ def backup(
                 )
             chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
             checkpoint.forget()
-            catalog = _listed(target, run)
+            catalog = _read_catalog(target, run)
             parent = _parent(catalog, chosen, reader, selection, bool(target.encrypt_to), run.tell)
             writer.continue_from(parent.backup if parent else None)
             _report_start(catalog, parent, target, run.tell)
@@ -125,7 +125,7 @@ def _check_arguments(target: Store, mode: str, level: int, part_bytes: int, file
         raise UsageError(f"{given}: give a mode such as 0600, 0640 or 0644, which its owner can use")
 
 
-def _listed(archive: Store, run: Run) -> Catalog | None:
+def _read_catalog(archive: Store, run: Run) -> Catalog | None:
     """The backups that are there, None where there is no archive yet; a clock that is behind them is reported."""
     # The place answered before, and each backup is a request or two: one refusal mustn't end the run.
     listing = f"{archive.location.printed}: listing backups"
@@ -137,7 +137,7 @@ def _listed(archive: Store, run: Run) -> Catalog | None:
 
 def _report_start(catalog: Catalog | None, parent: Manifest | None, archive: Store, tell: Tell) -> None:
     if catalog is not None and parent is not None:
-        rejected = rejected_in(catalog.chain(parent, archive.location.printed))
+        rejected = count_rejected(catalog.chain(parent, archive.location.printed))
         if rejected:  # which this backup's report won't count, nor its exit code tell
             tell(RejectedBefore(rejected))
     kind = "incremental" if parent else "full"
@@ -194,7 +194,7 @@ def _parent(
                     reason = str(error)
                     continue
                 # What a link lacks isn't newer than its snapshot, so that no increment would bring it.
-                lacks = [f"builds on {link.backup}, which {what}" for link in chain if (what := lacking(link))]
+                lacks = [f"builds on {link.backup}, which {what}" for link in chain if (what := incompleteness(link))]
                 if not lacks:
                     return each
                 other = lacks[0]
@@ -234,7 +234,7 @@ def _other(backup: Manifest, source: Description, form: Form, selection: Selecti
     return None
 
 
-def _spec(source: Store, archive: Store, wanted: Wanted, mode: str, run: Run) -> JobSpec:
+def _spec(source: Store, archive: Store, wanted: SelectionSpec, mode: str, run: Run) -> JobSpec:
     request = run.request(
         "backup",
         source,

@@ -16,14 +16,14 @@ import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import SupportsCatchUp, SupportsFollow, SupportsReceipts
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.ids_file import read_ids
-from migrator.api.opening import opened_reader
+from migrator.api.opening import open_reader_for
 from migrator.api.run import LONGEST_RETRY_S, Run, WritingKeywords
 from migrator.engine.copy import run_copy
 from migrator.engine.following import Follow
@@ -34,7 +34,7 @@ from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
 from migrator.events import IdsMissing
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -49,7 +49,7 @@ def copy(
     source: Store | str,
     target: Store | str,
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     ids: Path | None = None,
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
@@ -73,7 +73,7 @@ def copy(
     `MigratorError`s, all of them resumable by the same call unless their text says otherwise.
     """
     run = Run(**keywords)
-    source, target = resolved(source, "source", run.tell), resolved(target, "target", run.tell)
+    source, target = resolve_store(source, "source", run.tell), resolve_store(target, "target", run.tell)
     _check_arguments(source, target, on_conflict, keep_revisions=keep_revisions)
     following = _following(run, ids, follow=follow, until_idle_s=until_idle_s, until_lag=until_lag)
     selection = wanted.fix(now_ms=run.now_ms)
@@ -96,7 +96,7 @@ def copy(
     )
     spec = make_spec(source, target, _selection(wanted, chosen), request)
     begin = partial(_forget_unless_same, mend_ids=mend_ids, is_chosen=chosen is not None)
-    with opened_reader(source, run, mend_ids=mend_ids) as reader:
+    with open_reader_for(source, run, mend_ids=mend_ids) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
             raise UsageError(
                 f"{source.location.printed}: its documents have no revisions for {argument('keep_revisions')} to keep"
@@ -176,7 +176,7 @@ def _check_found(report: Report, chosen: Sequence[str], ids: Path | None, run: R
         run.tell(IdsMissing(report.source.location, absent, len(chosen)))
 
 
-def _nothing(_: Checkpoint) -> Token:
+def _no_token(_: Checkpoint) -> Token:
     return None
 
 
@@ -189,7 +189,7 @@ def carry(
     *,
     on_conflict: str = "skip",
     follow: Follow | None = None,
-    begin: Callable[[Checkpoint], Token] = _nothing,
+    begin: Callable[[Checkpoint], Token] = _no_token,
 ) -> Report:
     """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
@@ -199,7 +199,7 @@ def carry(
     if run.dry_run or run.restart or not is_begun(run.folder, spec.id):
         check_beforehand(reader, selection)
 
-    def copied(writer: Writer, checkpoint: Checkpoint) -> Report:
+    def scope_of_copy(writer: Writer, checkpoint: Checkpoint) -> Report:
         return run_copy(
             reader,
             writer,
@@ -218,9 +218,9 @@ def carry(
 
     if run.dry_run:
         with closing(Checkpoint(None)) as checkpoint:
-            return copied(DryRunWriter(writer), checkpoint)
+            return scope_of_copy(DryRunWriter(writer), checkpoint)
     with closing(open_job(run.folder, spec, restart=run.restart)) as job:
-        return copied(writer, job.checkpoint)
+        return scope_of_copy(writer, job.checkpoint)
 
 
 def ids_digest(ids: Sequence[str]) -> str:
@@ -228,7 +228,7 @@ def ids_digest(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
-def _selection(wanted: Wanted, chosen: Sequence[str] | None) -> dict[str, Any]:
+def _selection(wanted: SelectionSpec, chosen: Sequence[str] | None) -> dict[str, Any]:
     """What is selected, as the job keeps it."""
     selection: dict[str, Any] = msgspec.to_builtins(wanted)
     if chosen is not None:

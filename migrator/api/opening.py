@@ -21,7 +21,7 @@ _IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment
 
 
 @contextmanager
-def opened_reader(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
+def open_reader_for(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
     """A source with the wrappers that every run puts around it."""
     reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
     with closing(reader):

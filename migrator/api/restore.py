@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
-from migrator.activations.selection import Wanted, parse_moment
+from migrator.activations.selection import SelectionSpec, parse_moment
 from migrator.api.copy import copy
 from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
 from migrator.errors import UsageError
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -27,7 +27,7 @@ def restore(
     backup: str | None = None,
     at: str | None = None,
     identity: Path | None = None,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
@@ -41,7 +41,7 @@ def restore(
     else as for `copy`, which this is.
     """
     run = Run(**keywords)
-    source = resolved(archive, "source", run.tell)
+    source = resolve_store(archive, "source", run.tell)
     location = source.location
     if location.kind not in ("archive", "file"):
         raise UsageError(f"{location.printed}: restore reads an archive or a file; `migrator copy` copies live stores")
@@ -50,7 +50,7 @@ def restore(
     if identity is not None:
         source = msgspec.structs.replace(source, identity_file=str(identity))
     return copy(
-        chosen_state(source, backup=backup, at=at, now_ms=run.now_ms),
+        choose_state(source, backup=backup, at=at, now_ms=run.now_ms),
         target,
         wanted=wanted,
         on_conflict=on_conflict,
@@ -61,7 +61,7 @@ def restore(
     )
 
 
-def chosen_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
+def choose_state(archive: Store, *, backup: str | None, at: str | None, now_ms: int) -> Store:
     """An archive of which a state is chosen, by the options of a command or by its location. Raises `UsageError`."""
     if backup and at:
         raise UsageError(f"{argument('backup')} and {argument('at')} both select a backup; give only one")

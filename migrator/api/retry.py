@@ -11,7 +11,7 @@ from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.errors import UsageError
 from migrator.events import Tell
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.watching import Stop
 
 
@@ -36,7 +36,7 @@ def retry_rejected(
     checkpoint.close()
     if spec is None:
         raise UsageError(f"job {view.id} never started; nothing was rejected")
-    target = resolved(spec.target, "target", tell, config)
+    target = resolve_store(spec.target, "target", tell, config)
     writer = RetryingWriter(open_writer(target, keep_revisions="keep_revisions" in spec.request.options), run.policy)
     try:
         writer.describe()

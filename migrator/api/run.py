@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from migrator.activations.requests import JobRequest, given_options
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
 from migrator.engine.state.jobs import default_state
@@ -53,7 +53,7 @@ class WritingKeywords(RunKeywords, total=False):
     dry_run: bool
 
 
-def reading(keywords: RunKeywords) -> RunKeywords:
+def reading_keywords(keywords: RunKeywords) -> RunKeywords:
     """Those of the keywords that a run which only reads takes as well."""
     taken = {name: value for name, value in keywords.items() if name in RunKeywords.__annotations__}
     return cast("RunKeywords", taken)
@@ -106,7 +106,7 @@ class Run:
         """The folder that keeps jobs."""
         return self.state or default_state()
 
-    def request(self, verb: str, source: Store, target: Store, wanted: Wanted, **options: object) -> JobRequest:
+    def request(self, verb: str, source: Store, target: Store, wanted: SelectionSpec, **options: object) -> JobRequest:
         """What is asked of this run, as a job keeps it; options at their defaults may be None or False."""
         return JobRequest(
             verb=verb,

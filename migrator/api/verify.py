@@ -18,12 +18,12 @@ from typing import Unpack
 
 import msgspec
 
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import Reader, Token
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.api.copy import ids_digest
 from migrator.api.ids_file import read_ids, write_ids
-from migrator.api.opening import opened_reader
+from migrator.api.opening import open_reader_for
 from migrator.api.run import Run, RunKeywords
 from migrator.durable import open_private
 from migrator.engine.matching import check_nothing
@@ -35,7 +35,7 @@ from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec, proves
 from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, UsageError
 from migrator.events import Tell, VerificationNotNoted
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -59,7 +59,7 @@ def verify(
     a: Store | str,
     b: Store | str,
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     ids: Path | None = None,
     scope: Scope | None = None,
     sample: float | None = None,
@@ -78,7 +78,7 @@ def verify(
     what the stores raise; everything read until then stays, and the same call goes on.
     """
     run = Run(**keywords)
-    a, b = resolved(a, "source", run.tell), resolved(b, "target", run.tell)
+    a, b = resolve_store(a, "source", run.tell), resolve_store(b, "target", run.tell)
     if a.location.identity == b.location.identity:
         raise UsageError(f"{a.location.printed}: both sides are the same store")
     if sample is not None and not 0 < sample < 1:
@@ -90,7 +90,7 @@ def verify(
         _check_writable(output)  # before hours of reading
     with ExitStack() as opened:
         readers = _open_readers(opened, {"a": a, "b": b}, chosen, run, mend_ids=mend_ids)
-        evidence = opened.enter_context(_opened_evidence(run.folder, spec.id, restart=run.restart))
+        evidence = opened.enter_context(_open_evidence(run.folder, spec.id, restart=run.restart))
         found = run_verify(
             readers,
             evidence,
@@ -122,7 +122,7 @@ def _open_readers(
 ) -> dict[str, Reader]:
     readers: dict[str, Reader] = {}
     for side, store in stores.items():
-        reader = opened.enter_context(opened_reader(store, run, mend_ids=mend_ids and side == "a"))
+        reader = opened.enter_context(open_reader_for(store, run, mend_ids=mend_ids and side == "a"))
         readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
         # Both ends are asked before anything is written, so that a typing error leaves no trace.
         readers[side].describe()
@@ -181,7 +181,7 @@ def _note(state: Path, job: str, found: Verification) -> None:
 
 
 @contextmanager
-def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidence]:
+def _open_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidence]:
     """The evidence of a verification, with its lock."""
     folder, lock = lock_folder(state, "verification", id)
     try:
@@ -192,7 +192,7 @@ def _opened_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidenc
 
 
 def _check_writable(output: Path) -> None:
-    with _writing(output) as unfinished:
+    with _write_output(output) as unfinished:
         if output.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         os.close(open_private(str(unfinished), os.O_WRONLY | os.O_CREAT))
@@ -201,14 +201,14 @@ def _check_writable(output: Path) -> None:
 
 def _write(evidence: Evidence, output: Path) -> None:
     """Write the file of ids at once or not at all."""
-    with _writing(output) as unfinished:
+    with _write_output(output) as unfinished:
         with open(unfinished, "wb", opener=open_private) as file:
             write_ids(evidence.findings(*KINDS), file)
         unfinished.replace(output)
 
 
 @contextmanager
-def _writing(output: Path) -> Iterator[Path]:
+def _write_output(output: Path) -> Iterator[Path]:
     """The name under which a file of ids is written until it is whole. Raises `UsageError` where that can't be."""
     if not output.name:
         raise UsageError(f"{output}: the file of ids can't be written: it is a folder")
@@ -226,7 +226,7 @@ def _writing(output: Path) -> Iterator[Path]:
 def _spec(
     a: Store,
     b: Store,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     ids: Path | None,
     chosen: Sequence[str] | None,
     scope: Scope | None,
@@ -247,6 +247,6 @@ def _spec(
         id=job_id(id, "mend-ids", {}) if mend_ids else id,
         request=compare if scope is None else after_copy,
         listing=compare,
-        mend=run.request("copy", a, b, Wanted(), mend_ids=mend_ids) if b.location.kind != "archive" else None,
+        mend=run.request("copy", a, b, SelectionSpec(), mend_ids=mend_ids) if b.location.kind != "archive" else None,
         allow_extra=allow_extra,
     )

@@ -27,7 +27,7 @@ from migrator.text.printable import printable
 
 if TYPE_CHECKING:
     from migrator.activations.document import Rejection
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.operations.archive.diff import Changed
     from migrator.settings.stores import Store
 
@@ -191,7 +191,7 @@ def cat_command(
     backup: str | None,
     at: str | None,
     identity: Path | None,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     form: str | None,
     config: Path | None,
     quiet: bool,
@@ -328,7 +328,7 @@ def diff_command(
     archive: str,
     first: str,
     second: str,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     ids: bool,
     identity: Path | None,
     config: Path | None,

@@ -24,7 +24,7 @@ from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.api.run import WritingKeywords
 
 
@@ -85,7 +85,7 @@ def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | N
 def backup_command(
     source: str,
     archive: str,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     mode: str,
     level: int,
     part_size: int,

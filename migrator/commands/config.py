@@ -105,11 +105,11 @@ def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any
 
 def _store(name: str, config: Config) -> dict[str, Any]:
     """A named store as it is shown; what is wrong with it is said in its place."""
-    from migrator.settings.config import named_location, named_sources
+    from migrator.settings.config import read_named_location, read_named_sources
 
     try:
-        parsed = named_location(name, config)
-        sources = named_sources(name, config)
+        parsed = read_named_location(name, config)
+        sources = read_named_sources(name, config)
     except UsageError as error:
         return {"problem": str(error)}
     table = config.stores[name]

@@ -27,7 +27,7 @@ from migrator.commands.options import (
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
     from migrator.commands.options import Following
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 def copy_command(
     source: str,
     target: str,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     ids: Path | None,
     keywords: WritingKeywords,
     on_conflict: str,
@@ -98,7 +98,7 @@ def copy_command(
     resumes.
     """
     from migrator.api.copy import copy
-    from migrator.api.run import reading
+    from migrator.api.run import reading_keywords
     from migrator.api.verify import scope_of_job
     from migrator.api.verify import verify as verify_stores
     from migrator.commands import running
@@ -126,7 +126,7 @@ def copy_command(
                 scope=scope_of_job(report.job, keywords["state"]),
                 allow_extra=True,
                 mend_ids=mend_ids,
-                **run.watched(reading(keywords)),
+                **run.watched(reading_keywords(keywords)),
             )
     running.print_report(report, as_json=as_json, quiet=quiet)
     if verify:

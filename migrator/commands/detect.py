@@ -121,12 +121,12 @@ def _environments(
 def _stores(texts: tuple[str, ...], environments: list[Environment], config: Path | None) -> list[Store]:
     """The stores that were named, else all of the configuration; its archives always, for what they say of backups."""
     from migrator.commands import running
-    from migrator.settings.config import load, named_location
+    from migrator.settings.config import load, read_named_location
 
     names = list(texts)
     loaded = load(config)
     named = not texts and all(each.is_silent for each in environments)
     for name in loaded.stores:
-        if name not in names and (named or named_location(name, loaded).location.kind == "archive"):
+        if name not in names and (named or read_named_location(name, loaded).location.kind == "archive"):
             names.append(name)
     return [running.store(text, "source", config) for text in names]

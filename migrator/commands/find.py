@@ -25,7 +25,7 @@ from migrator.text.printable import printable
 
 if TYPE_CHECKING:
     from migrator.activations.document import Document
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.operations.find import Activation, Copy
     from migrator.settings.stores import Store
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 def find_command(
     ids: tuple[str, ...],
     stores: tuple[str, ...],
-    wanted: Wanted,
+    wanted: SelectionSpec,
     limit: int,
     raw: bool,
     config: Path | None,

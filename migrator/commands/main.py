@@ -131,31 +131,31 @@ class Commands(click.Group):
             # click repeats what it doesn't understand, and a location in the wrong place may be misspelled as well.
             text = without_words(error.format_message().rstrip("."), words, suspect="[:@]")
             context = error.ctx if isinstance(error, click.UsageError) else None
-            return _told(f"{text}; see `{context.command_path} --help`" if context else text, error.exit_code)
+            return _report_error(f"{text}; see `{context.command_path} --help`" if context else text, error.exit_code)
         except click.Abort:
-            return _told("interrupted", Interrupted("").exit_code)
+            return _report_error("interrupted", Interrupted("").exit_code)
         except MigratorError as error:
             from migrator.rendering.command_line import with_command
 
-            return _told(without_words(with_command(error), words), error.exit_code, error)
+            return _report_error(without_words(with_command(error), words), error.exit_code, error)
         except _ReaderLeft:
             return output.READER_LEFT
         except OSError as error:
             if error.errno in NO_ROOM:
                 # What goes into a file of ours is reported with its name; this is `> FILE`.
                 return _output_failed(error)
-            return _unexpected(error, words)
+            return _report_unexpected(error, words)
         except Exception as error:  # noqa: BLE001  the last place where it can become one line
-            return _unexpected(error, words)
+            return _report_unexpected(error, words)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """As click's, which prints helps here."""
-        with _noticing_readers():
+        with _notice_closed_pipe():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's."""
-        with _noticing_readers():
+        with _notice_closed_pipe():
             return super().invoke(ctx)
 
 
@@ -164,7 +164,7 @@ class _ReaderLeft(Exception):
 
 
 @contextmanager
-def _noticing_readers() -> Iterator[None]:
+def _notice_closed_pipe() -> Iterator[None]:
     """Name a broken pipe before click sees it: it would end the process with 1."""
     try:
         yield
@@ -179,19 +179,19 @@ def _messages(words: Sequence[str]) -> Messages:
     return replace(Messages(), as_json=asked)
 
 
-def _unexpected(error: Exception, words: Sequence[str]) -> int:
+def _report_unexpected(error: Exception, words: Sequence[str]) -> int:
     text = without_logins(without_words(f"unexpected {type(error).__name__}: {error}", words))
-    return _told(f"{text}; set MIGRATOR_DEBUG=1 for a traceback", 1, error)
+    return _report_error(f"{text}; set MIGRATOR_DEBUG=1 for a traceback", 1, error)
 
 
 def _output_failed(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return output.READER_LEFT
     text = f"the output can't be written: {error.strerror}; free disk space, then run the same command again"
-    return _told(text, Unavailable("").exit_code, error)
+    return _report_error(text, Unavailable("").exit_code, error)
 
 
-def _told(text: str, exit_code: int, error: BaseException | None = None) -> int:
+def _report_error(text: str, exit_code: int, error: BaseException | None = None) -> int:
     if error is not None and os.environ.get("MIGRATOR_DEBUG"):
         current.get().trace(without_logins("".join(traceback.format_exception(error))))
     current.get().error(text, exit_code=exit_code)

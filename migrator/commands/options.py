@@ -20,7 +20,7 @@ from migrator.errors import UsageError
 from migrator.units import parse_bytes, parse_duration, parse_percent
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.adapters.elasticsearch import TemplateOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -173,7 +173,7 @@ def retry_for_option(help: str) -> Callable[[F], F]:
 def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
-        _packing(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run"),
+        _pack(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run"),
         click.option("--jobs", type=int, default=4, show_default=True, help="Number of slices copied in parallel."),
         click.option(
             "--max-rejects",
@@ -193,10 +193,10 @@ def run_options(command: F) -> F:
     )
 
 
-def reading_run_options(command: F) -> F:
+def read_only_options(command: F) -> F:
     """The same of a run that only reads."""
     return _with(
-        _packing(command, "keywords", _keywords, *_RUN),
+        _pack(command, "keywords", _keywords, *_RUN),
         click.option(
             "--jobs",
             type=int,
@@ -220,7 +220,7 @@ def _keywords(*, retry_for: float, **options: Any) -> dict[str, Any]:
 def template_options(command: F) -> F:
     """`--index-template` and what belongs to it, as one argument `template`; None where none was requested."""
     return _with(
-        _packing(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
+        _pack(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
         click.option(
             "--index-template",
             is_flag=True,
@@ -272,7 +272,7 @@ ids_option = click.option(
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`, as one argument `wanted`."""
     return _with(
-        _packing(command, "wanted", _wanted, "namespaces", "names", "since", "until"),
+        _pack(command, "wanted", _selection_spec, "namespaces", "names", "since", "until"),
         click.option(
             "--namespace",
             "namespaces",
@@ -312,7 +312,7 @@ class Following(TypedDict):
 def follow_options(command: F) -> F:
     """`--follow` and when it ends, as one argument `following`."""
     return _with(
-        _packing(command, "following", _following, "follow", "until_idle", "until_lag"),
+        _pack(command, "following", _following, "follow", "until_idle", "until_lag"),
         click.option("--follow", is_flag=True, help="Stay after the copy, and carry over what is new."),
         click.option(
             "--until-idle",
@@ -342,10 +342,10 @@ def _following(*, follow: bool, until_idle: float | None, until_lag: int | None)
     return {"follow": follow, "until_idle_s": until_idle, "until_lag": until_lag}
 
 
-def _wanted(**selection: Any) -> Wanted:
-    from migrator.activations.selection import Wanted
+def _selection_spec(**selection: Any) -> SelectionSpec:
+    from migrator.activations.selection import SelectionSpec
 
-    return Wanted(**selection)
+    return SelectionSpec(**selection)
 
 
 def state_choice_options(command: F) -> F:
@@ -365,15 +365,15 @@ identity_option = click.option(
 )
 
 
-def _packing(command: F, argument: str, pack: Callable[..., Any], *names: str) -> F:
+def _pack(command: F, argument: str, pack: Callable[..., Any], *names: str) -> F:
     """The command with its parameters of these names handed over as one argument."""
 
     @wraps(command)
-    def packing(**parameters: Any) -> Any:
+    def pack_parameters(**parameters: Any) -> Any:
         parameters[argument] = pack(**{name: parameters.pop(name) for name in names})
         return command(**parameters)
 
-    return cast("F", packing)
+    return cast("F", pack_parameters)
 
 
 def _with(command: F, *options: Callable[[F], F]) -> F:

@@ -70,7 +70,7 @@ class _Bar:
     def __call__(self, progress: Progress) -> None:
         self._last = progress
         now_s = time.monotonic()
-        self._show(progress, progress_tail(noted(progress, self._pace.rate(progress, now_s))))
+        self._show(progress, progress_tail(progress_event(progress, self._pace.rate(progress, now_s))))
 
     def _show(self, progress: Progress, tail: str) -> None:
         read = progress.counts.read
@@ -107,7 +107,8 @@ class _Bar:
             took_s = time.monotonic() - self._last.began_s
             rate = self._last.run_read / max(took_s, 0.001)
             self._show(
-                self._last, f"{progress_amount(noted(self._last, 0))} in {human_duration(took_s)}, {rate:,.0f}/s"
+                self._last,
+                f"{progress_amount(progress_event(self._last, 0))} in {human_duration(took_s)}, {rate:,.0f}/s",
             )
             self._bar.close()
 
@@ -126,7 +127,7 @@ class _Lines:
         rate = self._pace.rate(progress, now_s)
         if now_s - self._printed_s >= self._every_s:
             self._printed_s = now_s
-            self._print(noted(progress, rate))
+            self._print(progress_event(progress, rate))
 
     def tell(self, event: Event) -> None:
         self._print(event)
@@ -147,7 +148,7 @@ class _Silence(_Lines):
         pass
 
 
-def noted(progress: Progress, rate: float) -> ProgressNoted:
+def progress_event(progress: Progress, rate: float) -> ProgressNoted:
     """A look at a run, as an event."""
     counts, documents = progress.counts, progress.documents
     return ProgressNoted(

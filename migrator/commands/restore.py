@@ -26,7 +26,7 @@ from migrator.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
 
@@ -61,7 +61,7 @@ def restore_command(
     backup: str | None,
     at: str | None,
     identity: Path | None,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     keywords: WritingKeywords,
     on_conflict: str,
     template: TemplateOptions | None,

@@ -13,7 +13,7 @@ import click
 from migrator.commands.messages import current
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
-from migrator.commands.signals import stopping_on_signals
+from migrator.commands.signals import stop_on_signals
 from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
@@ -57,7 +57,7 @@ def run(*, quiet: bool) -> Iterator[Run]:
     messages = current.get()
     with (
         open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
-        stopping_on_signals(stop, messages.warn),
+        stop_on_signals(stop, messages.warn),
     ):
         yield Run(stop, display)
 

@@ -154,7 +154,7 @@ def _run_once(
     name: str, schedules: Path | None, textfile: Path | None, config: Path | None, state: Path, run: running.Run
 ) -> Run:
     from migrator.scheduling.files import default_folder, find_schedule
-    from migrator.scheduling.running import ended_event, run_schedule
+    from migrator.scheduling.running import end_event, run_schedule
 
     schedule = find_schedule(name, schedules or default_folder())
     ended = run_schedule(
@@ -167,7 +167,7 @@ def _run_once(
     )
     assert ended is not None
     if ended.succeeded:
-        run.tell(ended_event(ended))
+        run.tell(end_event(ended))
     return ended
 
 
@@ -183,7 +183,7 @@ def _serve(
 ) -> None:
     from migrator.scheduling.daemon import Daemon, make_scheduler, work_for
     from migrator.scheduling.files import default_folder
-    from migrator.scheduling.health import parse_address, serving
+    from migrator.scheduling.health import parse_address, serve
 
     source = click.get_current_context().get_parameter_source("schedules")
     if what is not None and source is ParameterSource.COMMANDLINE:
@@ -202,14 +202,14 @@ def _serve(
     )
     with ExitStack() as stack:
         if address is not None:
-            port = stack.enter_context(serving(address, daemon.statuses, lambda: daemon.alive))
+            port = stack.enter_context(serve(address, daemon.statuses, lambda: daemon.alive))
             messages.tell(Listening(address[0], port))
-        stack.enter_context(_rereading_on_hangup(daemon))
+        stack.enter_context(_reread_on_hangup(daemon))
         daemon.serve(run.stop)
 
 
 @contextmanager
-def _rereading_on_hangup(daemon: Daemon) -> Iterator[None]:
+def _reread_on_hangup(daemon: Daemon) -> Iterator[None]:
     """SIGHUP has the files read again."""
     before = signal.signal(signal.SIGHUP, lambda *_: daemon.reread())
     try:
@@ -378,7 +378,7 @@ def next_command(name: str, count: int, schedules: Path | None, as_json: bool) -
             print_json({"begins": at, "begins_s": begins_s})
         else:
             print_text(f"{at:%a %Y-%m-%d %H:%M:%S %Z}")
-        moment_s = schedule.trigger.following(moment_s)
+        moment_s = schedule.trigger.next_after(moment_s)
 
 
 def _folder(schedules: Path | None) -> Path:

@@ -15,7 +15,7 @@ _GRACE_S = 4.5  # for the pages in hand; orchestrators kill a little later
 
 
 @contextmanager
-def stopping_on_signals(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
+def stop_on_signals(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
     """Turn the first signal into a request to stop; a second one, or the end of the grace, ends the process.
 
     Ending at once is safe at any moment: what wasn't committed is written again by the next run.

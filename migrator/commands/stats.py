@@ -24,7 +24,7 @@ from migrator.commands.output import print_json, print_text
 from migrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
 
 _AGE = re.compile(r"(\d{1,5})\s*d?", re.ASCII)
 
@@ -77,7 +77,7 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
 @log_format_option
 def stats_command(
     store: str,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     ages: tuple[int, ...],
     disk_free: int | None,
     exact: bool,

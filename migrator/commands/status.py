@@ -17,7 +17,7 @@ from migrator.engine.state.jobs import JobView, default_state, find_job, list_jo
 from migrator.errors import MigratorError, UsageError
 from migrator.rendering.events import lag_text
 from migrator.rendering.job_status import JobStatus, job_status
-from migrator.rendering.tables import aligned
+from migrator.rendering.tables import align
 from migrator.units import human_bytes, human_duration, human_moment
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
@@ -80,7 +80,7 @@ def _list(folder: Path, as_json: bool) -> None:
             print_json(status)
             continue
         counts = status.totals
-        print_text(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selected(status)}")
+        print_text(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selection_text(status)}")
         print_text(
             f"              read {counts.read:,}, written {counts.written:,}, present {counts.present:,}, "
             f"differing {status.differing:,}, rejected {status.rejected:,}"
@@ -99,7 +99,7 @@ def _state(status: JobStatus) -> str:
     return f"{status.state} ({phase}, {status.slices - status.slices_open} of {status.slices} slices done)"
 
 
-def _selected(status: JobStatus) -> str:
+def _selection_text(status: JobStatus) -> str:
     parts = [f"{name}={value}" for name, value in status.selection.items() if value]
     return f"  [{', '.join(parts)}]" if parts else ""
 
@@ -112,8 +112,8 @@ def _show(status: JobStatus) -> None:
         ("source", status.source),
         ("target", status.target),
     ]
-    if _selected(status):
-        lines.append(("selection", _selected(status).strip("[] ")))
+    if _selection_text(status):
+        lines.append(("selection", _selection_text(status).strip("[] ")))
     lines += [
         ("slices", f"{status.slices_open} of {status.slices} open"),
         (
@@ -148,7 +148,7 @@ def _show(status: JobStatus) -> None:
     for warning in status.warnings:
         lines.append(("warning", warning))
     lines.append(("next", status.next))
-    for line in aligned(lines, left=(0, 1)):
+    for line in align(lines, left=(0, 1)):
         print_text(line)
 
 

@@ -16,14 +16,14 @@ from migrator.commands.options import (
     log_format_option,
     mend_ids_option,
     quiet_option,
-    reading_run_options,
+    read_only_options,
     selection_options,
     share_option,
     state_option,
 )
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.api.run import RunKeywords
 
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.argument("b")
 @selection_options
 @ids_option
-@reading_run_options
+@read_only_options
 @share_option(example="1%", help="Count everything, but compare the content of only this share, such as 1%.")
 @click.option(
     "--allow-extra", is_flag=True, help="Report activations that are only in B, but don't count them as a difference."
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def verify_command(
     a: str,
     b: str,
-    wanted: Wanted,
+    wanted: SelectionSpec,
     ids: Path | None,
     keywords: RunKeywords,
     sample: float | None,

@@ -338,10 +338,10 @@ one type, no name or log line is a date, and odd keys stand inside of results, w
 
 def odd(count: int, *, seed: int = 0, holdable: bool) -> Iterator[bytes]:
     """Activations of the shapes in `ODD_SHAPES`, in rotation; `holdable` leaves out `not_held` ones."""
-    return (body for _, body in labelled_odd(count, seed=seed, holdable=holdable))
+    return (body for _, body in label_odd(count, seed=seed, holdable=holdable))
 
 
-def labelled_odd(count: int, *, seed: int = 0, holdable: bool) -> Iterator[tuple[str, bytes]]:
+def label_odd(count: int, *, seed: int = 0, holdable: bool) -> Iterator[tuple[str, bytes]]:
     """The same with the name of each shape, for messages of tests."""
     rng = random.Random(f"odd {seed}")  # noqa: S311  samples, not secrets
     shapes = [(label, shape) for label, shape in ODD_SHAPES.items() if not (holdable and shape.not_held)]

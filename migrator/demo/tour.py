@@ -31,7 +31,7 @@ from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
 from migrator.rendering.arguments import OPTIONS
-from migrator.rendering.tables import aligned, shown_name
+from migrator.rendering.tables import align, printable_name
 from migrator.settings.locations import parse_location
 
 DATABASE = "whisk_local_activations"
@@ -57,7 +57,7 @@ class Tour:
 
     def command(self, *words: str) -> None:
         prompt = "\033[36m$\033[0m" if self._color else "$"
-        print(f"    {prompt} {_wrapped(words)}", flush=True)
+        print(f"    {prompt} {_wrap(words)}", flush=True)
 
     def run(self) -> None:
         """Take the tour from beginning to end. Raises `MigratorError` where a step fails."""
@@ -155,8 +155,8 @@ class Tour:
             (count, digest), (count_there, digest_there) = expected[namespace], there[namespace]
             differs = "" if (count, digest) == (count_there, digest_there) else "DIFFERS"
             digests = (f"{each:032x}"[:16] for each in (digest, digest_there))
-            rows.append([shown_name(namespace), f"{count:,}", f"{count_there:,}", *digests, differs])
-        for line in aligned(rows):
+            rows.append([printable_name(namespace), f"{count:,}", f"{count_there:,}", *digests, differs])
+        for line in align(rows):
             self.say(f"    {line}")
         if expected != there:
             raise VerificationError("source and target differ")
@@ -173,13 +173,13 @@ class Tour:
             ["copy", target, f"{target}/?index-pattern=second-%25s", OPTIONS["state"], str(state)],
             ["status", OPTIONS["state"], str(state)],
         ):
-            self.say(f"      {_wrapped([*PROGRAM, *words])}")
+            self.say(f"      {_wrap([*PROGRAM, *words])}")
         self.say("    Stop them, then delete their data:")
         self.say(f"      kill {couchdb.pid} {search.pid}")
         self.say(f"      rm -r {state.parent}")
 
 
-def _wrapped(words: Sequence[str]) -> str:
+def _wrap(words: Sequence[str]) -> str:
     """A command for a shell, in lines that fit the terminal and can be copied together."""
     lines = [""]
     for word in map(shlex.quote, words):

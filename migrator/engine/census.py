@@ -27,7 +27,7 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
     read = total(checkpoint.counts.values()).read
 
     def missing() -> int:
-        return (_counted(reader, checkpoint) or 0) - read
+        return (_count(reader, checkpoint) or 0) - read
 
     if (short := _for_good(missing)) <= 0:
         return None
@@ -37,7 +37,7 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
     )
 
 
-def unstored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
+def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
     """Hold what a job copied in its bulk and the rounds after it against the target's own count."""
     if not isinstance(writer, SupportsTargetCensus) or (least := _least(reader, checkpoint)) <= 0:
         return None
@@ -63,13 +63,13 @@ def _least(reader: Reader, checkpoint: Checkpoint) -> int:
     if not reader.abilities.unique_ids:
         return least
     least = max(least, checkpoint.there)
-    if (counted := _counted(reader, checkpoint)) is not None:
+    if (counted := _count(reader, checkpoint)) is not None:
         totals = total(checkpoint.counts.values())
         least = max(least, counted - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
     return least
 
 
-def _counted(reader: Reader, checkpoint: Checkpoint) -> int | None:
+def _count(reader: Reader, checkpoint: Checkpoint) -> int | None:
     try:
         return census(reader, checkpoint.selection, checkpoint.snapshot)
     except AccessDenied:  # a login that may read documents and no statistics

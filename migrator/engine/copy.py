@@ -27,7 +27,7 @@ from migrator.adapters.shared.optional import count
 from migrator.engine import census, matching
 from migrator.engine.carrying import Carrier
 from migrator.engine.following import Follow, Follower
-from migrator.engine.identity import ReplacedError, changed_for_good, concerned
+from migrator.engine.identity import ReplacedError, confirm_change, part_concerning
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
@@ -79,7 +79,7 @@ def run_copy(
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
     run = checkpoint.begin_run(spec, source, _to_note(writer, target, checkpoint))
     progress = Progress()
-    with _noted(checkpoint, spec, progress, run=run, tell=tell, dry_run=dry_run):
+    with _note_end(checkpoint, spec, progress, run=run, tell=tell, dry_run=dry_run):
         beginnings = 0
         while True:
             beginnings += 1
@@ -122,7 +122,7 @@ def run_copy(
 
 
 @contextmanager
-def _noted(
+def _note_end(
     checkpoint: Checkpoint, spec: JobSpec, progress: Progress, *, run: int, tell: Tell, dry_run: bool
 ) -> Iterator[None]:
     """Note how a run ends, and how a job is resumed that it leaves unfinished."""
@@ -173,14 +173,14 @@ class _Job:
         else:
             selection = checkpoint.selection if state == "unfinished" else selection
             copy.expect(selection)
-            self._tell(self._resumed() if state == "unfinished" else Continued(self._spec.id, self._run))
+            self._tell(self._resumed_event() if state == "unfinished" else Continued(self._spec.id, self._run))
         rounds = self._run_rounds(selection)
         if self._copy.dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
             copy.preflight(sorted(name for name, counts in checkpoint.counts.items() if counts.written), self._tell)
         self._finish(source)
         return rounds
 
-    def _resumed(self) -> Resumed:
+    def _resumed_event(self) -> Resumed:
         progress = self._copy.progress
         return Resumed(self._spec.id, self._run, progress.share, progress.counts.read, progress.documents)
 
@@ -253,19 +253,19 @@ class _Job:
         """Complete the job, once both stores are still the same and count what they should."""
         reader, writer, checkpoint = self._reader, self._writer, self._checkpoint
         checkpoint.check()
-        if how := changed_for_good(source, reader.describe(), reader.describe):
+        if how := confirm_change(source, reader.describe(), reader.describe):
             raise ReplacedError(f"{source.location} was deleted or recreated: {how}")
         if checkpoint.full:
             self._note(census.unread(reader, checkpoint, source.location))
             self._check_matches()
-        if isinstance(writer, SupportsReceipts) and (how := checkpoint.unproven()):
+        if isinstance(writer, SupportsReceipts) and (how := checkpoint.contradiction()):
             checkpoint.forget()
             raise Unavailable(f"{self._copy.target.location}: {how}; run the same command to start over")
         writer.finish(checkpoint.completion(reader.form))
         if not self._copy.dry_run:
             self._copy.check_target()
             if checkpoint.full and not checkpoint.was_complete:
-                self._note(census.unstored(reader, writer, checkpoint, self._copy.target.location))
+                self._note(census.check_stored(reader, writer, checkpoint, self._copy.target.location))
         checkpoint.complete()
 
     def _check_matches(self) -> None:
@@ -308,7 +308,7 @@ def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions)
 def _to_note(writer: Writer, target: Description, checkpoint: Checkpoint) -> Description:
     """The target as it is now, with the identity of those places only that the job's documents are in."""
     before = checkpoint.stores[1] if checkpoint.stores and checkpoint.state != "new" else None
-    identity = concerned(writer, target.identity, ()) if before is None else before.identity
+    identity = part_concerning(writer, target.identity, ()) if before is None else before.identity
     return msgspec.structs.replace(target, identity=identity)
 
 
@@ -325,9 +325,9 @@ def _forget_what_changed(
     if checkpoint.state == "new" or checkpoint.stores is None:
         return
     source_before, target_before = checkpoint.stores
-    if how := changed_for_good(target_before, target, writer.describe):
+    if how := confirm_change(target_before, target, writer.describe):
         tell(TargetReplaced(target.location, how))
-    elif how := changed_for_good(source_before, source, reader.describe):
+    elif how := confirm_change(source_before, source, reader.describe):
         tell(SourceReplaced(source.location, how))
     elif checkpoint.shortfall:
         tell(MissingBefore(spec.id))

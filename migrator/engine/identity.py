@@ -31,17 +31,17 @@ def still_there(before: Token, now: Token) -> bool:
     return before == now
 
 
-def concerned(writer: Writer, identity: Token, namespaces: Collection[str]) -> Token:
+def part_concerning(writer: Writer, identity: Token, namespaces: Collection[str]) -> Token:
     """What of a target's identity is about the places of these namespaces: all of it where it is one place."""
     return writer.concerned(identity, namespaces) if isinstance(writer, SupportsPlaces) else identity
 
 
-def changed(before: Description, now: Description, *, least: int | None = None) -> str | None:
+def find_change(before: Description, now: Description, *, least: int | None = None) -> str | None:
     """How it shows that a store isn't the one it was, None where nothing does.
 
     `least` is how far its progress must have come, by default as far as it was.
     """
-    lost = _lost(before.identity, now.identity)
+    lost = _first_lost(before.identity, now.identity)
     if lost is not None:
         return lost
     least = before.progress if least is None else least
@@ -50,19 +50,19 @@ def changed(before: Description, now: Description, *, least: int | None = None) 
     return None
 
 
-def _lost(before: Token, now: Token, name: str = "") -> str | None:
+def _first_lost(before: Token, now: Token, name: str = "") -> str | None:
     """The first part of an identity that isn't there any more, in words."""
     if isinstance(before, dict) and isinstance(now, dict):
         for part, value in before.items():
             if part not in now:
                 return f"{part} is gone"
-            if (found := _lost(value, now[part], part)) is not None:
+            if (found := _first_lost(value, now[part], part)) is not None:
                 return found
         return None
     return None if before == now else f"{name or 'it'} was recreated"
 
 
-def changed_for_good(
+def confirm_change(
     before: Description,
     now: Description,
     look: Callable[[], Description],
@@ -70,20 +70,20 @@ def changed_for_good(
     least: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str | None:
-    """As `changed`, believed only when several looks agree: one replica of a cluster may lag behind the others."""
-    how = changed(before, now, least=least)
+    """As `find_change`, believed only when several looks agree: one replica of a cluster may lag behind the others."""
+    how = find_change(before, now, least=least)
     for number in range(_LOOKS - 1):
         if how is None:
             return None
         sleep(_FIRST_PAUSE_S * 2**number)
-        how = changed(before, look(), least=least)
+        how = find_change(before, look(), least=least)
     return how
 
 
-def _merged(noted: Token, now: Token) -> Token:
+def _merge(noted: Token, now: Token) -> Token:
     """What both identities name, of which neither contradicts the other."""
     if isinstance(noted, dict) and isinstance(now, dict):
-        return {**now, **{name: _merged(value, now[name]) if name in now else value for name, value in noted.items()}}
+        return {**now, **{name: _merge(value, now[name]) if name in now else value for name, value in noted.items()}}
     return noted
 
 
@@ -145,7 +145,7 @@ class TargetGuard:
             least = None if self._first is None else self._first + self._written
             before = self._with_places(self._seen)
         now = self._look()
-        if how := changed_for_good(before, now, self._writer.describe, least=least, sleep=self._sleep):
+        if how := confirm_change(before, now, self._writer.describe, least=least, sleep=self._sleep):
             raise ReplacedError(f"{before.location} was deleted or recreated: {how}")
         if samples:
             self._find(samples)
@@ -153,8 +153,8 @@ class TargetGuard:
 
     def _with_places(self, identity: Token) -> Description:
         """What was noted, with what an identity says of the places where this job's documents are."""
-        ours = concerned(self._writer, identity, self._namespaces)
-        return msgspec.structs.replace(self._noted, identity=_merged(self._noted.identity, ours))
+        ours = part_concerning(self._writer, identity, self._namespaces)
+        return msgspec.structs.replace(self._noted, identity=_merge(self._noted.identity, ours))
 
     def _look(self) -> Description:
         """A description that was requested after this call began; several workers share one.
@@ -194,10 +194,10 @@ class TargetGuard:
     def _note(self, now: Description, namespaces: frozenset[str]) -> Description | None:
         with self._lock:
             noted = self._noted
-            self._seen = _merged(self._seen, now.identity)
+            self._seen = _merge(self._seen, now.identity)
             # Another worker may have looked later than this one did, and noted more; both can be true only together.
             both = self._with_places(now.identity).identity
-            if not still_there(concerned(self._writer, now.identity, self._namespaces), both):
+            if not still_there(part_concerning(self._writer, now.identity, self._namespaces), both):
                 raise ReplacedError(f"{noted.location} was deleted or recreated: two requests reached different stores")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)

@@ -132,10 +132,10 @@ def _names(reader: Reader, selection: Selection) -> Iterator[str]:
     wider = Selection(namespaces=selection.namespaces, names=("*/*",) if selection.needs_path else ())
     for batch in islice(_pages(reader, wider, firsts=True), _PAGES):
         for document in batch.documents:
-            yield _named(document, selection)
+            yield _name_in(document, selection)
 
 
-def _named(document: Document, selection: Selection) -> str:
+def _name_in(document: Document, selection: Selection) -> str:
     if not selection.needs_path or document.path is None:
         return document.name
     # A path is requested with its namespace or without it.

@@ -60,7 +60,7 @@ def retry_set_aside(writer: Writer, checkpoint: Checkpoint, *, run: int, stop: S
         remarked = outcome.remarked
         checkpoint.settle(
             [each.id for each in chunk],
-            moved=_moved(outcome),
+            moved=_account_changes(outcome),
             kept=_still_differing(outcome, chunk),
             refused=outcome.rejected,
             remarks=remarked,
@@ -100,11 +100,11 @@ def _write(writer: Writer, chunk: list[SetAside]) -> WriteOutcome:
     try:
         outcome = writer.write(documents, replace=False) if documents else WriteOutcome()
     except NothingAccepted as refusal:  # all of them were refused before, and nothing else is at hand
-        outcome = WriteOutcome(rejected=tuple(document.rejected(str(refusal)) for document in documents))
+        outcome = WriteOutcome(rejected=tuple(document.rejection(str(refusal)) for document in documents))
     return outcome + WriteOutcome(rejected=tuple(refused))
 
 
-def _moved(outcome: WriteOutcome) -> dict[str, Counts]:
+def _account_changes(outcome: WriteOutcome) -> dict[str, Counts]:
     """The change of the accounts: what was rejected is now something else."""
     counts: dict[str, Counts] = defaultdict(Counts)
     for name in ("written", "present", "differing"):

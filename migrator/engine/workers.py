@@ -31,14 +31,14 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
     """
     failures: list[BaseException] = []
 
-    def guarded() -> None:
+    def guard() -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001  whatever ends a worker ends the run
             failures.append(error)
             stop.fail()
 
-    workers = [threading.Thread(target=guarded, name=f"{name}-{number}", daemon=True) for number in range(count)]
+    workers = [threading.Thread(target=guard, name=f"{name}-{number}", daemon=True) for number in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -11,7 +11,7 @@ from migrator.operations.archive.findings import Finding, Missing, place_in
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
-from migrator.rendering.tables import aligned, shown_name
+from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_bytes
 
@@ -26,7 +26,7 @@ def listing_text(listing: Listing) -> str:
     backups = "backup" if complete == 1 else "backups"
     lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
     if listing.backups:
-        lines += ["", *aligned([_COLUMNS, *map(_row, listing.backups)], left={0, 1, 2, 3, 6, 7})]
+        lines += ["", *align([_COLUMNS, *map(_row, listing.backups)], left={0, 1, 2, 3, 6, 7})]
     reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
     reasons += listing.notes
     return "\n".join([*lines, "", *reasons] if reasons else lines)
@@ -109,12 +109,12 @@ def difference_text(difference: Difference) -> str:
     """The counts by namespace, and which fields changed how often."""
     total = difference.total
     rows = [
-        (shown_name(name), *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
+        (printable_name(name), *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
         for name, tally in [*difference.namespaces.items(), ("total", total)]
     ]
     lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
-    lines += aligned([("namespace", "added", "changed", "gone", "same"), *rows])
+    lines += align([("namespace", "added", "changed", "gone", "same"), *rows])
     if total.fields:
         ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
-        lines += ["", "changed fields: " + ", ".join(f"{shown_name(name)} ({count:,})" for name, count in ordered)]
+        lines += ["", "changed fields: " + ", ".join(f"{printable_name(name)} ({count:,})" for name, count in ordered)]
     return "\n".join(lines)

@@ -68,10 +68,10 @@ _ARGUMENT = re.compile(r"([a-z_]+)(?:=(.*))?", re.DOTALL)
 
 def in_options(text: str) -> str:
     """A message with options in the place of the arguments that it names (`text.arguments`)."""
-    return _BACKTICKED.sub(_translated, text) if "`" in text else text
+    return _BACKTICKED.sub(_translate, text) if "`" in text else text
 
 
-def _translated(found: re.Match[str]) -> str:
+def _translate(found: re.Match[str]) -> str:
     words = found[1].split(" ")
     if "migrator" in words:  # a command: arguments among its words
         return f"`{' '.join(_option(word) or word if '=' in word else word for word in words)}`"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.engine.state.jobs import OtherOptions
 from migrator.errors import MigratorError
 from migrator.rendering.arguments import OPTIONS
@@ -16,28 +16,28 @@ from migrator.text.printable import printable_path
 
 def command(request: JobRequest, *more: str) -> str:
     """A request as a shell takes it, with more words behind it. Holds no secret."""
-    return _joined([*_words(request), *more])
+    return _join([*_words(request), *more])
 
 
 def state_option(request: JobRequest | None) -> str:
     """The option that names the state folder of a request, to be put behind another command; empty where none is."""
-    return f" {_joined(['--state', request.state])}" if request and request.state is not None else ""
+    return f" {_join(['--state', request.state])}" if request and request.state is not None else ""
 
 
-def _joined(words: Iterable[str]) -> str:
+def _join(words: Iterable[str]) -> str:
     return printable_path(shlex.join(words))
 
 
 def _words(request: JobRequest) -> Iterable[str]:
     yield from ("migrator", request.verb, request.source, request.target)
-    yield from _selecting(request.wanted)
+    yield from _selection_words(request.wanted)
     for name, value in request.options.items():
         yield from _FORMS.get(name, _plainly)(name, value)
     if request.state is not None:
         yield from ("--state", request.state)
 
 
-def _selecting(wanted: Wanted) -> Iterable[str]:
+def _selection_words(wanted: SelectionSpec) -> Iterable[str]:
     for name, values in (("namespaces", wanted.namespaces), ("names", wanted.names)):
         for value in values:
             yield from (OPTIONS[name], value)

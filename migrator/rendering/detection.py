@@ -20,15 +20,15 @@ _SHOWN = 8  # namespaces, places or design documents by name
 def render(detection: Detection) -> str:
     """The answer in the order in which it is read: what there is, what follows, what is wrong, what to do."""
     blocks = [list(_probe(probe)) for probe in detection.probes]
-    blocks.append(["what follows", *_wrapped(detection.conclusions)])
+    blocks.append(["what follows", *_wrap(detection.conclusions)])
     if detection.findings:
-        blocks.append(["findings", *(line for finding in _sorted(detection.findings) for line in _finding(finding))])
+        blocks.append(["findings", *(line for finding in _sort(detection.findings) for line in _finding(finding))])
     if detection.commands:
         blocks.append(["to bring them together", *(f"  {command}" for command in detection.commands)])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def _wrapped(sentences: Sequence[str]) -> Iterator[str]:
+def _wrap(sentences: Sequence[str]) -> Iterator[str]:
     for sentence in sentences:
         yield from _fold(sentence, "  ", "  ")
 
@@ -39,7 +39,7 @@ def _fold(text: str, first: str, rest: str) -> list[str]:
     )
 
 
-def _sorted(findings: Sequence[Finding]) -> list[Finding]:
+def _sort(findings: Sequence[Finding]) -> list[Finding]:
     order = ("problem", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.level))
 

@@ -87,7 +87,7 @@ def _of_stores(event: e.Event) -> str | None:
 def _of_jobs(event: e.Event) -> str | None:
     match event:
         case e.Resumed():
-            return f"resuming job {event.job} {_standing(event)} (run {event.run})"
+            return f"resuming job {event.job} {_standing_text(event)} (run {event.run})"
         case e.Continued():
             return f"job {event.job} was complete; copying what is new since (run {event.run})"
         case e.Reread():
@@ -124,7 +124,7 @@ def _of_jobs(event: e.Event) -> str | None:
     return None
 
 
-def _standing(event: e.Resumed) -> str:
+def _standing_text(event: e.Resumed) -> str:
     """How far a job is, as the end of a sentence: `at 61 %, 12,200 of 20,000 documents`."""
     if event.share is None:
         return f"after {event.read:,} documents"

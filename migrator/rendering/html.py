@@ -24,11 +24,11 @@ def _environment() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-        finalize=_shown,
+        finalize=_printable,
     )
 
 
-def _shown(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """What a template prints: texts from outside can't steer what shows them."""
     return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

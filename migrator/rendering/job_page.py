@@ -15,7 +15,7 @@ import msgspec
 from migrator.activations.accounts import Counts
 from migrator.activations.document import LOSSES, REMARKS
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.base import Description
 from migrator.engine.state.checkpoint import Sample, VerificationNote
 from migrator.engine.state.jobs import JobView, view_checkpoint
@@ -24,7 +24,7 @@ from migrator.rendering import html
 from migrator.rendering.arguments import OPTIONS
 from migrator.rendering.command_line import command
 from migrator.rendering.job_status import JobStatus, job_status
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import printable_name
 from migrator.rendering.verification import verdict
 from migrator.text.decoding import convert
 from migrator.units import human_bytes, human_duration, human_moment
@@ -151,7 +151,7 @@ def _text(value: object) -> str:
 
 def _accounts(status: JobStatus) -> Iterator[str]:
     rows = sorted(status.namespaces.items())
-    shown = [[shown_name(name) or "(not activations)", *_cells(counts)] for name, counts in rows[:_MOST_NAMESPACES]]
+    shown = [[printable_name(name) or "(not activations)", *_cells(counts)] for name, counts in rows[:_MOST_NAMESPACES]]
     totals = status.totals
     sum_text = " + ".join(f"{name} {getattr(totals, name):,}" for name in _COLUMNS[1:])
     yield html.heading("Accounts by namespace")
@@ -236,10 +236,10 @@ def _warnings(status: JobStatus) -> Iterator[str]:
         yield from (html.note(text, "warn") for text in told)
 
 
-def _verifying(record: JobRecord) -> str:
+def _verify_command(record: JobRecord) -> str:
     """The command that verifies what the job copied, and lets the job know."""
     status = record.status
-    wanted = convert(status.selection, Wanted)
+    wanted = convert(status.selection, SelectionSpec)
     state = record.request.state if record.request else None
     return command(JobRequest(verb="verify", source=status.source, target=status.target, wanted=wanted, state=state))
 
@@ -249,7 +249,7 @@ def _verification(record: JobRecord) -> Iterator[str]:
     found, status = record.verification, record.status
     if found is None:
         yield html.note("Not verified: source and target were not compared after the copy.", "warn")
-        yield html.code(_verifying(record))
+        yield html.code(_verify_command(record))
         return
     counts = found.counts
     differs = not found.agrees and any(counts.get(kind, 0) for kind in KINDS)

@@ -11,7 +11,7 @@ from migrator.activations.document import REMARKS
 from migrator.engine.report import Report
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command, state_option
-from migrator.rendering.tables import in_columns, shown_name
+from migrator.rendering.tables import in_columns, printable_name
 from migrator.units import human_bytes, human_duration, human_moment
 
 
@@ -80,7 +80,7 @@ _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 
 def render_table(report: Report) -> str:
     """The accounts as a table for a terminal, one line a namespace, the sum below."""
-    rows = [(shown_name(name) or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
+    rows = [(printable_name(name) or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
     shown = rows if len(rows) <= 40 else rows[:39]
     if len(rows) > len(shown):
         shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))

@@ -11,7 +11,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
-from migrator.rendering.tables import aligned, shown_name
+from migrator.rendering.tables import align, printable_name
 from migrator.units import human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
@@ -97,7 +97,7 @@ def _shards(found: Statistics, width: int) -> Iterator[str]:
     if more:
         rows = [
             [
-                shown_name(each.name),
+                printable_name(each.name),
                 human_bytes(each.size_bytes),
                 "" if each.now is None else f"{each.now}",
                 f"{each.suggested}",
@@ -111,7 +111,7 @@ def _largest(found: Statistics) -> Iterator[str]:
     if found.largest:
         rows = [
             [
-                f"{shown_name(each.name)} {each.id.rpartition('/')[2]}",
+                f"{printable_name(each.name)} {each.id.rpartition('/')[2]}",
                 human_bytes(each.size_bytes),
                 human_bytes(each.logs_bytes),
                 human_bytes(each.result_bytes),
@@ -125,7 +125,7 @@ def _largest(found: Statistics) -> Iterator[str]:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The first column to the left, the others to the right; words in the last, which has no name, stand left too."""
     left = [at for at, name in enumerate(head) if at == 0 or not name]
-    return aligned([head, *([f"  {row[0]}", *row[1:]] for row in rows)], left=left)
+    return align([head, *([f"  {row[0]}", *row[1:]] for row in rows)], left=left)
 
 
 def _with_bars(

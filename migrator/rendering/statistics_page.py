@@ -9,7 +9,7 @@ from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import printable_name
 from migrator.units import human_bytes, human_share
 
 _SHOWN = 25  # namespaces or actions
@@ -115,7 +115,7 @@ def _shards(found: Statistics) -> Iterator[str]:
     yield html.paragraph(statistics_words.shards_advice(found) + ".")
     rows = [
         [
-            shown_name(each.name),
+            printable_name(each.name),
             human_bytes(each.size_bytes),
             "" if each.now is None else f"{each.now}",
             f"{each.suggested}",
@@ -132,7 +132,7 @@ def _largest(found: Statistics) -> Iterator[str]:
         return
     rows = [
         [
-            shown_name(each.name),
+            printable_name(each.name),
             human_bytes(each.size_bytes),
             human_bytes(each.logs_bytes),
             human_bytes(each.result_bytes),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from migrator.activations import forms
 from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Forecast, Retention, Statistics
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import printable_name
 from migrator.units import human_bytes, human_share
 
 _LONG_DAYS = 3650
@@ -69,7 +69,7 @@ def forecast(each: Forecast) -> str:
 
 def group_cells(each: Group) -> list[str]:
     """The row of a namespace or an action: name, activations, bytes, share of errors."""
-    return [shown_name(each.name), f"{each.activations:,}", human_bytes(each.size_bytes), f"{each.error_rate:.1%}"]
+    return [printable_name(each.name), f"{each.activations:,}", human_bytes(each.size_bytes), f"{each.error_rate:.1%}"]
 
 
 def retention_cells(each: Retention) -> list[str]:

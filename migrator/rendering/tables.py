@@ -8,14 +8,13 @@ from collections.abc import Collection, Sequence
 from migrator.text.printable import NAME_WIDTH, printable
 
 
-def aligned(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
+def align(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
     """Rows as lines, with two spaces between the columns; those in `left` stand left, the others right."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            _padded(cell, width, left=number in left)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            _pad(cell, width, left=number in left) for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
@@ -23,18 +22,18 @@ def aligned(rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> l
 
 def in_columns(lines: Sequence[Sequence[str]], last: Sequence[str] | None) -> str:
     """A table: the names above a rule, the lines, and below another rule the last line, if there is one."""
-    head, *shown = aligned([*lines, last] if last else lines)
+    head, *shown = align([*lines, last] if last else lines)
     rule = "-" * max(map(_width, [head, *shown]))
     foot = [rule, shown.pop()] if last else []
     return "\n".join([head, rule, *shown, *foot])
 
 
-def shown_name(name: str) -> str:
+def printable_name(name: str) -> str:
     """A namespace as a table shows it: a very long one without its middle, nothing that would steer a terminal."""
     return printable(name, NAME_WIDTH)
 
 
-def _padded(cell: str, width: int, *, left: bool) -> str:
+def _pad(cell: str, width: int, *, left: bool) -> str:
     room = " " * (width - _width(cell))
     return cell + room if left else room + cell
 

@@ -11,7 +11,7 @@ from migrator.activations.document import REMARKS, Form
 from migrator.engine.verification.values import HOURS_TOLD, KINDS, Finding, NamespaceResult, Verification, proves
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command
-from migrator.rendering.tables import in_columns, shown_name
+from migrator.rendering.tables import in_columns, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_duration
 
@@ -91,7 +91,7 @@ def _render_unexplained(found: Verification) -> Iterator[str]:
     lines = [["namespace and hour read differently", "in A", "in B", "digest"]]
     for each in found.unexplained[:_HOURS_SHOWN]:
         digests = f"{each.a_digest[:8]} {'=' if each.a_digest == each.b_digest else '≠'} {each.b_digest[:8]}"
-        lines.append([f"{shown_name(each.namespace)} {each.hour}", f"{each.a:,}", f"{each.b:,}", digests])
+        lines.append([f"{printable_name(each.namespace)} {each.hour}", f"{each.a:,}", f"{each.b:,}", digests])
     yield in_columns(lines, None)
     if found.unexplained_hours > _HOURS_SHOWN:
         yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
@@ -132,7 +132,7 @@ def _render_namespaces(found: Verification) -> str:
     rows.sort(key=lambda row: not any(getattr(row[1], kind) for kind in _differences(found)))
     shown, left = rows[:_NAMESPACES_SHOWN], rows[_NAMESPACES_SHOWN:]
     lines = [["namespace", "in A", "in B", *_COLUMNS, "digest"]]
-    lines += [[shown_name(name) or "(none)", *_cells(result), _digest(result)] for name, result in shown]
+    lines += [[printable_name(name) or "(none)", *_cells(result), _digest(result)] for name, result in shown]
     if left:
         lines.append([f"({len(left)} more)", *[""] * (len(_COLUMNS) + 3)])
     return in_columns(lines, ["total", *_cells(found.totals), ""])
@@ -157,7 +157,7 @@ def _render_hours(found: Verification) -> Iterator[str]:
     lines = [["namespace and hour that differ", "in A", "in B", *KINDS]]
     for each in with_findings[:_HOURS_SHOWN]:
         counts = [f"{getattr(each, name):,}" for name in ("a", "b", *KINDS)]
-        lines.append([f"{shown_name(each.namespace)} {each.hour}", *counts])
+        lines.append([f"{printable_name(each.namespace)} {each.hour}", *counts])
     yield in_columns(lines, None)
     if len(with_findings) > _HOURS_SHOWN:
         yield f"… {len(with_findings) - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"

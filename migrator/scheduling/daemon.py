@@ -37,8 +37,8 @@ from migrator.events import (
 from migrator.rendering.arguments import error_text
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
-from migrator.scheduling.planning import corrected, plan
-from migrator.scheduling.running import ended_event, run_schedule
+from migrator.scheduling.planning import correct_handled, plan
+from migrator.scheduling.running import end_event, run_schedule
 from migrator.scheduling.state import Memory
 from migrator.watching import Stop
 
@@ -190,12 +190,12 @@ class Daemon:
     def _set_alarm(self, schedule: Schedule) -> None:
         memory, now_s = Memory(self._state, schedule.name), self._clock()
         known = memory.read_or_begin(now_s)
-        seen_to_s = corrected(schedule.trigger, known.seen_to_s, now_s)
-        if seen_to_s != known.seen_to_s:
+        handled_until_s = correct_handled(schedule.trigger, known.handled_until_s, now_s)
+        if handled_until_s != known.handled_until_s:
             with memory.lock():
-                memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), seen_to_s=seen_to_s))
+                memory.write(msgspec.structs.replace(memory.read_or_begin(now_s), handled_until_s=handled_until_s))
             self._tell(ClockSetBack(schedule=schedule.name))
-        due = plan(schedule.trigger, seen_to_s, now_s, grace_s=schedule.grace_s)
+        due = plan(schedule.trigger, handled_until_s, now_s, grace_s=schedule.grace_s)
         begins_s = due.begins_s
         if due.given_up_s is not None:
             missed = _moment(due.given_up_s).astimezone(schedule.timezone)
@@ -286,7 +286,7 @@ def work_for(*, state: Path, config: Path | None, textfile: Path | None, tell: T
             tell=lambda event: tell(msgspec.structs.replace(event, schedule=schedule.name)),
         )
         if run is not None:
-            tell(ended_event(run))
+            tell(end_event(run))
 
     return work
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from migrator.activations.selection import Wanted, parse_moment
+from migrator.activations.selection import SelectionSpec, parse_moment
 from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.operations.archive.retention import Retention
@@ -191,7 +191,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     full_every_s: float | None
     on_conflict: str
     allow_extra: bool
-    wanted: Wanted
+    wanted: SelectionSpec
     trigger: Trigger
     timezone: ZoneInfo
     grace_s: float | None  # how late a missed run is caught up; None: however late
@@ -206,7 +206,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def printed(self) -> tuple[str, str]:
         """Source and target for a person, without a secret."""
-        return _printed(self.source), _printed(self.target)
+        return _print(self.source), _print(self.target)
 
 
 def read_schedule(path: Path, data: bytes) -> Schedule:
@@ -246,7 +246,7 @@ def read_schedule(path: Path, data: bytes) -> Schedule:
         full_every_s=top.full_every,
         on_conflict=top.on_conflict,
         allow_extra=top.allow_extra,
-        wanted=_wanted(file, tables["select"]),
+        wanted=_read_selection(file, tables["select"]),
         trigger=trigger,
         timezone=zone,
         grace_s=when.grace,
@@ -349,14 +349,14 @@ def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, R
     raise file.refusal(["verification", "on"], "give all, full backups or every 7 runs")
 
 
-def _wanted(file: TomlFile, table: _Select) -> Wanted:
+def _read_selection(file: TomlFile, table: _Select) -> SelectionSpec:
     for key in ("since", "until"):
         if text := getattr(table, key):
             try:
                 parse_moment(text, now_ms=int(time.time() * 1000))
             except UsageError as error:
                 raise file.refusal(["select", key], str(error)) from None
-    return convert(msgspec.to_builtins(table), Wanted)
+    return convert(msgspec.to_builtins(table), SelectionSpec)
 
 
 def _check_notify(file: TomlFile, notify: Notify) -> None:
@@ -371,7 +371,7 @@ def _check_notify(file: TomlFile, notify: Notify) -> None:
         raise file.refusal(["notify", "command"], "the command is empty")
 
 
-def _printed(end: Secret) -> str:
+def _print(end: Secret) -> str:
     text = end.reveal()
     return text if _STORE_NAME.fullmatch(text) and not is_file(text) else parse_location(text).location.printed
 

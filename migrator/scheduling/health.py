@@ -32,7 +32,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 @contextmanager
-def serving(
+def serve(
     address: tuple[str, int], statuses: Callable[[], Sequence[ScheduleStatus]], alive: Callable[[], bool]
 ) -> Iterator[int]:
     """Answer while the block goes on; gives the port. Raises `UsageError` where it can't be listened on."""

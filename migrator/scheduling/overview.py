@@ -45,7 +45,7 @@ class ScheduleStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def status_of(schedule: Schedule, known: State, now_s: float, *, holder: str | None = None) -> ScheduleStatus:
     """Where one schedule stands, of what is known."""
-    due = plan(schedule.trigger, known.seen_to_s, now_s, grace_s=schedule.grace_s)
+    due = plan(schedule.trigger, known.handled_until_s, now_s, grace_s=schedule.grace_s)
     good_s = known.last_success.ended_s if known.last_success else known.known_since_s
     stale = now_s - good_s > schedule.stale_after_s
     state = "due" if due.begins_s <= now_s else "waiting"

@@ -21,29 +21,29 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     given_up_s: float | None = None  # a missed moment that is too old to be caught up
 
 
-def corrected(trigger: Trigger, seen_to_s: float, now_s: float) -> float:
+def correct_handled(trigger: Trigger, handled_until_s: float, now_s: float) -> float:
     """What was handled, if the clock was ahead by more than a whole period when that was noted.
 
     Waiting until the clock is there again could take years. Keep what is returned: it is no longer true an hour later.
     """
-    return trigger.last(now_s) if seen_to_s > trigger.next(now_s) else seen_to_s
+    return trigger.last(now_s) if handled_until_s > trigger.next(now_s) else handled_until_s
 
 
-def plan(trigger: Trigger, seen_to_s: float, now_s: float, *, grace_s: float | None = None) -> Due:
+def plan(trigger: Trigger, handled_until_s: float, now_s: float, *, grace_s: float | None = None) -> Due:
     """The next run after the moment that was handled last.
 
     Of missed moments only the newest is caught up, once, and not when it is older than `grace_s`.
     """
-    next_s, seen_to_s = trigger.next(now_s), corrected(trigger, seen_to_s, now_s)
+    next_s, handled_until_s = trigger.next(now_s), correct_handled(trigger, handled_until_s, now_s)
     newest_s = trigger.last(now_s)
-    is_missed = newest_s > seen_to_s
+    is_missed = newest_s > handled_until_s
     if is_missed and (grace_s is None or now_s - trigger.begins(newest_s) <= grace_s):
-        missed, at_s = 0, trigger.following(seen_to_s)
+        missed, at_s = 0, trigger.next_after(handled_until_s)
         while at_s < newest_s and missed < 100:
-            missed, at_s = missed + 1, trigger.following(at_s)
+            missed, at_s = missed + 1, trigger.next_after(at_s)
         return Due(moment_s=newest_s, begins_s=now_s, missed=missed)
-    if seen_to_s >= next_s:
-        next_s = trigger.following(seen_to_s)
+    if handled_until_s >= next_s:
+        next_s = trigger.next_after(handled_until_s)
     return Due(moment_s=next_s, begins_s=trigger.begins(next_s), given_up_s=newest_s if is_missed else None)
 
 
@@ -54,5 +54,5 @@ def is_full_due(trigger: Trigger, moment_s: float, last_full_s: float | None, fu
     """
     if last_full_s is None:
         return True
-    middle_s = (moment_s + trigger.following(moment_s)) / 2
+    middle_s = (moment_s + trigger.next_after(moment_s)) / 2
     return middle_s - last_full_s >= full_every_s

@@ -24,7 +24,7 @@ from migrator.rendering.arguments import error_text
 from migrator.rendering.events import sentence
 from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
-from migrator.scheduling.planning import corrected, plan
+from migrator.scheduling.planning import correct_handled, plan
 from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
 from migrator.scheduling.textfile import write_textfile
@@ -64,9 +64,9 @@ def run_schedule(
 def _run(schedule: Schedule, memory: Memory, context: Context, textfile: Path | None, *, only_due: bool) -> Run | None:
     tell, folder, began_s = context.tell, schedule.path.parent, context.clock()
     known = memory.read_or_begin(began_s)
-    seen_to_s = corrected(schedule.trigger, known.seen_to_s, began_s)
-    known = msgspec.structs.replace(known, seen_to_s=seen_to_s)
-    due = plan(schedule.trigger, seen_to_s, began_s, grace_s=schedule.grace_s)
+    handled_until_s = correct_handled(schedule.trigger, known.handled_until_s, began_s)
+    known = msgspec.structs.replace(known, handled_until_s=handled_until_s)
+    due = plan(schedule.trigger, handled_until_s, began_s, grace_s=schedule.grace_s)
     is_due = due.begins_s <= began_s
     if only_due and not is_due:
         return None
@@ -112,15 +112,17 @@ class _Running:
                 self._check()
                 self._prune()
         except Interrupted as error:
-            return self._ended("interrupted", error.exit_code, error_text(error))
+            return self._end_run("interrupted", error.exit_code, error_text(error))
         except MigratorError as error:
-            return self._ended("failed", error.exit_code, error_text(error))
+            return self._end_run("failed", error.exit_code, error_text(error))
         except Exception as error:  # noqa: BLE001  the daemon and its other schedules go on
             if os.environ.get("MIGRATOR_DEBUG"):
                 self._context.tell(Warned("".join(traceback.format_exception(error))))
             # Its text may be a foreign library's, with a login in it, and this is kept.
-            return self._ended("failed", 1, f"unexpected {type(error).__name__}; set MIGRATOR_DEBUG=1 for a traceback")
-        return self._ended("complete", self._done.exit_code, "")
+            return self._end_run(
+                "failed", 1, f"unexpected {type(error).__name__}; set MIGRATOR_DEBUG=1 for a traceback"
+            )
+        return self._end_run("complete", self._done.exit_code, "")
 
     def _try(self) -> Done:
         """The task, tried again while a server is away or another run has the job."""
@@ -155,7 +157,7 @@ class _Running:
             made = self._done.backup if self._done is not None else ""
             self._deleted = prune_backups(self._schedule, self._schedule.retention, made, self._context)
 
-    def _ended(self, outcome: str, exit_code: int, message: str) -> tuple[Run, Mapping[str, Any]]:
+    def _end_run(self, outcome: str, exit_code: int, message: str) -> tuple[Run, Mapping[str, Any]]:
         done = self._done or Done(exit_code=exit_code, report={})
         run = Run(
             schedule=self._schedule.name,
@@ -202,7 +204,7 @@ def _is_checked(runs: Runs, done: Done, known: State) -> bool:
     return (known.complete + 1) % runs.every == 0
 
 
-def ended_event(run: Run) -> RunCompleted | RunFailed:
+def end_event(run: Run) -> RunCompleted | RunFailed:
     """What a run came to, for those who look on."""
     if not run.succeeded:
         return RunFailed(run.outcome, run.tries, run.duration_s, run.exit_code, run.message, schedule=run.schedule)
@@ -223,7 +225,7 @@ def ended_event(run: Run) -> RunCompleted | RunFailed:
 
 def summary(run: Run) -> str:
     """A run in one line."""
-    return sentence(ended_event(run))
+    return sentence(end_event(run))
 
 
 def _as_report(run: Run, report: Mapping[str, Any]) -> dict[str, Any]:

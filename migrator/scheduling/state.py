@@ -71,7 +71,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 1
     known_since_s: float
-    seen_to_s: float  # the newest moment that a run saw to, or that was before the schedule was known
+    handled_until_s: float = msgspec.field(
+        name="seen_to_s"
+    )  # the newest moment that a run saw to, or that was before the schedule was known
     attempt: Attempt | None = None  # a run that began and hasn't ended, or was killed
     last: Run | None = None
     last_success: Run | None = None
@@ -86,12 +88,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     def end(self, run: Run) -> State:
         """The state after a run. One that was interrupted leaves its moment open: it is caught up."""
-        seen_to_s = self.seen_to_s
+        handled_until_s = self.handled_until_s
         if run.outcome != "interrupted" and run.moment_s is not None:
-            seen_to_s = run.moment_s
+            handled_until_s = run.moment_s
         return msgspec.structs.replace(
             self,
-            seen_to_s=seen_to_s,
+            handled_until_s=handled_until_s,
             attempt=None,
             last=run,
             last_success=run if run.succeeded else self.last_success,
@@ -112,7 +114,7 @@ def _with_checksum(data: bytes, before: str, after: str) -> bytes:
     return data.replace(name + before.encode() + b'"', name + after.encode() + b'"')
 
 
-def _damaged(path: Path, how: str) -> StateDamaged:
+def _state_damaged(path: Path, how: str) -> StateDamaged:
     return StateDamaged(f"{path}: it is damaged ({how}); move it away to start the schedule over")
 
 
@@ -135,14 +137,14 @@ class Memory:
         except OSError as error:
             raise UsageError(f"{path}: it can't be read: {error.strerror}") from error
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise _damaged(path, str(error)) from error
+            raise _state_damaged(path, str(error)) from error
         if state.checksum and state.checksum != _checksum(data, state.checksum):
-            raise _damaged(path, "it doesn't match its checksum")
+            raise _state_damaged(path, "it doesn't match its checksum")
         return state
 
     def read_or_begin(self, now_s: float) -> State:
         """What is known; a schedule that is new is known from now on, and has missed nothing."""
-        return self.read() or State(known_since_s=now_s, seen_to_s=now_s)
+        return self.read() or State(known_since_s=now_s, handled_until_s=now_s)
 
     def remember(self, now_s: float) -> None:
         """Know of the schedule from now on, unless it is known."""

@@ -20,7 +20,7 @@ from migrator.settings.config import load, resolve
 from migrator.settings.locations import parse_location
 
 if TYPE_CHECKING:
-    from migrator.activations.selection import Wanted
+    from migrator.activations.selection import SelectionSpec
     from migrator.api.run import RunKeywords
     from migrator.engine.report import Report
     from migrator.operations.archive.retention import Retention
@@ -103,7 +103,7 @@ def _mode(schedule: Schedule, known: State, moment_s: float, source: Store, arch
     return "full" if is_full_due(schedule.trigger, moment_s, last_full_s, schedule.full_every_s) else "auto"
 
 
-def _last_full(source: Store, archive: Store, wanted: Wanted, now_s: float) -> float | None:
+def _last_full(source: Store, archive: Store, wanted: SelectionSpec, now_s: float) -> float | None:
     """When the newest full backup of the same began; the archive is asked, so that every machine knows.
 
     One that began later than now was made while a clock was ahead, and would put off the next one for as long.

@@ -98,7 +98,7 @@ class Trigger:
         drawn = hashlib.sha256(f"{self._name} {moment_s:.0f}".encode()).digest()
         return moment_s + math.floor(self._jitter_s * int.from_bytes(drawn[:4]) / 2**32)
 
-    def following(self, moment_s: float) -> float:
+    def next_after(self, moment_s: float) -> float:
         """The moment after a moment."""
         return self._moments.after(moment_s)
 

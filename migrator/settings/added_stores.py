@@ -16,7 +16,7 @@ GROUP = "migrator.adapters"
 
 
 @cache
-def added_stores() -> dict[str, EntryPoint]:
+def find_added_stores() -> dict[str, EntryPoint]:
     """The entry points by scheme; what they name is neither imported nor looked at."""
     from importlib.metadata import entry_points  # 10 ms that a command without such a store doesn't spend
 

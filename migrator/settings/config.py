@@ -181,12 +181,12 @@ def resolve(
     Raises `UsageError`.
     """
     store, warnings = _resolve(text, role, config, environ)
-    if store.location.hosts and (proxy := _passed_over(store.location, environ)):
+    if store.location.hosts and (proxy := _ignored_proxy(store.location, environ)):
         warnings = [*warnings, f"{proxy} is set but not used: CouchDB and Elasticsearch are contacted directly"]
     return store, warnings
 
 
-def _passed_over(location: Location, environ: Mapping[str, str]) -> str | None:
+def _ignored_proxy(location: Location, environ: Mapping[str, str]) -> str | None:
     """The variable that names a proxy which other programs would send requests to these hosts through."""
     names = ("https_proxy" if location.secure else "http_proxy", "all_proxy")
     variables = [spelled for name in names for spelled in (name, name.upper())]
@@ -206,7 +206,7 @@ def _resolve(text: str, role: Role, config: Config | None, environ: Mapping[str,
     if config is None:
         config = load(environ=environ)
     if text in config.stores:
-        return _named_store(text, config, environ)
+        return _read_named_store(text, config, environ)
     if _STORE_NAME.fullmatch(text) and not is_file(text):
         raise UsageError(_no_such_store(text, config))
     parsed = parse_location(text)
@@ -224,7 +224,7 @@ def _no_such_store(name: str, config: Config) -> str:
     return f"{config.path}: there is no store {name}; {there}"
 
 
-def named_location(name: str, config: Config) -> ParsedLocation:
+def read_named_location(name: str, config: Config) -> ParsedLocation:
     """The location of a named store with user and kind of login of its table. Raises `UsageError`."""
     settings = config.stores[name]
     where = f"{config.path}: stores.{name}"
@@ -238,7 +238,7 @@ def named_location(name: str, config: Config) -> ParsedLocation:
     return msgspec.structs.replace(parsed, user=parsed.user or settings.user, login=parsed.login or settings.login)
 
 
-def named_sources(name: str, config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, logins.Source]:
+def read_named_sources(name: str, config: Config, environ: Mapping[str, str] = os.environ) -> dict[str, logins.Source]:
     """Where the table of a named store has its secrets from, by kind of secret; none of them is fetched."""
     settings = config.stores[name]
     found: dict[str, logins.Source] = {}
@@ -263,10 +263,10 @@ def named_sources(name: str, config: Config, environ: Mapping[str, str] = os.env
     return found
 
 
-def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+def _read_named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
     settings = config.stores[name]
     where = f"{config.path}: stores.{name}"
-    parsed = named_location(name, config)
+    parsed = read_named_location(name, config)
     if not parsed.location.hosts:
         identity = str(_beside(config, settings.identity_file)) if settings.identity_file else None
         store = Store(location=parsed.location, name=name, identity_file=identity)
@@ -274,7 +274,7 @@ def _named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple
     if settings.encrypt_to or settings.identity_file:
         raise UsageError(f"{where}: encrypt_to and identity_file apply only to archives")
     tls = _tls(where, settings, parsed.location.secure, config)
-    sources = named_sources(name, config, environ)
+    sources = read_named_sources(name, config, environ)
     if parsed.secret and sources:
         raise UsageError(f"{where}: a secret is set both in location and in {', '.join(sources)}; remove one of them")
     login, warnings = logins.choose_login(
@@ -363,7 +363,7 @@ def environment_sources(role: Role, environ: Mapping[str, str] = os.environ) -> 
     return found
 
 
-def resolved(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
+def resolve_store(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
     if isinstance(store, Store):
         return store
     found, warnings = resolve(store, role, load(config))

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.settings.added_stores import added_stores
+from migrator.settings.added_stores import find_added_stores
 from migrator.settings.folders import expand_user
 from migrator.settings.stores import LOGIN_SECRETS, Location, Login, LoginKind, Secret, Store
 
@@ -92,7 +92,7 @@ def parse_location(text: str) -> ParsedLocation:
         return _parse_path(scheme, rest)
     if scheme in _BUCKETS and found[2]:
         return _parse_bucket(scheme, rest)
-    if scheme not in _SCHEMES and scheme in added_stores():
+    if scheme not in _SCHEMES and scheme in find_added_stores():
         return _parse_added(scheme, rest, is_url=bool(found[2]))
     if scheme not in _SCHEMES or not found[2]:
         raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
@@ -222,7 +222,7 @@ def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
         return f"neither a location, which begins with its kind, nor the name of a store; write {_shapes()}"
     near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
-    known = ", ".join((*_SCHEMES, *added_stores()))
+    known = ", ".join((*_SCHEMES, *find_added_stores()))
     return f"{scheme}://… is not a known kind of store; {meant}known are {known}"
 
 

@@ -131,7 +131,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def printed(self) -> str:
         """The location in its one spelling, without user and login; `parse_location` reads it back."""
-        return self._spelled(user=None, login=None)
+        return self._spell(user=None, login=None)
 
     @property
     def identity(self) -> str:
@@ -144,7 +144,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
         hosts = ",".join(sorted({_netloc(host, port) for host, port in self.hosts}))
         return f"{self.kind}://{hosts}{self.path_prefix}/{quote(self.database or self.index_pattern, safe='')}"
 
-    def _spelled(self, *, user: str | None, login: LoginKind | None) -> str:
+    def _spell(self, *, user: str | None, login: LoginKind | None) -> str:
         if self.kind == "memory":
             return f"memory:{self.database}"
         if not self.hosts:
@@ -187,4 +187,4 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
             return self.name
         # What the secret alone doesn't tell must be said.
         login = self.login.kind if self.login.kind is LoginKind.SESSION else None
-        return self.location._spelled(user=self.login.user, login=login)
+        return self.location._spell(user=self.login.user, login=login)

@@ -14,7 +14,7 @@ NAME_WIDTH = 40
 
 def printable(text: str, width: int | None = None) -> str:
     """The text on one line with escapes for what can't be shown; one beyond `width` loses its middle."""
-    shown = text if text.isprintable() else "".join(map(_escaped, text))
+    shown = text if text.isprintable() else "".join(map(_escape, text))
     if width is None or len(shown) <= width:
         return shown
     end = width // 3
@@ -31,5 +31,5 @@ def printable_path(path: Path | str) -> str:
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from migrator.activations import comparing, forms
 from migrator.activations.document import LOSSES, Document, Form, Rejection, activation_path, read_document
-from migrator.demo.samples import ODD_SHAPES, labelled_odd
+from migrator.demo.samples import ODD_SHAPES, label_odd
 from migrator.testing.documents import activation, activation_id, fields
 from tests.support import golden, strategies
 from tests.support.losses import Number, expected_after_round_trip, parse_doubles, parse_exact
@@ -460,7 +460,7 @@ def test_the_second_round_trip_changes_nothing(body: bytes) -> None:
 @pytest.mark.parametrize("label", [label for label, shape in ODD_SHAPES.items() if shape.readable])
 def test_round_trip_of_the_odd_samples(label: str) -> None:
     """Those too that the local CouchDB server can't hold."""
-    body = dict(labelled_odd(len(ODD_SHAPES), holdable=False))[label]
+    body = dict(label_odd(len(ODD_SHAPES), holdable=False))[label]
     back = converted(converted(couchdb_document(body), Form.ELASTICSEARCH), Form.COUCHDB)
     assert parse_exact(back.body) == expected_after_round_trip(parse_exact(body))
     assert back.remarks == ()

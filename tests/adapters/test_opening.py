@@ -10,7 +10,7 @@ import pytest
 from migrator.adapters.memory import MemoryReader
 from migrator.adapters.opening import open_reader, open_writer
 from migrator.errors import UsageError
-from migrator.settings.added_stores import added_stores
+from migrator.settings.added_stores import find_added_stores
 from migrator.settings.locations import parse_location
 from migrator.settings.stores import Location, Store
 
@@ -33,9 +33,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     points = [f"shelf = {module}", f"broken = {module}:nothing", f"couchdb = {module}"]
     (metadata / "entry_points.txt").write_text("\n".join(["[migrator.adapters]", *points]))
     monkeypatch.syspath_prepend(str(tmp_path))
-    added_stores.cache_clear()
+    find_added_stores.cache_clear()
     yield
-    added_stores.cache_clear()
+    find_added_stores.cache_clear()
 
 
 @pytest.mark.usefixtures("installed")

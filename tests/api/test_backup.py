@@ -15,7 +15,7 @@ import pytest
 
 from migrator import durable
 from migrator.activations.document import Form
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest, make_sums
@@ -149,7 +149,7 @@ def test_incremental_without_a_full_backup_is_refused(world: World) -> None:
 def test_another_selection_is_another_chain(world: World) -> None:
     """A backup of some namespaces isn't continued by one of all."""
     world.put(*range(9))
-    world.backup(wanted=Wanted(namespaces=("guest",)))
+    world.backup(wanted=SelectionSpec(namespaces=("guest",)))
     assert world.backup().mode == "full"
     assert world.restore() == content(world.source)
 
@@ -158,7 +158,7 @@ def test_a_restore_tells_what_else_is_in_the_archive(world: World) -> None:
     """The newest backup may be of another selection, or of another source, than the operator thinks of."""
     world.put(*range(9))
     whole = world.backup()
-    some = world.backup(wanted=Wanted(namespaces=("guest",)))
+    some = world.backup(wanted=SelectionSpec(namespaces=("guest",)))
     report = restore(world.archive, "memory:target", state=world.folder / "state")
     assert report.totals.written == some.documents < whole.documents
     (warning,) = report.warnings
@@ -267,10 +267,10 @@ def test_selections_of_a_restore_leave_out_the_rest(world: World) -> None:
     """By namespace, name and time."""
     world.put(*range(30))
     world.backup(part_bytes=64 * 1024)
-    found = world.restore(wanted=Wanted(namespaces=("whisk.system",)))
+    found = world.restore(wanted=SelectionSpec(namespaces=("whisk.system",)))
     assert found == {id: body for id, body in content(world.source).items() if id.startswith("whisk.system/")}
     since = str(json.loads(activation(20).body)["start"])
-    assert len(world.restore("late", wanted=Wanted(since=since))) == 10
+    assert len(world.restore("late", wanted=SelectionSpec(since=since))) == 10
 
 
 def test_a_backup_into_another_form_and_back(world: World) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.api import verify as verifying
 from migrator.api.copy import copy
@@ -79,7 +79,7 @@ def test_what_was_found_is_mended_by_copy(world: World) -> None:
     missing, different, extra = world.plant()
     world.put(activation(800), world.a)  # new in A, and not in the file
     file = world.folder / "found.ndjson"
-    world.verify(wanted=Wanted(until="1700000500000"), output=file)
+    world.verify(wanted=SelectionSpec(until="1700000500000"), output=file)
     assert {line["id"]: line["kind"] for line in map(json.loads, file.read_text().splitlines())} == {
         missing: "missing",
         different: "different",
@@ -290,7 +290,7 @@ def test_verifications_have_folders_of_their_own(world: World) -> None:
     assert lock
     with pytest.raises(Locked, match=f"verification {found.verification} is being run by process"):
         world.verify()
-    assert world.verify(wanted=Wanted(namespaces=("guest",))).verification != found.verification
+    assert world.verify(wanted=SelectionSpec(namespaces=("guest",))).verification != found.verification
 
 
 @pytest.mark.parametrize("sample", ["1", "0%", "100%", "x%"])

@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from migrator.activations.selection import Wanted
-from migrator.api.run import Run, WritingKeywords, reading
+from migrator.activations.selection import SelectionSpec
+from migrator.api.run import Run, WritingKeywords, reading_keywords
 from migrator.commands.main import migrator
 from migrator.commands.messages import current
 from migrator.commands.options import (
@@ -31,7 +31,7 @@ from migrator.errors import UsageError
 @selection_options
 @json_option
 @log_format_option
-def probe(keywords: WritingKeywords, wanted: Wanted, **_: object) -> None:
+def probe(keywords: WritingKeywords, wanted: SelectionSpec, **_: object) -> None:
     log_format = "json" if current.get().as_json else "text"
     told = f"{keywords['state']} {keywords['jobs']} {keywords['max_rate']} {log_format}"
     click.echo(f"{told} {wanted.namespaces} {wanted.since}")
@@ -113,7 +113,7 @@ def test_selections_are_taken_as_they_are_typed() -> None:
 def test_what_only_writers_take_is_left_out_for_those_who_read() -> None:
     """`copy --verify` verifies as it copied: as many workers, as patiently, in the same folder."""
     keywords: WritingKeywords = {"jobs": 2, "retry_for_s": 5, "max_rejects": 1, "dry_run": False, "state": None}
-    assert reading(keywords) == {"jobs": 2, "retry_for_s": 5, "state": None}
+    assert reading_keywords(keywords) == {"jobs": 2, "retry_for_s": 5, "state": None}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from migrator.commands import progress as shown
 from migrator.engine.report import Report
 from migrator.rendering.events import sentence
 from migrator.rendering.report import render_report
-from migrator.rendering.tables import shown_name
+from migrator.rendering.tables import printable_name
 from migrator.watching import Progress
 
 
@@ -28,12 +28,12 @@ def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **
 
 def test_a_line_tells_share_amount_rate_and_time_left() -> None:
     """Trouble is counted at its end; documents of earlier runs count as done."""
-    line = sentence(shown.noted(progress(12_200, rejected=3), 3900.0))
+    line = sentence(shown.progress_event(progress(12_200, rejected=3), 3900.0))
     assert line == "copying: 61 %, 12,200 of 20,000 documents, 12.2 MB, 3,900/s, 2.0 s left, 3 rejected"
 
 
 def test_without_a_known_number_there_is_no_share_and_no_time_left() -> None:
-    assert sentence(shown.noted(progress(7, documents=None), 2.0)) == "copying: 7 documents, 7.0 kB, 2/s"
+    assert sentence(shown.progress_event(progress(7, documents=None), 2.0)) == "copying: 7 documents, 7.0 kB, 2/s"
 
 
 def test_no_rate_is_told_before_enough_was_seen() -> None:
@@ -107,5 +107,5 @@ def test_a_run_that_found_nothing_new_says_so() -> None:
 
 def test_a_long_namespace_does_not_break_the_table() -> None:
     """Its middle is left out; what would steer a terminal is shown instead."""
-    assert shown_name("n" * 30 + "m" * 30) == "n" * 26 + "…" + "m" * 13
-    assert shown_name("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert printable_name("n" * 30 + "m" * 30) == "n" * 26 + "…" + "m" * 13
+    assert printable_name("a\x1b[2Jb") == "a\\x1b[2Jb"

@@ -73,10 +73,10 @@ def test_ids_are_spread_evenly() -> None:
 
 def test_odd_shapes_come_in_rotation() -> None:
     """Every shape once in each turn; those that the local server alters only where they are requested."""
-    labels = [label for label, _ in samples.labelled_odd(2 * ODD, holdable=False)]
+    labels = [label for label, _ in samples.label_odd(2 * ODD, holdable=False)]
     assert labels == [*samples.ODD_SHAPES] * 2
     held = [label for label, shape in samples.ODD_SHAPES.items() if not shape.not_held]
-    assert [label for label, _ in samples.labelled_odd(len(held) + 1, holdable=True)] == [*held, held[0]]
+    assert [label for label, _ in samples.label_odd(len(held) + 1, holdable=True)] == [*held, held[0]]
     bodies = list(samples.odd(5 * ODD, holdable=False))
     assert len({parse_exact(body)["_id"] for body in bodies}) == len(bodies)
 
@@ -85,7 +85,7 @@ def test_odd_shapes_come_in_rotation() -> None:
 def test_odd_shapes_are_odd_as_they_say(label: str) -> None:
     """Each differs from the plain one in what it changes; those that can be read have no remarks."""
     shape = samples.ODD_SHAPES[label]
-    body = dict(samples.labelled_odd(ODD, holdable=False))[label]
+    body = dict(samples.label_odd(ODD, holdable=False))[label]
     fields: dict[str, Any] = parse_exact(body)
     for name, value in shape.changes.items():
         assert (name in fields) is (value is not ...)
@@ -111,7 +111,7 @@ def test_sample_files_are_current() -> None:
 
 def test_the_local_couchdb_server_holds_the_holdable_ones(couchdb_database: str) -> None:
     """What it gives back is what it was given, by value."""
-    labelled = list(samples.labelled_odd(ODD, holdable=True))
+    labelled = list(samples.label_odd(ODD, holdable=True))
     made = [*labelled, *(("everyday", body) for body in samples.everyday(100))]
     answer = request_json(
         "POST",
@@ -137,7 +137,7 @@ def test_elasticsearch_takes_them_in_any_order(
     """Dynamic mapping decides by the first document; none of the samples depends on which that is."""
     labelled = [
         (label, body)
-        for label, body in samples.labelled_odd(2 * ODD, holdable=False)
+        for label, body in samples.label_odd(2 * ODD, holdable=False)
         if samples.ODD_SHAPES[label].readable
     ]
     made = [*labelled, *(("everyday", body) for body in samples.everyday(200))]

@@ -349,7 +349,7 @@ class TestCache:
             made.append(folder)
             folder.mkdir()
 
-        assert servers._cached("program", make_it) == servers._cached("program", make_it) == cache / "program"
+        assert servers._cache("program", make_it) == servers._cache("program", make_it) == cache / "program"
         assert len(made) == 1
 
     def test_failure_leaves_nothing(self, cache: Path) -> None:
@@ -361,7 +361,7 @@ class TestCache:
             raise OSError("no route to the registry")
 
         with pytest.raises(OSError, match="no route"):
-            servers._cached("program", break_off)
+            servers._cache("program", break_off)
         assert list(cache.iterdir()) == []
 
     def test_faster_process_wins(self, cache: Path) -> None:
@@ -372,7 +372,7 @@ class TestCache:
             (cache / "program").mkdir()
             (cache / "program" / "theirs").touch()
 
-        assert [path.name for path in servers._cached("program", be_overtaken).iterdir()] == ["theirs"]
+        assert [path.name for path in servers._cache("program", be_overtaken).iterdir()] == ["theirs"]
         assert [path.name for path in cache.iterdir()] == ["program"]
 
     @root_only

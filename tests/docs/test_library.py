@@ -49,8 +49,8 @@ def defaults_of(verb: str) -> dict[str, object]:
 
 def check_defaults(told: dict[str, str | None], there: dict[str, object]) -> None:
     for name, default in told.items():
-        if default == "Wanted()":
-            assert there[name] == migrator.Wanted()
+        if default == "SelectionSpec()":
+            assert there[name] == migrator.SelectionSpec()
         elif default is not None:
             assert there[name] == ast.literal_eval(default), name
 

@@ -139,7 +139,7 @@ def copied_by(world: World, target: Parts, faults: Faults, *, jobs: int) -> None
     assert target.whole == world.expected()
     with_receipts = Checkpoint(world.path)
     try:
-        assert with_receipts.unproven() is None
+        assert with_receipts.contradiction() is None
         assert sum(counts.written for counts in with_receipts.counts.values()) == len(world.expected())
     finally:
         with_receipts.close()

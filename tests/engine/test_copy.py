@@ -339,7 +339,7 @@ def test_retry_tells_what_it_left_behind(world: World) -> None:
         def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
             bad = [each for each in documents if each.id == document.id]
             rest = super().write([each for each in documents if each.id != document.id], replace=replace)
-            return rest + WriteOutcome(rejected=tuple(each.rejected("mapping conflict") for each in bad))
+            return rest + WriteOutcome(rejected=tuple(each.rejection("mapping conflict") for each in bad))
 
     assert not world.copy(writer=Refusing(world.target)).remarks
     checkpoint = Checkpoint(world.path)

@@ -93,7 +93,7 @@ def test_each_document_of_a_batch_is_accounted_for_once(created: bool, bulk: boo
         written=(there[0], there[1], there[4]),
         present=(there[2],),
         differing=(there[5],),
-        rejected=(there[6].rejected("denied"),),
+        rejected=(there[6].rejection("denied"),),
     )
     batch = Batch(
         documents=tuple(source), position={"at": 7}, rejections=(unread,), filtered={"guest": 2, "third": 1}, deleted=4

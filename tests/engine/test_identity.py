@@ -12,7 +12,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Abilities, Description, Plan, Slice, Token
 from migrator.engine import census
-from migrator.engine.identity import changed, changed_for_good, still_there
+from migrator.engine.identity import confirm_change, find_change, still_there
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.engine.state.notes import Shortfall
 from migrator.errors import AccessDenied
@@ -45,7 +45,7 @@ def store(identity: Token = "a", progress: int | None = None) -> Description:
 )
 def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now: Token, how: str | None) -> None:
     """What came in addition doesn't matter."""
-    assert _told(changed(store(before), store(now)), how)
+    assert _told(find_change(store(before), store(now)), how)
     assert still_there(before, now) is (how is None)
 
 
@@ -71,7 +71,7 @@ def test_a_store_is_another_where_it_went_back(
     before: int | None, now: int | None, least: int | None, how: list[int] | None
 ) -> None:
     """Behind where it was, or where it must have come."""
-    found = changed(store(progress=before), store(progress=now), least=least)
+    found = find_change(store(progress=before), store(progress=now), least=least)
     assert (found and _numbers(found)) == how
 
 
@@ -90,7 +90,7 @@ def test_five_looks_in_a_row_are_believed(right: int) -> None:
         looks += 1
         return store("a" if looks >= right else "b")
 
-    how = changed_for_good(store("a"), store("a" if right == 0 else "b"), look, sleep=pauses.append)
+    how = confirm_change(store("a"), store("a" if right == 0 else "b"), look, sleep=pauses.append)
     assert (how is None, looks) == (True, right) if right <= 4 else (False, 4)
     assert pauses == [0.2, 0.4, 0.8, 1.6][:looks]
 
@@ -183,7 +183,7 @@ def test_target_holds_at_least_what_was_stored_in_it(
     for there in {least + 1, least, max(0, least - 1), 0}:
         reader: Any = Reader(counted, unique=unique)
         writer: Any = Writer([there])
-        found = census.unstored(reader, writer, checkpoint(counts, **noted), "there")
+        found = census.check_stored(reader, writer, checkpoint(counts, **noted), "there")
         short = max(0, least - there)
         if not short:
             assert found is None
@@ -194,7 +194,7 @@ def test_target_holds_at_least_what_was_stored_in_it(
         assert _numbers(found[1]) == [there, least, short]
     for unknown in (None, AccessDenied("no")):
         reader, writer = Reader(counted, unique=unique), Writer([unknown])
-        assert census.unstored(reader, writer, checkpoint(counts, **noted), "there") is None
+        assert census.check_stored(reader, writer, checkpoint(counts, **noted), "there") is None
 
 
 def test_what_was_not_read_is_not_looked_for_in_the_target() -> None:
@@ -202,9 +202,9 @@ def test_what_was_not_read_is_not_looked_for_in_the_target() -> None:
     known.note_shortfall(Shortfall(unread=10), "missing")
     reader: Any = Reader([100])
     writer: Any = Writer([90])
-    assert census.unstored(reader, writer, known, "there") is None
+    assert census.check_stored(reader, writer, known, "there") is None
     writer = Writer([89])
-    found = census.unstored(reader, writer, known, "there")
+    found = census.check_stored(reader, writer, known, "there")
     assert found is not None
     assert found[0].unstored == 1
 

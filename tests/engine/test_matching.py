@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.activations.document import Form
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import Abilities, Batch, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.api.backup import backup
@@ -27,8 +27,8 @@ from migrator.testing.documents import activation
 from tests.support.said import into
 from tests.support.servers import request
 
-GEST = Wanted(namespaces=("gest",))
-LATER = Wanted(namespaces=("guest",), since="2030-01-01")
+GEST = SelectionSpec(namespaces=("gest",))
+LATER = SelectionSpec(namespaces=("guest",), since="2030-01-01")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def source() -> Iterator[MemoryStore]:
 def copied(source: MemoryStore, tmp_path: Path) -> Any:
     said: list[str] = []
 
-    def run(wanted: Wanted, **more: Any) -> list[str]:
+    def run(wanted: SelectionSpec, **more: Any) -> list[str]:
         report = copy("memory:source", "memory:target", wanted=wanted, state=tmp_path, tell=into(said), **more)
         assert report.exit_code == 0
         return said
@@ -67,20 +67,22 @@ def test_misspelt_namespace_is_told_with_the_nearest(copied: Any, tmp_path: Path
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        (Wanted(namespaces=("xyz*",)), r"`namespaces='xyz\*'`; there are: guest \(12\), whisk.system \(3\)"),
-        (Wanted(names=("helo",)), "`names=helo`; nearest: hello"),
-        (Wanted(names=("guest/helo",)), "`names=guest/helo`; there are: hello|nearest"),
-        (Wanted(namespaces=("guest",), names=("helo",)), "`namespaces=guest` `names=helo`; nearest: hello"),
-        (Wanted(namespaces=("gest",), since="2030-01-01"), "nearest: guest"),
+        (SelectionSpec(namespaces=("xyz*",)), r"`namespaces='xyz\*'`; there are: guest \(12\), whisk.system \(3\)"),
+        (SelectionSpec(names=("helo",)), "`names=helo`; nearest: hello"),
+        (SelectionSpec(names=("guest/helo",)), "`names=guest/helo`; there are: hello|nearest"),
+        (SelectionSpec(namespaces=("guest",), names=("helo",)), "`namespaces=guest` `names=helo`; nearest: hello"),
+        (SelectionSpec(namespaces=("gest",), since="2030-01-01"), "nearest: guest"),
     ],
 )
-def test_globs_names_and_paths_are_told_likewise(copied: Any, wanted: Wanted, told: str) -> None:
+def test_globs_names_and_paths_are_told_likewise(copied: Any, wanted: SelectionSpec, told: str) -> None:
     with pytest.raises(NotFound, match=told):
         copied(wanted)
 
 
-@pytest.mark.parametrize("wanted", [LATER, Wanted(since="2030-01-01"), Wanted(names=("hello",), since="2030-01-01")])
-def test_span_of_time_in_which_nothing_started_is_no_mistake(copied: Any, wanted: Wanted) -> None:
+@pytest.mark.parametrize(
+    "wanted", [LATER, SelectionSpec(since="2030-01-01"), SelectionSpec(names=("hello",), since="2030-01-01")]
+)
+def test_span_of_time_in_which_nothing_started_is_no_mistake(copied: Any, wanted: SelectionSpec) -> None:
     """A nightly run on an idle system ends well, and says so."""
     assert "started between" in " ".join(copied(wanted))
 
@@ -95,7 +97,7 @@ def test_five_names_are_shown_and_that_there_are_more(tmp_path: Path, namespaces
             document = activation(10 * number + activations, f"ns{number}")
             store.put(document.id, document.body)
     with pytest.raises(NotFound) as raised:
-        copy("memory:source", "memory:target", wanted=Wanted(namespaces=("quite-other",)), state=tmp_path)
+        copy("memory:source", "memory:target", wanted=SelectionSpec(namespaces=("quite-other",)), state=tmp_path)
     names = [f"ns{number} ({2 if number == namespaces - 1 else 1})" for number in range(namespaces)]
     shown = ", ".join([*names[-1:], *names[:-1]][:5]) + (", …" if namespaces > 5 else "")
     told = f"; there are: {shown}" if namespaces else ""
@@ -206,10 +208,10 @@ def test_empty_store_without_a_selection_is_no_mistake(tmp_path: Path) -> None:
 
 
 def test_complete_job_whose_namespace_was_cleared_has_nothing_new(copied: Any, source: MemoryStore) -> None:
-    copied(Wanted(namespaces=("whisk.system",)))
+    copied(SelectionSpec(namespaces=("whisk.system",)))
     for number in range(12, 15):
         source.put(activation(number, "whisk.system").id, None)
-    copied(Wanted(namespaces=("whisk.system",)))
+    copied(SelectionSpec(namespaces=("whisk.system",)))
 
 
 def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: MemoryStore, tmp_path: Path) -> None:
@@ -219,10 +221,10 @@ def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: Mem
     said: list[str] = []
     for _ in range(2):
         with pytest.raises(NotFound, match="nearest: hello"):
-            copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path, tell=into(said))
+            copy("memory:source", "memory:t", wanted=SelectionSpec(names=("helo",)), state=tmp_path, tell=into(said))
     assert not any("unfinished" in each or "resuming" in each for each in said)
     source.put(activation(2000, name="helo").id, activation(2000, name="helo").body)
-    report = copy("memory:source", "memory:t", wanted=Wanted(names=("helo",)), state=tmp_path)
+    report = copy("memory:source", "memory:t", wanted=SelectionSpec(names=("helo",)), state=tmp_path)
     assert report.totals.written == 1
 
 
@@ -231,11 +233,11 @@ def test_no_empty_backup_comes_to_exist(source: MemoryStore, tmp_path: Path) -> 
     archive = f"archive:{tmp_path / 'archive'}"
     for number in range(20, 1500):
         source.put(activation(number).id, activation(number).body)
-    for wanted in (GEST, Wanted(names=("helo",))):
+    for wanted in (GEST, SelectionSpec(names=("helo",))):
         with pytest.raises(NotFound, match="no activation matches"):
             backup("memory:source", archive, wanted=wanted, state=tmp_path / "state")
     assert not list((tmp_path / "archive").glob("backups/*"))
-    guest = Wanted(namespaces=("guest",))
+    guest = SelectionSpec(namespaces=("guest",))
     assert backup("memory:source", archive, wanted=guest, state=tmp_path / "state").report.exit_code == 0
     again = backup("memory:source", archive, wanted=guest, state=tmp_path / "state")
     assert again.report.exit_code == 0
@@ -306,5 +308,5 @@ def test_namespaces_of_elasticsearch_are_told(
     source = f"elasticsearch://127.0.0.1:{elasticsearch_server.port}/?index-pattern={pattern.format(index_prefix)}"
     with pytest.raises(NotFound, match=r"`namespaces=gest`; nearest: guest( \(7\))?$"):
         copy(source, "memory:target", wanted=GEST, state=tmp_path)
-    later = Wanted(namespaces=("guest",), since="2030-01-01")
+    later = SelectionSpec(namespaces=("guest",), since="2030-01-01")
     assert copy(source, "memory:target", wanted=later, state=tmp_path).exit_code == 0

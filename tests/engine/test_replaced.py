@@ -19,7 +19,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Refusal, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine import census, identity
-from migrator.engine.identity import ReplacedError, TargetGuard, changed
+from migrator.engine.identity import ReplacedError, TargetGuard, find_change
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Unavailable
 from migrator.testing.documents import activation
@@ -354,16 +354,16 @@ def test_dry_run_does_not_look_at_the_target_for_each_page(world: World) -> None
 def test_change_is_told_in_words() -> None:
     """What is gone, what was made again, and how far the store has come."""
     before = Description(location="x", product="x", version="1", identity={"cluster": "a", "indices": {"i": "1"}})
-    assert changed(before, before) is None
+    assert find_change(before, before) is None
     for identity_now, words in [
         ({"cluster": "a", "indices": {}}, "i is gone"),
         ({"cluster": "a", "indices": {"i": "2"}}, "i was recreated"),
         ({"cluster": "b", "indices": {"i": "1"}}, "cluster was recreated"),
         ({"cluster": "a", "indices": {"i": "1", "j": "1"}}, None),
     ]:
-        assert changed(before, msgspec.structs.replace(before, identity=identity_now)) == words
+        assert find_change(before, msgspec.structs.replace(before, identity=identity_now)) == words
     assert (
-        changed(msgspec.structs.replace(before, progress=7), msgspec.structs.replace(before, progress=6))
+        find_change(msgspec.structs.replace(before, progress=7), msgspec.structs.replace(before, progress=6))
         == "it counts 6 changes, but at least 7 were made"
     )
 

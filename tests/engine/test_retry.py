@@ -62,7 +62,7 @@ class Writer(MemoryWriter):
             self._stop.ask(143)
         good = [each for each in documents if each.id not in (*self._rejects, *self._differs)]
         return super().write(good, replace=False) + WriteOutcome(
-            rejected=tuple(each.rejected("still no") for each in documents if each.id in self._rejects),
+            rejected=tuple(each.rejection("still no") for each in documents if each.id in self._rejects),
             differing=tuple(each for each in documents if each.id in self._differs),
         )
 

@@ -150,8 +150,8 @@ def _database(points: Points) -> None:
             name, isolation_level=None, check_same_thread=False, timeout=30, uri=uri, factory=Connection
         )
 
-    assert callable(statefile._connected)
-    statefile._connected = connected
+    assert callable(statefile._connect)
+    statefile._connect = connected
 
 
 def _requests(points: Points) -> None:

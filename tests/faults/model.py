@@ -26,7 +26,7 @@ from migrator.activations.selection import Selection
 from tests.faults.model_stores import EVIDENCE, FOR_GOOD, NOTES, READS, WRITES, Fault
 from tests.faults.model_world import NUMBERS, VERSIONS, World, id_of
 
-TALLY: Counter[str] = Counter()
+COUNTS: Counter[str] = Counter()
 _CHUNK = 100  # runs of one seed
 
 numbers = st.integers(0, NUMBERS - 1)
@@ -117,16 +117,16 @@ class Model(RuleBasedStateMachine):
         there=st.lists(choices, max_size=4),
     )
     def begin(self, *, in_file: bool, documents: list[int], there: list[int], **how: Any) -> None:
-        TALLY["runs of the model"] += 1
-        self.world = World(self.folder if in_file else None, tally=TALLY, **how)
+        COUNTS["runs of the model"] += 1
+        self.world = World(self.folder if in_file else None, counts=COUNTS, **how)
         for choice in documents:
             self.world.happens("put", choice)
         for choice in there:
             self.world.happens("foreign", choice)
-        TALLY[f"target: {'parts' if how['parts'] else how['on_conflict']}"] += 1
+        COUNTS[f"target: {'parts' if how['parts'] else how['on_conflict']}"] += 1
 
     def _count(self, name: str) -> World:
-        TALLY[f"rule: {name}"] += 1
+        COUNTS[f"rule: {name}"] += 1
         return self.world
 
     @rule(some=st.lists(st.tuples(st.sampled_from(_HAPPENINGS), choices), min_size=1, max_size=6))
@@ -146,7 +146,7 @@ class Model(RuleBasedStateMachine):
         self.world.refusals.poison = {id_of(n): status for n, status in poison}
         self.world.lies.drops = {id_of(n) for n in drops}
         for name, given in (("target rejects", rejects), ("target refuses", poison), ("source conceals", drops)):
-            TALLY[f"rule: {name}"] += bool(given)
+            COUNTS[f"rule: {name}"] += bool(given)
 
     @rule()
     def heal(self) -> None:
@@ -222,14 +222,14 @@ PROFILE = settings(
 def run_chunk(chunk: tuple[int, int]) -> tuple[int, Counter[str], str]:
     """Run the model some times from a seed; the counts and the failure, empty where there is none."""
     number, runs = chunk
-    TALLY.clear()
+    COUNTS.clear()
     profile = settings(PROFILE, max_examples=runs, phases=(Phase.generate, Phase.shrink))
     failure = ""
     try:
         run_state_machine_as_test(seed(number)(type("Model", (Model,), {})), settings=profile)
     except BaseException as error:  # noqa: BLE001  whatever it is, it is reported
         failure = "".join(traceback.format_exception(error, limit=-4))
-    return number, Counter(TALLY), failure
+    return number, Counter(COUNTS), failure
 
 
 def main() -> int:
@@ -244,9 +244,9 @@ def main() -> int:
     ]
     began_s, total, failures = time.monotonic(), Counter[str](), 0
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for number, tally, failure in pool.imap_unordered(run_chunk, chunks):
-            total += tally
-            print(f"seed {number}: {tally['runs of the model']} runs", file=sys.stderr, flush=True)
+        for number, counts, failure in pool.imap_unordered(run_chunk, chunks):
+            total += counts
+            print(f"seed {number}: {counts['runs of the model']} runs", file=sys.stderr, flush=True)
             if failure:
                 failures += 1
                 print(f"\nseed {number} fails: --runs {_CHUNK} --seed {number}\n{failure}", flush=True)

@@ -345,7 +345,7 @@ class FaultyWriter:
             self._store.entries.pop(outcome.written[0].id, None)
             self._refusals.lied = True
         outcome += WriteOutcome(
-            rejected=tuple(each.rejected("the target doesn't take it") for each in rejected),
+            rejected=tuple(each.rejection("the target doesn't take it") for each in rejected),
             deferred=tuple(deferred),
             condition=Unavailable("too many requests") if deferred else None,
         )

@@ -107,7 +107,7 @@ def at_once(*, eager: bool) -> Iterator[None]:
 
 
 class World:
-    """The stores and the job. `tally` counts what came of it all."""
+    """The stores and the job. `counts` says what came of it all."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class World:
         eager: bool = True,
         page: int = 2,
         slice_documents: int = 4,
-        tally: Counter[str] | None = None,
+        counts: Counter[str] | None = None,
     ) -> None:
         self.folder = folder
         self.volatile = volatile and not parts
@@ -130,7 +130,7 @@ class World:
         self.eager = eager
         self.page = page
         self.slice_documents = slice_documents
-        self.tally: Counter[str] = Counter() if tally is None else tally
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self.source = LabStore("a", Form.COUCHDB, has_identity=has_identity)
         self.target = PartsStore("b") if parts else LabStore("b", Form.ELASTICSEARCH, has_identity=has_identity)
         self.form = None if parts else Form.ELASTICSEARCH
@@ -254,8 +254,8 @@ class World:
         assert not self.script.dead or isinstance(found, KilledError), f"survived its death with {found!r}"
         ended = isinstance(found, (Report, Verification, RetryOutcome))
         name = f"exit {found.exit_code}" if ended else type(found).__name__
-        self.tally[f"{what}: {name}"] += 1
-        self.tally.update(f"fault: {each.do}" for each in self.script.met)
+        self.counts[f"{what}: {name}"] += 1
+        self.counts.update(f"fault: {each.do}" for each in self.script.met)
         return found
 
     def copy(
@@ -463,7 +463,7 @@ class World:
             ]
             assert not checkpoint.full or report.totals.read >= len(live), f"fewer were read than counted: {lacking}"
             return
-        self.tally["a lie that other documents hid"] += 1
+        self.counts["a lie that other documents hid"] += 1
         if report.totals.filtered or report.totals.rejected or not checkpoint.full or report.run > 1:
             return
         live = [each for each in self.source.entries.values() if each.body is not None and each.sequence <= snapshot]

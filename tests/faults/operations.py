@@ -275,9 +275,9 @@ def _look(operation: Operation) -> Outcome:
     """How many activations there are, in the words of the commands that only look."""
     from migrator.operations.detect import detect
     from migrator.operations.stats import stats
-    from migrator.settings.config import resolved
+    from migrator.settings.config import resolve_store
 
-    store = resolved(operation.source, "source", lambda _: None)
+    store = resolve_store(operation.source, "source", lambda _: None)
     if operation.name == "stats":
         counted = stats(store, retry_for_s=operation.retry_for_s)
         return Outcome(exit_code=0, read=counted.activations)

@@ -12,7 +12,7 @@ import msgspec
 
 from migrator.activations.selection import Selection
 from migrator.adapters.opening import open_reader
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.secrets import LOGIN
 from tests.support.documents import in_elasticsearch
@@ -175,7 +175,7 @@ class ArchivePlace:
     def raw(self) -> Raw:
         if not self.folder.exists():
             return {}
-        reader = open_reader(resolved(self.location(), "source", lambda _: None))
+        reader = open_reader(resolve_store(self.location(), "source", lambda _: None))
         try:
             selection = Selection()
             return _bytes_of(

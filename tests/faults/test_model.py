@@ -22,7 +22,7 @@ TestModel.settings = PROFILE
 
 
 def _filled(*, parts: bool = False) -> World:
-    world = World(None, parts=parts, tally=Counter())
+    world = World(None, parts=parts, counts=Counter())
     for n in range(NUMBERS - 3):
         world.put(n, 0)
     return world
@@ -71,7 +71,7 @@ def test_part_whose_receipt_was_lost_is_written_again() -> None:
 def test_page_that_lacks_a_document_and_doubles_another_is_a_lie() -> None:
     """As many as there are: no count tells, and the model doesn't take it for the engine's fault."""
     for parts in (False, True):
-        world = World(None, parts=parts, page=2, slice_documents=2, tally=Counter())
+        world = World(None, parts=parts, page=2, slice_documents=2, counts=Counter())
         for n in (0, 1, 2, 3, 4, 5, 7):
             world.put(n, 0)
         world.lies.drops = {id_of(1)}
@@ -102,7 +102,7 @@ def test_the_model_finds_a_guard_that_looks_away(monkeypatch: pytest.MonkeyPatch
 
 def test_the_model_finds_a_missing_census(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost document, by an engine that doesn't ask the target how many it has."""
-    monkeypatch.setattr(census, "unstored", lambda *_: None)
+    monkeypatch.setattr(census, "check_stored", lambda *_: None)
     with pytest.raises(AssertionError, match="fewer are there"):
         _filled().copy(Fault("writer.write", "lose", 2))
 
@@ -110,7 +110,7 @@ def test_the_model_finds_a_missing_census(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_model_finds_receipts_that_nobody_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part without a receipt, by an engine that counts its documents as written."""
     monkeypatch.setattr(checkpoint, "refuse_unproven", lambda *_: None)
-    monkeypatch.setattr(checkpoint.Checkpoint, "unproven", lambda _: None)
+    monkeypatch.setattr(checkpoint.Checkpoint, "contradiction", lambda _: None)
     with pytest.raises(AssertionError, match="neither in the target nor kept"):
         _filled(parts=True).copy(Fault("writer.flush", "lost answer"))
 
@@ -139,7 +139,7 @@ def test_the_model_finds_accounts_that_a_retry_leaves_as_they_were(monkeypatch: 
     world.refusals.rejects.add(id_of(1))
     world.copy()
     world.heal()
-    monkeypatch.setattr(retry, "_moved", lambda _: {})
+    monkeypatch.setattr(retry, "_account_changes", lambda _: {})
     with pytest.raises(AssertionError, match="written went from"):
         world.retry_rejected()
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.commands.main import migrator
 from migrator.engine.state.jobs import OtherOptions
 from migrator.errors import UsageError
@@ -109,7 +109,7 @@ def test_request_is_printed_as_the_command_that_makes_it_again() -> None:
         verb="copy",
         source="couchdb://a/b c",
         target="elasticsearch://e",
-        wanted=Wanted(namespaces=("team-*",), names=("n",), since="7d", until="1d"),
+        wanted=SelectionSpec(namespaces=("team-*",), names=("n",), since="7d", until="1d"),
         options={
             "ids": "f",
             "mend_ids": True,

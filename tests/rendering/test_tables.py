@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from migrator.rendering.tables import aligned, in_columns
+from migrator.rendering.tables import align, in_columns
 
 
 def test_the_first_column_stands_left_and_numbers_right() -> None:
-    assert aligned([["namespace", "read"], ["guest", "1,200"], ["a", "7"]]) == [
+    assert align([["namespace", "read"], ["guest", "1,200"], ["a", "7"]]) == [
         "namespace   read",
         "guest      1,200",
         "a              7",
@@ -14,7 +14,7 @@ def test_the_first_column_stands_left_and_numbers_right() -> None:
 
 
 def test_chosen_columns_stand_left_and_no_line_ends_with_spaces() -> None:
-    assert aligned([["a", "x", ""], ["bc", "yz", "note"]], left=(0, 1, 2)) == ["a   x", "bc  yz  note"]
+    assert align([["a", "x", ""], ["bc", "yz", "note"]], left=(0, 1, 2)) == ["a   x", "bc  yz  note"]
 
 
 def test_the_sum_stands_below_a_rule() -> None:
@@ -25,9 +25,9 @@ def test_the_sum_stands_below_a_rule() -> None:
 
 def test_columns_line_up_where_characters_are_wide_or_combine() -> None:
     """Chinese characters take two columns, an accent of its own none."""
-    assert aligned([["名前", "1"], ["abcd", "22"], ["e\u0301fgh", "3"]]) == ["名前   1", "abcd  22", "e\u0301fgh   3"]
+    assert align([["名前", "1"], ["abcd", "22"], ["e\u0301fgh", "3"]]) == ["名前   1", "abcd  22", "e\u0301fgh   3"]
 
 
 def test_cells_cannot_steer_the_terminal_and_no_rows_are_no_lines() -> None:
-    assert aligned([["a\x1b[2J", "1\n"]]) == ["a\\x1b[2J  1\\n"]
-    assert aligned([]) == []
+    assert align([["a\x1b[2J", "1\n"]]) == ["a\\x1b[2J  1\\n"]
+    assert align([]) == []

@@ -203,7 +203,7 @@ def test_a_schedule_that_another_process_runs_is_left_to_it(world: World) -> Non
     with memory.lock():
         world.pass_time(HOUR)
         known = world.remembered("hourly")
-        memory.write(known.end(msgspec.structs.replace(world.runs[0], moment_s=known.seen_to_s + HOUR)))
+        memory.write(known.end(msgspec.structs.replace(world.runs[0], moment_s=known.handled_until_s + HOUR)))
     world.pass_time(60)
     assert len(world.runs) == 1
     world.pass_time(HOUR)
@@ -233,11 +233,11 @@ def test_no_run_is_lost_or_doubled_in_a_month_of_trouble(make: Make, seed: int) 
         moments = world.moments(name)
         assert moments == sorted(set(moments))
         trigger = read_schedule(world.folder / f"{name}.toml", (world.folder / f"{name}.toml").read_bytes()).trigger
-        moment_s = trigger.following(start.timestamp())
+        moment_s = trigger.next_after(start.timestamp())
         while trigger.begins(moment_s) <= world.now_s:
             sees_to_it = [run for run in runs if run.moment_s and run.moment_s >= moment_s]
             assert sees_to_it[0].began_s >= trigger.begins(moment_s)
-            moment_s = trigger.following(moment_s)
+            moment_s = trigger.next_after(moment_s)
 
 
 def test_a_schedule_without_success_goes_stale_and_recovers(world: World) -> None:

@@ -280,7 +280,7 @@ def metrics() -> set[str]:
         exit_code=0,
         backup="20261124T021500Z-3f9a2c",
     )
-    known = State(known_since_s=0.0, seen_to_s=0.0).end(run)
+    known = State(known_since_s=0.0, handled_until_s=0.0).end(run)
     return {name for name, *_ in parsed(exposition([status_of(schedule, known, 3.0)], live=True).decode())}
 
 

@@ -18,7 +18,7 @@ from migrator.scheduling import daemon, files, overview, tasks
 from migrator.scheduling.daemon import Alarm
 from migrator.scheduling.files import Broken, Found, Schedule
 from migrator.scheduling.overview import status_of
-from migrator.scheduling.planning import corrected, plan
+from migrator.scheduling.planning import correct_handled, plan
 from migrator.scheduling.state import Memory, State
 from tests.support.virtual import World
 
@@ -150,17 +150,17 @@ def _files(draw: st.DrawFn) -> str:
 @given(
     text=st.one_of(_files(), _files(), _files(), st.text(st.characters(codec="utf-8"))),
     now_s=st.floats(1_000_000_000, 4_000_000_000),
-    seen_to_s=st.floats(0, 5_000_000_000),
+    handled_until_s=st.floats(0, 5_000_000_000),
 )
-def test_no_file_is_unexpected(text: str, now_s: float, seen_to_s: float) -> None:
+def test_no_file_is_unexpected(text: str, now_s: float, handled_until_s: float) -> None:
     """It is refused with our own words, or its moments can be reckoned with, now and in many years."""
     found = Found(path=Path("nightly.toml"), data=text.encode()).read()
     if isinstance(found, Broken):
         assert "unexpected" not in found.reason
         return
     found.printed  # noqa: B018  it is computed
-    status_of(found, State(known_since_s=seen_to_s, seen_to_s=seen_to_s), now_s)
-    due = plan(found.trigger, corrected(found.trigger, seen_to_s, now_s), now_s, grace_s=found.grace_s)
+    status_of(found, State(known_since_s=handled_until_s, handled_until_s=handled_until_s), now_s)
+    due = plan(found.trigger, correct_handled(found.trigger, handled_until_s, now_s), now_s, grace_s=found.grace_s)
     datetime.fromtimestamp(due.begins_s, UTC)
     assert Alarm(found.trigger).get_next_fire_time(None, datetime.fromtimestamp(now_s, UTC)).timestamp() > now_s
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.scheduling.planning import corrected, is_full_due, plan
+from migrator.scheduling.planning import correct_handled, is_full_due, plan
 from migrator.scheduling.triggers import Every, Trigger
 
 HOUR = 3600.0
@@ -49,9 +49,9 @@ def test_a_clock_set_back_doubles_no_run() -> None:
 
 def test_a_clock_that_was_years_ahead_stops_nothing() -> None:
     """What was noted then is no reason to wait until that year."""
-    seen_to_s = corrected(TRIGGER, T + 50_000 * HOUR, T + 10)
-    assert plan(TRIGGER, seen_to_s, T + 10).moment_s == T + HOUR
-    assert plan(TRIGGER, seen_to_s, T + HOUR + 1).begins_s == T + HOUR + 1
+    handled_until_s = correct_handled(TRIGGER, T + 50_000 * HOUR, T + 10)
+    assert plan(TRIGGER, handled_until_s, T + 10).moment_s == T + HOUR
+    assert plan(TRIGGER, handled_until_s, T + HOUR + 1).begins_s == T + HOUR + 1
 
 
 @given(
@@ -62,15 +62,15 @@ def test_a_clock_that_was_years_ahead_stops_nothing() -> None:
 def test_a_plan_followed_is_never_due_again(seen_to: int, now_s: float, jitter_s: float) -> None:
     """Whatever was handled and whatever the clock says: handling what is due makes it due no more."""
     trigger = Trigger("hourly", Every(HOUR, ZoneInfo("UTC")), jitter_s)
-    seen_to_s = corrected(trigger, T + seen_to * HOUR, T + now_s)
-    due = plan(trigger, seen_to_s, T + now_s)
+    handled_until_s = correct_handled(trigger, T + seen_to * HOUR, T + now_s)
+    due = plan(trigger, handled_until_s, T + now_s)
     assert due.begins_s >= T + now_s
     if due.begins_s <= T + now_s:
         again = plan(trigger, due.moment_s, T + now_s)
         assert again.begins_s > T + now_s
         assert again.moment_s > due.moment_s
     else:
-        assert plan(trigger, seen_to_s, due.begins_s).begins_s == due.begins_s
+        assert plan(trigger, handled_until_s, due.begins_s).begins_s == due.begins_s
 
 
 def test_a_weekly_full_backup_does_not_slip_by_a_day() -> None:

@@ -199,7 +199,7 @@ def test_what_can_not_mend_itself_is_not_tried_again(
     assert (run.outcome, run.tries, run.exit_code) == ("failed", tries, exit_code)
     known = world.remembered()
     assert (known.last, known.last_success, known.failed) == (run, success, 1)
-    assert known.seen_to_s == run.moment_s
+    assert known.handled_until_s == run.moment_s
 
 
 def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
@@ -211,7 +211,7 @@ def test_an_interrupted_run_leaves_its_moment_open(world: World) -> None:
     run = world.run(stop=stop, tables='[notify]\nfailure = "http://127.0.0.1:9/"\n')
     assert (run.outcome, run.exit_code) == ("interrupted", 143)
     assert not [text for text in world.told if "notification failed" in text]
-    assert world.remembered().seen_to_s < (run.moment_s or 0)
+    assert world.remembered().handled_until_s < (run.moment_s or 0)
     again = world.run()
     assert (again.outcome, again.moment_s) == ("complete", run.moment_s)
 

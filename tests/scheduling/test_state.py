@@ -25,7 +25,7 @@ RUN = Run(
 def kept(folder: Path) -> tuple[Memory, Path]:
     memory = Memory(folder, "nightly")
     with memory.lock():
-        memory.write(State(known_since_s=1.0, seen_to_s=2.0).end(RUN))
+        memory.write(State(known_since_s=1.0, handled_until_s=2.0).end(RUN))
     return memory, folder / "schedules" / "nightly" / "state.json"
 
 
@@ -45,7 +45,7 @@ def test_changed_bit_is_never_believed(tmp_path: Path) -> None:
             assert error.exit_code == 12
         else:
             assert found is not None
-            assert (found.seen_to_s, found.last) == (before.seen_to_s, before.last)
+            assert (found.handled_until_s, found.last) == (before.handled_until_s, before.last)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 200, b"{", b"[" * 100_000, b"\xff\xfe"])
@@ -72,7 +72,7 @@ def test_state_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     memory, path = kept(tmp_path)
     path.write_bytes(b'{"known_since_s":1.0,"seen_to_s":2.0}')
     found = memory.read()
-    assert found == State(known_since_s=1.0, seen_to_s=2.0)
+    assert found == State(known_since_s=1.0, handled_until_s=2.0)
     with memory.lock():
         memory.write(found)
     assert path.read_bytes().count(b'"checksum": "') == 1

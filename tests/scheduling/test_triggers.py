@@ -128,7 +128,7 @@ def test_jitter_moves_runs_and_loses_none(now_s: float, jitter_s: float) -> None
     trigger = Trigger("nightly", Every(3600, ZoneInfo("UTC")), jitter_s)
     last_s, next_s = trigger.last(now_s), trigger.next(now_s)
     assert trigger.begins(last_s) <= now_s < trigger.begins(next_s)
-    assert trigger.following(last_s) == next_s
+    assert trigger.next_after(last_s) == next_s
     assert 0 <= trigger.begins(next_s) - next_s <= jitter_s
 
 

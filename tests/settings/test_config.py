@@ -481,9 +481,9 @@ def test_the_sample_configuration_holds() -> None:
     assert set(loaded.stores) == set(tomllib.loads(path.read_text())["stores"])
     assert len(settings(loaded, {})) == 4
     for name in loaded.stores:
-        parsed = config.named_location(name, loaded)
+        parsed = config.read_named_location(name, loaded)
         assert parsed.location.hosts
-        assert len(config.named_sources(name, loaded, {})) == (0 if name == "prod-elasticsearch" else 1)
+        assert len(config.read_named_sources(name, loaded, {})) == (0 if name == "prod-elasticsearch" else 1)
 
 
 def test_every_setting_is_an_option_of_a_command() -> None:

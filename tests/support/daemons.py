@@ -62,7 +62,7 @@ class Folders:
         """Make the schedule known, with its last run some hours ago."""
         memory, then_s = Memory(self.state, name), time.time() - hours * 3600
         with memory.lock():
-            memory.write(State(known_since_s=then_s, seen_to_s=then_s))
+            memory.write(State(known_since_s=then_s, handled_until_s=then_s))
 
     def words(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "migrator", "schedule", *words, "--state", str(self.state)]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from migrator import durable
 from migrator.adapters.archive.keys import read_identities, read_recipient
 from migrator.adapters.archive.places import Place, Stored
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.shared.local_files import local_file_error
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.text.arguments import argument
 
@@ -180,14 +180,14 @@ class Encrypted:
         if copy is None or copy.name != name:
             if copy is not None:
                 copy.close()
-            copy = self._decrypted(name)
+            copy = self._decrypted_copy(name)
         with self._lock:
             self._copies[me] = copy
             if len(self._copies) > _MOST_COPIES:
                 self._copies.pop(next(iter(self._copies))).close()
         return copy
 
-    def _decrypted(self, name: str) -> _Copy:
+    def _decrypted_copy(self, name: str) -> _Copy:
         size = self._inner.size(name)
         if size is None:
             raise NotFound(f"{self.printed}: {name} isn't there")
@@ -206,7 +206,7 @@ class Encrypted:
         try:
             yield
         except OSError as error:
-            raise translated(f"{self.printed}: {name}: temporary file", error) from error
+            raise local_file_error(f"{self.printed}: {name}: temporary file", error) from error
 
 
 def _is_mine(name: str) -> bool:

@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from migrator import durable
 from migrator.adapters.archive.manifest import is_own, is_own_folder
-from migrator.adapters.archive.places import Place, Stored, stored_as
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.archive.places import Place, Stored, describe_spool
+from migrator.adapters.shared.local_files import local_file_error
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound
 from migrator.text.printable import printable_path
 
@@ -33,15 +33,15 @@ class Folder(Place):
         self._path = Path(path)
 
     def exists(self) -> bool:
-        with self._translated("."):
+        with self._translate_errors("."):
             return self._path.is_dir()
 
     def read(self, name: str) -> bytes:
-        with self._opened(name) as file:
+        with self._open(name) as file:
             return file.read()
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        with self._opened(name) as file:
+        with self._open(name) as file:
             file.seek(offset)
             data = file.read(size_bytes)
         if len(data) != size_bytes:
@@ -50,15 +50,15 @@ class Folder(Place):
 
     def size(self, name: str) -> int | None:
         try:
-            with self._opened(name) as file:
+            with self._open(name) as file:
                 return os.fstat(file.fileno()).st_size
         except NotFound:
             return None
 
     @contextmanager
-    def _opened(self, name: str) -> Iterator[BinaryIO]:
+    def _open(self, name: str) -> Iterator[BinaryIO]:
         """A piece to read. No link is followed, nothing but a file opened: a pipe would wait for its other end."""
-        with self._translated(name), self._folder(name) as folder:
+        with self._translate_errors(name), self._folder(name) as folder:
             handle = os.open(name.rpartition("/")[2], _READ_FILE, dir_fd=folder)
             with os.fdopen(handle, "rb") as file:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -104,7 +104,7 @@ class Folder(Place):
         return size_bytes
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
-        with self._translated(prefix):
+        with self._translate_errors(prefix):
             yield from sorted(self._below(prefix))
 
     def _below(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -114,7 +114,7 @@ class Folder(Place):
         would be taken for the newest. Only one in which no piece can be may be closed. Links aren't followed, and one
         in the place of a piece is an error, for the same reason.
         """
-        with self._translated(prefix):
+        with self._translate_errors(prefix):
             try:
                 if prefix and (self._path / prefix).is_symlink():
                     raise self._no_file(prefix.rstrip("/"))
@@ -140,15 +140,15 @@ class Folder(Place):
                     yield name, 0
 
     def spool(self, name: str) -> BinaryIO:
-        with self._translated(name):
+        with self._translate_errors(name):
             final = self._path / name
             self._refuse_links(name)
             durable.make_folders(final.parent, file_mode=self._mode)
             return durable.open_temporary(final, mode=self._mode)
 
     def store(self, name: str, spool: BinaryIO) -> Stored:
-        with self._translated(name):
-            stored = stored_as(name, spool)
+        with self._translate_errors(name):
+            stored = describe_spool(name, spool)
             durable.put_in_place(spool, self._path / name)
             return stored
 
@@ -156,14 +156,14 @@ class Folder(Place):
         durable.discard(spool)
 
     def write(self, name: str, data: bytes) -> None:
-        with self._translated(name):
+        with self._translate_errors(name):
             final = self._path / name
             self._refuse_links(name)
             durable.make_folders(final.parent, file_mode=self._mode)
             durable.write_file(final, data, mode=self._mode)
 
     def delete(self, name: str) -> None:
-        with self._translated(name):
+        with self._translate_errors(name):
             path = self._path / name
             with suppress(FileNotFoundError), self._folder(name) as within:
                 os.unlink(path.name, dir_fd=within)
@@ -180,7 +180,7 @@ class Folder(Place):
                 durable.sync_folder(folder)
 
     def sweep(self, prefix: str) -> None:
-        with self._translated(prefix):
+        with self._translate_errors(prefix):
             self._refuse_links(prefix)
             for folder, _, names in os.walk(self._path / prefix):  # which follows no links below
                 for name in filter(durable.is_temporary, names):
@@ -190,7 +190,7 @@ class Folder(Place):
         pass
 
     @contextmanager
-    def _translated(self, name: str) -> Iterator[None]:
+    def _translate_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
@@ -198,4 +198,4 @@ class Folder(Place):
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
                 raise self._no_file(name) from error
-            raise translated(f"{self.printed}: {name}", error) from error
+            raise local_file_error(f"{self.printed}: {name}", error) from error

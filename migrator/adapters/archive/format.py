@@ -59,7 +59,7 @@ class FrameNote(msgspec.Struct, frozen=True):
     namespaces: tuple[str, ...]  # sorted
 
 
-def noted_bytes(note: FrameNote) -> int:
+def note_bytes(note: FrameNote) -> int:
     """How many bytes of an index a note takes, decompressed."""
     return len(msgspec.json.encode(note)) + 1
 
@@ -132,13 +132,13 @@ def as_lines(documents: Sequence[Document]) -> bytes:
 
     A line break can stand between the signs of a JSON text, never in a string; there it becomes a blank.
     """
-    lines = _joined(documents)
+    lines = _join(documents)
     if lines.count(b"\n") != len(documents) or b"\r" in lines:
-        lines = _joined([_on_one_line(document) for document in documents])
+        lines = _join([_on_one_line(document) for document in documents])
     return lines
 
 
-def _joined(documents: Sequence[Document]) -> bytes:
+def _join(documents: Sequence[Document]) -> bytes:
     """The lines at once: each document is copied once, and no line is made by itself."""
     pieces: list[bytes] = []
     for document in documents:
@@ -207,20 +207,22 @@ def _all_are_read_again(documents: Sequence[Document]) -> bool:
 def _storable(document: Document) -> Document | Rejection:
     """One document, with the reason where it can't be written."""
     if len(document.body) > _MOST_BODY_BYTES:
-        return document.rejected(f"has {len(document.body):,} bytes, and an archive takes {_MOST_BODY_BYTES:,} at most")
+        return document.rejection(
+            f"has {len(document.body):,} bytes, and an archive takes {_MOST_BODY_BYTES:,} at most"
+        )
     try:
         _string(document.id), _line_start(document.index)
         if document.form is Form.ELASTICSEARCH:
             return document
         found = _body.decode(document.body)
     except UnicodeEncodeError:
-        return document.rejected("its id or index holds a lone surrogate (\\ud800 to \\udfff), which is not text")
+        return document.rejection("its id or index holds a lone surrogate (\\ud800 to \\udfff), which is not text")
     except _NO_LINE as error:
-        return document.rejected(unreadable(error, document.body))
+        return document.rejection(unreadable(error, document.body))
     if found.id is msgspec.UNSET:
         return msgspec.structs.replace(document, body=_with_id(document))
     if found.id != document.id:
-        return document.rejected(f"its _id is read as {found.id!r}, and it was given as {document.id!r}")
+        return document.rejection(f"its _id is read as {found.id!r}, and it was given as {document.id!r}")
     return document
 
 

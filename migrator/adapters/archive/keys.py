@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def read_recipient(text: str) -> Recipient:
     """A public key. Raises `UsageError`."""
-    _need_pyrage()
+    _require_pyrage()
     from pyrage import RecipientError
     from pyrage.x25519 import Recipient
 
@@ -40,7 +40,7 @@ def read_recipients(path: Path) -> tuple[str, ...]:
 
 def read_identities(path: Path) -> list[Identity]:
     """The secret keys of a file as `age-keygen` writes it. Raises `UsageError`."""
-    _need_pyrage()
+    _require_pyrage()
     from pyrage import IdentityError
     from pyrage.x25519 import Identity
 
@@ -68,7 +68,7 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _need_pyrage() -> None:
+def _require_pyrage() -> None:
     try:
         import pyrage  # noqa: F401  whether it is there
     except ImportError:

@@ -21,11 +21,11 @@ from migrator.adapters.archive.format import (
     make_end_of,
     make_frame,
     new_compressor,
-    noted_bytes,
+    note_bytes,
 )
 from migrator.adapters.archive.manifest import PartNote
 from migrator.adapters.archive.places import Place
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.shared.local_files import local_file_error
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Lane:
             self._offset += len(frame.data)
             self._sizes.append((len(frame.data), frame.raw_bytes))
             self._notes.append(frame.note)
-            self._noted_bytes += noted_bytes(frame.note)
+            self._noted_bytes += note_bytes(frame.note)
             self._hashes += frame.hashes
             self._namespaces.update([document.namespace for document in self._waiting[:count]])
             del self._waiting[:count]
@@ -111,7 +111,7 @@ class Lane:
             durable.write_all(self._spool, data)
             self._torn = False
         except OSError as error:
-            raise translated(f"{self._place.printed}: {self._name}", error) from error
+            raise local_file_error(f"{self._place.printed}: {self._name}", error) from error
 
     def close(self) -> Receipt | None:
         """End the part and make it durable. After an exception it can be called again."""

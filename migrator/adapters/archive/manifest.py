@@ -276,7 +276,7 @@ def uneven_counts(manifest: Manifest) -> str | None:
     return None
 
 
-def lacking(manifest: Manifest) -> str | None:
+def incompleteness(manifest: Manifest) -> str | None:
     """What is known to be missing in a backup, as the end of a sentence about it; None where nothing is."""
     if manifest.unread:
         return f"lacks {manifest.unread:,} documents of the source"
@@ -284,7 +284,7 @@ def lacking(manifest: Manifest) -> str | None:
     return f"is inconsistent: {uneven}" if uneven is not None else None
 
 
-def rejected_in(chain: Iterable[Manifest]) -> int:
+def count_rejected(chain: Iterable[Manifest]) -> int:
     """How many documents were rejected when backups were made; no increment brings them."""
     return sum(counts.get("rejected", 0) for each in chain for counts in each.counts.values())
 

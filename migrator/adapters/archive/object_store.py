@@ -22,8 +22,8 @@ from typing_extensions import override
 
 from migrator import durable
 from migrator.adapters.archive.manifest import ARCHIVE, BACKUPS, UNFINISHED, is_own_folder, printable
-from migrator.adapters.archive.places import Place, Stored, stored_as
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.archive.places import Place, Stored, describe_spool
+from migrator.adapters.shared.local_files import local_file_error
 from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.text import secrets
 
@@ -90,13 +90,13 @@ class Bucket(Place):
         try:
             self._store = _open_store(self._scheme, bucket, prefix, environ)
         except (obstore.exceptions.BaseError, ValueError) as error:
-            raise UsageError(f"{url}: {_told(error)}; check {_LOGINS[self._scheme]}") from error
+            raise UsageError(f"{url}: {_reason(error)}; check {_LOGINS[self._scheme]}") from error
 
     def exists(self) -> bool:
         """Whether the bucket is there; asked once, and the first contact, whose refusals tell most."""
         if not self._reached:
             try:
-                with self._translated(""):
+                with self._translate_errors(""):
                     next(iter(self._obstore.list(self._store, chunk_size=1)), None)
             except NotFound:
                 return False
@@ -106,14 +106,14 @@ class Bucket(Place):
         return True
 
     def read(self, name: str) -> bytes:
-        with self._translated(name):
+        with self._translate_errors(name):
             return bytes(self._obstore.get(self._store, name).bytes())
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         if not size_bytes:
             return b""
         try:
-            with self._translated(name):
+            with self._translate_errors(name):
                 data = bytes(self._obstore.get_range(self._store, name, start=offset, length=size_bytes))
         except Unavailable:
             # Stores answer a range behind the end of a piece each in their own way.
@@ -129,7 +129,7 @@ class Bucket(Place):
         if not self.exists():
             raise NotFound(self._no_bucket())
         try:
-            with self._translated(name):
+            with self._translate_errors(name):
                 return int(self._obstore.head(self._store, name)["size"])
         except NotFound:
             return None
@@ -143,14 +143,14 @@ class Bucket(Place):
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
         try:
-            found = self._listed(prefix)
+            found = self._list(prefix)
         except _OddKey as odd:
             found = [*self._beside_odd_keys(prefix), (odd.key, 0)]
         # The marker of a folder is a key that ends with a slash, which obstore takes away.
         yield from sorted((name or "/", size) for name, size in found)
 
-    def _listed(self, prefix: str, after: str | None = None) -> list[tuple[str, int]]:
-        with self._translated(prefix):
+    def _list(self, prefix: str, after: str | None = None) -> list[tuple[str, int]]:
+        with self._translate_errors(prefix):
             answers = self._obstore.list(self._store, prefix or None, offset=after, chunk_size=_LISTED)
             return [(str(each["path"]), int(each["size"])) for answer in answers for each in answer]
 
@@ -166,24 +166,24 @@ class Bucket(Place):
                     yield name, size
             yield from self._beside_odd_keys(BACKUPS)
         elif prefix == BACKUPS:
-            with self._translated(prefix):
+            with self._translate_errors(prefix):
                 folders = self._obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
             for folder in filter(is_own_folder, (f"{each}/" for each in folders)):
                 try:
-                    yield from self._listed(folder)
+                    yield from self._list(folder)
                 except _OddKey:
                     yield from self._beside_odd_keys(folder)
         else:
-            yield from self._listed(prefix, after=f"{prefix}0")
+            yield from self._list(prefix, after=f"{prefix}0")
 
     def spool(self, name: str) -> BinaryIO:
-        with self._translated(name):
+        with self._translate_errors(name):
             return durable.open_anonymous()
 
     def store(self, name: str, spool: BinaryIO) -> Stored:
         """As the contract has it. Nothing can be seen under the name before the last byte is there."""
-        with self._translated(name):
-            stored = stored_as(name, spool)
+        with self._translate_errors(name):
+            stored = describe_spool(name, spool)
             spool.seek(0)
             chunk_bytes = max(_CHUNK_BYTES, -(-stored.size_bytes // _MOST_CHUNKS))
             if stored.size_bytes <= chunk_bytes:
@@ -199,11 +199,11 @@ class Bucket(Place):
         durable.discard(spool)
 
     def write(self, name: str, data: bytes) -> None:
-        with self._translated(name):
+        with self._translate_errors(name):
             self._obstore.put(self._store, name, data, use_multipart=False)
 
     def delete(self, name: str) -> None:
-        with suppress(NotFound), self._translated(name):  # S3 doesn't tell that it isn't there, the others do
+        with suppress(NotFound), self._translate_errors(name):  # S3 doesn't tell that it isn't there, the others do
             self._obstore.delete(self._store, name)
 
     def sweep(self, prefix: str) -> None:
@@ -215,26 +215,26 @@ class Bucket(Place):
     # -- what goes wrong ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _translated(self, name: str) -> Iterator[None]:
+    def _translate_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except (OSError, self._obstore.exceptions.BaseError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the spool, not of the bucket
-                raise translated(f"{self.printed}: {name}: temporary file", error) from error
+                raise local_file_error(f"{self.printed}: {name}: temporary file", error) from error
             raise self._condition(name, error) from error
 
     def _condition(self, name: str, error: Exception) -> MigratorError:
         text = _first(error)
         where = f"{self.printed}: {name}" if name else self.printed
         if isinstance(error, self._obstore.exceptions.InvalidPathError):
-            key = _found(_ODD_PATH, text) or "?"
+            key = _search(_ODD_PATH, text) or "?"
             return _OddKey(
                 f"{self.printed}: the key {printable(key)} can't be addressed by this tool, and hides others from it; "
                 "remove it from the bucket",
                 key,
             )
-        told = _told(error)
-        status, code = _status(text), _found(_CODE, text)
+        told = _reason(error)
+        status, code = _status(text), _search(_CODE, text)
         if code in _NO_BUCKET:
             return NotFound(self._no_bucket())
         if not self._reached and _METADATA.search(text):
@@ -286,18 +286,18 @@ def _status(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str | None:
+def _search(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
     return found[1].strip() if found else None
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """The reason, as the server gave it; no URL stands in it, as one could hold a login."""
     text = _first(error)
     found = _STATUS.search(text)
     if found is None:
         reason = text.rpartition(" - ")[2].removeprefix("Generic ")
         return " ".join(re.sub(r"\w+://\S*", "…", reason).split())[:200]
-    code, sentence = _found(_CODE, text), _found(_SENTENCE, text)
+    code, sentence = _search(_CODE, text), _search(_SENTENCE, text)
     reason = f"{found[1]} {code or found[2].strip()}"
     return f"{reason} ({' '.join(sentence.split())[:200].rstrip('.')})" if sentence else reason

@@ -67,7 +67,7 @@ def next_number(backups: Sequence[Manifest]) -> int:
     return 1 + max((rank[0] for rank in ranks(backups).values()), default=0)
 
 
-def ended_later(moment_ms: int, backups: Iterable[str], manifests: Iterable[Manifest]) -> tuple[str, ...]:
+def backups_after(moment_ms: int, backups: Iterable[str], manifests: Iterable[Manifest]) -> tuple[str, ...]:
     """Which backups are later than a moment by their own clocks; of those without a manifest the id tells."""
     ended = {each.backup: each.ended_ms for each in manifests}
     return tuple(sorted(each for each in backups if ended.get(each, id_ms(each)) > moment_ms))

@@ -29,7 +29,7 @@ class Part:
     @cached_property
     def index(self) -> Index:
         """What its end says of it. Raises `ArchiveDamaged`."""
-        with self._named():
+        with self._name_errors():
             size = self._place.size(self.name)
             if size is None:
                 raise ArchiveDamaged("it is missing, and the manifest lists it")
@@ -50,7 +50,7 @@ class Part:
 
     def lines(self, frames: Sequence[Frame]) -> list[list[bytes]]:
         """The lines of frames that stand side by side, read at once."""
-        with self._named():
+        with self._name_errors():
             first, last = frames[0], frames[-1]
             data = memoryview(
                 self._place.read_range(self.name, first.offset, last.offset + last.size_bytes - first.offset)
@@ -73,7 +73,7 @@ class Part:
         Checksums of frames tell accidents; only this tells a part that somebody put in the place of another. The hash
         of an encrypted one is that of what lies there, which isn't what is read; age proves it.
         """
-        with self._named():
+        with self._name_errors():
             end = self.index.hashes_offset - SKIPPABLE.size
             if self._hashed_bytes != end or self.name.endswith(".age"):
                 return
@@ -84,7 +84,7 @@ class Part:
 
     def hashes(self) -> bytes:
         """The hashes of the ids of all its documents, eight bytes each, in the order of lines."""
-        with self._named():
+        with self._name_errors():
             index = self.index
             data = self._place.read_range(self.name, index.hashes_offset, index.hashes_bytes)
             if hashlib.sha256(data).hexdigest() != index.hashes_sha256:
@@ -92,7 +92,7 @@ class Part:
             return data
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _name_errors(self) -> Iterator[None]:
         try:
             yield
         except ArchiveDamaged as error:

@@ -84,7 +84,7 @@ class Place(Protocol):
     def close(self) -> None: ...
 
 
-def stored_as(name: str, spool: BinaryIO) -> Stored:
+def describe_spool(name: str, spool: BinaryIO) -> Stored:
     """Size and hash of what is in a spool."""
     spool.seek(0)
     sha256, size_bytes = hashlib.sha256(), 0

@@ -22,7 +22,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.lookup import look_up
-from migrator.adapters.archive.manifest import Manifest, id_ms, lacking, rejected_in
+from migrator.adapters.archive.manifest import Manifest, count_rejected, id_ms, incompleteness
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
@@ -42,7 +42,7 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
-from migrator.adapters.shared.tally import probe_of, read_all
+from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.errors import ArchiveDamaged
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
@@ -148,9 +148,11 @@ class ArchiveReader(
             if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
         )
         where = self._place.printed
-        lacks = [f"{where}: backup {link.backup} {what}" for link in self._chosen.chain if (what := lacking(link))]
+        lacks = [
+            f"{where}: backup {link.backup} {what}" for link in self._chosen.chain if (what := incompleteness(link))
+        ]
         warnings = [*lacks, *(reason for _, reason in self._catalog.damaged), *self._other_lines()]
-        if rejected := rejected_in(self._chosen.chain):
+        if rejected := count_rejected(self._chosen.chain):
             warnings.append(f"{where}: {rejected:,} documents were rejected when the backup was made and aren't in it")
         if self._backup is None and (told := contradiction(self._catalog.backups)):
             warnings.append(f"{where}: {told}")

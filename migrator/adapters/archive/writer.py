@@ -37,7 +37,7 @@ from migrator.adapters.archive.manifest import (
     read_head,
     uneven_counts,
 )
-from migrator.adapters.archive.order import ended_later, next_number
+from migrator.adapters.archive.order import backups_after, next_number
 from migrator.adapters.archive.places import Place
 from migrator.adapters.base import (
     Completion,
@@ -148,12 +148,12 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         folder = folder_of(self.backup)
         if self._head() is None:
             return Refusal.ARCHIVE_GONE
-        if self._lost_parent():
+        if self._find_lost_parent():
             return Refusal.PARENT_GONE
         there = self._there()
         if not {UNFINISHED, MANIFEST} & there.keys():
             return Refusal.BACKUP_GONE
-        if _lost(known.values(), there) is not None:
+        if _first_lost(known.values(), there) is not None:
             return Refusal.PART_GONE
         # No name is given twice, not even that of a part which is dropped below.
         self._number = max((part_number(name) for name in there if name.startswith("part-")), default=0)
@@ -215,7 +215,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
                 f"{self._place.printed}: backup {self.backup} can't be completed: {uneven}; "
                 f"run the same command with {argument('restart')} to start it over"
             )
-        if (lost := self._lost_parent() or _lost(manifest.parts, self._there())) is not None:
+        if (lost := self._find_lost_parent() or _first_lost(manifest.parts, self._there())) is not None:
             raise ArchiveDamaged(
                 f"{self._place.printed}: {lost} was deleted or changed while backup {self.backup} was being written; "
                 "run the same command to start the backup over"
@@ -257,7 +257,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
             warnings=completion.warnings,
             unread=completion.unread,
             number=next_number(others),
-            clock_ahead=ended_later(
+            clock_ahead=backups_after(
                 ended_ms, [each.backup for each in others] + [backup for backup, _ in catalog.damaged], others
             ),
             parts=sorted(
@@ -271,7 +271,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         folder = folder_of(self.backup)
         return {name.removeprefix(folder): size for name, size in self._place.names(folder) if is_own(name)}
 
-    def _lost_parent(self) -> str | None:
+    def _find_lost_parent(self) -> str | None:
         """The backup that this one continues, where it isn't there any more."""
         parent = self._begun.parent
         if parent is None or self._place.size(folder_of(parent) + MANIFEST) is not None:
@@ -284,7 +284,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         self._place.close()
 
 
-def _lost(parts: Iterable[Receipt | PartNote], there: Mapping[str, int]) -> str | None:
+def _first_lost(parts: Iterable[Receipt | PartNote], there: Mapping[str, int]) -> str | None:
     """The first part that doesn't lie there in its size."""
     return next((each.name for each in parts if there.get(each.name) != each.size_bytes), None)
 

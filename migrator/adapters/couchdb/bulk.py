@@ -114,7 +114,7 @@ class Bulk:
         in_bounds = not ordered or (ordered[0] >= low and (high is None or top < high or (descending and top == high)))
         is_ordered = all(one < other for one, other in pairwise(ordered))
         if len(ids) > asked or not in_bounds or not is_ordered:
-            raise self._client.garbled(
+            raise self._client.malformed_answer(
                 "_all_docs",
                 f"{asked} documents of {low!r}..{high!r} were asked for in order, {len(ids)} from {ids[0]!r} came",
             )
@@ -178,7 +178,9 @@ class Bulk:
         rows = answer.rows
         for row in rows:
             if row.error is not None:
-                raise self._client.garbled("_all_docs", f"the row of {row.id or 'a document'} says {row.error}")
+                raise self._client.malformed_answer(
+                    "_all_docs", f"the row of {row.id or 'a document'} says {row.error}"
+                )
         came = len(rows)
         self._check([row.id for row in rows], low, high, asked + again, descending=part.descending)
         if again and rows and rows[0].id == high:
@@ -197,10 +199,10 @@ class Bulk:
         look = self.look(low, high, 1 + again, descending=part.descending)
         ids = [id for id in look.ids if not (again and id == high)][:1]
         if not ids:
-            raise self._client.garbled("_all_docs", "it has no ids where it had a document")
+            raise self._client.malformed_answer("_all_docs", "it has no ids where it had a document")
         size_bytes = take_alone(self._client, ids[0], page)
         if page.is_empty and self.look(ids[0], f"{ids[0]}\0", 1).ids:
-            raise self._client.garbled("_all_docs", f"{ids[0]} is listed, but not found when requested by id")
+            raise self._client.malformed_answer("_all_docs", f"{ids[0]} is listed, but not found when requested by id")
         came = look.ids.index(ids[0]) + 1
         return _Read(page, 1, size_bytes, low, high, ids[0], came, look.rank, False)
 

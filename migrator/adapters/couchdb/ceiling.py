@@ -34,7 +34,7 @@ class Ceiling:
         return [documents[first : first + most] for first in range(0, len(documents), most)]
 
     @contextmanager
-    def watching(self, documents: int) -> Iterator[None]:
+    def watch(self, documents: int) -> Iterator[None]:
         """Learn from the answer to a request about so many documents."""
         try:
             yield

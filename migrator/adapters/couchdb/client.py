@@ -109,7 +109,7 @@ class Client:
         """Around a request about ids; raises `TooLarge` where answers to fewer of them broke off."""
         if not self._by_ids.allows(len(ids)):
             raise TooLarge(f"{self.location}: answers were cut off even with fewer than {len(ids)} ids")
-        return self._by_ids.watching(len(ids))
+        return self._by_ids.watch(len(ids))
 
     def revisions(self, ids: Sequence[str]) -> list[rows.KeyRow]:
         """One row for each of the ids, in their order, without the documents."""
@@ -123,10 +123,10 @@ class Client:
             return self.revisions(ids[:half]) + self.revisions(ids[half:])
         found = self.understand(body, rows.KeyRows, "_all_docs").rows
         if [row.key for row in found] != list(ids):
-            raise self.garbled("_all_docs", f"it has {len(found)} rows for {len(ids)} keys, or for others")
+            raise self.malformed_answer("_all_docs", f"it has {len(found)} rows for {len(ids)} keys, or for others")
         for row in found:
             if (row.value is None and row.error != "not_found") or (row.value is not None and row.id != row.key):
-                raise self.garbled("_all_docs", f"{row.key}: {row.error or f'it is about {row.id}'}")
+                raise self.malformed_answer("_all_docs", f"{row.key}: {row.error or f'it is about {row.id}'}")
         return found
 
     def document(self, id: str) -> rows.Alone | None:
@@ -140,7 +140,7 @@ class Client:
             try:
                 found = rows.alone(body, id)
             except ValueError as error:
-                raise self.garbled("_all_docs", error) from error
+                raise self.malformed_answer("_all_docs", error) from error
             if found is not None:
                 return found
         return None
@@ -231,7 +231,7 @@ class Client:
         except msgspec.ValidationError as error:  # Elasticsearch's `version` is an object
             raise another from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self.garbled("/", error) from error
+            raise self.malformed_answer("/", error) from error
         if server.couchdb is None and server.pouchdb is None:
             raise another
         return server
@@ -276,22 +276,22 @@ class Client:
         try:
             return decode(body, type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise self.garbled(what, error) from error
+            raise self.malformed_answer(what, error) from error
 
     def decode_page(self, decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
         """Decode an answer with documents; raises `Undecodable` where one of them may be the cause."""
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
-            raise self.garbled(what, error) from error
+            raise self.malformed_answer(what, error) from error
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             # An answer that was cut off is no riddle about a document: it is requested again as it was.
             if not body.rstrip().endswith((b"]}", b"}")) or not body.startswith(b"{"):
-                raise AnswerLost(str(self.garbled(what, "it isn't JSON, or was cut off"))) from error
+                raise AnswerLost(str(self.malformed_answer(what, "it isn't JSON, or was cut off"))) from error
             raise Undecodable(str(error)) from error
 
-    def garbled(self, what: str, reason: object) -> Unavailable:
-        return self._wire.garbled(what, reason)
+    def malformed_answer(self, what: str, reason: object) -> Unavailable:
+        return self._wire.malformed_answer(what, reason)
 
     def close(self) -> None:
         self._wire.close()

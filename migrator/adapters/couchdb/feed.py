@@ -22,7 +22,7 @@ from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.paging import Found, Pages, is_json
-from migrator.adapters.couchdb.standing import Standing, loss, stand, standing_of
+from migrator.adapters.couchdb.standing import Standing, loss, parse_standing, stand
 from migrator.adapters.shared.paging import Pace, Page
 from migrator.errors import Unavailable
 from migrator.text.decoding import convert
@@ -84,14 +84,14 @@ class Feed:
             for batch in self._pass(mark, selection):
                 yield batch
                 mark = _mark(slice, batch.position)
-            standing = _standing(slice, mark)
+            standing = _standing_of_slice(slice, mark)
             if standing is None or loss(self._client, standing) is None:
                 return
             mark = self._from_the_start()
         raise Unavailable(f"{self._client.location}: different databases answer in turn; is it a load balancer?")
 
     def _begin(self, slice: Slice, mark: _Mark) -> _Mark:
-        standing = _standing(slice, mark) or Standing(seq=mark.since)
+        standing = _standing_of_slice(slice, mark) or Standing(seq=mark.since)
         if number_of(mark.since) == 0 and not standing.anchors:
             return mark
         return (
@@ -110,7 +110,9 @@ class Feed:
         if target is None:
             begun = self._look(mark.since, 0)
             if begun.pending and not begun.results and number_of(begun.last_seq) > number_of(mark.since):
-                raise self._client.garbled("_changes", f"it advances to {begun.last_seq} without returning a change")
+                raise self._client.malformed_answer(
+                    "_changes", f"it advances to {begun.last_seq} without returning a change"
+                )
             # Source: CouchDB's documentation, where a limit of 0 is one of 1.
             counting.pending = None if begun.pending is None else begun.pending + len(begun.results)
         since = mark.since
@@ -165,7 +167,7 @@ class Feed:
         elif changes.pending is not None and counting.pending is not None and rows + changes.pending < counting.pending:
             wrong = f"{counting.pending} changes were pending, it has {rows} and leaves {changes.pending}"
         if wrong:
-            raise self._client.garbled("_changes", wrong)
+            raise self._client.malformed_answer("_changes", wrong)
 
     def _list_again(self, since: int, changes: rows_.Changes) -> None:
         """See that a page of a server that counts nothing holds all that is in its part of the feed."""
@@ -173,7 +175,7 @@ class Feed:
         again = self._look(since, len(ids) + 1)
         for change in again.results:
             if isinstance(change.seq, int) and change.seq <= number_of(changes.last_seq) and change.id not in ids:
-                raise self._client.garbled("_changes", f"{change.id} is missing in it")
+                raise self._client.malformed_answer("_changes", f"{change.id} is missing in it")
 
     def _found(
         self,
@@ -189,7 +191,7 @@ class Feed:
         if target is not None:
             is_last = rows < asked and number_of(changes.last_seq) >= target
             if not rows and not is_last:
-                raise self._client.garbled(
+                raise self._client.malformed_answer(
                     "_changes", f"it has no changes after {changes.last_seq}, the database stood at {target}"
                 )
         else:
@@ -212,17 +214,17 @@ class Feed:
         return Found(page, len(changes.results), changes.last_seq, size_bytes)
 
 
-def _standing(slice: Slice, mark: _Mark) -> Standing | None:
+def _standing_of_slice(slice: Slice, mark: _Mark) -> Standing | None:
     """What shows that the database is still the one that a slice was planned for."""
     token: Token = mark.again or slice.spec.get("standing")
-    return None if token is None else standing_of(token)
+    return None if token is None else parse_standing(token)
 
 
 def there(client: Client, id: str, doc: msgspec.Raw, what: str) -> bytes:
     """The document of a row."""
     body = bytes(doc)
     if body in (b"", b"null"):
-        raise client.garbled(what, f"{id} comes without its document, though it isn't deleted")
+        raise client.malformed_answer(what, f"{id} comes without its document, though it isn't deleted")
     return body
 
 
@@ -235,6 +237,6 @@ def take_alone(client: Client, id: str, page: Page) -> int:
     if found is None:  # deleted meanwhile
         return 0
     if not is_json(found.body):
-        raise client.garbled("_all_docs", f"{id} isn't JSON, or was cut off")
+        raise client.malformed_answer("_all_docs", f"{id} isn't JSON, or was cut off")
     page.take(id, found.body)
     return len(found.body)

@@ -70,7 +70,9 @@ def _check_end(client: Client, low: str) -> None:
     """See that nothing stands from `low` on by another question than those that found nothing: what is the last id."""
     last = ids_from(client, "", TOP, 1, descending=True)
     if (last and last[0] >= low) or (not last and client.about().doc_count):
-        raise client.garbled("_all_docs", f"it gives no id from {low or 'its beginning'!r} on, where there are some")
+        raise client.malformed_answer(
+            "_all_docs", f"it gives no id from {low or 'its beginning'!r} on, where there are some"
+        )
 
 
 def namespaces_downwards(client: Client, *, most_looks: int) -> Namespaces:
@@ -91,5 +93,5 @@ def namespaces_downwards(client: Client, *, most_looks: int) -> Namespaces:
         return Namespaces(tuple(found), False)
     first = ids_from(client, "", TOP, 1)
     if (first and first[0] < high) or (not first and client.about().doc_count):
-        raise client.garbled("_all_docs", f"it gives no id below {high!r}, where there are some")
+        raise client.malformed_answer("_all_docs", f"it gives no id below {high!r}, where there are some")
     return Namespaces(tuple(found), True)

@@ -18,7 +18,7 @@ from migrator.adapters.couchdb.ranges import after_all
 from migrator.adapters.questions import Finding, Place, Probe
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page
-from migrator.adapters.shared.tally import Tally, probe_of
+from migrator.adapters.shared.probe_counts import ProbeCounts, probe_of
 from migrator.text.decoding import decoder
 
 _FEW = 5_000  # documents that are read at once rather than sampled
@@ -31,7 +31,7 @@ _ANSWER_S = 60
 _CONNECT_S = 5
 
 
-def probe(client: Client, read: Callable[[], Tally], *, exact: bool) -> Probe:
+def probe(client: Client, read: Callable[[], ProbeCounts], *, exact: bool) -> Probe:
     """Look into the database, with less patience than a copy has; `read` reads all of it."""
     with closing(client.hasty(connect_s=_CONNECT_S, answer_s=_ANSWER_S)) as hasty:
         server, about = hasty.server, hasty.about()
@@ -44,34 +44,34 @@ def probe(client: Client, read: Callable[[], Tally], *, exact: bool) -> Probe:
             design_documents=tuple(designs),
         )
         if exact or documents <= _FEW:
-            return _counted(found, read(), len(designs))
-        return _sampled(hasty, found, documents)
+            return _with_counts(found, read(), len(designs))
+        return _sample(hasty, found, documents)
 
 
-def _counted(found: Probe, tally: Tally, designs: int) -> Probe:
+def _with_counts(found: Probe, counts: ProbeCounts, designs: int) -> Probe:
     return msgspec.structs.replace(
-        probe_of(tally, found), others=max(tally.others - designs, 0), findings=_findings(tally)
+        probe_of(counts, found), others=max(counts.others - designs, 0), findings=_findings(counts)
     )
 
 
-def _sampled(client: Client, found: Probe, documents: int) -> Probe:
+def _sample(client: Client, found: Probe, documents: int) -> Probe:
     names, is_complete = namespaces(client, most_looks=_LOOKS)
-    tally = Tally()
+    counts = ProbeCounts()
     for batch in _samples(client, names):
-        tally.take(batch.batch(None, size_bytes=0))
-    seen = tally.activations + tally.others + tally.unreadable
+        counts.take(batch.batch(None, size_bytes=0))
+    seen = counts.activations + counts.others + counts.unreadable
     return msgspec.structs.replace(
         found,
-        activations=documents * tally.activations // max(seen, 1),
+        activations=documents * counts.activations // max(seen, 1),
         is_exact=False,
-        sampled=tally.activations,
-        first_ms=tally.first_ms,
-        last_ms=tally.last_ms,
+        sampled=counts.activations,
+        first_ms=counts.first_ms,
+        last_ms=counts.last_ms,
         namespaces=dict.fromkeys(names),
         namespaces_complete=is_complete,
-        others=tally.others,
-        unreadable=tally.unreadable,
-        findings=_findings(tally),
+        others=counts.others,
+        unreadable=counts.unreadable,
+        findings=_findings(counts),
     )
 
 
@@ -109,14 +109,14 @@ class _Rows(msgspec.Struct):
 _rows = decoder(_Rows)
 
 
-def _findings(tally: Tally) -> tuple[Finding, ...]:
-    if not tally.unreadable:
+def _findings(counts: ProbeCounts) -> tuple[Finding, ...]:
+    if not counts.unreadable:
         return ()
     return (
         Finding(
             kind="unreadable",
             level="warning",
-            text=f"{tally.unreadable:,} documents should be activations and can't be understood; OpenWhisk can't "
+            text=f"{counts.unreadable:,} documents should be activations and can't be understood; OpenWhisk can't "
             "read them either",
             advice="a copy rejects them with their reasons: `migrator status JOB rejected=True`",
         ),

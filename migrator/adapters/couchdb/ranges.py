@@ -141,7 +141,7 @@ def _by_ranks(part: Range, looks: _Looks, total: int, slice_documents: int) -> l
         heapq.heappush(waiting, _segment(middle, look.ids[0], piece.top, rank, piece.end_rank))
     done.sort(key=lambda piece: piece.low)
     bounds = [piece.low for piece in done] + [part.high]
-    return merged(
+    return merge(
         [Range(piece.low, high, -piece.minus_documents) for piece, high in zip(done, bounds[1:], strict=True)],
         slice_documents,
     )
@@ -207,7 +207,7 @@ def _by_hopping(part: Range, looks: _Looks, total: int, slice_documents: int) ->
         return [Range(part.low, part.high, 0)]
     bounds[0] = (part.low, bounds[0][1])
     highs = [low for low, _ in bounds[1:]] + [part.high]
-    return merged(
+    return merge(
         [Range(low, high, documents) for (low, documents), high in zip(bounds, highs, strict=True)], slice_documents
     )
 
@@ -227,7 +227,7 @@ def _hex_cuts(namespace: str, pieces: int) -> Iterator[str]:
         yield f"{namespace}{number * 16**4 // pieces:04x}"
 
 
-def merged(ranges: Sequence[Range], slice_documents: int) -> list[Range]:
+def merge(ranges: Sequence[Range], slice_documents: int) -> list[Range]:
     """Put neighbours together as long as they stay small enough."""
     found: list[Range] = []
     for piece in ranges:

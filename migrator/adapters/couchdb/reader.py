@@ -46,11 +46,11 @@ from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pages
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import Range, cut, spans
-from migrator.adapters.couchdb.standing import Standing, began_of, loss, stand, standing_of
+from migrator.adapters.couchdb.standing import Standing, began_of, loss, parse_standing, stand
 from migrator.adapters.couchdb.volume import volume
 from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Pace, Page
-from migrator.adapters.shared.tally import read_all
+from migrator.adapters.shared.probe_counts import read_all
 from migrator.text.decoding import convert
 from migrator.watching import Stop
 
@@ -100,7 +100,7 @@ class CouchDBReader(
 
         Where the snapshot isn't one of this database any more, all of it is planned, with a warning.
         """
-        then, now = standing_of(snapshot), stand(self._client)
+        then, now = parse_standing(snapshot), stand(self._client)
         if reason := loss(self._client, then):
             warning = f"{self._client.location} {reason} since it was last read; reading all of it again"
             slices = self._ranges(selection, slice_documents, replaces=True)
@@ -118,14 +118,14 @@ class CouchDBReader(
     @override
     def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
         """By what the feed of changes has pending; all documents are where the snapshot isn't of this database."""
-        then = standing_of(snapshot)
+        then = parse_standing(snapshot)
         if wait_s > 0:
             self._client.wait_for_change(then.seq, wait_s=wait_s, stop=stop)
         if loss(self._client, then):
             return News(pending=max(1, self._client.about().doc_count))
         pending = self._changed_since(then)
         if pending is None:
-            raise self._client.garbled("_changes", "it doesn't tell how much is pending")
+            raise self._client.malformed_answer("_changes", "it doesn't tell how much is pending")
         return News(pending=pending)
 
     def _changed_since(self, then: Standing) -> int | None:
@@ -150,8 +150,8 @@ class CouchDBReader(
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         """As in the contract: what there is now, less what was stored or changed after the snapshot."""
-        then = standing_of(snapshot)
-        counted = self._counted(selection)
+        then = parse_standing(snapshot)
+        counted = self._count(selection)
         if counted is not None and not selection.namespaces:
             counted = max(counted, self._in_changes())
         if counted is None or loss(self._client, then):
@@ -165,7 +165,7 @@ class CouchDBReader(
         deleted = self._client.about().doc_del_count  # asked for later, so that nothing new makes the count too high
         return 0 if changes.pending is None else changes.pending + len(changes.results) - deleted
 
-    def _counted(self, selection: Selection) -> int | None:
+    def _count(self, selection: Selection) -> int | None:
         """How many documents stand where a selection looks, whatever it filters there; rather too few than too many."""
         if not selection.namespaces:
             return self._client.about().doc_count
@@ -182,7 +182,7 @@ class CouchDBReader(
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:
             return None
-        return self._counted(selection)
+        return self._count(selection)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -208,13 +208,13 @@ class CouchDBReader(
             size_bytes += len(body)
             answer = self._client.decode_page(rows.key_rows, body, "_all_docs").rows
             if [row.key for row in answer] != list(left):
-                raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+                raise self._client.malformed_answer("_all_docs", "it isn't about the documents that were asked for")
             left = [row.key for row in answer if row.is_absent]
             for row in answer:
                 if row.is_absent:
                     continue
                 if row.error is not None:
-                    raise self._client.garbled("_all_docs", f"the row of {row.key} says {row.error}")
+                    raise self._client.malformed_answer("_all_docs", f"the row of {row.key} says {row.error}")
                 page.take(row.key, there(self._client, row.key, row.doc, "_all_docs"))
             if not left:
                 break

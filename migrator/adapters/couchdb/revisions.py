@@ -22,7 +22,7 @@ from migrator.adapters.base import WriteOutcome
 from migrator.adapters.couchdb.rows import Value
 from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
-from migrator.adapters.shared.outcome import Tally
+from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
 
@@ -53,31 +53,31 @@ class RevisionKeepingWriter(CouchDBWriter):
     """Writes activations into a database, with their revisions."""
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        tally = Tally()
+        outcome = Outcome()
         there = self._revisions(documents)
         waiting: list[_Keeping] = []
         for document in documents:
-            keeping = _keeping(document, tally)
+            keeping = _keep(document, outcome)
             if keeping is None:
                 continue
             found = there.get(document.id)
             if found is None or found.deleted:
                 waiting.append(keeping)
             elif found.rev == keeping.rev:
-                tally.present.append(document)
+                outcome.present.append(document)
             elif replace and generation(keeping.rev) > generation(found.rev):
                 waiting.append(keeping._replace(older=found.rev))
             else:
-                tally.differing.append(document)
+                outcome.differing.append(document)
         for part in split(waiting, self._bulk_bytes):
             for piece in self._bulks.pieces(part):
-                self._store_part(piece, tally)
-        return tally.outcome()
+                self._store_part(piece, outcome)
+        return outcome.result()
 
-    def _store_part(self, part: Sequence[_Keeping], tally: Tally) -> None:
+    def _store_part(self, part: Sequence[_Keeping], outcome: Outcome) -> None:
         """Send one request, and see the outcome of each of its documents."""
         body = b'{"new_edits":false,"docs":[' + b",".join([each.body for each in part]) + b"]}"
-        with self._bulks.watching(len(part)):
+        with self._bulks.watch(len(part)):
             sent = self._client.bulk_docs(body)
         answer = self._client.understand(sent, list[Result], "_bulk_docs")
         # Nothing is said of what was stored: that is looked up. CouchDB 2 says `ok` of it.
@@ -87,13 +87,15 @@ class RevisionKeepingWriter(CouchDBWriter):
         for each in part:
             document, found = each.document, there.get(each.document.id)
             if (result := refused.get(document.id)) is not None:
-                self.account(document, result, tally, tally.differing)
+                self.account(document, result, outcome, outcome.differing)
             elif found is not None and not found.deleted and found.rev == each.rev:
-                tally.written.append(document)
+                outcome.written.append(document)
             elif found is None or found.deleted:
-                tally.reject(document, f"revision {each.rev} was deleted in the target, and stays so where it is kept")
+                outcome.reject(
+                    document, f"revision {each.rev} was deleted in the target, and stays so where it is kept"
+                )
             else:
-                tally.differing.append(document)
+                outcome.differing.append(document)
 
     def _drop_older(self, parts: Sequence[_Keeping]) -> None:
         """Delete the revisions that gave way and aren't ancestors of the new ones, so that no conflict is left."""
@@ -116,19 +118,19 @@ class RevisionKeepingWriter(CouchDBWriter):
         return {row.key: row.value for row in rows if row.value is not None}
 
 
-def _keeping(document: Document, tally: Tally) -> _Keeping | None:
+def _keep(document: Document, outcome: Outcome) -> _Keeping | None:
     """A document as it is sent: under its id and with its revision, without CouchDB's other fields."""
     if document.id.startswith("_"):
-        tally.reject(document, RESERVED)
+        outcome.reject(document, RESERVED)
         return None
     try:
         source = _fields.decode(document.body)
         rev = _text.decode(source["_rev"])
     except KeyError:
-        tally.reject(document, "has no revision (_rev) that could be kept")
+        outcome.reject(document, "has no revision (_rev) that could be kept")
         return None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        tally.reject(document, unreadable(error, document.body))
+        outcome.reject(document, unreadable(error, document.body))
         return None
     fields: dict[str, Any] = {"_id": document.id}
     fields.update((name, source[name]) for name in _KEPT if name in source)

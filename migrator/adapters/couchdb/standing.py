@@ -36,7 +36,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return found
 
 
-def standing_of(token: Token) -> Standing:
+def parse_standing(token: Token) -> Standing:
     """A snapshot from a checkpoint or a manifest."""
     if isinstance(token, dict):
         return convert(token, Standing)

@@ -55,7 +55,7 @@ class Watchdog:
         self._is_closed = False
 
     @contextmanager
-    def watching(self) -> Iterator[Watch]:
+    def watch(self) -> Iterator[Watch]:
         """Watch what this thread asks inside the block."""
         watch = Watch(self.limit_s)
         with self._changed:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from migrator.adapters.couchdb.about import is_list, refusal_of
 from migrator.adapters.couchdb.login import open_service, token_manager
 from migrator.adapters.couchdb.waiting import Watch, Watchdog
-from migrator.adapters.shared.http import TooLarge, read_bounded, retry_after_s, unanswered
+from migrator.adapters.shared.http import TooLarge, no_answer, read_bounded, retry_after_s
 from migrator.errors import AccessDenied, AnswerLost, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
 from migrator.text import secrets
@@ -36,7 +36,7 @@ class Wire:
     """The connections to a server, and the login; used by several threads at once."""
 
     def __init__(self, store: Store, *, connect_s: float, answer_s: float, connections: int) -> None:
-        self.location = printed(store)
+        self.location = print_location(store)
         self.service = open_service(store, connect_s=connect_s, answer_s=answer_s, connections=connections)
         self._tokens = token_manager(self.service)
         self._watchdog = Watchdog(answer_s)
@@ -45,7 +45,7 @@ class Wire:
         self.service.get_http_client().close()
         self._watchdog.close()
 
-    def garbled(self, what: str, reason: object) -> Unavailable:
+    def malformed_answer(self, what: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: the answer of {what} can't be used: {reason}")
 
     def send(
@@ -88,11 +88,11 @@ class Wire:
         """
         from ibm_cloud_sdk_core import ApiException
 
-        with self._watchdog.watching() as watch:
+        with self._watchdog.watch() as watch:
             self._log_in()
             for renewed in (False, True):
                 try:
-                    with self._translated(what, watch):
+                    with self._translate_errors(what, watch):
                         answer = send()
                 except ApiException as error:
                     status, body = error.status_code, error.http_response.content
@@ -106,10 +106,10 @@ class Wire:
                         raise TooLarge from error
                     if status in accept or (holds_documents and status in _BY_ITEM and is_list(body)):
                         return Answer(status, body)
-                    raise self._refused(what, error, holds_documents=holds_documents) from error
+                    raise self._refusal(what, error, holds_documents=holds_documents) from error
                 if answer.get_status_code() not in _ANSWERS:
-                    raise self.garbled(what, f"its status is {answer.get_status_code()}")
-                with self._translated(what, watch, began=True):
+                    raise self.malformed_answer(what, f"its status is {answer.get_status_code()}")
+                with self._translate_errors(what, watch, began=True):
                     return Answer(200, _read(answer.get_result(), bound_bytes, watch, given_up))
         raise AssertionError("the second round returns or raises")
 
@@ -121,7 +121,7 @@ class Wire:
 
         what = "the login"
         try:
-            with self._translated(what):
+            with self._translate_errors(what):
                 token = self._tokens.get_token()
                 for each in [token] if isinstance(token, str) else token:  # a cookie jar
                     secrets.know_token(getattr(each, "value", None) or str(each))
@@ -132,7 +132,7 @@ class Wire:
                 raise AccessDenied(
                     f"{self.location}: {error.status_code} on {what}: {refusal}; check user and password, or the key"
                 ) from error
-            raise self._refused(what, error) from error
+            raise self._refusal(what, error) from error
         except (
             ArithmeticError,
             AttributeError,
@@ -142,13 +142,13 @@ class Wire:
             ValueError,
             _jwt_error(),
         ) as error:
-            raise self.garbled(what, "it holds no token that can be read") from error
+            raise self.malformed_answer(what, "it holds no token that can be read") from error
         finally:
             # The SDK lets everyone wait for a minute after a login that failed.
             self._tokens.request_time = 0
 
     @contextmanager
-    def _translated(self, what: str, watch: Watch | None = None, *, began: bool = False) -> Iterator[None]:
+    def _translate_errors(self, what: str, watch: Watch | None = None, *, began: bool = False) -> Iterator[None]:
         """Name what kept an answer from arriving whole; `began` where its headers did."""
         import requests
         import urllib3
@@ -161,7 +161,7 @@ class Wire:
             if watch is not None and watch.is_over:
                 raise self._too_slow(what) from error
             reached = began or isinstance(error, requests.ReadTimeout)
-            raise unanswered(f"{self.location}: no answer to {what}", error, began=reached) from error
+            raise no_answer(f"{self.location}: no answer to {what}", error, began=reached) from error
 
     def _too_slow(self, what: str) -> AnswerLost:
         return AnswerLost(
@@ -169,7 +169,7 @@ class Wire:
             f"{self._watchdog.limit_s:g} s without {_PIECE_BYTES // 1024} KB more of it"
         )
 
-    def _refused(self, what: str, error: Any, *, holds_documents: bool = False) -> MigratorError:
+    def _refusal(self, what: str, error: Any, *, holds_documents: bool = False) -> MigratorError:
         """Name an answer that isn't a success."""
         status, response = error.status_code, error.http_response
         text = f"{self.location}: {status} on {what}: {refusal_of(response.content)}"
@@ -188,7 +188,7 @@ class Wire:
         return Unavailable(text, retry_after_s=retry_after_s(response.headers.get("Retry-After")))
 
 
-def printed(store: Store) -> str:
+def print_location(store: Store) -> str:
     """The location for messages, without login."""
     location = store.location
     host, port = location.hosts[0]

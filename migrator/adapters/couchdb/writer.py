@@ -41,7 +41,7 @@ from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.couchdb.rows import Changes, key_rows
 from migrator.adapters.shared.http import TooLarge, Undecodable
-from migrator.adapters.shared.outcome import Tally
+from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
 from migrator.text.decoding import decoder
 
@@ -151,26 +151,26 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        tally = Tally()
-        waiting = [sending for document in documents if (sending := _sending(document, tally)) is not None]
+        outcome = Outcome()
+        waiting = [sending for document in documents if (sending := _prepare(document, outcome)) is not None]
         try:
             for _ in range(_ROUNDS):
-                conflicts = self._store(waiting, tally)
-                waiting = self._compare(conflicts, tally, replace=replace)
+                conflicts = self._store(waiting, outcome)
+                waiting = self._compare(conflicts, outcome, replace=replace)
                 if not waiting:
                     break
         except MigratorError as condition:
             # What went through is accounted for; without anything the caller may deal with it as a whole.
-            if tally.is_empty:
+            if outcome.is_empty:
                 raise
-            self._defer_rest(documents, tally, condition)
-            return tally.outcome()
+            self._defer_rest(documents, outcome, condition)
+            return outcome.result()
         for sending in waiting:
             changing = f"{self._client.location}: {sending.document.id} keeps changing while it is written"
-            tally.defer(sending.document, Unavailable(changing))
-        return tally.outcome()
+            outcome.defer(sending.document, Unavailable(changing))
+        return outcome.result()
 
-    def _store(self, sendings: Sequence[_Sending], tally: Tally) -> list[Document]:
+    def _store(self, sendings: Sequence[_Sending], outcome: Outcome) -> list[Document]:
         """Send requests; returns what the database has in another revision."""
         conflicts: list[Document] = []
         waiting = [sendings]
@@ -179,7 +179,7 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
             for part in [piece for each in parts for piece in self._bulks.pieces(each)]:
                 body = b'{"docs":[' + b",".join([sending.body for sending in part]) + b"]}"
                 try:
-                    with self._bulks.watching(len(part)):
+                    with self._bulks.watch(len(part)):
                         answer = self._client.bulk_docs(body)
                     results = results_of(self._client, [each.document for each in part], answer)
                 except RequestRefused as refusal:
@@ -190,29 +190,29 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
                     waiting.append(part)
                     continue
                 for sending, result in zip(part, results, strict=True):
-                    self.account(sending.document, result, tally, conflicts)
+                    self.account(sending.document, result, outcome, conflicts)
         return conflicts
 
-    def account(self, document: Document, result: Result | None, tally: Tally, conflicts: list[Document]) -> None:
+    def account(self, document: Document, result: Result | None, outcome: Outcome, conflicts: list[Document]) -> None:
         """Sort in one document by the result that the database gave for it; None where it gave none."""
         if result is None or (result.error is None and not (result.ok and result.rev)):
             # Whether it was stored isn't known: it is sent again, and is then a conflict with itself.
             unknown = f"the answer of _bulk_docs doesn't mention {document.id}"
-            tally.defer(document, Unavailable(f"{self._client.location}: {unknown}"))
+            outcome.defer(document, Unavailable(f"{self._client.location}: {unknown}"))
             return
         if result.error is None:
-            tally.written.append(document)
+            outcome.written.append(document)
             return
         reason = f"{result.error}: {result.reason}"
         text = f"{self._client.location}: {document.id}: {reason}"
         if result.error == "conflict":
             conflicts.append(document)
         elif result.error in _ABOUT_THE_DOCUMENT or (result.error == "forbidden" and self._validators):
-            tally.reject(document, reason)
+            outcome.reject(document, reason)
         elif result.error in ("forbidden", "unauthorized"):
-            tally.defer(document, AccessDenied(f"{text}; check the permissions of the store's user"))
+            outcome.defer(document, AccessDenied(f"{text}; check the permissions of the store's user"))
         else:
-            tally.defer(document, Unavailable(text))
+            outcome.defer(document, Unavailable(text))
 
     @cached_property
     def _validators(self) -> tuple[str, ...]:
@@ -221,7 +221,7 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
         found = self._client.understand(body, _DesignRows, "_all_docs")
         return tuple(row.id for row in found.rows if "validate_doc_update" in row.doc)
 
-    def _compare(self, conflicts: Sequence[Document], tally: Tally, *, replace: bool) -> list[_Sending]:
+    def _compare(self, conflicts: Sequence[Document], outcome: Outcome, *, replace: bool) -> list[_Sending]:
         """Sort documents by what is stored in their place; returns those that shall be written after all."""
         again: list[_Sending] = []
         there = self._fetch(conflicts)
@@ -230,23 +230,23 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
             if found is None:  # deleted meanwhile
                 again.append(_Sending(document, _body(document)))
             elif comparing.same(document, found.document, doubles=True):
-                tally.present.append(document)
+                outcome.present.append(document)
             elif replace:
                 again.append(_Sending(document, _body(document, found.rev)))
             else:
-                tally.differing.append(document)
+                outcome.differing.append(document)
         return again
 
     @staticmethod
-    def _defer_rest(documents: Sequence[Document], tally: Tally, condition: MigratorError) -> None:
+    def _defer_rest(documents: Sequence[Document], outcome: Outcome, condition: MigratorError) -> None:
         """Put off what isn't accounted for; an id may be among the documents more than once."""
-        kept = (*tally.written, *tally.present, *tally.differing, *tally.deferred)
-        accounted = Counter([*(document.id for document in kept), *(each.id for each in tally.rejected)])
+        kept = (*outcome.written, *outcome.present, *outcome.differing, *outcome.deferred)
+        accounted = Counter([*(document.id for document in kept), *(each.id for each in outcome.rejected)])
         for document in documents:
             if accounted[document.id]:
                 accounted[document.id] -= 1
             else:
-                tally.defer(document, condition)
+                outcome.defer(document, condition)
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -271,14 +271,14 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
                 return self._fetch(documents[:half]) | self._fetch(documents[half:])
             return self._fetch_alone(documents[0])
         if [row.key for row in rows] != ids:
-            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+            raise self._client.malformed_answer("_all_docs", "it isn't about the documents that were asked for")
         found: dict[str, _There] = {}
         for document, row in zip(documents, rows, strict=True):
             if row.is_absent:
                 continue
             stored = bytes(row.doc)
             if row.error is not None or row.value is None or stored in (b"", b"null"):
-                raise self._client.garbled("_all_docs", f"{row.key} comes without its document: {row.error}")
+                raise self._client.malformed_answer("_all_docs", f"{row.key} comes without its document: {row.error}")
             found[document.id] = _There(row.value.rev, _as_stored(document, stored))
         return found
 
@@ -294,16 +294,16 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
         assert isinstance(mark, str | int)
         found: set[str] = set()
         for first in range(0, len(documents), _IDS):
-            found |= self._changed_since(mark, [document.id for document in documents[first : first + _IDS]])
+            found |= self._find_changed(mark, [document.id for document in documents[first : first + _IDS]])
         return frozenset(found)
 
-    def _changed_since(self, mark: str | int, ids: list[str]) -> set[str]:
+    def _find_changed(self, mark: str | int, ids: list[str]) -> set[str]:
         body = None
         with suppress(TooLarge):
             body = self._client.changes(mark, limit=len(ids), ids=ids)
         if body is None:
             half = len(ids) // 2
-            return self._changed_since(mark, ids[:half]) | self._changed_since(mark, ids[half:])
+            return self._find_changed(mark, ids[:half]) | self._find_changed(mark, ids[half:])
         changes = self._client.understand(body, Changes, "_changes")
         return {change.id for change in changes.results if not change.deleted}.intersection(ids)
 
@@ -337,7 +337,7 @@ def results_of(client: Client, documents: Sequence[Document], answer: bytes) -> 
         found[result.id].append(result)
     results = [found[document.id].pop() if found.get(document.id) else None for document in documents]
     if any(found.values()):
-        raise client.garbled("_bulk_docs", "it has results of documents that weren't sent")
+        raise client.malformed_answer("_bulk_docs", "it has results of documents that weren't sent")
     return results
 
 
@@ -360,14 +360,14 @@ Source: `couch_doc:validate_docid`, "Only reserved document ids may start with u
 """
 
 
-def _sending(document: Document, tally: Tally) -> _Sending | None:
+def _prepare(document: Document, outcome: Outcome) -> _Sending | None:
     if document.id.startswith("_"):
-        tally.reject(document, RESERVED)
+        outcome.reject(document, RESERVED)
         return None
     try:
         return _Sending(document, _body(document))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        tally.reject(document, unreadable(error, document.body))
+        outcome.reject(document, unreadable(error, document.body))
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from migrator.activations.document import Document, Form, read_document
-from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, multi_get, positions_by, search_ids
@@ -104,7 +104,7 @@ class Lookup:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._apart(addressed)
         if len(found) != len(addressed):
-            raise self._client.garbled(path, f"{len(found)} documents where {len(addressed)} were asked for")
+            raise self._client.malformed_answer(path, f"{len(found)} documents where {len(addressed)} were asked for")
         return [self._stored(path, each, got) for each, got in zip(addressed, found, strict=True)]
 
     def _apart(self, addressed: Sequence[Addressed], *, remember: bool = False) -> list[Document | None]:
@@ -121,13 +121,15 @@ class Lookup:
     def _stored(self, path: str, addressed: Addressed, got: _Got) -> Document | None:
         address, document = addressed
         if got.index != address.index or got.id != document.id:
-            raise self._client.garbled(path, f"{got.index}/{got.id} where {address.index}/{document.id} was asked for")
+            raise self._client.malformed_answer(
+                path, f"{got.index}/{got.id} where {address.index}/{document.id} was asked for"
+            )
         if got.error is not None:
             if got.error.type == "index_not_found_exception":
                 return None
-            raise Unavailable(f"{self._client.location}: index {address.index}: {got.error}{what_now(got.error)}")
+            raise Unavailable(f"{self._client.location}: index {address.index}: {got.error}{advice(got.error)}")
         if got.found is None:
-            raise self._client.garbled(path, f"it doesn't say whether {document.id} exists")
+            raise self._client.malformed_answer(path, f"it doesn't say whether {document.id} exists")
         return _as_stored(address.index, document, bytes(got.source)) if got.found else None
 
     # -- by search ----------------------------------------------------------------------------------------------

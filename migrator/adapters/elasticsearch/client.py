@@ -15,7 +15,7 @@ import msgspec
 
 from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.transport import answer_bound, open_transport, was_reached
-from migrator.adapters.shared.http import TooLarge, retry_after_s, unanswered
+from migrator.adapters.shared.http import TooLarge, no_answer, retry_after_s
 from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
@@ -199,7 +199,7 @@ class Client:
             self.check_whole(answer, path)
             return decode(answer.body, type)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise self.garbled(path, error) from error
+            raise self.malformed_answer(path, error) from error
 
     def search(self, path: str, type: type[T], *, shards: int, body: Mapping[str, Any], right: str = "") -> T:
         """Search concrete indices with `shards` shards in all, and decode an answer that leaves nothing out.
@@ -218,7 +218,7 @@ class Client:
         status is 200 all the same. `shards` are those of the indices themselves, since a closed index has none.
         """
         found = self.understand(answer, _Searched, f"/{path}/_search")
-        where = f"{self.location}: search in {shown_path(path)}"
+        where = f"{self.location}: search in {printable_path(path)}"
         check_shards(
             where,
             found.shards,
@@ -237,7 +237,7 @@ class Client:
         found = decode(answer.body, _Whole)
         shards = found.shards or Shards()
         what = path.partition("?")[0]
-        where = f"{self.location}: {shown_path(what)}"
+        where = f"{self.location}: {printable_path(what)}"
         if what.endswith(("/_search", "/_count")):
             late, early = found.timed_out, found.terminated_early
             check_shards(where, shards, expected=shards.total, timed_out=late, terminated_early=early)
@@ -246,7 +246,7 @@ class Client:
             there = msgspec.structs.replace(shards, total=shards.successful)
             check_shards(where, there, expected=there.total)
 
-    def garbled(self, path: str, reason: object) -> Unavailable:
+    def malformed_answer(self, path: str, reason: object) -> Unavailable:
         return Unavailable(f"{self.location}: {path.partition('?')[0]}: the answer can't be read: {reason}")
 
     def server(self) -> Server:
@@ -287,7 +287,7 @@ class Client:
     def _unreachable(self, error: Exception, method: str, path: str, *, smaller: bool) -> MigratorError:
         """Name what kept an answer from arriving."""
         began = was_reached(error) and smaller
-        return unanswered(f"{self._where(method, path)}: no answer", error.__cause__ or error, began=began)
+        return no_answer(f"{self._where(method, path)}: no answer", error.__cause__ or error, began=began)
 
     def _refusal(
         self, method: str, path: str, status: int, body: bytes, retry_after: str | None, documents: bool, right: str
@@ -301,18 +301,18 @@ class Client:
             return AccessDenied(f"{text}; the login needs {right or 'the right to do this'}")
         if status == 404:
             return NotFound(text)
-        advice = what_now(cause)
-        if documents and status in (400, 413, 500) and not advice:
+        hint = advice(cause)
+        if documents and status in (400, 413, 500) and not hint:
             return RequestRefused(text, status=status, passing=status == 500)
-        return Unavailable(text + advice, retry_after_s=retry_after_s(retry_after))
+        return Unavailable(text + hint, retry_after_s=retry_after_s(retry_after))
 
 
-def what_now(cause: Cause) -> str:
+def advice(cause: Cause) -> str:
     """How to end a condition of the server, as the end of a sentence; empty where that isn't known."""
     text = str(cause)
-    for mark, advice in _ADVICE.items():
+    for mark, found in _ADVICE.items():
         if mark in text:
-            return f"; {advice}"
+            return f"; {found}"
     return ""
 
 
@@ -355,7 +355,7 @@ def index_paths(names: Collection[str]) -> list[str]:
     return paths
 
 
-def shown_path(path: str) -> str:
+def printable_path(path: str) -> str:
     """A path of `index_paths` as messages name it."""
     names = unquote(path).split(",")
     return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3:,} more indices"

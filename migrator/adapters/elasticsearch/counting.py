@@ -88,7 +88,7 @@ def exact(client: Client, path: str, total: int | Total) -> int:
     if isinstance(total, int):
         return total
     if total.relation != "eq":
-        raise client.garbled(path, f"a total of {total.value} or more where an exact one was asked for")
+        raise client.malformed_answer(path, f"a total of {total.value} or more where an exact one was asked for")
     return total.value
 
 
@@ -126,13 +126,13 @@ def _ask_some(client: Client, asked: Sequence[ShardQuery]) -> list[Told]:
         return [_ask_alone(client, each) for each in asked]
     responses = client.understand(answer, _Responses, "/_msearch").responses
     if len(responses) != len(asked):
-        raise client.garbled("/_msearch", f"{len(responses)} answers to {len(asked)} searches")
-    return [_told(client, each, response) for each, response in zip(asked, responses, strict=True)]
+        raise client.malformed_answer("/_msearch", f"{len(responses)} answers to {len(asked)} searches")
+    return [_parse_counts(client, each, response) for each, response in zip(asked, responses, strict=True)]
 
 
 def _ask_alone(client: Client, asked: ShardQuery) -> Told:
     path = f"/{quote(asked.index, safe='')}/_search?preference=_shards:{asked.shard}&request_cache=false"
-    return _told(client, asked, client.ask("POST", path, _Response, body=_body(asked), right=_RIGHT))
+    return _parse_counts(client, asked, client.ask("POST", path, _Response, body=_body(asked), right=_RIGHT))
 
 
 def _body(asked: ShardQuery) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _lines(asked: Sequence[ShardQuery]) -> bytes:
     return b"\n".join([*lines, b""])
 
 
-def _told(client: Client, asked: ShardQuery, response: _Response) -> Told:
+def _parse_counts(client: Client, asked: ShardQuery, response: _Response) -> Told:
     which = f"{asked.index}[{asked.shard}]"
     if response.error is not None or response.hits is None:
         raise Unavailable(f"{client.location}: {which}: {response.error or 'a search without an answer'}")
@@ -157,7 +157,7 @@ def _told(client: Client, asked: ShardQuery, response: _Response) -> Told:
     documents = exact(client, "/_msearch", response.hits.total)
     highest = response.hits.hits[0].sort[0] if response.hits.hits else None
     if bool(documents) != (highest is not None):
-        raise client.garbled("/_msearch", f"{documents} documents in {which}, of which it gives {highest}")
+        raise client.malformed_answer("/_msearch", f"{documents} documents in {which}, of which it gives {highest}")
     return Told(documents, highest)
 
 

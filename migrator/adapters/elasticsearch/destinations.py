@@ -113,14 +113,14 @@ class Destinations:
     def of(self, namespaces: Iterable[str]) -> dict[str, Destination]:
         """The destination of each namespace."""
         wanted = set(namespaces)
-        found = self._known_of(wanted)
+        found = self._known_among(wanted)
         if len(found) < len(wanted):
             with self._looking:
-                found = self._known_of(wanted)
+                found = self._known_among(wanted)
                 found |= self._look(wanted - found.keys())
         return found
 
-    def _known_of(self, namespaces: Set[str]) -> dict[str, Destination]:
+    def _known_among(self, namespaces: Set[str]) -> dict[str, Destination]:
         return {namespace: each for namespace in namespaces if (each := self._known.get(namespace)) is not None}
 
     def _look(self, namespaces: Set[str]) -> dict[str, Destination]:
@@ -171,7 +171,7 @@ def destinations(client: Client, names: Sequence[str], *, created: Set[str] = fr
     allowed = [name for name in names if name_refusal(name) is None]
     found = look(client, allowed)
     ours = {index for name in created & set(allowed) for index in behind_name(name, found)}
-    routed = _routed(client, found.keys() - ours)
+    routed = _count_routed(client, found.keys() - ours)
     return {name: _destination(name, found, routed) for name in names}
 
 
@@ -186,7 +186,7 @@ def look(client: Client, expressions: Sequence[str]) -> dict[str, Found]:
     return found
 
 
-def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
+def _count_routed(client: Client, found: Iterable[str]) -> dict[str, int]:
     """How many documents with custom routing stand in each index, where there are any.
 
     None for a login that may only write; the preflight tells which rights it lacks.
@@ -198,14 +198,14 @@ def _routed(client: Client, found: Iterable[str]) -> dict[str, int]:
     with suppress(AccessDenied):
         refresh(client, names, open_only=True)
     try:
-        total = sum(_count_routed(client, path) for path in index_paths(names))
-        counts = {name: _count_routed(client, index_paths([name])[0]) for name in names} if total else {}
+        total = sum(_count_routed_in(client, path) for path in index_paths(names))
+        counts = {name: _count_routed_in(client, index_paths([name])[0]) for name in names} if total else {}
     except AccessDenied:
         return {}
     return {name: count for name, count in counts.items() if count}
 
 
-def _count_routed(client: Client, path: str) -> int:
+def _count_routed_in(client: Client, path: str) -> int:
     where = f"/{path}/_count?ignore_unavailable=true"
     body = {"query": {"exists": {"field": "_routing"}}}
     return client.ask("POST", where, _Counted, body=body, right="the index privilege read").count

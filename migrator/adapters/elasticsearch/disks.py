@@ -60,9 +60,9 @@ def disks(client: Client, settings: Mapping[str, str]) -> Iterator[Disk]:
     for node in found.nodes.values():
         space = node.fs.total
         free_bytes = space.available_in_bytes
-        room_bytes = free_bytes - _kept(settings, "flood_stage", space.total_in_bytes)[1] if looks else free_bytes
+        room_bytes = free_bytes - _watermark(settings, "flood_stage", space.total_in_bytes)[1] if looks else free_bytes
         for stage in STAGES if looks else ():
-            watermark, kept = _kept(settings, stage, space.total_in_bytes)
+            watermark, kept = _watermark(settings, stage, space.total_in_bytes)
             if space.total_in_bytes and free_bytes <= kept:
                 yield Disk(node.name, free_bytes, room_bytes, stage, watermark)
                 break
@@ -70,7 +70,7 @@ def disks(client: Client, settings: Mapping[str, str]) -> Iterator[Disk]:
             yield Disk(node.name, free_bytes, room_bytes)
 
 
-def _kept(settings: Mapping[str, str], stage: str, total_bytes: int) -> tuple[str, int]:
+def _watermark(settings: Mapping[str, str], stage: str, total_bytes: int) -> tuple[str, int]:
     """A watermark, and the bytes that must stay free below it."""
     prefix = f"cluster.routing.allocation.disk.watermark.{stage}"
     watermark = settings.get(prefix, _DEFAULTS[stage])

@@ -16,7 +16,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch
 from migrator.adapters.elasticsearch.answers import Shards, check_shards
-from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, shown_path
+from migrator.adapters.elasticsearch.client import WHOLE, Cause, Client, index_paths, printable_path
 from migrator.adapters.elasticsearch.counting import Total, exact, names_index
 from migrator.adapters.elasticsearch.hits import take
 from migrator.adapters.shared.http import TooLarge, Undecodable
@@ -166,7 +166,7 @@ def search_ids(
         raise TooLarge(str(error)) from error
     found = client.understand(answer, _Search, where)
     expected = 1 if shard is not None else max(1, found.shards.total)
-    searched = f"{client.location}: a search for ids in {shown_path(path)}"
+    searched = f"{client.location}: a search for ids in {printable_path(path)}"
     check_shards(searched, found.shards, expected=expected, timed_out=found.timed_out)
     total, hits = exact(client, where, found.hits.total), found.hits.hits
     if total > size and len(ids) > 1:
@@ -174,11 +174,11 @@ def search_ids(
     asked = frozenset(ids)
     places = [Place(hit.index, hit.type, hit.id, hit.routing) for hit in hits]
     if len(places) != total:
-        raise client.garbled(where, f"{len(places)} places of {len(ids)} ids, of {total} that it counts")
+        raise client.malformed_answer(where, f"{len(places)} places of {len(ids)} ids, of {total} that it counts")
     if len({(place.index, place.id, place.routing) for place in places}) < total:
-        raise client.garbled(where, "a place twice")
+        raise client.malformed_answer(where, "a place twice")
     if strange := next((place for place in places if place.id not in asked or place.index not in among), None):
-        raise client.garbled(where, f"{strange.id} in {strange.index}, which wasn't asked for")
+        raise client.malformed_answer(where, f"{strange.id} in {strange.index}, which wasn't asked for")
     return places
 
 
@@ -210,7 +210,7 @@ def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) ->
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Undecodable(str(error)) from error
     if [(got.index, got.id) for got in docs] != [(place.index, place.id) for place in places]:
-        raise client.garbled("/_mget", f"not the {len(places)} documents that were asked for, in their order")
+        raise client.malformed_answer("/_mget", f"not the {len(places)} documents that were asked for, in their order")
     for place, got in zip(places, docs, strict=True):
         if got.error is not None and got.error.type != "index_not_found_exception":
             raise Unavailable(f"{client.location}: index {place.index}: {got.error}")
@@ -285,5 +285,5 @@ def fetch_source(
     head, _, tail = body.partition(b'"_source":')
     source, end, _ = tail.rpartition(b"}]}")
     if not end or b'"_id":' + msgspec.json.encode(id) not in head:
-        raise client.garbled("/_mget", "the answer was cut")
+        raise client.malformed_answer("/_mget", "the answer was cut")
     return source

@@ -204,13 +204,13 @@ def resolve(client: Client, wanted: Sequence[str]) -> tuple[dict[str, Index], tu
     missing: list[str] = []
     without_system = all("*" in name for name in wanted) and any(name.startswith("*") for name in wanted)
     for path in index_paths(wanted):
-        found |= _held(client, path, without_system=without_system)
+        found |= _list_settings(client, path, without_system=without_system)
     if without_system:
         found = {name: index for name, index in found.items() if not _is_system(name)}
     found = {name: _of_stream(index) for name, index in found.items()}
     for name in wanted:
         if "*" not in name and name not in found:  # an alias, a data stream, or not there
-            behind = _held(client, index_paths([name])[0])
+            behind = _list_settings(client, index_paths([name])[0])
             for each, index in behind.items():
                 known = found.get(each, index)
                 found[each] = msgspec.structs.replace(known, behind=(*known.behind, name))
@@ -244,7 +244,7 @@ def aliases_of(client: Client, names: Iterable[str]) -> dict[str, dict[str, bool
     for path in index_paths(tuple(names)):
         listed = _aliases(client, path)
         if not listed:
-            raise client.garbled(f"/{path}/_alias", "nothing of indices that are there")
+            raise client.malformed_answer(f"/{path}/_alias", "nothing of indices that are there")
         found |= listed
     return found
 
@@ -259,7 +259,7 @@ def _aliases(client: Client, path: str) -> dict[str, dict[str, bool]]:
     )
     if answer.status == 404:
         if cause_of(answer.body).type != "index_not_found_exception":
-            raise client.garbled(where, f"404 {cause_of(answer.body)}")
+            raise client.malformed_answer(where, f"404 {cause_of(answer.body)}")
         return {}
     return {
         name: {alias: about.filter is not None for alias, about in each.aliases.items()}
@@ -272,7 +272,7 @@ def _of_stream(index: Index) -> Index:
     return msgspec.structs.replace(index, behind=(match[1],)) if match else index
 
 
-def _held(client: Client, path: str, *, without_system: bool = False) -> dict[str, Index]:
+def _list_settings(client: Client, path: str, *, without_system: bool = False) -> dict[str, Index]:
     """What the settings list, compared with the aliases: an index that is missing in one list isn't gone.
 
     Raises `Unavailable` where an index that can be read stays out of the settings.
@@ -315,7 +315,7 @@ def _settings(client: Client, path: str) -> dict[str, Index]:
     )
     if answer.status == 404:
         if cause_of(answer.body).type != "index_not_found_exception":
-            raise client.garbled(f"/{path}/_settings", f"404 {cause_of(answer.body)}")
+            raise client.malformed_answer(f"/{path}/_settings", f"404 {cause_of(answer.body)}")
         return {}
     settings = client.understand(answer, dict[str, _Settings], f"/{path}/_settings")
     return {
@@ -400,11 +400,11 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
         )
     if shard not in shards:
         if name not in resolve(client, [name])[0]:
-            raise deleted(client, name)
+            raise index_gone(client, name)
         raise Unavailable(f"{client.location}: shard {shard} of index {name} isn't up, or the index was closed")
 
 
-def deleted(client: Client, name: str) -> NotFound | Unavailable:
+def index_gone(client: Client, name: str) -> NotFound | Unavailable:
     """What to raise after a 404 for an index that was there; a 404 alone may be a proxy's."""
     if name in resolve(client, [name])[0]:
         return Unavailable(

@@ -17,7 +17,7 @@ from migrator.adapters.base import Reader
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
 from migrator.adapters.elasticsearch.indices import Index, expressions, select
-from migrator.adapters.elasticsearch.rights import hidden
+from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import closed_error, paths_of, without_closed
 from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
@@ -64,7 +64,9 @@ class Lookup:
             for first in range(0, len(wanted), _LOOKED_UP):
                 for hit in self._hits(path, shards, wanted[first : first + _LOOKED_UP]):
                     if hit.index not in indices:
-                        raise self._client.garbled("_search", f"a hit is of {hit.index}, which wasn't asked for")
+                        raise self._client.malformed_answer(
+                            "_search", f"a hit is of {hit.index}, which wasn't asked for"
+                        )
                     if document := self._document(hit, indices[hit.index].shards):
                         yield document
         self._check_seen(Selection(), closed)
@@ -78,7 +80,7 @@ class Lookup:
         """Raise where something that may hold what is looked for wasn't examined."""
         if closed:
             raise closed_error(self._client, closed)
-        if told := hidden(self._client, expressions(self._pattern, selection)):
+        if told := why_hidden(self._client, expressions(self._pattern, selection)):
             raise AccessDenied(f"{self._client.location}: {told}")
 
     def _hits(self, path: str, shards: int, wanted: Sequence[WantedId]) -> list[_Hit]:
@@ -96,7 +98,7 @@ class Lookup:
         if len(hits) == asked["size"]:
             raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; search for fewer at once")
         if len({(hit.index, hit.id, hit.routing) for hit in hits}) < len(hits):
-            raise self._client.garbled("_search", "it gives a document twice")
+            raise self._client.malformed_answer("_search", "it gives a document twice")
         counted = self._client.ask("POST", f"/{path}/_count", _Counted, body={"query": query}, right=_RIGHT).count
         if counted > len(hits):
             raise Incomplete(f"{self._client.location}: {counted} documents match, and the search gives {len(hits)}")

@@ -31,7 +31,7 @@ def _types_of_start(mapping: Any) -> set[str]:
     return set().union(*(_types_of_start(inner) for inner in mapping.values()))
 
 
-def changed_sources(client: Client, names: Iterable[str]) -> dict[str, str]:
+def find_changed_sources(client: Client, names: Iterable[str]) -> dict[str, str]:
     """The indices that don't keep documents as they were sent, and what their mapping says of that.
 
     One that keeps none isn't among them: it shows with each document.
@@ -42,16 +42,16 @@ def changed_sources(client: Client, names: Iterable[str]) -> dict[str, str]:
         asked = f"{where}?ignore_unavailable=true&filter_path=*.mappings._source,*.mappings.*._source"
         answer = client.call("GET", asked, right=_RIGHT)
         for name, mapping in client.understand(answer, dict[str, dict[str, Any]], where).items():
-            if told := _told_of_source(mapping.get("mappings", {})):
+            if told := _describe_source(mapping.get("mappings", {})):
                 found[name] = told
     return found
 
 
-def _told_of_source(mappings: Any) -> str:
+def _describe_source(mappings: Any) -> str:
     if not isinstance(mappings, dict):
         return ""
     source = mappings.get("_source")
     if not isinstance(source, dict) or isinstance(source.get("type"), str):  # on 6.x below a document type
-        return next(filter(None, map(_told_of_source, mappings.values())), "") if "_source" not in mappings else ""
+        return next(filter(None, map(_describe_source, mappings.values())), "") if "_source" not in mappings else ""
     parts = [f"{name} {', '.join(map(str, source[name]))}" for name in ("includes", "excludes") if source.get(name)]
     return "; ".join([*parts, *(["mode synthetic"] if source.get("mode") == "synthetic" else [])])

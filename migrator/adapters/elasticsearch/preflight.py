@@ -24,7 +24,7 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
-from migrator.adapters.elasticsearch.rights import lacking
+from migrator.adapters.elasticsearch.rights import missing_rights
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
 from migrator.text.arguments import argument
@@ -276,7 +276,7 @@ def _rights(target: _Target) -> Iterator[str]:
     # From 7.9 on a right by itself, which is all that a bulk needs to make an index and to extend its mapping.
     creating = "auto_configure" if version >= (7, 9) else "create_index"
     indices = target.pattern.replace("%s", "*")
-    if lacks := lacking(target.client, [indices], [creating, *_PRIVILEGES], cluster=["monitor"]):
+    if lacks := missing_rights(target.client, [indices], [creating, *_PRIVILEGES], cluster=["monitor"]):
         yield f"the login lacks the privileges {', '.join(lacks)} on {indices}"
 
 

@@ -15,7 +15,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.health import ACTIVATION, FOREIGN, Look, checks, keyword_of
 from migrator.adapters.elasticsearch.indices import Index, expressions, resolve
-from migrator.adapters.elasticsearch.rights import hidden
+from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.questions import Finding, Probe
 from migrator.errors import AccessDenied
@@ -83,7 +83,7 @@ def probe(client: Client, pattern: str) -> Probe:
     with closing(client.hasty(timeout_s=_TIMEOUT_S)) as hasty:
         server = hasty.server()
         indices, _ = resolve(hasty, expressions(pattern, Selection()))
-        told = hidden(hasty, expressions(pattern, Selection()))
+        told = why_hidden(hasty, expressions(pattern, Selection()))
         if told and not indices:
             raise AccessDenied(f"{client.location}: {told}")
         look = Look.at(hasty, pattern, indices)

@@ -55,9 +55,9 @@ from migrator.adapters.elasticsearch.indices import (
     survey,
 )
 from migrator.adapters.elasticsearch.lookup import Lookup
-from migrator.adapters.elasticsearch.mappings import changed_sources, start_is_long
+from migrator.adapters.elasticsearch.mappings import find_changed_sources, start_is_long
 from migrator.adapters.elasticsearch.probe import probe
-from migrator.adapters.elasticsearch.rights import hidden
+from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.volume import volume
 from migrator.adapters.elasticsearch.windows import WindowReader
@@ -171,7 +171,7 @@ class ElasticsearchReader(
             known = before.get(name)
             recreated = False
             for number, shard in found.shards[name].items():
-                above = _continued(known, index, number, shard)
+                above = _continue_from(known, index, number, shard)
                 recreated = recreated or (known is not None and above is None)
                 above = _NONE if above is None else above
                 slices += self._cut(index, number, shard, above, slice_documents, replaces=True)
@@ -197,16 +197,16 @@ class ElasticsearchReader(
         pending = 0
         for name, index in found.indices.items():
             for number, shard in found.shards[name].items():
-                above = _continued(before.get(name), index, number, shard)
+                above = _continue_from(before.get(name), index, number, shard)
                 pending += shard.max_seq_no - (_NONE if above is None else above)
         unseen = [f"index {name} is closed" for name in found.closed]
-        if told := hidden(self._client, expressions(self._pattern, selection)):
+        if told := why_hidden(self._client, expressions(self._pattern, selection)):
             unseen.append(told)
         return News(pending=pending, unseen=tuple(unseen))
 
     def _survey(self, selection: Selection) -> tuple[Survey, _Warnings]:
         """Where everything stands, with the checkpoints taken before the refresh that makes them readable."""
-        found = self._settled(self._look(selection))
+        found = self._settle(self._look(selection))
         warnings = _Warnings()
         for name in found.closed:
             warnings.lose(f"index {name} is closed and can't be read; open it and run again")
@@ -216,12 +216,12 @@ class ElasticsearchReader(
                 f"index {name} has {documents} documents that Elasticsearch 5 stored, which have no sequence number "
                 "and can't be read; POST /_reindex them into a new index and read that"
             )
-        for name, told in changed_sources(self._client, found.indices).items():
+        for name, told in find_changed_sources(self._client, found.indices).items():
             warnings.lose(
                 f"index {name} doesn't keep whole documents: its mapping has _source with {told}; "
                 "what it left out can't be read"
             )
-        if unseen := hidden(self._client, expressions(self._pattern, selection)):
+        if unseen := why_hidden(self._client, expressions(self._pattern, selection)):
             warnings.lose(unseen)
         by_name = [name for name, index in found.indices.items() if index.behind]
         for name, aliases in aliases_of(self._client, by_name).items() if by_name else ():
@@ -239,7 +239,7 @@ class ElasticsearchReader(
         refresh(self._client, found.indices)
         return found
 
-    def _settled(self, found: Survey) -> Survey:
+    def _settle(self, found: Survey) -> Survey:
         """A survey whose checkpoints are no lower than what the shards gave when they were first looked at.
 
         On an index in use there is always something above them; a checkpoint that it doesn't pass would leave out
@@ -276,7 +276,7 @@ class ElasticsearchReader(
         if not (names or one_by_one):
             names = expressions(self._pattern, selection)
             none = f"{self._client.location}: no index matches {', '.join(names)}"
-            if told := hidden(self._client, names):
+            if told := why_hidden(self._client, names):
                 raise AccessDenied(f"{none} that the login can see: {told}")
             raise NotFound(f"{none}; check the index pattern")
 
@@ -434,7 +434,7 @@ def _plain(snapshot: _Snapshot) -> Token:
     return plain
 
 
-def _continued(known: _IndexSnapshot | None, index: Index, number: int, shard: Shard) -> int | None:
+def _continue_from(known: _IndexSnapshot | None, index: Index, number: int, shard: Shard) -> int | None:
     """The number that a shard was read up to; None where that doesn't hold any more and all of it must be read."""
     if known is None or known.uuid != index.uuid or str(number) not in known.shards:
         return None

@@ -57,7 +57,7 @@ class _Granted(msgspec.Struct, frozen=True):
     indices: tuple[_Group, ...] = ()
 
 
-def lacking(
+def missing_rights(
     client: Client, names: Sequence[str], privileges: Sequence[str], *, cluster: Sequence[str] = ()
 ) -> list[str]:
     """The rights on these names, as a whole where they are wildcards, that the login hasn't; empty if nobody tells."""
@@ -72,7 +72,7 @@ def _names(found: _Lacking | None) -> list[str]:
     return sorted({name for each in rights for name, granted in each.items() if not granted})
 
 
-def hidden(client: Client, names: Sequence[str]) -> str | None:
+def why_hidden(client: Client, names: Sequence[str]) -> str | None:
     """Why documents may be there that the login isn't shown; None where nothing speaks for that."""
     if not names:
         return None

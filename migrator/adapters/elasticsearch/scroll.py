@@ -17,7 +17,7 @@ from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.counting import ShardQuery, count_in_shard, exact
 from migrator.adapters.elasticsearch.fetching import WINDOW_LIMIT
 from migrator.adapters.elasticsearch.hits import RIGHT, TOLD, Asked, Window, batch_of, decode, incomplete, query_of
-from migrator.adapters.elasticsearch.indices import deleted, refresh
+from migrator.adapters.elasticsearch.indices import index_gone, refresh
 from migrator.adapters.shared.paging import PageSize
 from migrator.errors import MigratorError, Unavailable
 
@@ -81,7 +81,7 @@ class ScrollReader:
                 self._page_size.limit(int(limit[1]))  # the next look asks for no more
             raise
         if answer.status == 404:
-            raise deleted(self._client, window.index)
+            raise index_gone(self._client, window.index)
         return answer.body
 
     def _scroll_on(self, id: str) -> bytes:

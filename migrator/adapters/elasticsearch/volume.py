@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.activations.amounts import DAY_MS, Sum, Tally
+from migrator.activations.amounts import DAY_MS, Amounts, Sum
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
@@ -21,7 +21,7 @@ from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.health import ACTIVATION, Look, keyword_of
 from migrator.adapters.elasticsearch.indices import Index, expressions, select
 from migrator.adapters.elasticsearch.preflight import cluster_settings
-from migrator.adapters.elasticsearch.rights import hidden
+from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.questions import Room, Volume
 from migrator.adapters.shared.http import TooLarge
@@ -138,7 +138,7 @@ def _add(to: list[int], bucket: _Bucket) -> None:
 def volume(client: Client, pattern: str, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
     """Count what is selected, unless all of it is to be read. Raises `NotFound` where there is no index."""
     indices, _ = select(client, pattern, selection)
-    told = hidden(client, expressions(pattern, selection))
+    told = why_hidden(client, expressions(pattern, selection))
     if not indices and told:
         raise AccessDenied(f"{client.location}: {told}")
     if not indices:
@@ -153,7 +153,7 @@ def volume(client: Client, pattern: str, selection: Selection, *, exact: bool, s
     rooms, refused = _rooms(client)
     return Volume(
         places=tuple(look.place(name) for name in look.documents),
-        counted=found.tally if found else None,
+        counted=found.amounts if found else None,
         counted_in=found.by_index if found else {},
         rooms=rooms,
         notes=tuple(filter(None, [*notes, refused])),
@@ -161,7 +161,7 @@ def volume(client: Client, pattern: str, selection: Selection, *, exact: bool, s
 
 
 class _Aggregated(msgspec.Struct, frozen=True):
-    tally: Tally
+    amounts: Amounts
     by_index: Mapping[str, int]  # activations that are selected
     is_complete: bool  # every namespace and action is distinguished
 
@@ -180,15 +180,15 @@ def _aggregate(look: Look, selection: Selection, *, stop: Stop) -> _Aggregated |
     for fields, indices in groups.items():
         for path, shards in paths_of(indices):
             stop.sleep(0)
-            body = _asked(fields, selection, len(indices))
+            body = _request(fields, selection, len(indices))
             counted.add(look.client.search(path, _Answer, shards=shards, body=body).aggregations)
-    tally = Tally()
+    amounts = Amounts()
     queries = {name: _query(fields, selection) for fields, indices in groups.items() for name in indices}
-    _draw(look, counted.by_index, queries, tally, stop)
-    return _Aggregated(_put_together(counted, tally), counted.by_index, counted.is_complete)
+    _draw(look, counted.by_index, queries, amounts, stop)
+    return _Aggregated(_put_together(counted, amounts), counted.by_index, counted.is_complete)
 
 
-def _asked(fields: _Fields, selection: Selection, indices: int) -> dict[str, Any]:
+def _request(fields: _Fields, selection: Selection, indices: int) -> dict[str, Any]:
     failed = {
         "bool": {
             "filter": [{"exists": {"field": "response.statusCode"}}],
@@ -242,7 +242,7 @@ def _like(field: str, text: str) -> dict[str, Any]:
 
 
 def _draw(
-    look: Look, by_index: Mapping[str, int], queries: Mapping[str, dict[str, Any]], tally: Tally, stop: Stop
+    look: Look, by_index: Mapping[str, int], queries: Mapping[str, dict[str, Any]], amounts: Amounts, stop: Stop
 ) -> None:
     """Look into documents drawn from the largest indices, and into those with the largest results."""
     largest = sorted(by_index, key=lambda name: -by_index[name])[:_SAMPLED_INDICES]
@@ -254,7 +254,7 @@ def _draw(
         }
         drawn = _documents(look, name, body)
         if drawn:
-            tally.take(drawn, weight=by_index[name] / len(drawn))
+            amounts.take(drawn, weight=by_index[name] / len(drawn))
     for name in largest:
         stop.sleep(0)
         body = {
@@ -262,7 +262,7 @@ def _draw(
             "query": queries[name],
             "sort": [{"response.size": {"order": "desc", "unmapped_type": "long", "missing": "_last"}}],
         }
-        tally.rank(_documents(look, name, body))
+        amounts.rank(_documents(look, name, body))
 
 
 def _documents(look: Look, index: str, body: Mapping[str, Any]) -> list[Document]:
@@ -285,8 +285,8 @@ def _documents(look: Look, index: str, body: Mapping[str, Any]) -> list[Document
     return []
 
 
-def _put_together(counted: _Counted, drawn: Tally) -> Tally:
-    """The tally of what was drawn with the exact counts; sizes are counts times the mean of what was drawn."""
+def _put_together(counted: _Counted, drawn: Amounts) -> Amounts:
+    """The sums of what was drawn with the exact counts; sizes are counts times the mean of what was drawn."""
     mean_bytes = drawn.total.mean_bytes
 
     def size_of(number: int, like: Sum | None) -> float:

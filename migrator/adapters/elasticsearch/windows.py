@@ -31,7 +31,7 @@ from migrator.adapters.elasticsearch.hits import (
     incomplete,
     query_of,
 )
-from migrator.adapters.elasticsearch.indices import deleted, refresh
+from migrator.adapters.elasticsearch.indices import index_gone, refresh
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AnswerLost, Unavailable
@@ -170,7 +170,7 @@ class WindowReader:
             self._page_size.limit(int(limit[1]))
             raise TooLarge(str(error)) from error
         if answer.status == 404:
-            raise deleted(self._client, window.index)
+            raise index_gone(self._client, window.index)
         return answer.body
 
     def _prove(self, asked: Asked, found: Found) -> _Whole | _Short:
@@ -203,7 +203,7 @@ class WindowReader:
         try:
             found = decode(self._client, asked, self._search(asked, id=id, _source=False))
         except Undecodable as error:
-            raise self._client.garbled(path, error) from error
+            raise self._client.malformed_answer(path, error) from error
         # Quotes inside a string are escaped, so the first `"_source":` is the name, and after the last `"sort":` come
         # only digits and brackets.
         head, _, tail = body.partition(b'"_source":')

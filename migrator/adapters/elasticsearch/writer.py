@@ -35,7 +35,7 @@ from migrator.adapters.base import (
 from migrator.adapters.elasticsearch import preflight
 from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
-from migrator.adapters.elasticsearch.client import Cause, Client, index_paths, what_now
+from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
 from migrator.adapters.elasticsearch.indices import (
@@ -47,7 +47,7 @@ from migrator.adapters.elasticsearch.indices import (
     shard_states,
 )
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
-from migrator.adapters.shared.outcome import Tally
+from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.text.decoding import convert
 
@@ -117,25 +117,27 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        tally = Tally()
+        outcome = Outcome()
         found = self._destinations.of(document.namespace for document in documents)
-        taken = self._placed(documents, found, tally)
+        taken = self._place(documents, found, outcome)
         new, there = self._apart(taken, found)
-        there += self._send("create", new, tally)
-        newer = self._compare(there, tally, replace=replace) if there else []
-        self._settle(self._send("index", newer, tally), tally)
+        there += self._send("create", new, outcome)
+        newer = self._compare(there, outcome, replace=replace) if there else []
+        self._settle(self._send("index", newer, outcome), outcome)
         self._look_at_new(found, taken)
-        return tally.outcome()
+        return outcome.result()
 
-    def _placed(self, documents: Sequence[Document], found: Mapping[str, Destination], tally: Tally) -> list[Addressed]:
+    def _place(
+        self, documents: Sequence[Document], found: Mapping[str, Destination], outcome: Outcome
+    ) -> list[Addressed]:
         """Where each document goes; those that can go nowhere are rejected, or put off."""
         placed: list[Addressed] = []
         for document in documents:
             destination = found[document.namespace]
             if destination.rejection is not None:
-                tally.reject(document, destination.rejection)
+                outcome.reject(document, destination.rejection)
             elif destination.obstacle is not None:
-                tally.defer(document, Unavailable(f"{self._client.location}: {destination.obstacle}"))
+                outcome.defer(document, Unavailable(f"{self._client.location}: {destination.obstacle}"))
             else:
                 placed.append((destination.address, document))
         return placed
@@ -178,7 +180,7 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
             if destination.obstacle is not None:
                 raise Unavailable(f"{self._client.location}: {destination.obstacle}")
 
-    def _send(self, operation: str, addressed: Sequence[Addressed], tally: Tally) -> list[Addressed]:
+    def _send(self, operation: str, addressed: Sequence[Addressed], outcome: Outcome) -> list[Addressed]:
         """Send bulks; returns what must be looked up: what is there already, and what the answers don't tell of."""
         unsettled: list[Addressed] = []
         waiting = self._requests(addressed)
@@ -197,17 +199,17 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
                     waiting.append(part)
                     continue
                 if items is None:
-                    tally.written += [document for _, document in part]
+                    outcome.written += [document for _, document in part]
                     continue
                 for (address, document), item in zip(part, items, strict=True):
                     if item is not None and item.stored(operation):
-                        tally.written.append(document)
+                        outcome.written.append(document)
                     elif item is None or item.status < 300 or (item.status == 409 and operation == "create"):
                         unsettled.append((address, document))
                     elif item.refuses_document:
-                        tally.reject(document, str(item.error))
+                        outcome.reject(document, str(item.error))
                     else:
-                        tally.defer(document, self._condition(address.index, item))
+                        outcome.defer(document, self._condition(address.index, item))
                         if item.status != 429:  # another index may be the one to write to by now
                             self._destinations.forget(document.namespace)
         return unsettled
@@ -238,7 +240,7 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
                 self._flow.pushed_back(falls)
                 raise
             except ValueError as error:
-                raise self._client.garbled("/_bulk", error) from error
+                raise self._client.malformed_answer("/_bulk", error) from error
             if items is not None and any(item is not None and item.status in (429, 503) for item in items):
                 self._flow.pushed_back(falls)
             else:
@@ -251,35 +253,35 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
         text = f"{self._client.location}: index {index}: {item.status} {cause}"
         if item.status in (401, 403) and cause.type != "cluster_block_exception":
             return AccessDenied(f"{text}; the login needs {_RIGHTS}")
-        return Unavailable(text + what_now(cause))
+        return Unavailable(text + advice(cause))
 
-    def _compare(self, addressed: list[Addressed], tally: Tally, *, replace: bool) -> list[Addressed]:
+    def _compare(self, addressed: list[Addressed], outcome: Outcome, *, replace: bool) -> list[Addressed]:
         """Sort documents by what is stored in their place; returns those that shall replace it."""
         newer: list[Addressed] = []
         for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
             if there is None:
-                self._defer_unsettled(address, document, tally)
+                self._defer_unsettled(address, document, outcome)
             elif comparing.same(document, there, doubles=False):
-                tally.present.append(document)
+                outcome.present.append(document)
             elif replace:
                 newer.append((address, document))
             else:
-                tally.differing.append(document)
+                outcome.differing.append(document)
         return newer
 
-    def _settle(self, addressed: list[Addressed], tally: Tally) -> None:
+    def _settle(self, addressed: list[Addressed], outcome: Outcome) -> None:
         """Look at documents that were to replace others, and of which the answer didn't tell."""
         for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
             if there is not None and comparing.same(document, there, doubles=False):
-                tally.written.append(document)
+                outcome.written.append(document)
             else:
-                self._defer_unsettled(address, document, tally)
+                self._defer_unsettled(address, document, outcome)
 
-    def _defer_unsettled(self, address: Address, document: Document, tally: Tally) -> None:
+    def _defer_unsettled(self, address: Address, document: Document, outcome: Outcome) -> None:
         self._destinations.forget(document.namespace)
         reason = f"{document.id} isn't in index {address.index} as it was sent: it was deleted, or a bulk answer"
         reason += " was altered in transit; writing it again"
-        tally.defer(document, Unavailable(f"{self._client.location}: {reason}"))
+        outcome.defer(document, Unavailable(f"{self._client.location}: {reason}"))
 
     @cached_property
     def _bodies(self) -> Bodies:

@@ -81,7 +81,7 @@ def compression_named(path: str) -> Compression:
 _ENDINGS = {"gz": Compression.GZIP, "zst": Compression.ZSTD, "xz": Compression.XZ, "bz2": Compression.BZIP2}
 
 
-def decompressed(pieces: Iterator[bytes], compression: Compression, begin: Frame) -> Iterator[Chunk]:
+def decompress(pieces: Iterator[bytes], compression: Compression, begin: Frame) -> Iterator[Chunk]:
     """What the pieces of a file hold; the first of them begins at the frame `begin`.
 
     Raises `ArchiveDamaged` after everything before the damage was given. A frame is checked at its end, if it has a
@@ -268,7 +268,7 @@ _UNDECODABLE = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFErr
 WRITABLE = (Compression.PLAIN, Compression.GZIP, Compression.ZSTD)
 
 
-def compressed(data: bytes, compression: Compression) -> bytes:
+def compress(data: bytes, compression: Compression) -> bytes:
     """Data as a frame of its own, with a checksum; plain data as it is."""
     if compression is Compression.ZSTD:
         return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(data)

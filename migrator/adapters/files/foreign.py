@@ -54,11 +54,11 @@ _JSON = tuple(
 
 def refuse(beginning: bytes, where: str) -> None:
     """Raise `UsageError` where a text that begins so is known to be something else."""
-    if what := _told(beginning):
+    if what := _recognize(beginning):
         raise UsageError(f"{where}: this is not a file of documents but {what}")
 
 
-def _told(beginning: bytes) -> str | None:
+def _recognize(beginning: bytes) -> str | None:
     for at, magic, what in _BINARY:
         if beginning[at : at + len(magic)] == magic:
             return what

@@ -131,7 +131,7 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
     refusal = ""
     for line in lines:
         try:
-            told = _told_by(line)
+            told = _shape_of(line)
         except ValueError as error:
             refusal = refusal or f"this is not a file of JSON lines: {error}"
         else:
@@ -149,11 +149,11 @@ def shape_of(lines: Iterable[bytes], asked: Form | None, where: str) -> Shape:
     return told
 
 
-def _told_by(line: bytes) -> Shape | None:
+def _shape_of(line: bytes) -> Shape | None:
     """The shape that a line tells. Raises `ValueError` where it is not a JSON object or array."""
     if line.startswith(b"["):
         first = next(iter(elements_of(line) or ()), b"")
-        told = _told_by(first) if first.startswith(b"{") else None
+        told = _shape_of(first) if first.startswith(b"{") else None
         if told is not None and told.form is Form.ELASTICSEARCH:
             return Shape("JSON arrays", Form.ELASTICSEARCH, Layout.ARRAYS)
         return Shape("couchbackup", Form.COUCHDB, Layout.ARRAYS)

@@ -29,9 +29,9 @@ from migrator.adapters.files.compression import (
     Frame,
     compression_named,
     compression_of,
-    decompressed,
+    decompress,
 )
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.shared.local_files import local_file_error
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
@@ -62,12 +62,12 @@ class Input(Protocol):
         ...
 
     @contextmanager
-    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
+    def open(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         """The text from a frame on."""
         ...
 
     @contextmanager
-    def peeked(self) -> Iterator[Iterator[Chunk]]:
+    def peek(self) -> Iterator[Iterator[Chunk]]:
         """The text from its beginning on, to look at some of it; it can be opened afterwards."""
         ...
 
@@ -85,14 +85,14 @@ class FileInput:
 
     @cached_property
     def compression(self) -> Compression:
-        with self._reading() as file:
+        with self._open_file() as file:
             beginning = file.read(MAGIC_BYTES)
         if len(beginning) < MAGIC_BYTES and compression_named(self.path.name) is not Compression.PLAIN:
             raise ArchiveDamaged(f"{self.printed}: cut off at byte {len(beginning)}")
         return compression_of(beginning)
 
     def fingerprint(self) -> Token:
-        with self._reading() as file:
+        with self._open_file() as file:
             told = os.fstat(file.fileno())
             head = file.read(_COMPARED_BYTES)
             file.seek(max(0, told.st_size - _COMPARED_BYTES))
@@ -111,15 +111,18 @@ class FileInput:
             )
 
     @contextmanager
-    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
-        with self._reading() as file:
+    def open(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
+        with self._open_file() as file:
             file.seek(begin.offset)
-            yield decompressed(iter(partial(file.read, PIECE_BYTES), b""), self.compression, begin)
-
-    peeked = opened
+            yield decompress(iter(partial(file.read, PIECE_BYTES), b""), self.compression, begin)
 
     @contextmanager
-    def _reading(self) -> Iterator[BinaryIO]:
+    def peek(self) -> Iterator[Iterator[Chunk]]:
+        with self.open() as chunks:
+            yield chunks
+
+    @contextmanager
+    def _open_file(self) -> Iterator[BinaryIO]:
         try:
             with self.path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -130,7 +133,7 @@ class FileInput:
         except FileNotFoundError as error:
             raise NotFound(f"{self.printed}: there is no such file") from error
         except OSError as error:
-            raise translated(self.printed, error) from error
+            raise local_file_error(self.printed, error) from error
 
     def close(self) -> None:
         """Nothing is open between two uses."""
@@ -165,16 +168,16 @@ class StandardInput:
             raise UsageError(f"standard input can't be resumed; send all of it again, with {argument('restart')}")
 
     @contextmanager
-    def opened(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
+    def open(self, begin: Frame = BEGINNING) -> Iterator[Iterator[Chunk]]:
         compression, kept = self.compression, self._kept
         if kept is None or begin != BEGINNING:
             raise UsageError(f"standard input can be read only once; send all of it again, with {argument('restart')}")
         self._kept = None
-        yield decompressed(chain(kept, self._live()), compression, begin)
+        yield decompress(chain(kept, self._live()), compression, begin)
 
     @contextmanager
-    def peeked(self) -> Iterator[Iterator[Chunk]]:
-        yield decompressed(self._pieces(), self.compression, BEGINNING)
+    def peek(self) -> Iterator[Iterator[Chunk]]:
+        yield decompress(self._pieces(), self.compression, BEGINNING)
 
     def _pieces(self) -> Iterator[bytes]:
         """What was looked at before, then more of it, which is kept."""

@@ -38,9 +38,9 @@ class Look(msgspec.Struct, frozen=True):
 
 def look(input: Input, asked: Form | None) -> Look:
     """Tell what a file is. Raises `UsageError` where that is nothing that can be read."""
-    with input.peeked() as chunks:
+    with input.peek() as chunks:
         try:
-            beginning = _beginning(chunks)
+            beginning = _first_text(chunks)
         except UsageError as error:
             raise UsageError(f"{input.printed}: {error}") from error
     foreign.refuse(beginning[: foreign.LOOKED_AT_BYTES], input.printed)
@@ -48,7 +48,7 @@ def look(input: Input, asked: Form | None) -> Look:
     is_across = first in (b"[", b"{") or (first.startswith(b"[") and first.endswith(b","))
     by_cr = not is_across and _LONE_CR.search(first) is not None
     found = Look(Shape("", Form.COUCHDB), by_cr)
-    with input.peeked() as chunks:
+    with input.peek() as chunks:
         cursor = Cursor(found.of_lines(chunks))
         texts = _first_values(cursor) if is_across else _first_lines(cursor)
         shape = shape_of(texts, asked, input.printed)
@@ -58,7 +58,7 @@ def look(input: Input, asked: Form | None) -> Look:
     return msgspec.structs.replace(found, shape=shape)
 
 
-def _beginning(chunks: Iterator[Chunk]) -> bytes:
+def _first_text(chunks: Iterator[Chunk]) -> bytes:
     """The text up to the end of its first line that isn't blank, and a little more; what is damaged is seen later."""
     pieces: list[bytes] = []
     size, seen = 0, False

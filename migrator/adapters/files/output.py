@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from migrator import durable
 from migrator.adapters.base import Refusal, Token
-from migrator.adapters.files.compression import WRITABLE, Compression, compressed, compression_named, filler
-from migrator.adapters.shared.local_files import translated
+from migrator.adapters.files.compression import WRITABLE, Compression, compress, compression_named, filler
+from migrator.adapters.shared.local_files import local_file_error
 from migrator.errors import AccessDenied, MigratorError, NotFound, StateDamaged, UsageError
 from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
@@ -65,7 +65,7 @@ class FileOutput:
     def __init__(self, path: str) -> None:
         self.printed = f"file:{printable_path(path)}"
         self.compression = compression_named(path)
-        self._empty = compressed(b"", self.compression)
+        self._empty = compress(b"", self.compression)
         self._final = Path(path)
         self._file: BinaryIO | None = None
         self._length = 0
@@ -94,7 +94,7 @@ class FileOutput:
         try:
             self._file = durable.open_temporary(self._final)
         except OSError as error:
-            raise translated(self.printed, error) from error
+            raise local_file_error(self.printed, error) from error
         self._begun = Path(self._file.name).name
         return self._begun
 
@@ -121,7 +121,7 @@ class FileOutput:
                 durable.write_all(self._file, filler(size, self.compression))
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise translated(self.printed, error) from error
+            raise local_file_error(self.printed, error) from error
         return None
 
     def _partial(self) -> Path:
@@ -134,18 +134,18 @@ class FileOutput:
 
     def append(self, data: bytes) -> Segment:
         try:
-            file = self._file or self._reopened()
+            file = self._file or self._reopen()
             file.seek(self._length)
             durable.write_all(file, data)
             file.truncate()
             os.fsync(file.fileno())
         except OSError as error:
-            raise translated(self.printed, error) from error
+            raise local_file_error(self.printed, error) from error
         segment = (self._length, len(data))
         self._length += len(data)
         return segment
 
-    def _reopened(self) -> BinaryIO:
+    def _reopen(self) -> BinaryIO:
         """A copy of the finished file to write on into; the file itself stays whole until the copy replaces it."""
         if not self._is_final:
             raise UsageError(f"{self.printed}: nothing can be added to this file; copy into a new one")
@@ -165,7 +165,7 @@ class FileOutput:
         try:
             durable.put_in_place(self._file, self._final)
         except OSError as error:
-            raise translated(self.printed, error) from error
+            raise local_file_error(self.printed, error) from error
         self._file, self._is_final = None, True
 
     def close(self) -> None:

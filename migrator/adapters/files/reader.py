@@ -107,7 +107,7 @@ class FileReader(Reader, SupportsCatchUp, SupportsVolume):
         gathered = Gathered(self._shape.form, selection)
         position = begin
         damage: ArchiveDamaged | UsageError | None = None
-        with self._input.opened(begin.frame) as chunks:
+        with self._input.open(begin.frame) as chunks:
             try:
                 cursor = Cursor(self._look.of_lines(chunks), begin.frame, begin.at)
                 pass_.inside = begin.inside

@@ -28,7 +28,7 @@ from migrator.adapters.base import (
     WriteOutcome,
     Writer,
 )
-from migrator.adapters.files.compression import compressed
+from migrator.adapters.files.compression import compress
 from migrator.adapters.files.output import Output, Segment
 from migrator.text.decoding import convert
 
@@ -94,7 +94,7 @@ class FileWriter(Writer, SupportsReceipts, SupportsBuffer, SupportsPreflight):
         lane = self._lane()
         if not lane.lines:
             return None
-        data = compressed(b"".join(lane.lines), self._output.compression)
+        data = compress(b"".join(lane.lines), self._output.compression)
         with self._lock:
             segment = self._output.append(data)
             self._waiting_bytes -= lane.size_bytes
@@ -127,7 +127,7 @@ def _encodable(documents: Sequence[Document]) -> tuple[list[Document], list[Reje
             as_lines([document])
             kept.append(document)
         except UnicodeEncodeError:
-            rejected.append(document.rejected("its id or index holds a lone surrogate, which is not text"))
+            rejected.append(document.rejection("its id or index holds a lone surrogate, which is not text"))
     return kept, rejected
 
 

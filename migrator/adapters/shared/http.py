@@ -39,7 +39,7 @@ def retry_after_s(header: str | None) -> float | None:
         return None
 
 
-def unanswered(text: str, error: BaseException, *, began: bool) -> AccessDenied | Unavailable:
+def no_answer(text: str, error: BaseException, *, began: bool) -> AccessDenied | Unavailable:
     """What kept an answer from arriving; `began` where the server was reached, so that a smaller one may get through.
 
     `text` says which request it was.

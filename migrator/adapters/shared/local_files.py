@@ -7,7 +7,7 @@ import errno
 from migrator.errors import NO_ROOM, AccessDenied, MigratorError, Unavailable, UsageError
 
 
-def translated(where: str, error: OSError) -> MigratorError:
+def local_file_error(where: str, error: OSError) -> MigratorError:
     """What the operating system says of a local file, as one of our errors."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:

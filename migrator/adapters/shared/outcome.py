@@ -10,7 +10,7 @@ from migrator.adapters.base import WriteOutcome
 from migrator.errors import AccessDenied, MigratorError
 
 
-class Tally:
+class Outcome:
     """The outcome of the documents of one write so far."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Tally:
         return not (self.written or self.present or self.differing or self.deferred)
 
     def reject(self, document: Document, reason: str) -> None:
-        self.rejected.append(document.rejected(reason))
+        self.rejected.append(document.rejection(reason))
 
     def defer(self, document: Document, condition: MigratorError) -> None:
         """A refused right is the condition that is reported: it won't pass by itself."""
@@ -35,7 +35,7 @@ class Tally:
         if self.condition is None or isinstance(condition, AccessDenied):
             self.condition = condition
 
-    def outcome(self) -> WriteOutcome:
+    def result(self) -> WriteOutcome:
         return WriteOutcome(
             written=tuple(self.written),
             present=tuple(self.present),

@@ -13,7 +13,7 @@ from migrator.adapters.questions import Room
 FULL = "the disk is full"
 
 
-def given_room(free_bytes: int) -> tuple[Room, ...]:
+def disk_free(free_bytes: int) -> tuple[Room, ...]:
     """What an operator says that is free."""
     return (Room(name="the disk", free_bytes=free_bytes, room_bytes=free_bytes, limit=FULL),)
 

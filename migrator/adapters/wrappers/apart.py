@@ -50,8 +50,8 @@ class _Parts(msgspec.Struct, kw_only=True):
         return any(refusal.passing for _, refusal in self.refused)
 
     @property
-    def rejected(self) -> WriteOutcome:
-        return WriteOutcome(rejected=tuple(document.rejected(str(refusal)) for document, refusal in self.refused))
+    def rejections(self) -> WriteOutcome:
+        return WriteOutcome(rejected=tuple(document.rejection(str(refusal)) for document, refusal in self.refused))
 
     def try_others(self) -> bool:
         """Put some other documents first, each alone; False where that was done or there are none.
@@ -101,13 +101,13 @@ class Apart:
                 parts = self._take_apart(left, patience, replace=replace)
                 total += parts.outcome
                 if parts.proven or not parts.refused:
-                    return total + parts.rejected
+                    return total + parts.rejections
                 left, refusals, verdict = parts.unaccounted, 0, _server(parts)
                 if not parts.passing:
                     raise verdict
                 # Nothing tells a full disk from a document that the server can't hold, but that it lasts.
                 few = not parts.waiting and len(parts.refused) < _SUSPECTS and (total.present or total.differing)
-                doubtful = parts.rejected if few else WriteOutcome()
+                doubtful = parts.rejections if few else WriteOutcome()
             try:
                 patience.pause(verdict or refusal)
             except Unavailable:

@@ -98,7 +98,7 @@ def _without(wrapper: Any, names: frozenset[str]) -> Any:
     return type(wrapper.__name__, (wrapper,), dict.fromkeys(names)) if names else wrapper
 
 
-def _offering(wrapper: Any, inner: object, protocols: Sequence[type]) -> Any:
+def _make(wrapper: Any, inner: object, protocols: Sequence[type]) -> Any:
     """A new instance of a wrapper that supports what the inner store supports, but for what the wrapper withholds."""
     lacking = [each for each in protocols if each in wrapper.withholds or not isinstance(inner, each)]
     names = frozenset(name for each in lacking if each not in wrapper.provides for name in methods(each))
@@ -112,7 +112,7 @@ class ForwardingReader:
     provides: ClassVar[Collection[type]] = ()  # what it does by itself
 
     def __new__(cls, inner: Reader, *_: Any, **__: Any) -> Self:
-        return cast(Self, _offering(cls, inner, READER_PROTOCOLS))
+        return cast(Self, _make(cls, inner, READER_PROTOCOLS))
 
     def __init__(self, inner: Reader) -> None:
         self._inner = cast(AnyReader, inner)
@@ -175,7 +175,7 @@ class ForwardingWriter:
     provides: ClassVar[Collection[type]] = ()  # what it does by itself
 
     def __new__(cls, inner: Writer, *_: Any, **__: Any) -> Self:
-        return cast(Self, _offering(cls, inner, WRITER_PROTOCOLS))
+        return cast(Self, _make(cls, inner, WRITER_PROTOCOLS))
 
     def __init__(self, inner: Writer) -> None:
         self._inner = cast(_AnyWriter, inner)

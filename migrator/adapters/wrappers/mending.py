@@ -69,7 +69,7 @@ class MendingReader(ForwardingReader):
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         position = after
         for batch in self._inner.read(slice, after, selection):
-            yield from _mended(batch, position)
+            yield from _mend_batch(batch, position)
             position = batch.position
 
     @override
@@ -115,7 +115,7 @@ def mend(document: Document) -> Document:
     return msgspec.structs.replace(document, id=id, body=body, remarks=remarks)
 
 
-def _mended(batch: Batch, before: Token) -> Iterator[Batch]:
+def _mend_batch(batch: Batch, before: Token) -> Iterator[Batch]:
     """A batch with mended ids; where one comes twice the second has a batch of its own.
 
     Only the last has the position after all of them: what was given until then is read again after an interruption.

@@ -42,13 +42,13 @@ class ThrottledReader(ForwardingReader):
 
     @override
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
-        return self._held_back(self._inner.read(slice, after, selection))
+        return self._throttle(self._inner.read(slice, after, selection))
 
     @override
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        return self._held_back(self._inner.fetch(ids, after, selection))
+        return self._throttle(self._inner.fetch(ids, after, selection))
 
-    def _held_back(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _throttle(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
             self._hold_back(len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values()))
             yield batch

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from migrator.activations.accounts import Counts, added_up, total
+from migrator.activations.accounts import Counts, sum_accounts, total
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, Plan, Token
@@ -224,7 +224,7 @@ class Checkpoint(Ledger):
         try:
             return convert(with_request(found), type) if found else None
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-            raise self._damaged(f"its {name} can't be read") from error
+            raise self._state_damaged(f"its {name} can't be read") from error
 
     def note_verification(self, note: VerificationNote) -> None:
         with self._transaction():
@@ -339,7 +339,7 @@ class Checkpoint(Ledger):
         """The slices that aren't done, in the order of their planning."""
         return [
             OpenSlice(number=number, slice=slice, position=position, begun_before=planned_by < run)
-            for number, slice, position, planned_by in self._planned("run")
+            for number, slice, position, planned_by in self._planned_slices("run")
         ]
 
     def slices_left(self) -> tuple[int, int]:
@@ -368,7 +368,7 @@ class Checkpoint(Ledger):
         with self._transaction():
             for commit in commits:
                 self._take(commit, run)
-            self._count(added_up(commit.counts for commit in commits))
+            self._count(sum_accounts(commit.counts for commit in commits))
             for name in ("deleted", "created", "there"):
                 if more := sum(getattr(commit, name) for commit in commits):
                     self._set(name, int(self._get(name, 0)) + more)
@@ -382,7 +382,7 @@ class Checkpoint(Ledger):
             if target is not None:
                 self._set("stores", (self.stores[0] if self.stores else target, target))
 
-    def unproven(self) -> str | None:
+    def contradiction(self) -> str | None:
         """How the receipts contradict the accounts, None where they don't; of a writer that gives receipts."""
         proven = [documents_in(receipt) for _, receipt in self.receipts]
         written = total(self.counts.values()).written

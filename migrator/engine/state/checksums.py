@@ -133,13 +133,13 @@ class Checksums:
         return [row[1] for row in self._db.execute(f'PRAGMA main.table_info("{table}")')]
 
     def _schema(self) -> Sum:
-        return self._added_up("SELECT type, name, tbl_name, sql FROM main.sqlite_master", _SCHEMA)
+        return self._add_up("SELECT type, name, tbl_name, sql FROM main.sqlite_master", _SCHEMA)
 
     def _sum_of(self, table: str) -> Sum:
         columns = ", ".join(f'"{name}"' for name in self._columns(table))
-        return self._added_up(f'SELECT {columns} FROM main."{table}"', table)  # noqa: S608  our own names
+        return self._add_up(f'SELECT {columns} FROM main."{table}"', table)  # noqa: S608  our own names
 
-    def _added_up(self, query: str, table: str) -> Sum:
+    def _add_up(self, query: str, table: str) -> Sum:
         rows = total = 0
         for row in self._db.execute(query):
             rows += 1

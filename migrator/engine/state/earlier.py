@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.text.decoding import convert
 
 _FLAGS = ("allow_extra", "index_template", "keep_revisions", "mend_ids", "verify")
@@ -53,7 +53,7 @@ def _request_of(command: str) -> JobRequest:
     if "sample" in given:
         given["sample"] = float(given["sample"].removesuffix("%")) / 100
     return JobRequest(
-        verb=verb, source=source, target=target, wanted=convert(wanted, Wanted), options=given, state=state
+        verb=verb, source=source, target=target, wanted=convert(wanted, SelectionSpec), options=given, state=state
     )
 
 

@@ -84,7 +84,7 @@ class PlannedFile(StateFile):
             [(msgspec.json.encode(slice).decode(), *columns.values()) for slice in plan.slices],
         )
 
-    def _planned(self, column: str) -> Iterator[tuple[int, Slice, Token, Any]]:
+    def _planned_slices(self, column: str) -> Iterator[tuple[int, Slice, Token, Any]]:
         """Number, slice, position and another column of the slices that aren't done, in the order of planning."""
         query = f"SELECT number, slice, position, {column} FROM slices WHERE NOT done ORDER BY number"  # noqa: S608  as above
         for number, slice, position, value in self._rows(query):
@@ -95,7 +95,7 @@ class PlannedFile(StateFile):
         """Everything up to a position of a slice is done."""
         reached = msgspec.json.encode(position).decode()
         if self._db.execute("UPDATE slices SET position = ? WHERE number = ?", (reached, number)).rowcount != 1:
-            raise self._damaged(f"slice {number} isn't there")
+            raise self._state_damaged(f"slice {number} isn't there")
 
     def _end(self, numbers: Iterable[int]) -> None:
         """These slices are done to their ends."""

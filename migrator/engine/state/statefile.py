@@ -29,7 +29,7 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(name, isolation_level=None, check_same_thread=False, timeout=30, uri=uri)
 
 
@@ -42,14 +42,14 @@ def _primary(error: sqlite3.Error) -> int:
 def remove_state(path: Path) -> None:
     """Remove a state file with the log beside it. Raises `StateDamaged` where something else is in its place."""
     for each in (path, *(_beside(path, ending) for ending in ("-wal", "-shm", "-journal"))):
-        with _told_by_the_system(each):
+        with _system_errors(each):
             if each.is_dir() and not each.is_symlink():
                 raise StateDamaged(f"{each} is a folder, not a file; remove it, then run the same command again")
             each.unlink(missing_ok=True)
 
 
 @contextmanager
-def _told_by_the_system(path: Path) -> Iterator[None]:
+def _system_errors(path: Path) -> Iterator[None]:
     """Tell what the operating system says of a file by what happens next."""
     try:
         yield
@@ -84,10 +84,10 @@ class StateFile:
         self._added = {match[1]: match[0] for match in _ADDED.finditer(added)}
         self._statements = [*schema.split(";"), *self._added.values()]
         if path is not None:
-            with self._translating(reading=True):
+            with self._translate_errors(reading=True):
                 self._prepare(path, view=view)
-        with self._translating(reading=True):
-            self._db = self._opened(path)
+        with self._translate_errors(reading=True):
+            self._db = self._open(path)
             self._sums = Checksums(self._db)
             try:
                 if path is None:
@@ -103,7 +103,7 @@ class StateFile:
 
     def _prepare(self, path: Path, *, view: bool) -> None:
         """Have a whole file under its name, or raise: one that has it is never taken for one that is being made."""
-        with _told_by_the_system(path):
+        with _system_errors(path):
             if path.is_dir():
                 raise Mismatch("it is a folder")
             if path.exists() and not path.stat().st_size:
@@ -113,14 +113,14 @@ class StateFile:
         unfinished = _beside(path, ".unfinished")
         remove_state(unfinished)
         remove_state(path)  # a log whose file is gone would be read as the new one's
-        self._db = _connected(str(unfinished))
+        self._db = _connect(str(unfinished))
         try:
             self._db.execute("PRAGMA journal_mode=MEMORY")  # one that isn't whole is thrown away
             self._sums = Checksums(self._db)
             self._make()
         finally:
             self._db.close()
-        with _told_by_the_system(path):
+        with _system_errors(path):
             unfinished.replace(path)
 
     def _make(self) -> None:
@@ -131,12 +131,12 @@ class StateFile:
         self._sums.make()
         self._db.execute("COMMIT")
 
-    def _opened(self, path: Path | None) -> sqlite3.Connection:
+    def _open(self, path: Path | None) -> sqlite3.Connection:
         if path is None:
-            return _connected(":memory:")
+            return _connect(":memory:")
         uri = path.absolute().as_uri()
         try:
-            db = _connected(f"{uri}?mode=rw", uri=True)
+            db = _connect(f"{uri}?mode=rw", uri=True)
             try:
                 db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             except BaseException:
@@ -147,7 +147,7 @@ class StateFile:
                 raise
             # It may only be read, such as another user's; every change of it is refused. Without a log beside it
             # nobody has it open, and it is all there is; SQLite would make files for the log.
-            return _connected(f"{uri}?mode=ro{'' if _beside(path, '-wal').exists() else '&immutable=1'}", uri=True)
+            return _connect(f"{uri}?mode=ro{'' if _beside(path, '-wal').exists() else '&immutable=1'}", uri=True)
         return db
 
     def _take_up(self, *, view: bool) -> None:
@@ -174,7 +174,7 @@ class StateFile:
         # written again. Source: SQLite's documentation of PRAGMA synchronous.
         self._db.execute("PRAGMA synchronous=NORMAL")
         if not view:
-            with suppress(AccessDenied), self._translating():
+            with suppress(AccessDenied), self._translate_errors():
                 self._db.execute("PRAGMA journal_mode=WAL")
         lacking = any(not self._has(table) for table in self._added)
         if not view and (lacking or found != FORMAT):
@@ -208,7 +208,7 @@ class StateFile:
 
     def check(self) -> None:
         """Hold everything against its checksums once more. Raises `StateDamaged`."""
-        with self._lock, self._translating(reading=True):
+        with self._lock, self._translate_errors(reading=True):
             self._db.execute("BEGIN")
             try:
                 if self._sums.kept:
@@ -223,7 +223,7 @@ class StateFile:
             with self._transaction():
                 self._set("of", id)
         elif found != id:
-            raise self._damaged(f"it is that of {found}")
+            raise self._state_damaged(f"it is that of {found}")
 
     def close(self) -> None:
         with self._lock:
@@ -233,7 +233,7 @@ class StateFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, self._translating():
+        with self._lock, self._translate_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._sums.watch()  # where another process brought the file up to date meanwhile
@@ -247,11 +247,11 @@ class StateFile:
                 raise
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock, self._translating():
+        with self._lock, self._translate_errors():
             return self._db.execute(query, values).fetchall()
 
     @contextmanager
-    def _translating(self, *, reading: bool = False) -> Iterator[None]:
+    def _translate_errors(self, *, reading: bool = False) -> Iterator[None]:
         """Tell what SQLite says by what happens next: only a file that is damaged is given up.
 
         While the whole file is being read, whatever SQLite can't make sense of is damage.
@@ -259,7 +259,7 @@ class StateFile:
         try:
             yield
         except Mismatch as error:
-            raise self._damaged(str(error)) from error
+            raise self._state_damaged(str(error)) from error
         except (sqlite3.Error, MemoryError, OverflowError, UnicodeError) as error:
             code = _primary(error) if isinstance(error, sqlite3.Error) else 0
             where = f"{self.path}: the state of {self._what}"
@@ -275,10 +275,10 @@ class StateFile:
                 ) from error
             undecodable = code == 0 and isinstance(error, sqlite3.OperationalError)
             if reading or undecodable or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise self._damaged(str(error) or type(error).__name__) from error
+                raise self._state_damaged(str(error) or type(error).__name__) from error
             raise
 
-    def _damaged(self, how: str) -> StateDamaged:
+    def _state_damaged(self, how: str) -> StateDamaged:
         folder = self.path.parent if self.path else ""
         return StateDamaged(
             f"{self.path}: the state of {self._what} is damaged and was not used: {how}. Start over with the "
@@ -290,7 +290,7 @@ class StateFile:
         try:
             return msgspec.json.decode(rows[0][0]) if rows else default
         except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
-            raise self._damaged(f"its {name} can't be read") from error
+            raise self._state_damaged(f"its {name} can't be read") from error
 
     def _set(self, name: str, value: Any) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.json.encode(value).decode()))

@@ -27,7 +27,7 @@ from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Reader, Token
 from migrator.adapters.shared.optional import census, plan_verification
-from migrator.engine.verification.confirm import Pair, confirm, refused, tell_apart
+from migrator.engine.verification.confirm import Pair, confirm, refusal, tell_apart
 from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
 from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
 from migrator.engine.verification.listed import Seen
@@ -73,7 +73,7 @@ def run_verify(
     """
     began_s = time.monotonic()
     stores = readers["a"].describe(), readers["b"].describe()
-    if evidence.stage not in ("new", "complete") and _replaced(evidence, stores):
+    if evidence.stage not in ("new", "complete") and _was_replaced(evidence, stores):
         tell(VerificationRestarted())
         evidence.forget()
     run = evidence.begin_run()
@@ -95,7 +95,7 @@ def run_verify(
     )
 
 
-def _replaced(evidence: Evidence, stores: tuple[Description, Description]) -> bool:
+def _was_replaced(evidence: Evidence, stores: tuple[Description, Description]) -> bool:
     before = evidence.stores
     return before is not None and any(
         then.identity != now.identity or (then.progress or 0) > (now.progress or 0)
@@ -174,15 +174,15 @@ class _Verify:
             self._read_enough()
             self._after_compare()
         if evidence.stage == "narrow":
-            self._run_slices(self._narrowing(Marks(self._differing(whole=True))))
+            self._run_slices(self._narrow(Marks(self._find_differing(whole=True))))
             self.begin_pass("list", self._span())
         if evidence.stage == "list":
-            self._run_slices(self._listing(Marks(self._differing(whole=False)), relists=False), lists=True)
+            self._run_slices(self._list_hours(Marks(self._find_differing(whole=False)), relists=False), lists=True)
             evidence.take_listing()
         while evidence.stage in ("relist", "confirm"):
             if evidence.stage == "relist":
                 hours = Marks((namespace, hour, WHOLE) for namespace, hour in evidence.relisted())
-                self._run_slices(self._listing(hours, relists=True), lists=True)
+                self._run_slices(self._list_hours(hours, relists=True), lists=True)
                 evidence.take_listing()
             self._confirm()
 
@@ -258,7 +258,7 @@ class _Verify:
             self._evidence.relist_differing()
             self.begin_pass("relist", self._span())
 
-    def _differing(self, *, whole: bool) -> Iterator[Bucket]:
+    def _find_differing(self, *, whole: bool) -> Iterator[Bucket]:
         for pair in self._evidence.buckets(whole=whole):
             if pair.differs:
                 yield pair.namespace, pair.hour, pair.part
@@ -273,7 +273,7 @@ class _Verify:
         for _, hour in self._evidence.relisted():
             first, last = min(first, hour), max(last, hour)
         if first == math.inf:
-            for _, hour, _ in self._differing(whole=True):
+            for _, hour, _ in self._find_differing(whole=True):
                 first, last = min(first, hour), max(last, hour)
         first_ms, end_ms = int(first) * HOUR_MS, (int(last) + 1) * HOUR_MS
         return msgspec.structs.replace(
@@ -288,7 +288,7 @@ class _Verify:
         """The digest of a document as it would stand in B; None, and a note, where it couldn't stand there."""
         expected = self.pair.expected(document) if side == "a" else document
         if isinstance(expected, Rejection):
-            taken.refused.append(refused(side, expected))
+            taken.refused.append(refusal(side, expected))
             return None
         return digest(expected, doubles=self.pair.doubles)
 
@@ -301,7 +301,7 @@ class _Verify:
             taken.sums.add(bucket, found)
             taken.compared += 1
 
-    def _narrowing(self, hours: Marks) -> _Take:
+    def _narrow(self, hours: Marks) -> _Take:
         def take(side: str, document: Document, taken: _Taken) -> None:
             hour = hour_of(document)
             if (document.namespace, hour, WHOLE) in hours and (found := self._digest(side, document, taken)):
@@ -309,7 +309,7 @@ class _Verify:
 
         return take
 
-    def _listing(self, marks: Marks, *, relists: bool) -> _Take:
+    def _list_hours(self, marks: Marks, *, relists: bool) -> _Take:
         def take(side: str, document: Document, taken: _Taken) -> None:
             namespace, hour = document.namespace, hour_of(document)
             bucket = namespace, hour, WHOLE if relists else part_of(document.id)
@@ -369,7 +369,7 @@ class _Verify:
     def _take_batch(self, open: OpenSlice, batch: Batch, take: _Take, taken: _Taken) -> None:
         for document in batch.documents:
             take(open.side, document, taken)
-        taken.refused += (refused(open.side, rejection) for rejection in batch.rejections)
+        taken.refused += (refusal(open.side, rejection) for rejection in batch.rejections)
         count = len(batch.documents) + len(batch.rejections)
         taken.documents += count
         taken.read += count + sum(batch.filtered.values())

@@ -128,7 +128,7 @@ def _judge(
     documents: list[Document] = []
     for item in expected:
         if isinstance(item, Rejection):
-            came.refused.append(refused("a", item))
+            came.refused.append(refusal("a", item))
             return "refused"
         documents.append(item)
     if not (a or b):
@@ -206,5 +206,5 @@ def tell_apart(readers: Mapping[str, Reader], evidence: Evidence, *, slice_docum
                 stop.check()
 
 
-def refused(side: str, rejection: Rejection) -> Refused:
+def refusal(side: str, rejection: Rejection) -> Refused:
     return Refused(side=side, id=rejection.id, namespace=rejection.namespace, reason=rejection.reason)

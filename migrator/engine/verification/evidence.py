@@ -198,7 +198,7 @@ class Evidence(Listed):
         """The slices that aren't done, those of both sides in turn."""
         found = [
             OpenSlice(number=number, side=side, slice=slice, position=position)
-            for number, slice, position, side in self._planned("side")
+            for number, slice, position, side in self._planned_slices("side")
         ]
         totals = Counter(each.side for each in found)
         before: Counter[str] = Counter()

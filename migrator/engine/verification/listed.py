@@ -244,7 +244,7 @@ class Listed(PlannedFile):
         """Work out what the verdicts account for in the sums of each hour."""
         with self._transaction():
             self._db.execute("DELETE FROM sums WHERE part IN (?, ?)", (_OUT, _FOUND))
-            for rows in self._judged():
+            for rows in self._judge():
                 accounts: dict[tuple[str, Bucket], tuple[int, int]] = {}
                 for side, namespace, hour, documents, digest, part, sign in _accounts(rows, weigh):
                     at = side, (namespace, hour, part)
@@ -253,7 +253,7 @@ class Listed(PlannedFile):
                 for (side, bucket), sums in accounts.items():
                     self._add_sums(side, {bucket: sums})
 
-    def _judged(self) -> Iterator[list[tuple[Any, ...]]]:
+    def _judge(self) -> Iterator[list[tuple[Any, ...]]]:
         """What was listed of suspects, with their verdicts: all of some ids at once."""
         last = ""
         while True:
@@ -283,7 +283,7 @@ class Listed(PlannedFile):
             if not rows:
                 return
             for namespace, hour, text in rows:
-                yield _settled(namespace, hour, by_side(text))
+                yield _settle(namespace, hour, by_side(text))
             after = rows[-1][:2]
 
     def relist_differing(self) -> None:
@@ -338,7 +338,7 @@ def _accounts(rows: Iterable[tuple[Any, ...]], weigh: Weigh) -> Iterator[tuple[A
                     yield (side, *rest, _OUT, 1)
 
 
-def _settled(namespace: str, hour: int, sides: Mapping[str, tuple[int, int]]) -> Settled:
+def _settle(namespace: str, hour: int, sides: Mapping[str, tuple[int, int]]) -> Settled:
     def of(side: str) -> tuple[tuple[int, int], tuple[int, int]]:
         whole, out, found = (sides.get(f"{part}{side}", (0, 0)) for part in (WHOLE, _OUT, _FOUND))
         told = whole[0] - out[0], (whole[1] - out[1]) % MODULUS

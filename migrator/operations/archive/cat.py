@@ -14,14 +14,14 @@ import msgspec
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, Rejection
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
-from migrator.api.restore import chosen_state
+from migrator.api.restore import choose_state
 from migrator.engine.matching import check_nothing
 from migrator.events import SourceWarning, Tell
-from migrator.operations.archive.stock import check_kind
-from migrator.settings.config import resolved
+from migrator.operations.archive.contents import check_kind
+from migrator.settings.config import resolve_store
 from migrator.settings.locations import DEFAULT_INDEX_PATTERN
 from migrator.settings.stores import Store
 from migrator.watching import Stop
@@ -34,7 +34,7 @@ def cat_archive(
     *,
     backup: str | None = None,
     at: str | None = None,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     form: Form | None = None,
     reject: Callable[[Rejection], None] = lambda _: None,
     stop: Stop | None = None,
@@ -47,12 +47,12 @@ def cat_archive(
     document archived in CouchDB form gets the index that OpenWhisk would keep it in. `reject` gets each that
     can't be copied. Raises as a restore does.
     """
-    store = resolved(archive, "source", tell)
+    store = resolve_store(archive, "source", tell)
     check_kind(store)
     stop = stop or Stop()
     now_ms = int(clock() * 1000)
     selection = wanted.fix(now_ms=now_ms)
-    store = chosen_state(store, backup=backup, at=at, now_ms=now_ms)
+    store = choose_state(store, backup=backup, at=at, now_ms=now_ms)
     with closing(open_reader(store, page_bytes=_PAGE_BYTES)) as reader:
         plan, found_any = reader.plan(selection, slice_documents=1), False
         for warning in plan.warnings:

@@ -18,10 +18,10 @@ from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.events import Tell
 from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
+from migrator.operations.archive.contents import open_archive, open_archive_contents
 from migrator.operations.archive.findings import Finding
 from migrator.operations.archive.inventory import take_inventory
-from migrator.operations.archive.stock import opened, opened_contents
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
@@ -70,8 +70,8 @@ def check_archive(
         raise UsageError(f"{argument('sample')}: give a share such as 5%, above 0 and up to 100%")
     if not 1 <= jobs <= 64:
         raise UsageError(f"{argument('jobs', jobs)}: give a number from 1 to 64")
-    store = resolved(archive, "source", tell)
-    with opened(store) as place, opened_contents(store) as contents:
+    store = resolve_store(archive, "source", tell)
+    with open_archive(store) as place, open_archive_contents(store) as contents:
         inventory = take_inventory(place)
         chosen = inventory.parts
         if sample is not None and chosen:

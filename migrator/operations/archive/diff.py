@@ -23,12 +23,12 @@ import msgspec
 from migrator.activations import comparing, forms
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form, Rejection
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.archive import ArchiveReader
 from migrator.adapters.archive.format import HASH_BYTES, id_hash
 from migrator.events import Tell
-from migrator.operations.archive.stock import opened_contents
-from migrator.settings.config import resolved
+from migrator.operations.archive.contents import open_archive_contents
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.watching import Observer, Progress, Stop
 
@@ -99,7 +99,7 @@ def diff_archive(
     first: str,
     second: str,
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     each: Callable[[Changed], None] = lambda _: None,
     stop: Stop | None = None,
     observe: Observer = lambda _: None,
@@ -112,7 +112,7 @@ def diff_archive(
     told of every one that differs, in no order. Raises as a restore does.
     """
     selection = wanted.fix(now_ms=int(clock() * 1000))
-    with opened_contents(resolved(archive, "source", tell)) as place, ExitStack() as stack:
+    with open_archive_contents(resolve_store(archive, "source", tell)) as place, ExitStack() as stack:
         readers = [ArchiveReader(place, backup=backup, page_bytes=_PAGE_BYTES) for backup in (first, second)]
         run = _Run(readers[0].form, selection, stop or Stop(), observe)
         run.progress.documents = sum(reader.count(selection) or 0 for reader in readers)

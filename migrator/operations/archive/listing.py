@@ -13,8 +13,8 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.order import contradiction
 from migrator.events import Tell
-from migrator.operations.archive.stock import Stock, Stocked, opened, read_stock
-from migrator.settings.config import resolved
+from migrator.operations.archive.contents import BackupEntry, Contents, open_archive, read_contents
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 
 
@@ -22,7 +22,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """A backup. What only its manifest can tell is None where there is none that can be read."""
 
     backup: str
-    state: str  # one of `stock.STATES`
+    state: str  # one of `contents.STATES`
     reason: str | None  # why it isn't complete
     chain: str  # the backup that its chain begins with, as far as its links are there
     depth: int  # how many backups it builds on
@@ -59,24 +59,24 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_archive(archive: Store | str, *, tell: Tell = lambda _: None) -> Listing:
     """What backups an archive holds, unfinished and damaged ones too. Raises `NotFound` where there is none."""
-    with opened(resolved(archive, "source", tell)) as place:
-        stock = read_stock(place)
-    listed = [_listed(each, _links(each, stock)) for each in stock.backups]
-    first = {each.backup: number for number, each in enumerate(stock.backups)}
+    with open_archive(resolve_store(archive, "source", tell)) as place:
+        contents = read_contents(place)
+    listed = [_list_one(each, _links(each, contents)) for each in contents.backups]
+    first = {each.backup: number for number, each in enumerate(contents.backups)}
     listed.sort(key=lambda each: (first[each.chain], first[each.backup]))
-    told = contradiction([each.manifest for each in stock.backups if each.manifest is not None])
+    told = contradiction([each.manifest for each in contents.backups if each.manifest is not None])
     return Listing(
-        archive=stock.printed,
-        id=stock.head.archive,
+        archive=contents.printed,
+        id=contents.head.archive,
         notes=(told,) if told else (),
         chains=len({each.chain for each in listed if each.mode}),
         backups=tuple(listed),
     )
 
 
-def _links(backup: Stocked, stock: Stock) -> Sequence[str]:
+def _links(backup: BackupEntry, contents: Contents) -> Sequence[str]:
     """A backup and what it builds on, as far as that is there."""
-    by_id = {each.backup: each for each in stock.backups}
+    by_id = {each.backup: each for each in contents.backups}
     links = [backup.backup]
     while (parent := by_id[links[-1]].parent) in by_id and parent not in links:
         assert parent is not None
@@ -84,7 +84,7 @@ def _links(backup: Stocked, stock: Stock) -> Sequence[str]:
     return links
 
 
-def _listed(each: Stocked, links: Sequence[str]) -> Listed:
+def _list_one(each: BackupEntry, links: Sequence[str]) -> Listed:
     manifest = each.manifest
     parts = manifest.parts if manifest else ()
     return Listed(

@@ -15,9 +15,9 @@ from migrator.adapters.archive.catalog import delete_backup
 from migrator.adapters.archive.manifest import id_ms
 from migrator.adapters.archive.places import Place
 from migrator.events import BackupDeleted, Tell
+from migrator.operations.archive.contents import Contents, open_archive, read_contents
 from migrator.operations.archive.retention import Candidate, Retention, Verdict, ago_ms, choose
-from migrator.operations.archive.stock import Stock, opened, read_stock
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 
 
@@ -25,7 +25,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to one backup, or would in a dry run."""
 
     backup: str
-    state: str  # as `Stocked.state`
+    state: str  # as `BackupEntry.state`
     kept: bool
     reasons: tuple[str, ...]
     size_bytes: int
@@ -61,14 +61,14 @@ def prune_archive(
     raises.
     """
     retention.check()
-    store = resolved(archive, "target", tell)
+    store = resolve_store(archive, "target", tell)
     now_ms = int(clock() * 1000)
     begun_before_ms = None
     if unfinished_older_than is not None:
         begun_before_ms = ago_ms(unfinished_older_than, now_ms=now_ms, option="unfinished-older-than")
-    with opened(store) as place:
-        stock = read_stock(place)
-        verdicts = _verdicts(stock, retention, keep, now_ms=now_ms, begun_before_ms=begun_before_ms)
+    with open_archive(store) as place:
+        contents = read_contents(place)
+        verdicts = _verdicts(contents, retention, keep, now_ms=now_ms, begun_before_ms=begun_before_ms)
         report = PruneReport(
             archive=place.printed,
             dry_run=dry_run,
@@ -80,26 +80,26 @@ def prune_archive(
                     reasons=verdicts[each.backup].reasons,
                     size_bytes=each.size_bytes,
                 )
-                for each in stock.backups
+                for each in contents.backups
             ),
         )
         if not dry_run:
-            _delete(place, stock, {each.backup for each in report.deleted}, tell)
+            _delete(place, contents, {each.backup for each in report.deleted}, tell)
     return report
 
 
 def _verdicts(
-    stock: Stock, retention: Retention, keep: Collection[str], *, now_ms: int, begun_before_ms: int | None
+    contents: Contents, retention: Retention, keep: Collection[str], *, now_ms: int, begun_before_ms: int | None
 ) -> Mapping[str, Verdict]:
     """A verdict on every backup, whole or not."""
     gone = {
         each.backup
-        for each in stock.backups
+        for each in contents.backups
         if each.state in ("unfinished", "remains")
         and begun_before_ms is not None
         and id_ms(each.backup) < begun_before_ms
     }
-    continued = {each.parent for each in stock.backups if each.state == "unfinished" and each.backup not in gone}
+    continued = {each.parent for each in contents.backups if each.state == "unfinished" and each.backup not in gone}
     candidates = [
         Candidate(
             backup=each.backup,
@@ -111,7 +111,7 @@ def _verdicts(
             good=each.state == "complete",
             continued=each.backup in continued,
         )
-        for place, each in enumerate(stock.backups)
+        for place, each in enumerate(contents.backups)
         if each.manifest is not None
     ]
     # A damaged one counts for no rule, and keeps what it seems to build on: it may be saved with it.
@@ -124,11 +124,11 @@ def _verdicts(
             good=False,
             just_made=each.backup in keep,
         )
-        for place, each in enumerate(stock.backups)
+        for place, each in enumerate(contents.backups)
         if each.state == "damaged"
     ]
     verdicts = {each.backup: each for each in choose(candidates, retention, now_ms=now_ms)}
-    for each in stock.backups:
+    for each in contents.backups:
         if each.backup not in verdicts:
             kept = each.backup not in gone
             reason = (each.reason or each.state) if kept else f"{each.state}, and started too long ago"
@@ -136,9 +136,9 @@ def _verdicts(
     return verdicts
 
 
-def _delete(place: Place, stock: Stock, dropped: Collection[str], tell: Tell) -> None:
+def _delete(place: Place, contents: Contents, dropped: Collection[str], tell: Tell) -> None:
     """Delete backups, those that build on others first, so that no instant leaves a chain without its beginning."""
-    parents = {each.backup: each.parent for each in stock.backups}
+    parents = {each.backup: each.parent for each in contents.backups}
 
     def depth(backup: str) -> int:
         count, link = 0, parents.get(backup)

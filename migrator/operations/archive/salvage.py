@@ -37,13 +37,13 @@ from migrator.adapters.base import Completion, Description, Token
 from migrator.errors import AccessDenied, UsageError
 from migrator.events import RepairDiscarded, Tell
 from migrator.operations.archive.check_part import document_of
+from migrator.operations.archive.contents import open_archive, open_archive_contents
 from migrator.operations.archive.findings import Missing
 from migrator.operations.archive.frames import WholeFrame, scan
 from migrator.operations.archive.inventory import archive_of, sums_of
 from migrator.operations.archive.salvage_part import save_part
-from migrator.operations.archive.stock import opened, opened_contents
 from migrator.operations.archive.unpublished import Unpublished
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
@@ -99,12 +99,12 @@ def salvage_archive(
     encrypted is read with the key of `archive`, and encrypted again where `out` has recipients. Raises `UsageError`
     where `out` isn't empty, `AccessDenied` where a key is missing, else what the places raise.
     """
-    source, target = resolved(archive, "source", tell), resolved(out, "target", tell)
+    source, target = resolve_store(archive, "source", tell), resolve_store(out, "target", tell)
     if source.location.identity == target.location.identity:
         raise UsageError(
             f"{source.location.printed}: {argument('repair')} saves to a new archive; give another location for it"
         )
-    with opened_contents(source) as place, opened(target) as out_place:
+    with open_archive_contents(source) as place, open_archive(target) as out_place:
         new = Unpublished(out_place)
         if new.begin():
             tell(RepairDiscarded(new.printed))

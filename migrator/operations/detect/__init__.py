@@ -15,7 +15,7 @@ import msgspec
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Finding, Probe, SupportsProbe
-from migrator.adapters.shared.tally import probe_of, read_all
+from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
@@ -24,7 +24,7 @@ from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environments import Environment
 from migrator.operations.detect.values import Detection, Examined, State
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import LoginKind, Store
 
 __all__ = ["Detection", "Examined", "Finding", "detect"]
@@ -53,7 +53,7 @@ def detect(
     answer and no exception. Raises `UsageError` where nothing names a store.
     """
     deployments = [read_deployment(each) for each in environments if not each.is_silent]
-    candidates = _candidates(deployments, [resolved(each, "source", tell) for each in stores])
+    candidates = _candidates(deployments, [resolve_store(each, "source", tell) for each in stores])
     if not (candidates or deployments):
         raise UsageError(
             "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "
@@ -107,7 +107,7 @@ def _examine(candidate: Candidate, *, exact: bool) -> Examined:
     store = candidate.store
     login = store.login
 
-    def examined(said: Probe, state: State = "answers", error: MigratorError | None = None) -> Examined:
+    def examine(said: Probe, state: State = "answers", error: MigratorError | None = None) -> Examined:
         return Examined(
             kind=store.location.kind,
             location=store.location.printed,
@@ -123,10 +123,10 @@ def _examine(candidate: Candidate, *, exact: bool) -> Examined:
 
     try:
         with closing(RetryingReader(open_reader(store), LOOK_AGAIN)) as reader:
-            return examined(_probe(reader, exact=exact))
+            return examine(_probe(reader, exact=exact))
     except MigratorError as error:
         state: State = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
-        return examined(Probe(), state, error)
+        return examine(Probe(), state, error)
 
 
 def _probe(reader: Reader, *, exact: bool) -> Probe:

@@ -22,7 +22,7 @@ def conclude(
 ) -> tuple[tuple[str, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Sentences, findings that no store shows by itself, and the commands that bring activations together."""
     live = [probe for probe in probes if probe.kind not in ("archive", "file")]
-    written, sentences = _written(backends, live)
+    written, sentences = _find_written(backends, live)
     others = [probe for probe in live if probe is not written and probe.activations]
     sentences += [_also(probe, written) for probe in others]
     commands: list[str] = []
@@ -64,18 +64,18 @@ def product(probe: Examined) -> str:
     return probe.product or _PRODUCTS.get(probe.kind, probe.kind)
 
 
-def _written(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Examined | None, list[str]]:
+def _find_written(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Examined | None, list[str]]:
     """The store that activations are written to, as the configuration says or the data suggest."""
     for backend in backends:
         named = next((probe for probe in live if probe.identity == backend.identity), None)
         if named is not None:
-            return named, [_written_to(named, backend.said_by)]
+            return named, [_reason_written(named, backend.said_by)]
     kinds = {backend.kind for backend in backends}
     if kinds:
         # The configuration names a kind, and a store of that kind was given by the operator.
         fitting = [probe for probe in live if probe.kind in kinds]
         if len(fitting) == 1:
-            return fitting[0], [_written_to(fitting[0], backends[0].said_by)]
+            return fitting[0], [_reason_written(fitting[0], backends[0].said_by)]
         said = ", ".join(
             f"{_PRODUCTS.get(backend.kind or '', 'another store')} ({backend.said_by})" for backend in backends
         )
@@ -90,7 +90,7 @@ def _written(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Exa
     ]
 
 
-def _written_to(probe: Examined, said: str) -> str:
+def _reason_written(probe: Examined, said: str) -> str:
     where = f"Activations are written to {product(probe)} ({probe.location})"
     if not probe.answers:
         why = {

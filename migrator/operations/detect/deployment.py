@@ -64,7 +64,7 @@ def read_deployment(environment: Environment) -> Deployment:
             f"name it: migrator detect … {_SHAPES[kind]}",
         )
     _absent(reading)
-    _spelling(reading)
+    _check_spelling(reading)
     backend = Backend(
         kind=kind,
         said_by=f"as {said_by} in {environment.origin} says"
@@ -225,7 +225,7 @@ def _absent(reading: _Reading) -> None:
         )
 
 
-def _spelling(reading: _Reading) -> None:
+def _check_spelling(reading: _Reading) -> None:
     """OpenWhisk reads names as they are spelled, and skips the others without a word."""
     known = {name.lower(): name for name in _KNOWN}
     for name in reading.variables:

@@ -60,7 +60,7 @@ def from_env_file(path: Path) -> Environment:
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         found[match[1]] = value
-    return Environment(origin=f"the env file {_shown(path)}", variables=_relevant(found))
+    return Environment(origin=f"the env file {_printable_path(path)}", variables=_relevant(found))
 
 
 def from_pid(pid: int) -> Environment:
@@ -84,14 +84,14 @@ def from_docker_inspect(path: Path) -> list[Environment]:
         containers = json.loads(_read(path))
         environments = [
             Environment(
-                origin=f"container {str(each['Name']).lstrip('/')} (in {_shown(path)})",
+                origin=f"container {str(each['Name']).lstrip('/')} (in {_printable_path(path)})",
                 variables=_relevant(dict(entry.partition("=")[::2] for entry in each["Config"].get("Env") or ())),
             )
             for each in containers
         ]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"{path}: not what `docker inspect CONTAINER` prints") from None
-    return _talking(environments, path)
+    return _with_variables(environments, path)
 
 
 # -- Kubernetes ---------------------------------------------------------------------------------------------------
@@ -104,14 +104,14 @@ def from_kubernetes(path: Path) -> list[Environment]:
     """
     environments = [
         Environment(
-            origin=f"{each.name} (in {_shown(path)})",
+            origin=f"{each.name} (in {_printable_path(path)})",
             variables=_relevant(each.variables),
             unresolved=_relevant(each.unresolved),
             absent=each.absent,
         )
         for each in read_containers(_yaml(path))
     ]
-    return _talking(environments, path)
+    return _with_variables(environments, path)
 
 
 # -- Helm ---------------------------------------------------------------------------------------------------------
@@ -152,7 +152,9 @@ def from_helm_values(path: Path) -> Environment:
     if "CONFIG_whisk_couchdb_host" not in variables:
         unresolved["CONFIG_whisk_couchdb_host"] = "the service that the chart itself makes"
     return Environment(
-        origin=f"the Helm values {_shown(path)}", variables=_relevant(variables), unresolved=_relevant(unresolved)
+        origin=f"the Helm values {_printable_path(path)}",
+        variables=_relevant(variables),
+        unresolved=_relevant(unresolved),
     )
 
 
@@ -170,7 +172,7 @@ def _relevant(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if _OURS.match(name)}
 
 
-def _talking(environments: list[Environment], path: Path) -> list[Environment]:
+def _with_variables(environments: list[Environment], path: Path) -> list[Environment]:
     """Those that say something; raises `UsageError` where none does."""
     found = [each for each in environments if not each.is_silent]
     if not found:
@@ -206,5 +208,5 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path}: not UTF-8 text") from None
 
 
-def _shown(path: Path) -> str:
+def _printable_path(path: Path) -> str:
     return "the standard input" if str(path) == "-" else path.name

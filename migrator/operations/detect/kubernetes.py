@@ -63,12 +63,12 @@ def _mappings(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _as_mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
 def _name(each: Mapping[str, Any]) -> str:
-    return str(_mapping(each.get("metadata")).get("name", "?"))
+    return str(_as_mapping(each.get("metadata")).get("name", "?"))
 
 
 class _Unusable(Exception):
@@ -88,20 +88,20 @@ class _Entries:
         found = self._objects.get((kind, name))
         if found is None:
             return None
-        return [str(key) for part in ("data", "stringData") for key in _mapping(found.get(part))]
+        return [str(key) for part in ("data", "stringData") for key in _as_mapping(found.get(part))]
 
     def get(self, kind: str, name: str, key: str) -> str | None:
         """The text of an entry, None where there is none. Raises `_Unusable`."""
         found = self._objects.get((kind, name), {})
         if kind == "ConfigMap":
-            if key in _mapping(found.get("binaryData")):
+            if key in _as_mapping(found.get("binaryData")):
                 raise _Unusable("holds bytes that aren't text")
-            data = _mapping(found.get("data"))
+            data = _as_mapping(found.get("data"))
             return _text(data[key]) if key in data else None
-        plain, encoded = _mapping(found.get("stringData")), _mapping(found.get("data"))
+        plain, encoded = _as_mapping(found.get("stringData")), _as_mapping(found.get("data"))
         if key in plain:
             return _text(plain[key])
-        return _decoded(_text(encoded[key])) if key in encoded else None
+        return _decode_base64(_text(encoded[key])) if key in encoded else None
 
 
 def _text(value: Any) -> str:
@@ -111,7 +111,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _decoded(text: str) -> str:
+def _decode_base64(text: str) -> str:
     """Go's decoder skips line breaks, which `base64` without `-w0` makes."""
     try:
         data = base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True)
@@ -149,7 +149,7 @@ class _Reading:
     def take_all(self, source: Mapping[str, Any]) -> None:
         """An entry of `envFrom`: all of a ConfigMap or a Secret, later ones over earlier ones."""
         for key, kind in _KINDS.items():
-            reference = _mapping(source.get(f"{key}Ref"))
+            reference = _as_mapping(source.get(f"{key}Ref"))
             name = reference.get("name")
             if not name:
                 continue
@@ -162,12 +162,12 @@ class _Reading:
 
     def take(self, entry: Mapping[str, Any]) -> None:
         """An entry of `env`."""
-        name, value, reference = str(entry.get("name")), _text(entry.get("value")), _mapping(entry.get("valueFrom"))
+        name, value, reference = str(entry.get("name")), _text(entry.get("value")), _as_mapping(entry.get("valueFrom"))
         if value or not reference:
             self._set(name, *self._expand(value))
             return
         for key, kind in _KINDS.items():
-            if wanted := _mapping(reference.get(f"{key}KeyRef")):
+            if wanted := _as_mapping(reference.get(f"{key}KeyRef")):
                 of, entry_key = str(wanted.get("name")), str(wanted.get("key"))
                 self._refer(name, kind, of, entry_key, optional=bool(wanted.get("optional")))
                 return

@@ -14,7 +14,7 @@ from contextlib import closing
 import msgspec
 
 from migrator.activations.document import Document, Form
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
 from migrator.adapters.questions import Found, SupportsLookup, SupportsNewest, WantedId, parse_id
@@ -23,9 +23,9 @@ from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import MigratorError, UsageError
 from migrator.events import Tell
-from migrator.operations.find.agreement import differing
+from migrator.operations.find.agreement import find_differences
 from migrator.operations.find.values import Activation, Copy
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
@@ -59,8 +59,8 @@ def find(stores: Sequence[Store | str], ids: Sequence[WantedId | str], *, tell: 
     is part of the answer and no exception. Raises `UsageError` for what is no id and no store.
     """
     wanted = [parse_id(each) if isinstance(each, str) else each for each in ids]
-    asked, failed = _ask(_resolved(stores, tell), lambda reader: _look_up(reader, wanted))
-    activations = _gathered(asked)
+    asked, failed = _ask(_resolve_stores(stores, tell), lambda reader: _look_up(reader, wanted))
+    activations = _gather(asked)
     missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
     return Findings(activations=activations, missing=missing, failed=failed)
 
@@ -68,7 +68,7 @@ def find(stores: Sequence[Store | str], ids: Sequence[WantedId | str], *, tell: 
 def list_newest(
     stores: Sequence[Store | str],
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     limit: int = 30,
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
@@ -77,15 +77,15 @@ def list_newest(
     if limit < 1:
         raise UsageError(f"{argument('limit', limit)}: give a number from 1 on")
     selection = wanted.fix(now_ms=int(clock() * 1000))
-    asked, failed = _ask(_resolved(stores, tell), lambda reader: _newest(reader, selection, limit))
-    activations = sorted(_gathered(asked), key=_start, reverse=True)
+    asked, failed = _ask(_resolve_stores(stores, tell), lambda reader: _newest(reader, selection, limit))
+    activations = sorted(_gather(asked), key=_start, reverse=True)
     return Findings(activations=tuple(activations[:limit]), failed=failed)
 
 
-def _resolved(stores: Sequence[Store | str], tell: Tell) -> list[Store]:
+def _resolve_stores(stores: Sequence[Store | str], tell: Tell) -> list[Store]:
     if not stores:
         raise UsageError("there is no store to search; give at least one")
-    return [resolved(each, "source", tell) for each in stores]
+    return [resolve_store(each, "source", tell) for each in stores]
 
 
 def _start(activation: Activation) -> tuple[int, str]:
@@ -124,7 +124,7 @@ def _ask(
     return asked, tuple((store.typed, error) for store, (_, error) in answers if error)
 
 
-def _gathered(asked: Sequence[tuple[Store, Sequence[Found]]]) -> tuple[Activation, ...]:
+def _gather(asked: Sequence[tuple[Store, Sequence[Found]]]) -> tuple[Activation, ...]:
     """Copies of the same id put together, in the order of the stores."""
     copies: dict[str, list[Copy]] = {}
     for store, found in asked:
@@ -132,7 +132,7 @@ def _gathered(asked: Sequence[tuple[Store, Sequence[Found]]]) -> tuple[Activatio
             copy = Copy(store=store.typed, location=store.location.printed, found=each, revision=_revision(each))
             copies.setdefault(each.id, []).append(copy)
     return tuple(
-        Activation(id=id, copies=tuple(each), differing=differing(each) if len(each) > 1 else {})
+        Activation(id=id, copies=tuple(each), differing=find_differences(each) if len(each) > 1 else {})
         for id, each in copies.items()
     )
 

@@ -13,7 +13,7 @@ from migrator.activations.document import Document, Form
 from migrator.operations.find.values import Copy
 
 
-def differing(copies: Sequence[Copy]) -> dict[int, tuple[str, ...]]:
+def find_differences(copies: Sequence[Copy]) -> dict[int, tuple[str, ...]]:
     """By its place, the fields in which a copy differs from the first that can be understood; others are absent."""
     documents = [copy.document for copy in copies if copy.document is not None]
     form = Form.COUCHDB if all(each.form is Form.COUCHDB for each in documents) else Form.ELASTICSEARCH

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from migrator.activations.amounts import DAY_MS
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
-from migrator.adapters.shared.room import given_room
+from migrator.adapters.shared.room import disk_free
 from migrator.events import Tell
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
@@ -21,11 +21,11 @@ from migrator.operations.stats.outlook import (
     forecasts_of,
     growth_of,
     retention_of,
+    select_days,
     shards_of,
-    told_days,
 )
 from migrator.operations.stats.values import Growth, Statistics
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.watching import Observer, Stop
@@ -38,7 +38,7 @@ _NAMED = 1_000  # namespaces and actions that are reported one by one
 def stats(
     store: Store | str,
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  a frozen value
+    wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     exact: bool = False,
     ages: Sequence[int] = (),
     disk_free_bytes: int | None = None,
@@ -54,16 +54,16 @@ def stats(
     `disk_free_bytes` is what the store can still grow by, where it can't tell itself. Raises what the adapters raise,
     and `Interrupted`.
     """
-    store, stop, now_ms = resolved(store, "source", tell), stop or Stop(), int(clock() * 1000)
+    store, stop, now_ms = resolve_store(store, "source", tell), stop or Stop(), int(clock() * 1000)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, tell=tell)
     measured = measure(store, wanted.fix(now_ms=now_ms), exact=exact, policy=policy, stop=stop, observe=observe)
-    tally = measured.tally
-    size_bytes, stored_bytes, stored_each_byte = _stored(measured)
-    rooms = measured.rooms if disk_free_bytes is None else given_room(disk_free_bytes)
-    growth = growth_of(tally.days, now_ms=now_ms, stored_each_byte=stored_each_byte)
+    amounts = measured.amounts
+    size_bytes, stored_bytes, stored_each_byte = _bytes_stored(measured)
+    rooms = measured.rooms if disk_free_bytes is None else disk_free(disk_free_bytes)
+    growth = growth_of(amounts.days, now_ms=now_ms, stored_each_byte=stored_each_byte)
     retention = retention_of(
         ages,
-        tally.days,
+        amounts.days,
         growth,
         rooms,
         now_ms=now_ms,
@@ -76,22 +76,22 @@ def stats(
         product=measured.product,
         version=measured.version,
         method=measured.method,
-        sampled=tally.sampled,
+        sampled=amounts.sampled,
         now_ms=now_ms,
-        activations=round(tally.total.activations),
+        activations=round(amounts.total.activations),
         size_bytes=round(size_bytes),
         stored_bytes=None if measured.stored_bytes is None else round(measured.stored_bytes),
-        errors=round(tally.total.errors),
-        logs_bytes=round(tally.logs_bytes),
-        results_bytes=round(tally.results_bytes),
-        unreadable=round(tally.unreadable),
-        first_ms=tally.first_ms,
-        last_ms=tally.last_ms,
-        namespaces=tally.namespaces.groups(_NAMED),
-        actions=tally.actions.groups(_NAMED),
-        days=day_groups(tally.days),
-        told_days=tuple(map(date, told_days(tally.days, now_ms=now_ms))),
-        largest=tally.largest,
+        errors=round(amounts.total.errors),
+        logs_bytes=round(amounts.logs_bytes),
+        results_bytes=round(amounts.results_bytes),
+        unreadable=round(amounts.unreadable),
+        first_ms=amounts.first_ms,
+        last_ms=amounts.last_ms,
+        namespaces=amounts.namespaces.groups(_NAMED),
+        actions=amounts.actions.groups(_NAMED),
+        days=day_groups(amounts.days),
+        told_days=tuple(map(date, select_days(amounts.days, now_ms=now_ms))),
+        largest=amounts.largest,
         growth=growth,
         forecasts=forecasts_of(rooms, growth, now_ms=now_ms),
         retention=retention,
@@ -101,30 +101,30 @@ def stats(
     )
 
 
-def _stored(measured: Measured) -> tuple[float, float, float]:
+def _bytes_stored(measured: Measured) -> tuple[float, float, float]:
     """The bytes of JSON, the bytes as they are stored, and how many of these there are for one of JSON."""
-    size_bytes = measured.tally.total.size_bytes
+    size_bytes = measured.amounts.total.size_bytes
     stored_bytes = size_bytes if measured.stored_bytes is None else measured.stored_bytes
     return size_bytes, stored_bytes, stored_bytes / size_bytes if size_bytes else 1.0
 
 
 def _sizes(measured: Measured) -> dict[str, tuple[float, int | None]]:
     """The bytes and primary shards of each index; of a store without any, those of each namespace."""
-    namespaces = measured.tally.namespaces.by_name
+    namespaces = measured.amounts.namespaces.by_name
     return {**measured.indices} or {name: (each.size_bytes, None) for name, each in namespaces.items()}
 
 
 def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms: int) -> list[str]:
     """What must be known to read the numbers."""
-    tally, notes = measured.tally, []
+    amounts, notes = measured.amounts, []
     if measured.method == "sampled":
         notes.append(
-            f"all numbers are estimates from a sample of {tally.sampled:,} documents; "
+            f"all numbers are estimates from a sample of {amounts.sampled:,} documents; "
             f"{argument('exact')} reads all of them"
         )
     elif measured.method == "aggregated":
         notes.append(
-            f"numbers of activations are exact; bytes, shares and the largest come from {tally.sampled:,} documents "
+            f"numbers of activations are exact; bytes, shares and the largest come from {amounts.sampled:,} documents "
             "that were drawn at random and from those with the largest results; "
             f"{argument('exact')} reads all of them"
         )
@@ -132,10 +132,10 @@ def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms:
         notes.append("the store doesn't report its size on disk; the size of the JSON is used instead")
     if not has_room:
         notes.append(f"the store doesn't report its free space; give it with {argument('disk_free')}, such as 200GB")
-    if tally.last_ms is not None and tally.last_ms > now_ms + DAY_MS:
-        notes.append(f"some activations start in the future, up to {date(tally.last_ms // DAY_MS)}")
-    known = told_days(tally.days, now_ms=now_ms)
-    if known and known[0] > (first := min(tally.days)):
+    if amounts.last_ms is not None and amounts.last_ms > now_ms + DAY_MS:
+        notes.append(f"some activations start in the future, up to {date(amounts.last_ms // DAY_MS)}")
+    known = select_days(amounts.days, now_ms=now_ms)
+    if known and known[0] > (first := min(amounts.days)):
         notes.append(f"some activations start long before nearly all others, from {date(first)} on")
     if growth and known[-1] < now_ms // DAY_MS - 1:
         notes.append(f"nothing started since {date(known[-1])}; the growth is that of the time before")

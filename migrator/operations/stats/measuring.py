@@ -10,7 +10,7 @@ from contextlib import closing
 
 import msgspec
 
-from migrator.activations.amounts import Tally
+from migrator.activations.amounts import Amounts
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.opening import open_reader
@@ -34,7 +34,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     product: str
     version: str
     method: Method
-    tally: Tally
+    amounts: Amounts
     stored_bytes: float | None  # as the store keeps what is selected
     rooms: tuple[Room, ...] = ()
     indices: Mapping[str, tuple[float, int | None]] = {}  # bytes and primary shards of each
@@ -54,17 +54,17 @@ def measure(
         volume = Volume()
         if isinstance(reader, SupportsVolume):
             volume = reader.volume(selection, exact=exact, stop=stop)
-        method, tally, warnings = _count(reader, volume, selection, exact, stop, observe)
+        method, amounts, warnings = _count(reader, volume, selection, exact, stop, observe)
         knows = method != "sampled" or not selection.names
-        if knows and is_narrow(selection) and not (tally.total.activations or tally.unreadable):
+        if knows and is_narrow(selection) and not (amounts.total.activations or amounts.unreadable):
             check_nothing(reader, selection, {})
-    sizes = _sizes(volume, tally)
+    sizes = _sizes(volume, amounts)
     return Measured(
         product=about.product,
         version=about.version,
         method=method,
-        tally=tally,
-        stored_bytes=_stored_bytes(volume, tally, sizes),
+        amounts=amounts,
+        stored_bytes=_stored_bytes(volume, amounts, sizes),
         rooms=volume.rooms,
         indices={place.name: (sizes[place], place.shards) for place in sizes if place.shards is not None},
         notes=(*warnings, *volume.notes),
@@ -73,7 +73,7 @@ def measure(
 
 def _count(
     reader: Reader, volume: Volume, selection: Selection, exact: bool, stop: Stop, observe: Observer
-) -> tuple[Method, Tally, tuple[str, ...]]:
+) -> tuple[Method, Amounts, tuple[str, ...]]:
     if volume.counted is not None:
         return "aggregated", volume.counted, ()
     if exact or not volume.sampled or volume.documents <= _FEW:
@@ -81,18 +81,18 @@ def _count(
     return "sampled", *read_sample(reader, selection, documents=volume.documents, stop=stop)
 
 
-def _sizes(volume: Volume, tally: Tally) -> dict[Place, float]:
+def _sizes(volume: Volume, amounts: Amounts) -> dict[Place, float]:
     """What is selected takes its share of each place: that of the documents there, or in all places."""
-    share = tally.total.activations / max(volume.documents, 1)
+    share = amounts.total.activations / max(volume.documents, 1)
     shares = dict.fromkeys(volume.places, share)
     if volume.counted is not None:
         shares = {each: volume.counted_in.get(each.name, 0) / max(each.documents, 1) for each in volume.places}
     return {place: (place.size_bytes or 0) * min(1.0, shares[place]) for place in volume.places}
 
 
-def _stored_bytes(volume: Volume, tally: Tally, sizes: Mapping[Place, float]) -> float | None:
+def _stored_bytes(volume: Volume, amounts: Amounts, sizes: Mapping[Place, float]) -> float | None:
     if volume.stored_each_byte is not None:
-        return tally.total.size_bytes * volume.stored_each_byte
+        return amounts.total.size_bytes * volume.stored_each_byte
     if not sizes or any(place.size_bytes is None for place in sizes):
         return volume.stored_bytes
     return sum(size_bytes * (1 + (place.replicas or 0)) for place, size_bytes in sizes.items())

@@ -25,7 +25,7 @@ def date(day: int) -> str:
     return forms.instant(day * DAY_MS).partition("T")[0]
 
 
-def told_days(days: Mapping[int, Sum], *, now_ms: int) -> list[int]:
+def select_days(days: Mapping[int, Sum], *, now_ms: int) -> list[int]:
     """The days of a history in their order, without those in the future and the stray ones before nearly all others."""
     known = sorted(day for day in days if day <= now_ms // DAY_MS)
     stray = sum(days[day].activations for day in known) * _STRAY
@@ -51,7 +51,7 @@ def growth_of(days: Mapping[int, Sum], *, now_ms: int, stored_each_byte: float) 
 
     Days that haven't come yet, which odd activations may name, aren't looked at, nor those before nearly all.
     """
-    known = told_days(days, now_ms=now_ms)
+    known = select_days(days, now_ms=now_ms)
     if not known:
         return None
     last = known[-1] - 1  # the newest one may not be over
@@ -98,7 +98,7 @@ def retention_of(
     stored_each_byte: float,
 ) -> tuple[Retention, ...]:
     """What the last so many days hold, counted back from the newest activation."""
-    known = told_days(days, now_ms=now_ms)
+    known = select_days(days, now_ms=now_ms)
     found = []
     for age in ages:
         kept = Sum()

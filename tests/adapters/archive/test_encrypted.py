@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from migrator import durable
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.archive import encrypted
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.encrypted import Encrypted
@@ -102,13 +102,13 @@ class TestEncryptedFolder(PlaceConformance):
         for number in range(4):
             self.put(place, self.part(number), os.urandom(200_000))
         decrypted: list[str] = []
-        inner = Encrypted._decrypted
+        inner = Encrypted._decrypted_copy
 
         def counted(self: Encrypted, name: str) -> encrypted._Copy:
             decrypted.append(name)
             return inner(self, name)
 
-        monkeypatch.setattr(Encrypted, "_decrypted", counted)
+        monkeypatch.setattr(Encrypted, "_decrypted_copy", counted)
 
         def read(name: str) -> None:
             for offset in range(0, 200_000, 1000):
@@ -374,7 +374,7 @@ def test_a_forgotten_option_stores_nothing_openly(world: World, key: Key) -> Non
     world.put(2)
     for mode in ("auto", "incremental"):
         refusal(UsageError, "is encrypted; give `encrypt_to` again", partial(world.backup, mode=mode))
-    refusal(UsageError, "is encrypted", lambda: world.backup(wanted=Wanted(namespaces=("guest",))))
+    refusal(UsageError, "is encrypted", lambda: world.backup(wanted=SelectionSpec(namespaces=("guest",))))
     assert len(read_catalog(Folder(str(world.folder / "archive"))).backups) == 1
     assert world.backup(mode="full").encryption is None
     world.put(3)

@@ -181,4 +181,4 @@ def test_a_note_takes_as_many_bytes_as_it_adds_to_an_index() -> None:
     """With the comma before it."""
     note = make_frame(DOCUMENTS, new_compressor(3)).note
     two, three = (len(msgspec.json.encode([note] * count)) for count in (2, 3))
-    assert bytes_of_parts.noted_bytes(note) == three - two
+    assert bytes_of_parts.note_bytes(note) == three - two

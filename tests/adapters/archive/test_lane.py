@@ -11,7 +11,7 @@ import pytest
 from migrator import durable
 from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.archive.format import as_lines, noted_bytes, read_index
+from migrator.adapters.archive.format import as_lines, note_bytes, read_index
 from migrator.adapters.archive.lane import Lane
 from migrator.adapters.archive.manifest import folder_of, part_name
 from migrator.testing.documents import activation
@@ -75,7 +75,7 @@ def test_a_part_is_due_when_it_is_large(lane: Lane, tmp_path: Path) -> None:
 def test_a_part_is_due_when_its_index_is_large(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     lane.take(DOCUMENTS)
     lane.drain(0)
-    noted = sum(map(noted_bytes, lane._notes))
+    noted = sum(map(note_bytes, lane._notes))
     monkeypatch.setattr(lanes, "FULL_HEADER_BYTES", noted + 1)
     assert not lane.is_due(1 << 30, 30)
     monkeypatch.setattr(lanes, "FULL_HEADER_BYTES", noted)

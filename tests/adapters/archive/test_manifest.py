@@ -14,9 +14,9 @@ from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import (
     BACKUPS,
     Manifest,
+    incompleteness,
     is_junk,
     is_own,
-    lacking,
     make_sums,
     part_name,
     part_number,
@@ -108,8 +108,8 @@ def test_a_part_that_is_listed_twice_is_damage(made: Manifest) -> None:
 
 def test_what_a_backup_lacks_is_told(made: Manifest) -> None:
     """Documents of the source, or those of a namespace that its parts don't hold."""
-    assert lacking(made) is None
-    assert "1,234" in (lacking(msgspec.structs.replace(made, unread=1234)) or "")
+    assert incompleteness(made) is None
+    assert "1,234" in (incompleteness(msgspec.structs.replace(made, unread=1234)) or "")
     counts = {"guest": {"written": 1}, "whisk.system": {"written": 1}}
     for changed, told in (
         ({"guest": {"written": 1002}}, ["1", "guest", "1,002"]),
@@ -120,11 +120,11 @@ def test_what_a_backup_lacks_is_told(made: Manifest) -> None:
         manifest = msgspec.structs.replace(made, counts={**counts, **changed})
         uneven = uneven_counts(manifest)
         if not told:
-            assert uneven is lacking(manifest) is None
+            assert uneven is incompleteness(manifest) is None
             continue
         assert uneven is not None
         assert all(each in uneven for each in told)
-        assert (lacking(manifest) or "").endswith(uneven)
+        assert (incompleteness(manifest) or "").endswith(uneven)
 
 
 def test_the_sums_prove_the_manifest(made: Manifest) -> None:

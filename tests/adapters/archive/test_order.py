@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest, SourceNote, new_backup_id
-from migrator.adapters.archive.order import contradiction, ended_later, in_order, next_number
+from migrator.adapters.archive.order import backups_after, contradiction, in_order, next_number
 from migrator.operations.archive.retention import Candidate, Retention, choose
 from tests.support import strategies  # noqa: F401  its settings: a busy machine is no failure
 
@@ -35,7 +35,7 @@ def made(earlier: list[Manifest], clock_s: float, parent: Manifest | None = None
         parts=[],
     )
     if numbered:
-        ahead = ended_later(ended_ms, [each.backup for each in earlier], earlier)
+        ahead = backups_after(ended_ms, [each.backup for each in earlier], earlier)
         manifest = msgspec.structs.replace(manifest, number=next_number(earlier), clock_ahead=ahead)
     earlier.append(manifest)
     return manifest

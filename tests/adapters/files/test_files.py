@@ -17,7 +17,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters import files
 from migrator.adapters.base import Batch, Refusal, Token
-from migrator.adapters.files.compression import Compression, compressed, compression_of, filler
+from migrator.adapters.files.compression import Compression, compress, compression_of, filler
 from migrator.adapters.files.input import FileInput, StandardInput
 from migrator.adapters.files.output import FileOutput, StandardOutput
 from migrator.adapters.files.reader import FileReader
@@ -194,7 +194,7 @@ def test_sources_of_hits_are_untouched(tmp_path: Path) -> None:
 def test_every_cut_of_a_compressed_file_is_found(tmp_path: Path, compression: Compression) -> None:
     """Except between two frames, where a file of whole frames ends; what stands before the cut is given."""
     some = lines(12)
-    frames = [compressed(b"".join(some[at : at + 4]), compression) for at in (0, 4, 8)]
+    frames = [compress(b"".join(some[at : at + 4]), compression) for at in (0, 4, 8)]
     ends = {sum(map(len, frames[:count])) for count in range(1, 4)}
     whole = b"".join(frames)
     path = tmp_path / ("a.ndjson.gz" if compression is Compression.GZIP else "a.ndjson.zst")
@@ -218,7 +218,7 @@ def test_every_cut_of_a_compressed_file_is_found(tmp_path: Path, compression: Co
 def test_flipped_bits_never_end_silently(tmp_path: Path, compression: Compression) -> None:
     """A flip in what is compressed raises, or gives the same documents (bits that say nothing of the content)."""
     some = lines(6)
-    whole = bytearray(compressed(b"".join(some), compression))
+    whole = bytearray(compress(b"".join(some), compression))
     path = tmp_path / "a.ndjson"
     found = 0
     for at in range(4, len(whole)):

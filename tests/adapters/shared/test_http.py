@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from migrator.adapters.shared.http import TooLarge, read_bounded, retry_after_s, unanswered
+from migrator.adapters.shared.http import TooLarge, no_answer, read_bounded, retry_after_s
 from migrator.errors import AccessDenied, AnswerLost, Unavailable
 
 
@@ -47,11 +47,11 @@ def wrapped(error: Exception) -> Exception:
 
 def test_causes_are_told_by_the_innermost_error() -> None:
     """A certificate ends the run, an answer that began may get through when it is smaller, the rest is waited for."""
-    refused = unanswered("db: no answer", wrapped(ConnectionRefusedError(111, "Connection refused")), began=False)
+    refused = no_answer("db: no answer", wrapped(ConnectionRefusedError(111, "Connection refused")), began=False)
     assert type(refused) is Unavailable
     assert "Connection refused; is the server up" in str(refused)
-    cut = unanswered("db: no answer", wrapped(TimeoutError()), began=True)
+    cut = no_answer("db: no answer", wrapped(TimeoutError()), began=True)
     assert type(cut) is AnswerLost
     assert "db: no answer: TimeoutError; it was cut off" in str(cut)
-    stranger = unanswered("db: no answer", wrapped(ssl.SSLCertVerificationError("self-signed")), began=True)
+    stranger = no_answer("db: no answer", wrapped(ssl.SSLCertVerificationError("self-signed")), began=True)
     assert type(stranger) is AccessDenied

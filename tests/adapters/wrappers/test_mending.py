@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.activations.document import Form
-from migrator.activations.selection import Selection, Wanted
+from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.memory import MemoryReader, MemoryStore, _stores, memory_store
 from migrator.adapters.wrappers.mending import MendingReader
 from migrator.api.copy import copy
@@ -80,7 +80,9 @@ def test_verification_looks_mended_ids_up_again(source: MemoryStore, tmp_path: P
 
 def test_selected_namespace_is_found_under_any_id(source: MemoryStore, tmp_path: Path) -> None:
     put(source, 50, "AXkother", namespace="other")
-    report = copy("memory:source", "memory:target", state=tmp_path, mend_ids=True, wanted=Wanted(namespaces=("guest",)))
+    report = copy(
+        "memory:source", "memory:target", state=tmp_path, mend_ids=True, wanted=SelectionSpec(namespaces=("guest",))
+    )
     assert (report.totals.written, report.totals.filtered) == (COUNT, 1)
 
 
@@ -132,7 +134,7 @@ def test_ids_that_elasticsearch_made_are_mended(
         request("POST", url, json.loads(activation(number, form=Form.ELASTICSEARCH).body))
     source = f"elasticsearch://127.0.0.1:{elasticsearch_server.port}/?index-pattern={index_prefix}%25s"
     assert dict(copy(source, "memory:as-they-are", state=tmp_path).remarks) == {"odd-id": 5}
-    report = copy(source, "memory:mended", state=tmp_path, mend_ids=True, wanted=Wanted(namespaces=("guest",)))
+    report = copy(source, "memory:mended", state=tmp_path, mend_ids=True, wanted=SelectionSpec(namespaces=("guest",)))
     assert (report.exit_code, report.totals.written) == (0, 5)
     assert set(memory_store("mended").entries) == {activation(number).id for number in range(5)}
     memory_store("mended").put(activation(2).id, activation(2, logs=["another"]).body)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from migrator.demo.samples import ODD_SHAPES, labelled_odd, odd
+from migrator.demo.samples import ODD_SHAPES, label_odd, odd
 from migrator.demo.servers import Server
 from tests.conftest import fresh_database
 from tests.support.documents import in_elasticsearch
@@ -53,7 +53,7 @@ def odd_couchdb(couchdb_address: str) -> Iterator[CouchDBPlace]:
 def odd_elasticsearch(elasticsearch_server: Server) -> SearchPlace:
     """Indices of Elasticsearch 6.7.2 with odd documents, also those that the local CouchDB alters; only read."""
     place = SearchPlace(elasticsearch_server, "odd-")
-    labelled = labelled_odd(ODD_DOCUMENTS, holdable=False)
+    labelled = label_odd(ODD_DOCUMENTS, holdable=False)
     bodies = by_id(body for label, body in labelled if ODD_SHAPES[label].readable)
     place.put({id: in_elasticsearch(id, body).body for id, body in bodies.items()})
     return place

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.api.copy import copy
-from migrator.demo.samples import ODD_SHAPES, labelled_odd, odd
+from migrator.demo.samples import ODD_SHAPES, label_odd, odd
 from migrator.demo.servers import Server
 from migrator.engine.report import Report
 from migrator.engine.state.jobs import find_job, view_checkpoint
@@ -96,7 +96,7 @@ def test_lone_surrogate_is_rejected_with_its_bytes(
 ) -> None:
     """Elasticsearch takes what is no text; it is set aside with its reason, and all others arrive."""
     label = "lone-surrogates"
-    bodies = dict(labelled_odd(len(ODD_SHAPES), holdable=False))
+    bodies = dict(label_odd(len(ODD_SHAPES), holdable=False))
     ((id, body),) = by_id([bodies[label].replace(SURROGATES, b"@")]).items()
     broken = in_elasticsearch(id, body).body.replace(b"@", SURROGATES)
     good = {id: in_elasticsearch(id, body) for id, body in by_id(odd(200, seed=7, holdable=True)).items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrator.api.copy import copy
-from migrator.demo.samples import ODD_SHAPES, labelled_odd
+from migrator.demo.samples import ODD_SHAPES, label_odd
 from migrator.demo.servers import Server
 from tests.api.copying.conftest import by_id
 from tests.support.documents import in_elasticsearch
@@ -24,7 +24,7 @@ from tests.support.scripted_couchdb import DATABASE, ScriptedCouchDB
 @pytest.fixture
 def unheld() -> dict[str, bytes]:
     """Every shape that the local server alters, twice, by id; CouchDB's revision is in each."""
-    labelled = labelled_odd(2 * len(ODD_SHAPES), holdable=False)
+    labelled = label_odd(2 * len(ODD_SHAPES), holdable=False)
     bodies = by_id(body for label, body in labelled if ODD_SHAPES[label].not_held and ODD_SHAPES[label].readable)
     return {id: body.replace(b'{"_id"', b'{"_rev":"1-967a00","_id"', 1) for id, body in bodies.items()}
 

@@ -229,7 +229,7 @@ def test_receipts_speak_of_exactly_what_was_written(checkpoint: Checkpoint, held
     receipt = {"name": "p", "documents": held} if held != "all" else None
     if proven:
         checkpoint.commit([commit()], run=run, receipt=receipt, receipts=True)
-        assert checkpoint.unproven() is None
+        assert checkpoint.contradiction() is None
     else:
         with pytest.raises(Unavailable):
             checkpoint.commit([commit()], run=run, receipt=receipt, receipts=True)
@@ -239,7 +239,7 @@ def test_receipts_speak_of_exactly_what_was_written(checkpoint: Checkpoint, held
 def test_accounts_that_receipts_contradict_are_told(checkpoint: Checkpoint) -> None:
     run = begun(checkpoint, "x")
     checkpoint.commit([commit()], run=run, receipt={"documents": 1002})
-    assert checkpoint.unproven() == "2 documents were counted as written, and the parts that are known hold 1,002"
+    assert checkpoint.contradiction() == "2 documents were counted as written, and the parts that are known hold 1,002"
 
 
 def test_what_the_writer_is_told_at_the_end(checkpoint: Checkpoint) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
 from migrator.api.retry import retry_rejected
@@ -32,7 +32,7 @@ from migrator.testing.documents import activation
 DATA = Path(__file__).parents[2] / "data" / "format2"
 UNFINISHED, COMPLETE, VERIFICATION = "c900474dabbc", "ec62432eef9d", "b392e639d820"
 REJECTED = "guest/" + "0" * 32
-WANTED = Wanted(namespaces=("guest", "whisk.*"), since="2023-01-01")
+WANTED = SelectionSpec(namespaces=("guest", "whisk.*"), since="2023-01-01")
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_verification_is_resumed(state: Path) -> None:
     """It finds what was missing when it was cut short."""
     missing = activation(3).id
     memory_store("c").put(missing, None)
-    found = verify("memory:a", "memory:c", wanted=Wanted(namespaces=("guest",)), jobs=1, state=state)
+    found = verify("memory:a", "memory:c", wanted=SelectionSpec(namespaces=("guest",)), jobs=1, state=state)
     assert (found.verification, found.run) == (VERIFICATION, 2)
     assert [each.id for each in found.examples] == [missing]
 

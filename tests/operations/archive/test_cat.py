@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrator.activations.document import Form, Rejection
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.cat import cat_archive
 from migrator.testing.documents import activation
@@ -28,8 +28,8 @@ def test_a_selection_and_an_earlier_state(tmp_path: Path) -> None:
     """As for a restore."""
     full, newer = make_archive(tmp_path, 12)
     archive = f"archive:{tmp_path}"
-    assert len(list(cat_archive(archive, wanted=Wanted(namespaces=("whisk.system",))))) == 6
-    assert len(list(cat_archive(archive, wanted=Wanted(since="1700000010000")))) == 3
+    assert len(list(cat_archive(archive, wanted=SelectionSpec(namespaces=("whisk.system",))))) == 6
+    assert len(list(cat_archive(archive, wanted=SelectionSpec(since="1700000010000")))) == 3
     assert sorted(cat_archive(archive, backup=full.backup)) == sorted(cat_archive(archive, at=str(full.ended_ms)))
     assert len(list(cat_archive(archive, backup=full.backup))) == 12
     assert len(list(cat_archive(f"{archive}?backup={newer.backup}"))) == 13

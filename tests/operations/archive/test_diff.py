@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.errors import NotFound
 from migrator.operations.archive.diff import Changed, Tally, diff_archive
 from migrator.testing.documents import activation
@@ -68,7 +68,9 @@ def test_counts_are_by_namespace_and_of_what_is_selected(tmp_path: Path) -> None
         "whisk.system": Tally(same=6),
     }
     assert not found.is_empty
-    some = diff_archive(f"archive:{tmp_path}", full.backup, newer.backup, wanted=Wanted(namespaces=("whisk.system",)))
+    some = diff_archive(
+        f"archive:{tmp_path}", full.backup, newer.backup, wanted=SelectionSpec(namespaces=("whisk.system",))
+    )
     assert some.is_empty
     assert diff_archive(f"archive:{tmp_path}", newer.backup, newer.backup).is_empty
 
@@ -92,7 +94,7 @@ def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_an_age_is_counted_from_the_clock(tmp_path: Path) -> None:
     full, newer = make_archive(tmp_path, 12)
     ends = (f"archive:{tmp_path}", full.backup, newer.backup)
-    by_moment = diff_archive(*ends, wanted=Wanted(since="1700000010000"))
-    by_age = diff_archive(*ends, wanted=Wanted(since="1h"), clock=lambda: 1_700_000_010 + 3600)
+    by_moment = diff_archive(*ends, wanted=SelectionSpec(since="1700000010000"))
+    by_age = diff_archive(*ends, wanted=SelectionSpec(since="1h"), clock=lambda: 1_700_000_010 + 3600)
     assert by_age == by_moment != diff_archive(*ends)
-    assert diff_archive(*ends, wanted=Wanted(since="1h")).is_empty
+    assert diff_archive(*ends, wanted=SelectionSpec(since="1h")).is_empty

@@ -21,7 +21,7 @@ from migrator.demo.servers import Server
 from migrator.errors import UsageError
 from migrator.operations.find import find, list_newest, parse_id
 from migrator.operations.find.wsk import as_wsk_shows
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.testing.documents import activation, activation_id
 from tests.support.servers import delete_indices, request
 from tests.support.stores import (
@@ -300,7 +300,7 @@ def test_a_program_asks_by_words_or_values(memory: str) -> None:
     fill_memory(memory, [document])
     by_words = find([memory], [document.id])
     assert [each.id for each in by_words.activations] == [document.id]
-    assert find([resolved(memory, "source", lambda _: None)], [parse_id(document.id)]) == by_words
+    assert find([resolve_store(memory, "source", lambda _: None)], [parse_id(document.id)]) == by_words
     assert list_newest([memory]).activations == by_words.activations
     with pytest.raises(UsageError, match="is not an activation id"):
         find([memory], ["hello"])

@@ -16,14 +16,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from migrator.activations.amounts import DAY_MS, Sum, Tally
+from migrator.activations.amounts import DAY_MS, Amounts, Sum
 from migrator.activations.document import Document
 from migrator.adapters.memory import memory_store
 from migrator.adapters.questions import Room
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
-from migrator.operations.stats.outlook import forecasts_of, growth_of, retention_of, shards_of, told_days
+from migrator.operations.stats.outlook import forecasts_of, growth_of, retention_of, select_days, shards_of
 from migrator.operations.stats.values import Statistics
 from migrator.rendering.bars import bar
 from migrator.rendering.statistics import render
@@ -133,13 +133,13 @@ def test_an_archive_counts_each_document_once(tmp_path: Path) -> None:
 def test_memory_is_bounded_however_many_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes under names beyond the bound is one sum, and nothing is lost of the total."""
     monkeypatch.setattr("migrator.activations.amounts._NAMES", 5)
-    tally = Tally()
-    tally.take([activation(at, f"ns-{at % 9}", start=at * DAY_MS) for at in range(90)])
-    assert len(tally.namespaces.by_name) == 6
-    assert sum(each.activations for each in tally.namespaces.by_name.values()) == 90
-    assert len(tally.days) == 5
-    assert tally.namespaces.groups(3)[-1].name == "(others)"
-    assert sum(each.activations for each in tally.namespaces.groups(3)) == 90
+    amounts = Amounts()
+    amounts.take([activation(at, f"ns-{at % 9}", start=at * DAY_MS) for at in range(90)])
+    assert len(amounts.namespaces.by_name) == 6
+    assert sum(each.activations for each in amounts.namespaces.by_name.values()) == 90
+    assert len(amounts.days) == 5
+    assert amounts.namespaces.groups(3)[-1].name == "(others)"
+    assert sum(each.activations for each in amounts.namespaces.groups(3)) == 90
 
 
 # -- real servers -----------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_growth_tells_a_change_from_week_to_week() -> None:
 def test_stray_days_and_the_future_are_left_out() -> None:
     """One activation of 1970 and one of the year 2200 among thousands say nothing of growth."""
     days = history(*[1000] * 10) | {0: Sum(1, 1, 0), TODAY + 60_000: Sum(1, 1, 0)}
-    assert told_days(days, now_ms=NOW_MS) == list(range(TODAY - 9, TODAY + 1))
+    assert select_days(days, now_ms=NOW_MS) == list(range(TODAY - 9, TODAY + 1))
     growth = growth_of(days, now_ms=NOW_MS, stored_each_byte=1)
     assert growth is not None
     assert growth.activations == 1000

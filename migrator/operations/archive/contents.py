@@ -1,6 +1,6 @@
 """What lies in an archive, whole or not: each backup with its state, its place in a chain, and its size.
 
-A place enters, a `Stock` leaves. Reads manifests and the sizes of pieces, never a part.
+A place enters, its `Contents` leave. Reads manifests and the sizes of pieces, never a part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATES = {
 """What can be said of a backup without reading its parts."""
 
 
-class Stocked(msgspec.Struct, frozen=True, kw_only=True):
+class BackupEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A backup as it lies there."""
 
     backup: str
@@ -48,16 +48,16 @@ class Stocked(msgspec.Struct, frozen=True, kw_only=True):
         return known.parent if known else self.seems_to_continue
 
 
-class Stock(msgspec.Struct, frozen=True, kw_only=True):
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """An archive, the oldest backup first, by the chain; one without a manifest stands where its id would have it."""
 
     printed: str
     head: ArchiveHead
-    backups: tuple[Stocked, ...]
+    backups: tuple[BackupEntry, ...]
 
 
 @contextmanager
-def opened(archive: Store) -> Iterator[Place]:
+def open_archive(archive: Store) -> Iterator[Place]:
     """The place of an archive's location, with the bytes as they lie there. Raises `UsageError` for anything else."""
     check_kind(archive)
     with closing(open_place(archive.location.path)) as place:
@@ -65,7 +65,7 @@ def opened(archive: Store) -> Iterator[Place]:
 
 
 @contextmanager
-def opened_contents(archive: Store) -> Iterator[Place]:
+def open_archive_contents(archive: Store) -> Iterator[Place]:
     """The same place, in which encrypted parts can be read with the store's key."""
     check_kind(archive)
     with closing(open_contents(archive.location.path, archive.identity_file)) as place:
@@ -77,7 +77,7 @@ def check_kind(store: Store) -> None:
         raise UsageError(f"{store.location.printed}: it isn't an archive; write archive:/var/backups/openwhisk")
 
 
-def read_stock(place: Place) -> Stock:
+def read_contents(place: Place) -> Contents:
     """What lies in an archive. Raises as `read_catalog`."""
     catalog = read_catalog(place)
     sizes: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def read_stock(place: Place) -> Stock:
         sizes[name.removeprefix(BACKUPS).partition("/")[0]] += size
     unproven, incomplete = dict(catalog.unproven), dict(catalog.incomplete)
     found = [
-        Stocked(
+        BackupEntry(
             backup=backup,
             state="damaged",
             reason=reason,
@@ -98,10 +98,10 @@ def read_stock(place: Place) -> Stock:
         state, reason = "complete", None
         if manifest.backup in incomplete:
             state, reason = "incomplete", incomplete[manifest.backup]
-        elif (reason := _broken(catalog, manifest, place.printed)) is not None:
+        elif (reason := _why_broken(catalog, manifest, place.printed)) is not None:
             state = "broken"
         found.append(
-            Stocked(
+            BackupEntry(
                 backup=manifest.backup,
                 state=state,
                 manifest=manifest,
@@ -109,14 +109,14 @@ def read_stock(place: Place) -> Stock:
                 size_bytes=sizes[manifest.backup],
             )
         )
-    found += [_unfinished(place, backup, sizes[backup]) for backup in catalog.unfinished]
-    return Stock(printed=place.printed, head=catalog.head, backups=tuple(_in_order(catalog, found)))
+    found += [_entry_unfinished(place, backup, sizes[backup]) for backup in catalog.unfinished]
+    return Contents(printed=place.printed, head=catalog.head, backups=tuple(_in_order(catalog, found)))
 
 
-def _in_order(catalog: Catalog, found: list[Stocked]) -> list[Stocked]:
+def _in_order(catalog: Catalog, found: list[BackupEntry]) -> list[BackupEntry]:
     order = {manifest.backup: number for number, manifest in enumerate(catalog.backups, 1)}
 
-    def key(each: Stocked) -> tuple[int, str]:
+    def key(each: BackupEntry) -> tuple[int, str]:
         if each.backup in order:
             return order[each.backup], ""
         return max((number for backup, number in order.items() if backup < each.backup), default=0), each.backup
@@ -124,7 +124,7 @@ def _in_order(catalog: Catalog, found: list[Stocked]) -> list[Stocked]:
     return sorted(found, key=key)
 
 
-def _broken(catalog: Catalog, manifest: Manifest, where: str) -> str | None:
+def _why_broken(catalog: Catalog, manifest: Manifest, where: str) -> str | None:
     try:
         catalog.chain(manifest, where)
     except ArchiveDamaged as error:
@@ -132,7 +132,7 @@ def _broken(catalog: Catalog, manifest: Manifest, where: str) -> str | None:
     return None
 
 
-def _unfinished(place: Place, backup: str, size_bytes: int) -> Stocked:
+def _entry_unfinished(place: Place, backup: str, size_bytes: int) -> BackupEntry:
     """A folder without a manifest: with the writer's note it is unfinished."""
     state, begun = "unfinished", None
     try:
@@ -141,4 +141,4 @@ def _unfinished(place: Place, backup: str, size_bytes: int) -> Stocked:
         state = "remains"
     except msgspec.MsgspecError:
         pass  # what it builds on isn't known, and it can't be resumed
-    return Stocked(backup=backup, state=state, begun=begun, reason=STATES[state], size_bytes=size_bytes)
+    return BackupEntry(backup=backup, state=state, begun=begun, reason=STATES[state], size_bytes=size_bytes)

@@ -12,7 +12,7 @@ from migrator.adapters.questions import Probe
 from migrator.adapters.shared.whole import read_whole
 
 
-class Tally:
+class ProbeCounts:
     """What was seen so far."""
 
     def __init__(self) -> None:
@@ -36,22 +36,22 @@ class Tally:
         self.others += sum(batch.filtered.values())
 
 
-def read_all(reader: Reader) -> Tally:
+def read_all(reader: Reader) -> ProbeCounts:
     """Read a store from end to end. Raises `Incomplete` where it holds more than could be read."""
-    tally = Tally()
+    counts = ProbeCounts()
     for batch in read_whole(reader, Selection()):
-        tally.take(batch)
-    return tally
+        counts.take(batch)
+    return counts
 
 
-def probe_of(tally: Tally, known: Probe) -> Probe:
+def probe_of(counts: ProbeCounts, known: Probe) -> Probe:
     """What reading a store from end to end adds to what is known of it."""
     return msgspec.structs.replace(
         known,
-        activations=tally.activations,
+        activations=counts.activations,
         is_exact=True,
-        first_ms=tally.first_ms,
-        last_ms=tally.last_ms,
-        namespaces=dict(sorted(tally.namespaces.items())),
-        unreadable=tally.unreadable,
+        first_ms=counts.first_ms,
+        last_ms=counts.last_ms,
+        namespaces=dict(sorted(counts.namespaces.items())),
+        unreadable=counts.unreadable,
     )
