@@ -68,6 +68,14 @@ class Retrying(Event, frozen=True):
 
     reason: str
     pause_s: float
+    repeated: bool = False  # told a short while ago with the same reason; not shown as text
+
+
+class Recovered(Event, frozen=True):
+    """Documents move again after requests had failed."""
+
+    waited_s: float
+    retries: int
 
 
 class Waiting(Event, frozen=True):

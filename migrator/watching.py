@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from migrator.activations.accounts import Counts
 from migrator.errors import Interrupted
+
+_PACE_OVER_S = 30.0
+_PACE_FROM_S = 1.0
 
 
 class Stop:
@@ -85,6 +89,24 @@ class Progress:
             for each in counts.values():
                 self.counts.add(each)
                 self.run_read += each.read
+
+
+class Pace:
+    """Documents a second of late: what the rate and the time left are told from."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, progress: Progress, now_s: float) -> float:
+        """Look at the run now; the rate over the last `_PACE_OVER_S` seconds, 0 while there is too little data."""
+        if not progress.run_read:
+            return 0.0
+        self._seen.append((now_s, progress.run_read))
+        while len(self._seen) > 2 and self._seen[1][0] <= now_s - _PACE_OVER_S:
+            self._seen.popleft()
+        oldest_s, read = self._seen[0]
+        seen_s = now_s - oldest_s
+        return (progress.run_read - read) / seen_s if seen_s >= _PACE_FROM_S else 0.0
 
 
 Observer = Callable[[Progress], None]

@@ -219,7 +219,10 @@ def carry(
     if run.dry_run:
         with closing(Checkpoint(None)) as checkpoint:
             return scope_of_copy(DryRunWriter(writer), checkpoint)
-    with closing(open_job(run.folder, spec, restart=run.restart)) as job:
+    with (
+        closing(open_job(run.folder, spec, restart=run.restart)) as job,
+        run.watched.noted(job.folder, "job", spec.id, spec.request),
+    ):
         return scope_of_copy(writer, job.checkpoint)
 
 

@@ -16,6 +16,7 @@ from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
 from migrator.engine.state.jobs import default_state
+from migrator.engine.state.live import Watched
 from migrator.errors import UsageError
 from migrator.events import Tell
 from migrator.settings.stores import Store
@@ -74,8 +75,12 @@ class Run:
     clock: Callable[[], float] = time.time  # epoch seconds
     max_rejects: int = 10_000  # so many rejected documents end the run
     dry_run: bool = False  # read everything, write nothing
+    watched: Watched = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        watched = Watched(self.observe, self.tell, clock=self.clock)
+        for name, value in (("watched", watched), ("observe", watched.observe), ("tell", watched.tell)):
+            object.__setattr__(self, name, value)  # what everybody is told passes by what is noted of the run
         if not 1 <= self.jobs <= 64:
             raise UsageError(f"{argument('jobs', self.jobs)}: give a number from 1 to 64")
         if not 0 <= self.max_rejects <= MOST_REJECTS:

@@ -28,7 +28,7 @@ from migrator.api.run import Run, RunKeywords
 from migrator.durable import open_private
 from migrator.engine.matching import check_nothing
 from migrator.engine.state.checkpoint import VerificationNote
-from migrator.engine.state.jobs import default_state, find_job, job_id, lock_folder, view_checkpoint
+from migrator.engine.state.jobs import EVIDENCE, default_state, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.state.planned import open_for
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
@@ -38,8 +38,6 @@ from migrator.events import Tell, VerificationNotNoted
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-
-_EVIDENCE = "evidence.sqlite"
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +89,8 @@ def verify(
     with ExitStack() as opened:
         readers = _open_readers(opened, {"a": a, "b": b}, chosen, run, mend_ids=mend_ids)
         evidence = opened.enter_context(_open_evidence(run.folder, spec.id, restart=run.restart))
+        folder = run.folder / "verifications" / spec.id
+        opened.enter_context(run.watched.noted(folder, "verification", spec.id, spec.request))
         found = run_verify(
             readers,
             evidence,
@@ -185,7 +185,7 @@ def _open_evidence(state: Path, id: str, *, restart: bool) -> Iterator[Evidence]
     """The evidence of a verification, with its lock."""
     folder, lock = lock_folder(state, "verification", id)
     try:
-        with closing(open_for(id, folder / _EVIDENCE, Evidence, restart=restart)) as evidence:
+        with closing(open_for(id, folder / EVIDENCE, Evidence, restart=restart)) as evidence:
             yield evidence
     finally:
         os.close(lock)

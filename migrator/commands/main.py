@@ -58,6 +58,10 @@ COMMANDS = {
         "Show what STORE holds and how it grows.",
     ),
     "status": ("migrator.commands.status:status_command", "Show jobs, their progress, and what to do next."),
+    "forget": (
+        "migrator.commands.status:forget_command",
+        "Forget JOB: delete its progress, counts and history.",
+    ),
     "report": (
         "migrator.commands.report:report_command",
         "Write an HTML report of JOB, such as for a change ticket.",

@@ -40,11 +40,11 @@ class Messages:
         """Print an event; what only programs want to know isn't shown as text."""
         if self.quiet and event.level != "warning":
             return
-        from migrator.rendering.events import as_object, sentence
+        from migrator.rendering.events import as_object, sentence, shown_as_text
 
         if self.as_json:
             self._print_object(event.level, as_object(event, _clean))
-        elif event.level != "debug":
+        elif shown_as_text(event):
             self._print((paint("warning: ", "warning") if event.level == "warning" else "") + _clean(sentence(event)))
 
     def note(self, text: str) -> None:

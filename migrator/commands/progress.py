@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrator.events import Event, ProgressNoted, Tell
 from migrator.rendering.events import progress_amount, progress_tail
 from migrator.units import human_duration
-from migrator.watching import Progress
+from migrator.watching import Pace, Progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LINE_EVERY_S = 15.0
-_PACE_OVER_S = 30.0
-_PACE_FROM_S = 1.0
 
 
 class Display(Protocol):
@@ -40,31 +37,13 @@ class Display(Protocol):
     ) -> None: ...
 
 
-class _Pace:
-    """Documents a second of late: what the rate and the time left are told from."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def rate(self, progress: Progress, now_s: float) -> float:
-        """Look at the run now; the rate over the last `_PACE_OVER_S` seconds, 0 while there is too little data."""
-        if not progress.run_read:
-            return 0.0
-        self._seen.append((now_s, progress.run_read))
-        while len(self._seen) > 2 and self._seen[1][0] <= now_s - _PACE_OVER_S:
-            self._seen.popleft()
-        oldest_s, read = self._seen[0]
-        seen_s = now_s - oldest_s
-        return (progress.run_read - read) / seen_s if seen_s >= _PACE_FROM_S else 0.0
-
-
 class _Bar:
     """One tqdm bar on stderr: share, rate, time left, and what else counts."""
 
     def __init__(self, print_event: Tell) -> None:
         self._bar: tqdm[Any] | None = None
         self._print = print_event
-        self._pace = _Pace()
+        self._pace = Pace()
         self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -120,7 +99,7 @@ class _Lines:
         self._print = print_event
         self._every_s = every_s
         self._printed_s = time.monotonic()
-        self._pace = _Pace()
+        self._pace = Pace()
 
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()

@@ -1,26 +1,34 @@
-"""`migrator status`: jobs, how far they are, and what to do next."""
+"""`migrator status` and `migrator forget`: jobs, how far they are, what to do next, and what is no longer wanted."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
-from migrator.activations.document import REMARKS
 from migrator.commands.messages import current
-from migrator.commands.options import examples, json_option, log_format_option, state_option
+from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_json, print_text
+from migrator.commands.terminal import height, painted, width
 from migrator.engine.state.checkpoint import SetAside
-from migrator.engine.state.jobs import JobView, default_state, find_job, list_jobs, view_checkpoint
-from migrator.errors import MigratorError, UsageError
-from migrator.rendering.events import lag_text
-from migrator.rendering.job_status import JobStatus, job_status
-from migrator.rendering.tables import align
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.engine.state.jobs import (
+    JobView,
+    default_state,
+    find_job,
+    forget_job,
+    list_verifications,
+    view_checkpoint,
+)
+from migrator.engine.state.live import read_live
+from migrator.errors import MigratorError, NotFound, UsageError
+from migrator.rendering.job_list import detail_lines, list_lines
+from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 
-_SUCH_AS = 3  # ids told of each remark; --json has more
+_LEAST_S = 0.2  # between two looks
 
 
 @click.command(
@@ -28,6 +36,7 @@ _SUCH_AS = 3  # ids told of each remark; --json has more
     epilog=examples(
         "migrator status",
         "migrator status 3f9a",
+        "migrator status --watch",
         "migrator status 3f9a --rejected > rejected.ndjson",
         "migrator status --json | jq -r 'select(.state != \"complete\") | .next'",
     ),
@@ -37,119 +46,149 @@ _SUCH_AS = 3  # ids told of each remark; --json has more
 @click.option(
     "--differing", is_flag=True, help="Print the documents of which the target holds another version, as NDJSON."
 )
+@click.option("--watch", "-w", is_flag=True, help="Look again and again, until interrupted.")
+@click.option(
+    "--every", type=float, default=2.0, show_default=True, metavar="SECONDS", help="With --watch: how often to look."
+)
 @state_option
 @json_option
 @log_format_option
-def status_command(job: str | None, rejected: bool, differing: bool, state: Path | None, as_json: bool) -> None:
+def status_command(
+    job: str | None, rejected: bool, differing: bool, watch: bool, every: float, state: Path | None, as_json: bool
+) -> None:
     """Show jobs, their progress, and what to do next.
 
-    JOB is the id of a job, or a unique prefix of it; without it, all jobs are listed. An exported line holds the id,
-    the reason, and the document as its source has it.
+    JOB is the id of a job or a verification, or a unique prefix of it; without it, all jobs are listed, and the
+    verifications that aren't complete: running ones first, then the newest. An exported line holds the id, the reason,
+    and the document as its source has it.
     """
     folder = state or default_state()
     if (rejected or differing) and job is None:
         raise UsageError(
             "--rejected and --differing print the documents of one job; give its id (`migrator status` lists them)"
         )
-    if job is None:
-        _list(folder, as_json)
-        return
-    view = find_job(folder, job)
     if rejected or differing:
+        if watch:
+            raise UsageError("--watch shows how jobs stand; omit it to print documents")
+        assert job is not None
+        view = find_job(folder, job)
         for kind in [name for name, wanted in (("rejected", rejected), ("differing", differing)) if wanted]:
             _export(view, kind)
         return
-    status = job_status(view)
-    if as_json:
-        print_json(status)
-    else:
-        _show(status)
+    if not watch:
+        if code := _print(folder, job, as_json):
+            sys.exit(code)
+        return
+    if every < _LEAST_S:
+        raise UsageError(f"--every {every:g}: give at least {_LEAST_S} seconds")
+    _watch(folder, job, as_json, every)
 
 
-def _list(folder: Path, as_json: bool) -> None:
-    found, code = False, 0
-    for job in list_jobs(folder):
-        found = True
-        try:
-            status = job_status(job)
-        except MigratorError as error:  # one job that can't be looked at hides no other
-            current.get().warn(str(error))
-            code = error.exit_code
-            continue
+def _print(folder: Path, job: str | None, as_json: bool) -> int:
+    """Print one job or all of them; the exit code."""
+    if job is not None:
+        status = _find(folder, job)
         if as_json:
             print_json(status)
-            continue
-        counts = status.totals
-        print_text(f"{status.job}  {_state(status)}  {status.source} -> {status.target}{_selection_text(status)}")
-        print_text(
-            f"              read {counts.read:,}, written {counts.written:,}, present {counts.present:,}, "
-            f"differing {status.differing:,}, rejected {status.rejected:,}"
-        )
-        print_text(f"              next: {status.next}")
+        else:
+            for line in detail_lines(status, now_s=time.time(), width=width()):
+                print_text(line)
+        return 0
+    found, code = False, 0
+    for each in statuses(folder):
+        found = True
+        if isinstance(each, MigratorError):  # one job that can't be looked at hides no other
+            current.get().warn(str(each))
+            code = each.exit_code
+        elif as_json:
+            print_json(each)
+        else:
+            for line in list_lines(each, now_s=time.time(), width=width()):
+                _show(line, each)
     if not found and not as_json:
         print_text(f"no jobs in {folder}")
-    if code:
-        sys.exit(code)
+    return code
 
 
-def _state(status: JobStatus) -> str:
-    if status.state == "complete":
-        return "complete"
-    phase = "copying" if status.round == 0 else f"catching up, round {status.round}"
-    return f"{status.state} ({phase}, {status.slices - status.slices_open} of {status.slices} slices done)"
+_COLOURS = {"running": "36", "unfinished": "33", "complete": "32"}
 
 
-def _selection_text(status: JobStatus) -> str:
-    parts = [f"{name}={value}" for name, value in status.selection.items() if value]
-    return f"  [{', '.join(parts)}]" if parts else ""
+def _show(line: str, status: JobStatus) -> None:
+    if line.startswith(status.job):
+        line = line.replace(status.state, painted(status.state, _COLOURS.get(status.state, "0")), 1)
+    print_text(line, coloured=True)
 
 
-def _show(status: JobStatus) -> None:
-    counts = status.totals
-    lines = [
-        ("job", status.job),
-        ("state", f"{_state(status)}{f', run by {status.holder}' if status.holder else ''}"),
-        ("source", status.source),
-        ("target", status.target),
-    ]
-    if _selection_text(status):
-        lines.append(("selection", _selection_text(status).strip("[] ")))
-    lines += [
-        ("slices", f"{status.slices_open} of {status.slices} open"),
-        (
-            "read",
-            f"{counts.read:,} documents, {human_bytes(counts.size_bytes)}, in {len(status.namespaces)} namespaces",
-        ),
-        ("written", f"{counts.written:,}"),
-        ("present", f"{counts.present:,}"),
-        ("differing", f"{counts.differing:,}"),
-        ("rejected", f"{counts.rejected:,}"),
-        ("filtered", f"{counts.filtered:,}"),
-    ]
-    if status.deleted:
-        lines.append(("deletions", f"{status.deleted:,} seen in the source, not copied"))
-    if status.caught_up_to:
-        moment = human_moment(status.caught_up_to)
-        complete = status.state == "complete"
-        known = f"everything stored before {moment} and not changed since" if complete else f"planned at {moment}"
-        lines.append(("as of", known))
-    if status.lag:
-        lag = lag_text(status.lag.documents, status.lag.behind_s)
-        lines.append(("lag", f"{lag} (looked at {human_moment(status.lag.looked_s)})"))
-        lines += [("lag", f"unknown: {reason}") for reason in status.lag.unseen]
-    for number, began_s, ended_s, outcome, read in status.runs[-5:]:
-        took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended"
-        lines.append((f"run {number}", f"{read:,} documents read, {took}"))
-    for reason, count in status.rejected_reasons:
-        lines.append(("reason", f"{count:,} × {reason}"))
-    for kind, count in sorted(status.remarks.items()):
-        such_as = ", ".join(status.remark_examples[kind][:_SUCH_AS])
-        lines.append(("remark", f"{count:,} × {REMARKS[kind]}, such as {such_as}"))
-    for warning in status.warnings:
-        lines.append(("warning", warning))
-    lines.append(("next", status.next))
-    for line in align(lines, left=(0, 1)):
-        print_text(line)
+def _find(folder: Path, job: str) -> JobStatus:
+    try:
+        return job_status(find_job(folder, job))
+    except NotFound:
+        found = [view for view in list_verifications(folder) if job and view.id.startswith(job)]
+        live = read_live(found[0].folder) if len(found) == 1 else None
+        if live is None:
+            raise
+        return verification_status(found[0], live)
+
+
+def _watch(folder: Path, job: str | None, as_json: bool, every: float) -> None:
+    """Print again and again; in a terminal in the same place, as much as fits."""
+    screen = sys.stdout.isatty() and not as_json
+    while True:
+        if screen:
+            lines = list(_screen(folder, job))
+            room = height() - 1
+            more = f"… {len(lines) - room + 1} more lines" if len(lines) > room else ""
+            shown = [*lines[: room - 1], more] if more else lines
+            click.echo("\033[H\033[2J", nl=False)
+            for line in shown:
+                print_text(line)
+        else:
+            _print(folder, job, as_json)
+        sys.stdout.flush()
+        time.sleep(every)
+
+
+def _screen(folder: Path, job: str | None) -> Iterator[str]:
+    now_s, columns = time.time(), width()
+    yield time.strftime("%H:%M:%S UTC; Ctrl-C ends this, not the jobs", time.gmtime(now_s))
+    try:
+        if job is not None:
+            yield from detail_lines(_find(folder, job), now_s=now_s, width=columns)
+            return
+        any_ = False
+        for each in statuses(folder):
+            any_ = True
+            if isinstance(each, MigratorError):
+                yield f"warning: {each}"
+            else:
+                yield from list_lines(each, now_s=now_s, width=columns)
+        if not any_:
+            yield f"no jobs in {folder}"
+    except MigratorError as error:
+        yield f"warning: {error}"
+
+
+@click.command(
+    "forget",
+    epilog=examples("migrator forget 3f9a", "migrator forget 3f9a --discard"),
+)
+@click.argument("job")
+@click.option("--discard", is_flag=True, help="Also discard the rejected and differing documents that the job kept.")
+@state_option
+@quiet_option
+@log_format_option
+def forget_command(job: str, discard: bool, state: Path | None, quiet: bool) -> None:
+    """Forget JOB: delete its progress, counts and history.
+
+    JOB is the id of a job or a verification that isn't running, or a unique prefix of it. Source, target and backups
+    stay as they are. The next run of the same command starts over: it reads everything again, and finds what is in the
+    target already. A job with rejected or differing documents is forgotten only with --discard.
+
+    Exit codes: 0 forgotten; 2 it keeps documents; 10 job not found; 11 it is running.
+    """
+    view = forget_job(state or default_state(), job, discard=discard)
+    if not quiet:
+        print_text(f"forgot {view.id}")
 
 
 def _export(view: JobView, kind: str) -> None:

@@ -14,6 +14,7 @@ OPTIONS = {
             "allow_extra",
             "at",
             "backup",
+            "discard",
             "disk_free",
             "docker_inspect",
             "dry_run",

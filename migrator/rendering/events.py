@@ -26,6 +26,11 @@ def sentence(event: e.Event) -> str:
     raise NotImplementedError(type(event).__name__)
 
 
+def shown_as_text(event: e.Event) -> bool:
+    """Whether a person wants to read it: not what only programs want to know, nor the same outage again and again."""
+    return event.level != "debug" and not (isinstance(event, e.Retrying) and event.repeated)
+
+
 def as_object(event: e.Event, clean: Callable[[str], str]) -> dict[str, Any]:
     """The event for a log: `event`, its fields, `message`; `clean` is applied to every text."""
     fields: dict[str, Any] = msgspec.to_builtins(event)
@@ -77,6 +82,9 @@ def _of_stores(event: e.Event) -> str | None:
             return f"{event.phase}: {progress_share(event)}{progress_tail(event)}"
         case e.Retrying():
             return f"{event.reason}; trying again in {event.pause_s:.0f} s"
+        case e.Recovered():
+            tries = "1 retry" if event.retries == 1 else f"{event.retries:,} retries"
+            return f"continuing after an outage of {human_duration(event.waited_s)} ({tries})"
         case e.Waiting():
             return f"{event.request}: no answer for {event.waited_s:.0f} s; still waiting"
         case e.NothingInTime():

@@ -68,8 +68,17 @@ def render_verification(found: Verification) -> str:
     if found.mend and (totals.missing or totals.different):
         lines.append(f"to copy what is missing: {command(found.mend, '--ids')} FILE")
     if found.mend and totals.different:
-        lines.append("what differs in B stays unless you add --on-conflict overwrite; what is only in B always stays")
+        lines.append(_what_stays(found))
     return "\n".join(lines)
+
+
+def _what_stays(found: Verification) -> str:
+    if found.a_form is Form.ELASTICSEARCH and found.b_form is not Form.ELASTICSEARCH:
+        return (
+            "what differs or is only in B stays; B's documents hold what Elasticsearch's form can't, and replacing "
+            "them would lose it"
+        )
+    return "what differs in B stays unless you add --on-conflict overwrite; what is only in B always stays"
 
 
 def _verdict(found: Verification) -> str:

@@ -14,7 +14,7 @@ from migrator.engine.report import Report
 from migrator.rendering.events import sentence
 from migrator.rendering.report import render_report
 from migrator.rendering.tables import printable_name
-from migrator.watching import Progress
+from migrator.watching import Pace, Progress
 
 
 def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **counts: int) -> Progress:
@@ -38,7 +38,7 @@ def test_without_a_known_number_there_is_no_share_and_no_time_left() -> None:
 
 def test_no_rate_is_told_before_enough_was_seen() -> None:
     """The first page is no measure of anything."""
-    pace = shown._Pace()
+    pace = Pace()
     assert pace.rate(progress(0), 10.0) == 0
     assert pace.rate(progress(100, run_read=100), 10.5) == 0
     assert pace.rate(progress(300, run_read=300), 11.0) == 0
@@ -47,7 +47,7 @@ def test_no_rate_is_told_before_enough_was_seen() -> None:
 
 def test_the_rate_is_that_of_late() -> None:
     """An hour at another speed says nothing about the time left."""
-    pace = shown._Pace()
+    pace = Pace()
     for second in range(100):
         pace.rate(progress(0, run_read=1000 * second), float(second))
     for second in range(100, 200):

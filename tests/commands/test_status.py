@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from migrator.activations.document import Form
+from migrator.activations import forms
+from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form
+from migrator.activations.requests import JobRequest
+from migrator.activations.selection import Wanted
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.copy import copy
+from migrator.api.verify import verify
 from migrator.commands.main import migrator
+from migrator.engine.state.jobs import lock_folder
+from migrator.engine.state.live import Watched
+from migrator.errors import Interrupted
+from migrator.events import Event, Retrying
+from migrator.rendering.verification import render_verification
 from migrator.testing.documents import activation
+from migrator.watching import Progress, Stop
 
 
 class World:
@@ -79,7 +91,8 @@ def test_rejected_documents_come_with_their_reason_and_what_to_do(world: World) 
     assert ("rejected", "1") in lines
     (reason,) = [text for name, text in lines if name == "reason"]
     assert reason.startswith("1 × start is missing")
-    assert dict(lines)["next"].endswith(f"migrator retry-rejected {job} --state {world.state}")
+    assert lines[-2] == ("next", f"list the rejected documents: migrator status {job} --rejected --state {world.state}")
+    assert lines[-1] == ("", f"      fix the cause, then: migrator retry-rejected {job} --state {world.state}".strip())
     assert "rejected 1\n" in world.status().output
     (exported,) = map(json.loads, world.status(job, "--rejected").output.splitlines())
     assert (exported["id"], exported["document"]["name"]) == ("guest/odd", "x")
@@ -96,3 +109,112 @@ def test_a_job_that_cannot_be_looked_at_hides_no_other(world: World) -> None:
     assert job in listed.output
     assert listed.output.count("is damaged and was not used: file is not a database. Start over with") == 2
     assert listed.exit_code == 12
+
+
+def test_jobs_are_listed_newest_first_and_each_tells_what_to_do(world: World, tmp_path: Path) -> None:
+    first = world.copy()
+    second = copy("memory:source", "memory:target", wanted=Wanted(namespaces=("guest",)), state=world.state).job
+    lines = world.status().output.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith((first, second))] == [second, first]
+    assert "[namespaces guest]" in world.status().output
+    assert "['" not in world.status().output + world.status(second).output
+
+
+def stopped(world: World, **answers: Any) -> str:
+    """The id of a job whose target goes away for good in the middle."""
+    stop = Stop()
+
+    def observe(progress: Progress) -> None:
+        if progress.run_read:
+            stop.ask(143)
+
+    with pytest.raises(Interrupted):
+        copy("memory:source", "memory:target", state=world.state, stop=stop, observe=observe)
+    (job,) = [each["job"] for each in map(json.loads, world.status("--json").output.splitlines())]
+    return str(job)
+
+
+def test_a_job_that_was_interrupted_tells_how_to_resume_it(world: World) -> None:
+    job = stopped(world)
+    status = json.loads(world.status(job, "--json").output)
+    assert (status["state"], status["kind"], status["verb"]) == ("unfinished", "job", "copy")
+    assert status["steps"] == [{"text": "resume with", "command": status["next"].partition(": ")[2]}]
+    assert f"{job}  copy  unfinished" in world.status().output
+
+
+def test_a_running_job_tells_rate_time_left_and_what_it_waits_for(world: World) -> None:
+    """Seen from another process, of the file that the run keeps up to date, while it holds the lock."""
+    job = world.copy()
+    request = JobRequest(verb="copy", source="memory:source", target="memory:target")
+    told = list[Event]()
+    watched = Watched(lambda _: None, told.append)
+    folder, lock = lock_folder(world.state, "job", job)
+    progress = Progress()
+    progress.phase, progress.documents, progress.counts = "copying", 400, Counts(read=100, written=100)
+    with watched.noted(folder, "job", job, request):
+        watched._written_s = 0
+        watched.observe(progress)
+        watched.tell(Retrying(reason="memory:target: connection refused", pause_s=5.0))
+        watched.tell(Retrying(reason="memory:target: connection refused", pause_s=9.0))
+        status = json.loads(world.status(job, "--json").output)
+        assert status["state"] == "running"
+        assert status["documents"] == 400
+        assert status["waiting"] == status["last_error"] == "memory:target: connection refused"
+        listed = world.status().output
+        assert "waiting  memory:target: connection refused, for 0." in listed
+        assert "next     wait for it" in listed
+    os.close(lock)
+    assert [each.repeated for each in told if isinstance(each, Retrying)] == [False, True]
+    assert json.loads(world.status(job, "--json").output)["waiting"] == ""
+
+
+def test_poorer_documents_are_never_advised_to_replace_richer_ones(tmp_path: Path) -> None:
+    """The way back: what differs in CouchDB holds more than Elasticsearch's form can."""
+    _stores.clear()
+    source = memory_store("back-source", Form.ELASTICSEARCH)
+    target = memory_store("back-target", Form.COUCHDB)
+    for number in range(20):
+        rich = activation(number)
+        poor = forms.convert(activation(number, duration=number + 1), Form.ELASTICSEARCH)
+        assert isinstance(poor, Document)
+        target.put(rich.id, rich.body)
+        source.put(poor.id, poor.body)
+    report = copy("memory:back-source", "memory:back-target", state=tmp_path)
+    assert report.differing == 20
+    told = CliRunner().invoke(migrator, ["status", report.job, "--state", str(tmp_path)]).output
+    told += CliRunner().invoke(migrator, ["status", "--state", str(tmp_path)]).output
+    assert "overwrite" not in told
+    assert "replacing that would lose it" in told
+    assert f"migrator status {report.job} --differing" in told
+    verified = verify("memory:back-source", "memory:back-target", state=tmp_path)
+    assert verified.totals.different == 20
+    assert "overwrite" not in render_verification(verified)
+    _stores.clear()
+
+
+def test_a_forgotten_job_is_listed_no_more_and_starts_over(world: World) -> None:
+    job = world.copy()
+    forgot = CliRunner().invoke(migrator, ["forget", job[:6], "--state", str(world.state)])
+    assert (forgot.exit_code, forgot.output) == (0, f"forgot {job}\n")
+    assert "no jobs in" in world.status().output
+    assert copy("memory:source", "memory:target", state=world.state).run == 1
+
+
+def test_a_job_with_rejected_documents_is_forgotten_only_with_discard(world: World) -> None:
+    """They are kept nowhere else."""
+    world.source.put("guest/odd", b'{"_id":"guest/odd","activationId":"odd","namespace":"guest","name":"x"}')
+    job = world.copy()
+    refused = CliRunner().invoke(migrator, ["forget", job, "--state", str(world.state)])
+    assert refused.exit_code == 2
+    assert "keeps 1 rejected document" in refused.output
+    assert "--discard" in refused.output
+    assert job in world.status().output
+    assert CliRunner().invoke(migrator, ["forget", job, "--discard", "--state", str(world.state)]).exit_code == 0
+
+
+def test_a_running_job_is_not_forgotten(world: World) -> None:
+    job = world.copy()
+    _, lock = lock_folder(world.state, "job", job)
+    assert CliRunner().invoke(migrator, ["forget", job, "--state", str(world.state)]).exit_code == 11
+    os.close(lock)
+    assert job in world.status().output

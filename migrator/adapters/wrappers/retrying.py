@@ -104,7 +104,7 @@ class RetryingReader(ForwardingReader):
                         patience.success()
                         still = 0
                     elif (still := still + 1) >= _MOST_STILL:
-                        raise Unavailable(f"{what} makes no progress: the same position {still} times, {position!r}")
+                        raise Unavailable(f"{what} makes no progress: the store returned the same page {still} times")
                     yield batch
                     position = batch.position
                 return

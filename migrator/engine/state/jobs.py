@@ -13,7 +13,8 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,24 @@ import msgspec
 
 from migrator.activations.requests import JobRequest
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.engine.state.live import FILE as LIVE
 from migrator.engine.state.planned import open_for
-from migrator.errors import NO_ROOM, AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
+from migrator.engine.state.statefile import remove_state
+from migrator.errors import (
+    NO_ROOM,
+    AccessDenied,
+    Locked,
+    MigratorError,
+    NotFound,
+    StateDamaged,
+    Unavailable,
+    UsageError,
+)
 from migrator.settings.folders import user_state
 from migrator.text.arguments import argument
+from migrator.text.printable import printable
 
+EVIDENCE = "evidence.sqlite"
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
 
@@ -161,7 +175,15 @@ def list_jobs(state: Path) -> Iterator[JobView]:
 
     One that can't be examined is among them: what is wrong with it, `view_checkpoint` tells.
     """
-    folder = state / "jobs"
+    return _list(state / "jobs", _CHECKPOINT)
+
+
+def list_verifications(state: Path) -> Iterator[JobView]:
+    """The verifications of a state folder. Raises as `list_jobs`."""
+    return _list(state / "verifications", LIVE)
+
+
+def _list(folder: Path, having: str) -> Iterator[JobView]:
     try:
         if not _is_there(folder):
             return
@@ -169,7 +191,7 @@ def list_jobs(state: Path) -> Iterator[JobView]:
     except OSError as error:
         raise AccessDenied(f"{error.filename}: the state folder can't be read: {error.strerror}") from error
     for job in jobs:
-        if _is_there(job / _CHECKPOINT, unreadable=True):
+        if _is_there(job / having, unreadable=True):
             yield JobView(id=job.name, folder=job, running=lock_holder(job))
 
 
@@ -202,11 +224,50 @@ def lock_holder(folder: Path) -> str | None:
 
 def find_job(state: Path, id: str) -> JobView:
     """The job whose id begins with `id`. Raises `NotFound` where there is none or more than one."""
-    found = [job for job in list_jobs(state) if job.id.startswith(id)] if id else []
+    return _the_one([job for job in list_jobs(state) if job.id.startswith(id)] if id else [], id, state)
+
+
+def _the_one(found: Sequence[JobView], id: str, state: Path) -> JobView:
     if len(found) != 1:
-        what = f"{len(found)} jobs begin with {id!r}" if found else f"there is no job {id!r}"
+        what = f"{len(found)} jobs begin with {printable(id)}" if found else f"there is no job {printable(id)}"
         raise NotFound(f"{what} in {state}; `migrator status` lists them")
     return found[0]
+
+
+def forget_job(state: Path, id: str, *, discard: bool = False) -> JobView:
+    """Delete what is known of a job or a verification that isn't running; both stores stay as they are.
+
+    Documents that are set aside are kept nowhere else, so that they go only with `discard`. Raises `NotFound`,
+    `Locked` while it runs, `UsageError`.
+    """
+    jobs, verifications = list(list_jobs(state)), list(list_verifications(state))
+    view = _the_one([each for each in (*jobs, *verifications) if each.id.startswith(id)] if id else [], id, state)
+    kind = "job" if view in jobs else "verification"
+    _, lock = lock_folder(state, kind, view.id)
+    try:
+        if kind == "job" and not discard and (kept := _set_aside(view)):
+            raise UsageError(
+                f"job {view.id} keeps {kept}, and nothing else has them; list them with `migrator status {view.id}`, "
+                f"then forget them with {argument('discard')}"
+            )
+        # The lock stays, so that nobody can hold another one of the same job; the checkpoint goes first.
+        remove_state(view.folder / (_CHECKPOINT if kind == "job" else EVIDENCE))
+        (view.folder / LIVE).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(state, error) from error
+    finally:
+        os.close(lock)
+    return view
+
+
+def _set_aside(view: JobView) -> str:
+    """The documents set aside with a job, in words; empty where there are none, or nobody can tell any more."""
+    try:
+        with closing(view_checkpoint(view)) as checkpoint:
+            counts = [(checkpoint.aside.count(kind), kind) for kind in ("rejected", "differing")]
+    except StateDamaged:
+        return ""
+    return " and ".join(f"{count:,} {kind} document{'' if count == 1 else 's'}" for count, kind in counts if count)
 
 
 def view_checkpoint(job: JobView) -> Checkpoint:

@@ -70,6 +70,11 @@ class DocumentsSetAside:
             )
         ]
 
+    def forms(self, kind: str) -> frozenset[Form]:
+        """The forms that the documents of a kind have in their source."""
+        rows = self._rows("SELECT DISTINCT form FROM set_aside WHERE kind = ? AND form IS NOT NULL", kind)
+        return frozenset(Form(row[0]) for row in rows)
+
     def among_differing(self, documents: Sequence[Document]) -> frozenset[str]:
         """Which of these documents are listed as differing; their ids."""
         if not self._rows("SELECT 1 FROM set_aside WHERE kind = 'differing' LIMIT 1"):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -26,7 +26,7 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Reader, Token
-from migrator.adapters.shared.optional import census, plan_verification
+from migrator.adapters.shared.optional import census, count, plan_verification
 from migrator.engine.verification.confirm import Pair, confirm, refusal, tell_apart
 from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
 from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
@@ -328,8 +328,7 @@ class _Verify:
         progress = self._progress
         progress.phase = PHASES[self._evidence.stage]
         waiting = deque(self._evidence.open_slices())
-        expected = [open.slice.documents for open in waiting]
-        progress.documents = None if None in expected else progress.run_read + sum(each or 0 for each in expected)
+        progress.documents = self._expected(waiting)
         selection = self._evidence.selection if self._evidence.stage == "compare" else self._span()
 
         def work() -> None:
@@ -343,6 +342,17 @@ class _Verify:
             stop=self._stop,
             look=lambda: self._observe(progress),
         )
+
+    def _expected(self, waiting: Iterable[OpenSlice]) -> int | None:
+        """How many documents there are to read until the end of this stage, with those that were read before it."""
+        progress, evidence = self._progress, self._evidence
+        expected = [open.slice.documents for open in waiting]
+        if None in expected and evidence.stage == "compare":
+            expected = [count(self._readers[side], evidence.selection) for side in SIDES]
+            if not progress.run_read:  # what an earlier run read is done
+                progress.counts.read = done = sum(evidence.read(side) or 0 for side in SIDES)
+                expected.append(-done)
+        return None if None in expected else progress.counts.read + sum(each or 0 for each in expected)
 
     def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
         if not open.slice.whole:

@@ -1,0 +1,24 @@
+"""What stdout is: a terminal of some width, where lines fold and colours show, or something that takes them whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+
+def width() -> int | None:
+    """The columns of the terminal; None for a pipe or a file, whose lines aren't folded."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+
+
+def height() -> int:
+    """The lines of the terminal."""
+    return shutil.get_terminal_size((80, 24)).lines
+
+
+def painted(text: str, colour: str) -> str:
+    """The text in a colour, where stdout is a terminal and NO_COLOR isn't set."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return f"\033[{colour}m{text}\033[0m"

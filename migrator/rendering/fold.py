@@ -1,0 +1,41 @@
+"""Lines that fit a terminal: labels on the left, text folded beside them; a command is never folded.
+
+A terminal breaks a long line itself, and what is marked across such a break can be pasted; a line feed could not.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from migrator.text.printable import printable
+
+Labelled = tuple[str, str, str]
+"""A label, what is said, and the command that goes with it; any of them may be empty."""
+
+
+def labelled(rows: Sequence[Labelled], *, width: int | None, indent: int = 0) -> Iterator[str]:
+    """Rows with their labels in one column. Without a width, as for a pipe, each row is one line."""
+    beside = max((len(label) for label, _, _ in rows), default=0) + 2
+    for label, said, command in rows:
+        head = f"{' ' * indent}{label:<{beside}}"
+        text = printable(said)
+        if width is None:
+            yield f"{head}{text}{': ' if text and command else ''}{command}".rstrip()
+            continue
+        if text:
+            yield from _folded(f"{text}{':' if command else ''}", width, head)
+            head = " " * len(head)
+        if command:
+            yield f"{head if not text else ' ' * (indent + 2)}{command}"
+
+
+def _folded(text: str, width: int, head: str) -> Iterable[str]:
+    return textwrap.wrap(
+        text,
+        max(width, len(head) + 20),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
