@@ -229,7 +229,7 @@ def find_job(state: Path, id: str) -> JobView:
 
 def _the_one(found: Sequence[JobView], id: str, state: Path) -> JobView:
     if len(found) != 1:
-        what = f"{len(found)} jobs begin with {printable(id)}" if found else f"there is no job {printable(id)}"
+        what = f"{len(found)} jobs begin with '{printable(id)}'" if found else f"there is no job '{printable(id)}'"
         raise NotFound(f"{what} in {state}; `migrator status` lists them")
     return found[0]
 
