@@ -22,6 +22,7 @@ from migrator.commands.options import (
     state_choice_options,
 )
 from migrator.commands.output import print_bytes, print_json, print_text
+from migrator.commands.terminal import width
 from migrator.errors import UsageError
 from migrator.text.printable import printable
 
@@ -87,7 +88,7 @@ def list_command(archive: str, config: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(listing)
     else:
-        print_text(archive_texts.listing_text(listing))
+        print_text(archive_texts.listing_text(listing, width=width()))
 
 
 # -- check --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -72,6 +73,10 @@ class Messages:
         self._print(printable_lines(redact(text.rstrip("\n"))))
 
     def _print(self, text: str) -> None:
+        if not self.as_json and sys.stderr.isatty():
+            from migrator.rendering.fold import folded
+
+            text = "\n".join(folded(text.split("\n"), shutil.get_terminal_size((80, 24)).columns))
         with suppress(OSError, ValueError):  # nobody listens any more; the exit code still tells
             click.echo(text, err=True)
 

@@ -5,20 +5,22 @@ tqdm lives here only.
 
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from migrator.events import Event, ProgressNoted, Tell
-from migrator.rendering.events import progress_amount, progress_tail
-from migrator.units import human_duration
+from migrator.events import Event, ProgressNoted, Recovered, Retrying, Tell
+from migrator.rendering.progress_bar import progress_bar
 from migrator.watching import Pace, Progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _LINE_EVERY_S = 15.0
+_LOCK_S = 1.0  # a terminal that takes nothing holds up no message about the end
 
 
 class Display(Protocol):
@@ -38,42 +40,49 @@ class Display(Protocol):
 
 
 class _Bar:
-    """One tqdm bar on stderr: share, rate, time left, and what else counts."""
+    """One tqdm bar on stderr: share, counts, rate and time left, as far as the terminal is wide."""
 
     def __init__(self, print_event: Tell) -> None:
         self._bar: tqdm[Any] | None = None
         self._print = print_event
         self._pace = Pace()
         self._last: Progress | None = None
+        self._waiting_since_s: float | None = None
+        self._lock = threading.Lock()  # events come from any thread, and would stick to a bar that is drawn meanwhile
 
     def __call__(self, progress: Progress) -> None:
         self._last = progress
-        now_s = time.monotonic()
-        self._show(progress, progress_tail(progress_event(progress, self._pace.rate(progress, now_s))))
+        with self._lock:
+            self._show(progress_event(progress, self._pace.rate(progress, time.monotonic())))
 
-    def _show(self, progress: Progress, tail: str) -> None:
-        read = progress.counts.read
+    def _show(self, event: ProgressNoted, took_s: float | None = None) -> None:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=progress.documents, initial=read, dynamic_ncols=True, file=sys.stderr, mininterval=0.2
-            )
+            self._bar = tqdm(total=event.documents, initial=event.read, file=sys.stderr, mininterval=0.2)
         bar = self._bar
-        if bar.total is not None and read > bar.total:
-            bar.total = read
-        bar.n = read
-        share = "{percentage:3.0f} % |{bar}| " if bar.total else ""
-        bar.bar_format = f"{progress.phase}: {share}{tail}"
+        bar.ncols = shutil.get_terminal_size((80, 24)).columns - 1
+        bar.total = None if event.documents is None else max(event.read, event.documents)
+        bar.n = event.read
+        waited_s = time.monotonic() - self._waiting_since_s if self._waiting_since_s is not None else None
+        bar.bar_format = progress_bar(event, bar.ncols, took_s=took_s, waited_s=waited_s)
         bar.update(0)
 
     def tell(self, event: Event) -> None:
-        if self._bar is None:
+        is_free = self._lock.acquire(timeout=_LOCK_S)
+        try:
+            if isinstance(event, Retrying):
+                self._waiting_since_s = self._waiting_since_s or time.monotonic()
+            elif isinstance(event, Recovered):
+                self._waiting_since_s = None
+            if self._bar is not None:
+                self._bar.clear()
             self._print(event)
-            return
-        self._bar.clear()
-        self._print(event)
-        self._bar.refresh()
+            if self._bar is not None:
+                self._bar.refresh()
+        finally:
+            if is_free:
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -81,15 +90,14 @@ class _Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None and self._last is not None:
-            # The last look stays on the screen: no time is left, but time was taken.
-            took_s = time.monotonic() - self._last.began_s
-            rate = self._last.run_read / max(took_s, 0.001)
-            self._show(
-                self._last,
-                f"{progress_amount(progress_event(self._last, 0))} in {human_duration(took_s)}, {rate:,.0f}/s",
-            )
-            self._bar.close()
+        with self._lock:
+            if self._bar is not None and self._last is not None:
+                # The last look stays on the screen: no time is left, but time was taken.
+                took_s = time.monotonic() - self._last.began_s
+                self._show(progress_event(self._last, self._last.run_read / max(took_s, 0.001)), took_s)
+                self._bar.refresh()
+                self._bar.close()
+                self._bar = None
 
 
 class _Lines:

@@ -14,10 +14,11 @@ from migrator.commands.messages import current
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stop_on_signals
+from migrator.commands.terminal import width
 from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
-from migrator.events import Event, LoginWarning
+from migrator.events import Event, LoginWarning, Warned
 from migrator.rendering.arguments import in_options
 from migrator.rendering.report import render_report, report_as_dict
 from migrator.rendering.verification import render_verification, verification_as_dict
@@ -57,7 +58,7 @@ def run(*, quiet: bool) -> Iterator[Run]:
     messages = current.get()
     with (
         open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
-        stop_on_signals(stop, messages.warn),
+        stop_on_signals(stop, lambda text: display.tell(Warned(text))),
     ):
         yield Run(stop, display)
 
@@ -80,7 +81,7 @@ def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> No
     if as_json:
         print_json(verification_as_dict(found))
     elif not (quiet and found.agrees):
-        print_text(render_verification(found))
+        print_text(render_verification(found, width=width()))
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
@@ -92,7 +93,7 @@ def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json(report_as_dict(report), err=aside)
     elif not quiet:
-        print_text(render_report(report), err=aside)
+        print_text(render_report(report, width=width()), err=aside)
 
 
 def write_page(page: str, file: Path) -> None:

@@ -11,6 +11,7 @@ from migrator.operations.archive.findings import Finding, Missing, place_in
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
+from migrator.rendering.fold import folded
 from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_bytes
@@ -18,18 +19,27 @@ from migrator.units import human_bytes
 _COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
 
 
-def listing_text(listing: Listing) -> str:
-    """The backups as a table, one that continues another below it; then why some aren't complete."""
+def listing_text(listing: Listing, *, width: int | None = None) -> str:
+    """The backups as a table, one that continues another below it; then why some aren't complete.
+
+    In a narrow terminal the indentation tells the mode, and the sources stand below.
+    """
     complete = sum(each.state == "complete" for each in listing.backups)
     size = human_bytes(sum(each.size_bytes for each in listing.backups))
     chains = "1 chain" if listing.chains == 1 else f"{listing.chains:,} chains"
     backups = "backup" if complete == 1 else "backups"
     lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
     if listing.backups:
-        lines += ["", *align([_COLUMNS, *map(_row, listing.backups)], left={0, 1, 2, 3, 6, 7})]
+        rows = [_COLUMNS, *map(_row, listing.backups)]
+        table = align(rows, left={0, 1, 2, 3, 6, 7})
+        if width is not None and max(map(len, table)) > width:
+            table = align([(row[0], *row[2:6]) for row in rows], left={0, 1, 2})
+            sources = dict.fromkeys(each.source for each in listing.backups if each.source)
+            table += ["", *(f"of {printable(source)}" for source in sources)]
+        lines += ["", *table]
     reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
     reasons += listing.notes
-    return "\n".join([*lines, "", *reasons] if reasons else lines)
+    return "\n".join(folded([*lines, "", *reasons] if reasons else lines, width))
 
 
 def _row(each: Listed) -> Sequence[str]:

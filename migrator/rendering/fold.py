@@ -5,6 +5,7 @@ A terminal breaks a long line itself, and what is marked across such a break can
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -39,3 +40,22 @@ def _folded(text: str, width: int, head: str) -> Iterable[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+_COMMAND = re.compile(r"(?<=: )(migrator .*?)(?=; |$)")
+
+
+def folded(lines: Iterable[str], width: int | None) -> Iterator[str]:
+    """Lines with sentences folded to a width, and their commands on lines of their own; tables are left alone."""
+    for text in lines:
+        if width is None or "\n" in text or "  " in text.strip() or len(text) <= width:
+            yield text
+            continue
+        for part in _COMMAND.split(text):
+            sentence = part.removeprefix("; ").rstrip()
+            if sentence.startswith("migrator "):
+                yield f"    {sentence}"
+            elif sentence:
+                yield from textwrap.wrap(
+                    sentence, max(width, 30), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+                )

@@ -11,6 +11,7 @@ from migrator.activations.document import REMARKS
 from migrator.engine.report import Report
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command, state_option
+from migrator.rendering.fold import folded
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.units import human_bytes, human_duration, human_moment
 
@@ -31,7 +32,7 @@ def report_as_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def render_report(report: Report) -> str:
+def render_report(report: Report, *, width: int | None = None) -> str:
     """The report for a person: the accounts, and below them what the numbers alone don't say."""
     totals, keeps = report.totals, state_option(report.request)
     rate = report.run_read / report.duration_s if report.duration_s else 0
@@ -42,7 +43,7 @@ def render_report(report: Report) -> str:
         f"{report.source.location} ({report.source.product} {report.source.version}) -> "
         f"{report.target.location} ({report.target.product} {report.target.version})",
         "",
-        render_table(report),
+        render_table(report, width=width),
         "",
         " + ".join(f"{name} {getattr(totals, name):,}" for name in _COLUMNS).replace(" + ", " = ", 1)
         + (": it adds up" if totals.adds_up else ": IT DOES NOT ADD UP; please report this"),
@@ -72,13 +73,14 @@ def render_report(report: Report) -> str:
             f"{report.differing:,} documents differ in the target, which keeps its version: "
             f"migrator status {report.job} --differing{keeps}"
         )
-    return "\n".join(lines)
+    return "\n".join(folded(lines, width))
 
 
+_SPARE = ("filtered", "rejected", "differing", "present", "bytes")  # their sums stand below the table
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 
 
-def render_table(report: Report) -> str:
+def render_table(report: Report, *, width: int | None = None) -> str:
     """The accounts as a table for a terminal, one line a namespace, the sum below."""
     rows = [(printable_name(name) or "(not activations)", counts) for name, counts in sorted(report.counts.items())]
     shown = rows if len(rows) <= 40 else rows[:39]
@@ -86,7 +88,7 @@ def render_table(report: Report) -> str:
         shown.append((f"({len(rows) - len(shown)} more)", total(counts for _, counts in rows[39:])))
     lines = [["namespace", *_COLUMNS, "bytes"]]
     lines += [[name, *_cells(counts)] for name, counts in shown]
-    return in_columns(lines, ["total", *_cells(report.totals)])
+    return in_columns(lines, ["total", *_cells(report.totals)], width=width, spare=_SPARE)
 
 
 def _cells(counts: Counts) -> list[str]:

@@ -11,6 +11,7 @@ from migrator.activations.document import REMARKS, Form
 from migrator.engine.verification.values import HOURS_TOLD, KINDS, Finding, NamespaceResult, Verification, proves
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command
+from migrator.rendering.fold import folded
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_duration
@@ -39,7 +40,7 @@ def verification_as_dict(found: Verification) -> dict[str, Any]:
     }
 
 
-def render_verification(found: Verification) -> str:
+def render_verification(found: Verification, *, width: int | None = None) -> str:
     """The result for a person: the accounts, what differs, what that proves, and what now."""
     totals = found.totals
     lines = [
@@ -47,11 +48,11 @@ def render_verification(found: Verification) -> str:
         f"A: {found.a.location} ({found.a.product} {found.a.version})",
         f"B: {found.b.location} ({found.b.product} {found.b.version})",
         "",
-        _render_namespaces(found),
+        _render_namespaces(found, width),
         "",
     ]
     if found.found_different:
-        lines += [*_render_hours(found), *_render_examples(found)]
+        lines += [*_render_hours(found, width), *_render_examples(found)]
     lines += _render_unexplained(found)
     lines.append(proves(found))
     lines += _losses(found)
@@ -69,7 +70,7 @@ def render_verification(found: Verification) -> str:
         lines.append(f"to copy what is missing: {command(found.mend, '--ids')} FILE")
     if found.mend and totals.different:
         lines.append(_what_stays(found))
-    return "\n".join(lines)
+    return "\n".join(folded(lines, width))
 
 
 def _what_stays(found: Verification) -> str:
@@ -133,9 +134,10 @@ def _losses(found: Verification) -> Iterator[str]:
 
 
 _COLUMNS = ("missing", "extra", "different", "meanwhile", "refused")
+_SPARE = ("meanwhile", "refused", "digest", "extra")  # the verdict stands above the table
 
 
-def _render_namespaces(found: Verification) -> str:
+def _render_namespaces(found: Verification, width: int | None) -> str:
     rows = sorted(found.namespaces.items())
     # Those with findings are shown however many there are before them.
     rows.sort(key=lambda row: not any(getattr(row[1], kind) for kind in _differences(found)))
@@ -144,7 +146,7 @@ def _render_namespaces(found: Verification) -> str:
     lines += [[printable_name(name) or "(none)", *_cells(result), _digest(result)] for name, result in shown]
     if left:
         lines.append([f"({len(left)} more)", *[""] * (len(_COLUMNS) + 3)])
-    return in_columns(lines, ["total", *_cells(found.totals), ""])
+    return in_columns(lines, ["total", *_cells(found.totals), ""], width=width, spare=_SPARE)
 
 
 def _differences(found: Verification) -> list[str]:
@@ -161,13 +163,13 @@ def _digest(result: NamespaceResult) -> str:
     return f"{result.a_digest[:8]} {'=' if same else '≠'} {result.b_digest[:8]}"
 
 
-def _render_hours(found: Verification) -> Iterator[str]:
+def _render_hours(found: Verification, width: int | None) -> Iterator[str]:
     with_findings = [each for each in found.hours if any(getattr(each, kind) for kind in _differences(found))]
     lines = [["namespace and hour that differ", "in A", "in B", *KINDS]]
     for each in with_findings[:_HOURS_SHOWN]:
         counts = [f"{getattr(each, name):,}" for name in ("a", "b", *KINDS)]
         lines.append([f"{printable_name(each.namespace)} {each.hour}", *counts])
-    yield in_columns(lines, None)
+    yield in_columns(lines, None, width=width)
     if len(with_findings) > _HOURS_SHOWN:
         yield f"… {len(with_findings) - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
     yield ""

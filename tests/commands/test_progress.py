@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import click
 import pytest
 
 from migrator.activations.accounts import Counts
@@ -11,7 +13,9 @@ from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.report import Report
+from migrator.events import Warned
 from migrator.rendering.events import sentence
+from migrator.rendering.progress_bar import progress_bar
 from migrator.rendering.report import render_report
 from migrator.rendering.tables import printable_name
 from migrator.watching import Pace, Progress
@@ -61,9 +65,34 @@ def test_a_bar_ends_with_the_time_taken(capsys: pytest.CaptureFixture[str]) -> N
         bar(progress(12_200))
         bar(progress(20_000, run_read=7_800, present=5))
     last = capsys.readouterr().err.splitlines()[-1].rpartition("\r")[2]
-    assert last.startswith("copying: 100 % |")
-    assert "20,000 of 20,000 documents, 20.0 MB in " in last
+    assert last.startswith("copying: 100 % ")
+    assert "20,000 of 20,000 documents" in last
+    assert " in 0.0 s, " in last
     assert "left" not in last
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 79, 120, 200])
+def test_a_bar_fits_the_terminal_and_keeps_its_counts(width: int) -> None:
+    """What is counted is told at any width, and nothing is cut off in the middle."""
+    event = shown.noted(progress(1_212_200, documents=2_000_000, rejected=3), 3900.0)
+    line = progress_bar(event, width)
+    drawn = re.sub(r"\{bar:(\d+)\}", lambda found: "█" * int(found[1]), line)
+    assert len(drawn) <= max(width, len("copying:  60 % 1,212,200 of 2,000,000, 3 rejected"))
+    assert "1,212,200 of 2,000,000" in drawn
+    assert "3 rejected" in drawn
+    assert ("left" in drawn) == (width >= 79)
+
+
+def test_a_line_over_a_bar_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning never stands behind what is left of the bar."""
+    with shown._Bar(lambda event: click.echo(sentence(event), err=True)) as bar:
+        bar(progress(12_200))
+        bar.tell(Warned("the disk is nearly full"))
+        bar(progress(12_300))
+    written = capsys.readouterr().err
+    (before, _, _) = written.partition("the disk is nearly full\n")
+    assert before.endswith("\r")
+    assert set(before.rsplit("\r", 2)[1]) == {" "}
 
 
 def report(**changes: Any) -> Report:

@@ -45,7 +45,8 @@ def no_answer(text: str, error: BaseException, *, began: bool) -> AccessDenied |
     `text` says which request it was.
     """
     cause = innermost(error)
-    text = f"{text}: {str(cause) or type(cause).__name__}"
+    said = cause.strerror if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+    text = f"{text}: {said or str(cause) or type(cause).__name__}"
     if isinstance(cause, ssl.SSLCertVerificationError):
         # Trying again doesn't make a certificate better, and the login must not be sent to a stranger.
         return AccessDenied(f"{text}; name the authority that signed the server's certificate (CA file)")

@@ -1,4 +1,4 @@
-"""What a run is doing at this moment, for whoever looks from outside: `migrator status`, and the page of `--listen`.
+"""What a run is doing at this moment, for whoever looks from outside: `migrator status`, and pages.
 
     STATE/jobs/JOB/live.json, STATE/verifications/ID/live.json    replaced about once a second while the run goes on
 
