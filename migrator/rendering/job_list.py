@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrator.activations.document import REMARKS
+from migrator.rendering.events import lag_text
 from migrator.rendering.fold import Labelled, labelled
 from migrator.rendering.job_status import JobStatus
 from migrator.units import human_bytes, human_duration, human_moment
@@ -54,6 +55,8 @@ def standing(status: JobStatus, now_s: float) -> str:
         parts.append(f"{human_duration(status.seconds_left)} left")
     if status.phase:
         parts.append(status.phase)
+    if status.lag and status.state == "running":
+        parts.append(f"lag {lag_text(status.lag.documents, status.lag.behind_s)}")
     if status.state != "running" and status.updated_s:
         parts.append(ago(status.updated_s, now_s))
     return ", ".join(parts)
@@ -146,6 +149,10 @@ def _moments(status: JobStatus) -> list[Labelled]:
         complete = status.state == "complete"
         known = f"everything stored before {moment} and not changed since" if complete else f"planned at {moment}"
         rows.append(("as of", known, ""))
+    if status.lag:
+        lag = lag_text(status.lag.documents, status.lag.behind_s)
+        rows.append(("lag", f"{lag} (looked at {human_moment(status.lag.looked_s)})", ""))
+        rows += [("lag", f"unknown: {reason}", "") for reason in status.lag.unseen]
     for number, began_s, ended_s, outcome, read in status.runs[-_RUNS:]:
         took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended, or killed"
         rows.append((f"run {number}", f"{human_moment(began_s)}, {read:,} documents read, {took}", ""))

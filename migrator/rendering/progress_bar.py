@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrator.events import ProgressNoted
+from migrator.rendering.events import lag_text
 from migrator.units import human_bytes, human_duration
 
 _LEAST_BAR = 6
@@ -35,6 +36,8 @@ def _tails(event: ProgressNoted, took_s: float | None, waited_s: float | None) -
     read = f"{event.read:,}{of}"
     counted = (("present", event.present), ("differing", event.differing), ("rejected", event.rejected))
     counts = [f"{count:,} {name}" for name, count in counted if count]
+    if event.lag_s is not None:
+        counts = [f"lag {lag_text(event.lag_documents, event.lag_s)}", *counts]
     rate = [f"{event.per_second:,.0f}/s"] if event.per_second else []
     left = [f"{human_duration(event.seconds_left)} left"] if event.seconds_left is not None and took_s is None else []
     if waited_s is not None:
