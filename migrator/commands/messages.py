@@ -74,9 +74,9 @@ class Messages:
 
     def _print(self, text: str) -> None:
         if not self.as_json and sys.stderr.isatty():
-            from migrator.rendering.fold import folded
+            from migrator.rendering.fold import fold
 
-            text = "\n".join(folded(text.split("\n"), shutil.get_terminal_size((80, 24)).columns))
+            text = "\n".join(fold(text.split("\n"), shutil.get_terminal_size((80, 24)).columns))
         with suppress(OSError, ValueError):  # nobody listens any more; the exit code still tells
             click.echo(text, err=True)
 

@@ -13,7 +13,7 @@ import msgspec
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_json, print_text
-from migrator.commands.terminal import height, painted, width
+from migrator.commands.terminal import height, paint, width
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import (
     JobView,
@@ -115,7 +115,7 @@ _COLOURS = {"running": "36", "unfinished": "33", "complete": "32"}
 
 def _show(line: str, status: JobStatus) -> None:
     if line.startswith(status.job):
-        line = line.replace(status.state, painted(status.state, _COLOURS.get(status.state, "0")), 1)
+        line = line.replace(status.state, paint(status.state, _COLOURS.get(status.state, "0")), 1)
     print_text(line, coloured=True)
 
 

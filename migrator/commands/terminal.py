@@ -17,7 +17,7 @@ def height() -> int:
     return shutil.get_terminal_size((80, 24)).lines
 
 
-def painted(text: str, colour: str) -> str:
+def paint(text: str, colour: str) -> str:
     """The text in a colour, where stdout is a terminal and NO_COLOR isn't set."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return text

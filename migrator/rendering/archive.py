@@ -11,7 +11,7 @@ from migrator.operations.archive.findings import Finding, Missing, place_in
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
 from migrator.operations.archive.salvage import SalvageReport
-from migrator.rendering.fold import folded
+from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_bytes
@@ -39,7 +39,7 @@ def listing_text(listing: Listing, *, width: int | None = None) -> str:
         lines += ["", *table]
     reasons = [printable(f"{each.backup} is {each.state}: {each.reason}") for each in listing.backups if each.reason]
     reasons += listing.notes
-    return "\n".join(folded([*lines, "", *reasons] if reasons else lines, width))
+    return "\n".join(fold([*lines, "", *reasons] if reasons else lines, width))
 
 
 def _row(each: Listed) -> Sequence[str]:

@@ -15,7 +15,7 @@ Labelled = tuple[str, str, str]
 """A label, what is said, and the command that goes with it; any of them may be empty."""
 
 
-def labelled(rows: Sequence[Labelled], *, width: int | None, indent: int = 0) -> Iterator[str]:
+def label_rows(rows: Sequence[Labelled], *, width: int | None, indent: int = 0) -> Iterator[str]:
     """Rows with their labels in one column. Without a width, as for a pipe, each row is one line."""
     beside = max((len(label) for label, _, _ in rows), default=0) + 2
     for label, said, command in rows:
@@ -25,13 +25,13 @@ def labelled(rows: Sequence[Labelled], *, width: int | None, indent: int = 0) ->
             yield f"{head}{text}{': ' if text and command else ''}{command}".rstrip()
             continue
         if text:
-            yield from _folded(f"{text}{':' if command else ''}", width, head)
+            yield from _fold(f"{text}{':' if command else ''}", width, head)
             head = " " * len(head)
         if command:
             yield f"{head if not text else ' ' * (indent + 2)}{command}"
 
 
-def _folded(text: str, width: int, head: str) -> Iterable[str]:
+def _fold(text: str, width: int, head: str) -> Iterable[str]:
     return textwrap.wrap(
         text,
         max(width, len(head) + 20),
@@ -45,7 +45,7 @@ def _folded(text: str, width: int, head: str) -> Iterable[str]:
 _COMMAND = re.compile(r"(?<=: )(migrator .*?)(?=; |$)")
 
 
-def folded(lines: Iterable[str], width: int | None) -> Iterator[str]:
+def fold(lines: Iterable[str], width: int | None) -> Iterator[str]:
     """Lines with sentences folded to a width, and their commands on lines of their own; tables are left alone."""
     for text in lines:
         if width is None or "\n" in text or "  " in text.strip() or len(text) <= width:

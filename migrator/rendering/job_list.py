@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrator.activations.document import REMARKS
 from migrator.rendering.events import lag_text
-from migrator.rendering.fold import Labelled, labelled
+from migrator.rendering.fold import Labelled, label_rows
 from migrator.rendering.job_status import JobStatus
 from migrator.units import human_bytes, human_duration, human_moment
 
@@ -31,8 +31,8 @@ def list_lines(status: JobStatus, *, now_s: float, width: int | None) -> Iterato
                 "",
             )
         )
-    yield from labelled(rows, width=width)
-    yield from labelled(_trouble(status, now_s) + _next(status), width=width, indent=2)
+    yield from label_rows(rows, width=width)
+    yield from label_rows(_trouble(status, now_s) + _next(status), width=width, indent=2)
 
 
 def _where(status: JobStatus, width: int | None) -> Iterator[str]:
@@ -121,7 +121,7 @@ def detail_lines(status: JobStatus, *, now_s: float, width: int | None) -> Itera
         such_as = ", ".join(status.remark_examples[kind][:_SUCH_AS])
         rows.append(("remark", f"{count:,} × {REMARKS.get(kind, kind)}, such as {such_as}", ""))
     rows += [("warning", warning, "") for warning in status.warnings]
-    yield from labelled(rows + _trouble(status, now_s) + _next(status), width=width)
+    yield from label_rows(rows + _trouble(status, now_s) + _next(status), width=width)
 
 
 def _accounts(status: JobStatus) -> list[Labelled]:

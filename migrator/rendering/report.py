@@ -11,7 +11,7 @@ from migrator.activations.document import REMARKS
 from migrator.engine.report import Report
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command, state_option
-from migrator.rendering.fold import folded
+from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.units import human_bytes, human_duration, human_moment
 
@@ -73,7 +73,7 @@ def render_report(report: Report, *, width: int | None = None) -> str:
             f"{report.differing:,} documents differ in the target, which keeps its version: "
             f"migrator status {report.job} --differing{keeps}"
         )
-    return "\n".join(folded(lines, width))
+    return "\n".join(fold(lines, width))
 
 
 _SPARE = ("filtered", "rejected", "differing", "present", "bytes")  # their sums stand below the table

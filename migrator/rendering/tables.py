@@ -34,13 +34,13 @@ def in_columns(
     Where it is wider than `width`, columns of these names in `spare` go, those with nothing but zeros first, and then
     the first column loses its middle.
     """
-    head, *shown = align(fitted([*lines, last] if last else lines, width, spare=spare))
+    head, *shown = align(fit([*lines, last] if last else lines, width, spare=spare))
     rule = "-" * max(map(_width, [head, *shown]))
     foot = [rule, shown.pop()] if last else []
     return "\n".join([head, rule, *shown, *foot])
 
 
-def fitted(rows: Sequence[Sequence[str]], width: int | None, *, spare: Sequence[str]) -> Sequence[Sequence[str]]:
+def fit(rows: Sequence[Sequence[str]], width: int | None, *, spare: Sequence[str]) -> Sequence[Sequence[str]]:
     """Rows, the first with the names of the columns, without what makes a table of them too wide."""
     kept = [[printable(cell) for cell in row] for row in rows]
     if width is None:

@@ -11,7 +11,7 @@ from migrator.activations.document import REMARKS, Form
 from migrator.engine.verification.values import HOURS_TOLD, KINDS, Finding, NamespaceResult, Verification, proves
 from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command
-from migrator.rendering.fold import folded
+from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.text.printable import printable
 from migrator.units import human_duration
@@ -70,7 +70,7 @@ def render_verification(found: Verification, *, width: int | None = None) -> str
         lines.append(f"to copy what is missing: {command(found.mend, '--ids')} FILE")
     if found.mend and totals.different:
         lines.append(_what_stays(found))
-    return "\n".join(folded(lines, width))
+    return "\n".join(fold(lines, width))
 
 
 def _what_stays(found: Verification) -> str:

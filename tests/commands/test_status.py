@@ -15,7 +15,7 @@ from migrator.activations import forms
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form
 from migrator.activations.requests import JobRequest
-from migrator.activations.selection import Wanted
+from migrator.activations.selection import SelectionSpec
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.copy import copy
 from migrator.api.verify import verify
@@ -113,7 +113,7 @@ def test_a_job_that_cannot_be_looked_at_hides_no_other(world: World) -> None:
 
 def test_jobs_are_listed_newest_first_and_each_tells_what_to_do(world: World, tmp_path: Path) -> None:
     first = world.copy()
-    second = copy("memory:source", "memory:target", wanted=Wanted(namespaces=("guest",)), state=world.state).job
+    second = copy("memory:source", "memory:target", wanted=SelectionSpec(namespaces=("guest",)), state=world.state).job
     lines = world.status().output.splitlines()
     assert [line.split()[0] for line in lines if line.startswith((first, second))] == [second, first]
     assert "[namespaces guest]" in world.status().output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.rendering.fold import folded, labelled
+from migrator.rendering.fold import fold, label_rows
 from migrator.rendering.tables import in_columns
 
 COMMAND = (
@@ -14,7 +14,7 @@ def test_a_sentence_folds_at_words_and_its_commands_stand_whole_on_lines_of_thei
     text = (
         f"3 rejected documents, kept with their reasons, and more of it: {COMMAND}; after fixing the cause: migrator x"
     )
-    lines = list(folded([text], 80))
+    lines = list(fold([text], 80))
     assert f"    {COMMAND}" in lines
     assert "    migrator x" in lines
     assert all(len(line) <= 80 for line in lines if "migrator" not in line)
@@ -23,18 +23,18 @@ def test_a_sentence_folds_at_words_and_its_commands_stand_whole_on_lines_of_thei
 
 def test_nothing_folds_where_there_is_no_terminal_and_tables_never_do() -> None:
     long = "word " * 40 + "end"
-    assert list(folded([long], None)) == [long]
+    assert list(fold([long], None)) == [long]
     table = "a" * 50 + "  " + "b" * 50
-    assert list(folded([table], 80)) == [table]
+    assert list(fold([table], 80)) == [table]
 
 
 def test_labels_stand_in_a_column_and_a_command_below_what_is_said_of_it() -> None:
     rows = [("waiting", "for the server " * 8, ""), ("next", "resume with", COMMAND)]
-    lines = list(labelled(rows, width=80, indent=2))
+    lines = list(label_rows(rows, width=80, indent=2))
     assert lines[0].startswith("  waiting  for the server")
     assert lines[1].startswith("           ")
     assert lines[-2:] == ["  next     resume with:", f"    {COMMAND}"]
-    assert list(labelled(rows, width=None))[-1] == f"next     resume with: {COMMAND}"
+    assert list(label_rows(rows, width=None))[-1] == f"next     resume with: {COMMAND}"
 
 
 def test_a_wide_table_loses_empty_columns_first_then_the_middle_of_names() -> None:
