@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from migrator.activations.document import Document, Form, Rejection
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection
 from migrator.watching import Stop
 
@@ -35,6 +36,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     unique_ids: bool = False  # reader: an id never stands for two documents at once, and a plan's slices give it once
     reads_once: bool = False  # reader: what was read isn't read again without loss: a pipe
     dedicated: bool = False  # reader: made to hold activations; where nothing in it is one, it isn't what was meant
+    partial: bool = False  # reader: gives one part of what its store holds; that nothing is in it proves nothing
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 
@@ -268,6 +270,20 @@ class SupportsCount(Protocol):
 
     def count(self, selection: Selection) -> int | None:
         """How many documents there are, for the progress shown; None where that can't be determined cheaply."""
+        ...
+
+
+@runtime_checkable
+class SupportsParts(Protocol):
+    """A reader of a store that several jobs can share out between them without knowing of each other."""
+
+    def in_part(self, part: Part) -> Reader:
+        """The same store, of which only one part is read.
+
+        Which part a document is in follows from the document and where it stands, and stays so when it changes: never
+        from how much there is. So the parts together are the whole and no document is in two, also where each is
+        planned at another time and the store is written to. What is closed is closed with either reader.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from migrator.activations import comparing
 from migrator.activations.document import Document, Form, read_document
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection
 from migrator.adapters.base import (
     Abilities,
@@ -33,6 +34,7 @@ from migrator.adapters.base import (
     SupportsFetch,
     SupportsFollow,
     SupportsNamespaces,
+    SupportsParts,
     SupportsStored,
     SupportsTargetCensus,
     Token,
@@ -102,15 +104,31 @@ def _describe(store: MemoryStore) -> Description:
 
 
 class MemoryReader(
-    Reader, SupportsCatchUp, SupportsFollow, SupportsCensus, SupportsFetch, SupportsNamespaces, SupportsCount
+    Reader,
+    SupportsCatchUp,
+    SupportsFollow,
+    SupportsCensus,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsCount,
+    SupportsParts,
 ):
     abilities = Abilities(rereads_newer=True, unique_ids=True)
     form = Form.COUCHDB
 
-    def __init__(self, store: MemoryStore, *, page_documents: int = 100) -> None:
+    def __init__(self, store: MemoryStore, *, page_documents: int = 100, part: Part | None = None) -> None:
         self._store = store
+        self._part = part
+        if part is not None:
+            self.abilities = msgspec.structs.replace(self.abilities, partial=True)
         self._page_documents = page_documents
         self.form = store.form
+
+    def in_part(self, part: Part) -> MemoryReader:
+        return MemoryReader(self._store, page_documents=self._page_documents, part=part)
+
+    def _takes(self, id: str) -> bool:
+        return self._part is None or self._part.takes_id(id)
 
     def describe(self) -> Description:
         return _describe(self._store)
@@ -141,7 +159,7 @@ class MemoryReader(
             ids = sorted(
                 id
                 for id in self._store.entries
-                if id >= low and (high is None or id < high) and (after is None or id > str(after))
+                if self._takes(id) and id >= low and (high is None or id < high) and (after is None or id > str(after))
             )
         for at in range(0, len(ids), self._page_documents):
             page, size_bytes = Page(self.form, selection), 0
@@ -160,7 +178,7 @@ class MemoryReader(
             changes = sorted(
                 (entry.sequence, id, entry.body)
                 for id, entry in self._store.entries.items()
-                if since < entry.sequence <= slice.spec["until"]
+                if self._takes(id) and since < entry.sequence <= slice.spec["until"]
             )
         for at in range(0, len(changes), self._page_documents):
             page, size_bytes = Page(self.form, selection), 0
@@ -205,7 +223,7 @@ class MemoryReader(
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         assert isinstance(snapshot, int)
         with self._store.lock:
-            entries = list(self._store.entries.values())
+            entries = [entry for id, entry in self._store.entries.items() if self._takes(id)]
         return sum(entry.body is not None and entry.sequence <= snapshot for entry in entries)
 
     def namespaces(self) -> Mapping[str, int | None]:
@@ -213,7 +231,7 @@ class MemoryReader(
             return Counter(id.partition("/")[0] for id, entry in self._store.entries.items() if entry.body is not None)
 
     def count(self, selection: Selection) -> int | None:
-        return len(self._store.entries) if selection.is_all else None
+        return sum(map(self._takes, self._store.entries)) if selection.is_all else None
 
     def close(self) -> None:
         pass

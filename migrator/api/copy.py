@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 
 from migrator.activations.document import Form
+from migrator.activations.part import Part, parse_part
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import SupportsCatchUp, SupportsFollow, SupportsReceipts
@@ -51,6 +52,7 @@ def copy(
     *,
     wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     ids: Path | None = None,
+    part: str | None = None,
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
@@ -64,7 +66,9 @@ def copy(
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
     or `stores.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
-    wrote, or one id a line); `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they had;
+    wrote, or one id a line); `part` is one of several parts, such as `2/4`, each of which is a job of its own, and all
+    of which together copy everything; `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they
+    had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
     With `follow` the run stays and carries over what is new: until nothing new came for `until_idle_s`, until at most
     `until_lag` documents are pending, or until it is stopped.
@@ -78,6 +82,9 @@ def copy(
     following = _following(run, ids, follow=follow, until_idle_s=until_idle_s, until_lag=until_lag)
     selection = wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
+    share = parse_part(part) if part is not None else None
+    if share is not None and chosen is not None:
+        raise UsageError(f"{argument('part')} and {argument('ids')} both choose documents; give only one")
     restores = source.location.kind == "archive" and ids is None
     request = run.request(
         "restore" if restores else "copy",
@@ -85,6 +92,7 @@ def copy(
         target,
         wanted,
         ids=ids,
+        part=str(share) if share else None,
         identity=source.identity_file if restores else None,
         on_conflict=on_conflict if on_conflict != "skip" else None,
         template=template,
@@ -94,9 +102,12 @@ def copy(
         until_idle_s=until_idle_s,
         until_lag=until_lag,
     )
-    spec = make_spec(source, target, _selection(wanted, chosen), request)
+    spec = make_spec(source, target, _selection(wanted, chosen, share), request)
     begin = partial(_forget_unless_same, mend_ids=mend_ids, is_chosen=chosen is not None)
-    with open_reader_for(source, run, mend_ids=mend_ids) as reader:
+    if share is not None and (run.dry_run or run.restart or not is_begun(run.folder, spec.id)):
+        with open_reader_for(source, run) as whole:  # names that match nothing in one part may match in another
+            check_beforehand(whole, selection)
+    with open_reader_for(source, run, mend_ids=mend_ids, part=share) as reader:
         if keep_revisions and reader.form is not Form.COUCHDB:
             raise UsageError(
                 f"{source.location.printed}: its documents have no revisions for {argument('keep_revisions')} to keep"
@@ -231,11 +242,13 @@ def ids_digest(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
-def _selection(wanted: SelectionSpec, chosen: Sequence[str] | None) -> dict[str, Any]:
+def _selection(wanted: SelectionSpec, chosen: Sequence[str] | None, part: Part | None) -> dict[str, Any]:
     """What is selected, as the job keeps it."""
     selection: dict[str, Any] = msgspec.to_builtins(wanted)
     if chosen is not None:
         selection["ids"] = f"{len(chosen):,} ids ({ids_digest(chosen)[:12]})"
+    if part is not None:
+        selection["part"] = str(part)
     return selection
 
 

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from migrator.activations.part import Part
+from migrator.adapters.base import SupportsParts
 from migrator.adapters.opening import open_reader
 from migrator.adapters.wrappers.mending import MendingReader
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.throttled import ThrottledReader
 from migrator.api.run import Run
+from migrator.errors import UsageError
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader
@@ -21,9 +25,17 @@ _IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment
 
 
 @contextmanager
-def open_reader_for(source: Store, run: Run, *, mend_ids: bool = False) -> Iterator[Reader]:
-    """A source with the wrappers that every run puts around it."""
-    reader: Reader = RetryingReader(open_reader(source, page_bytes=page_bytes(run.jobs)), run.policy)
+def open_reader_for(source: Store, run: Run, *, mend_ids: bool = False, part: Part | None = None) -> Iterator[Reader]:
+    """A source, or a part of it, with the wrappers that every run puts around it. Raises `UsageError`."""
+    opened = open_reader(source, page_bytes=page_bytes(run.jobs))
+    if part is not None:
+        if not isinstance(opened, SupportsParts):
+            raise UsageError(
+                f"{source.location.printed}: a source of this kind can't be read in parts; leave out "
+                f"{argument('part', part)}"
+            )
+        opened = opened.in_part(part)
+    reader: Reader = RetryingReader(opened, run.policy)
     with closing(reader):
         if run.max_rate:
             reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)

@@ -27,6 +27,7 @@ def restore(
     backup: str | None = None,
     at: str | None = None,
     identity: Path | None = None,
+    part: str | None = None,
     wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     on_conflict: str = "skip",
     template: TemplateOptions | None = None,
@@ -37,8 +38,8 @@ def restore(
     """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
 
     `at` is a time as for a selection: the newest backup that was complete by then. `identity` is a file with the secret
-    keys that open encrypted backups, by default the store's. The archive may also be another tool's file. Everything
-    else as for `copy`, which this is.
+    keys that open encrypted backups, by default the store's. The archive may also be another tool's file. With a
+    `part` (`2/4`) the backup must be named. Everything else as for `copy`, which this is.
     """
     run = Run(**keywords)
     source = resolve_store(archive, "source", run.tell)
@@ -53,6 +54,7 @@ def restore(
         choose_state(source, backup=backup, at=at, now_ms=run.now_ms),
         target,
         wanted=wanted,
+        part=part,
         on_conflict=on_conflict,
         template=template,
         keep_revisions=keep_revisions,

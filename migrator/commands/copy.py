@@ -18,6 +18,7 @@ from migrator.commands.options import (
     keep_revisions_option,
     log_format_option,
     mend_ids_option,
+    part_option,
     quiet_option,
     run_options,
     selection_options,
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
         "migrator copy elasticsearch://es1 elasticsearchs://es2:9200/?index-pattern=owsk-%25s --max-rate 2000",
         "migrator copy prod-elasticsearch acts.ndjson.zst --namespace guest",
         "migrator copy prod-couchdb prod-elasticsearch --follow --until-idle 60s",
+        "migrator copy prod-couchdb prod-elasticsearch --part 2/4",
     ),
 )
 @click.argument("source")
 @click.argument("target")
 @selection_options
 @ids_option
+@part_option
 @run_options
 @conflict_option
 @template_options
@@ -65,6 +68,7 @@ def copy_command(
     target: str,
     wanted: SelectionSpec,
     ids: Path | None,
+    part: str | None,
     keywords: WritingKeywords,
     on_conflict: str,
     template: TemplateOptions | None,
@@ -88,6 +92,9 @@ def copy_command(
     for with --until-idle or --until-lag is reached. It shows how many documents it is behind, and for how long.
     Restarts of either server are waited out, up to --retry-for.
 
+    With --part 2/4, this is one of four jobs that together copy everything. They may run at once or one after the
+    other, on any machines; `migrator status --all-parts` shows them, and one `migrator verify` proves the whole.
+
     With --verify, every document of the source must be in the target as OpenWhisk would have written it; the target
     may hold more.
 
@@ -103,6 +110,8 @@ def copy_command(
     from migrator.api.verify import verify as verify_stores
     from migrator.commands import running
 
+    if verify and part is not None:
+        raise UsageError("--verify can't be used with --part; run `migrator verify` once all parts are complete")
     if verify and keywords["dry_run"]:
         raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")
     with running.run(quiet=quiet) as run:
@@ -111,6 +120,7 @@ def copy_command(
             *stores,
             wanted=wanted,
             ids=ids,
+            part=part,
             on_conflict=on_conflict,
             template=template,
             keep_revisions=keep_revisions,

@@ -269,6 +269,13 @@ ids_option = click.option(
 )
 
 
+part_option = click.option(
+    "--part",
+    metavar="I/N",
+    help="Copy only part I of N; run all N parts, at any time and on any machine, to copy everything.",
+)
+
+
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`, as one argument `wanted`."""
     return _with(

@@ -17,6 +17,7 @@ from migrator.commands.options import (
     keep_revisions_option,
     log_format_option,
     mend_ids_option,
+    part_option,
     quiet_option,
     run_options,
     selection_options,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @state_choice_options
 @identity_option
 @selection_options
+@part_option
 @run_options
 @conflict_option
 @template_options
@@ -62,6 +64,7 @@ def restore_command(
     at: str | None,
     identity: Path | None,
     wanted: SelectionSpec,
+    part: str | None,
     keywords: WritingKeywords,
     on_conflict: str,
     template: TemplateOptions | None,
@@ -92,6 +95,7 @@ def restore_command(
             at=at,
             identity=identity,
             wanted=wanted,
+            part=part,
             on_conflict=on_conflict,
             template=template,
             keep_revisions=keep_revisions,

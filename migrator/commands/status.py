@@ -20,13 +20,17 @@ from migrator.engine.state.jobs import (
     default_state,
     find_job,
     forget_job,
+    list_jobs,
     list_verifications,
+    state_folders_below,
     view_checkpoint,
 )
 from migrator.engine.state.live import read_live
+from migrator.engine.state.parts import copies_in_parts
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
+from migrator.rendering.parts import parts_as_dict, parts_as_text
 
 _LEAST_S = 0.2  # between two looks
 
@@ -38,6 +42,7 @@ _LEAST_S = 0.2  # between two looks
         "migrator status 3f9a",
         "migrator status --watch",
         "migrator status 3f9a --rejected > rejected.ndjson",
+        "migrator status --all-parts --state /mnt/migrator",
         "migrator status --json | jq -r 'select(.state != \"complete\") | .next'",
     ),
 )
@@ -45,6 +50,11 @@ _LEAST_S = 0.2  # between two looks
 @click.option("--rejected", is_flag=True, help="Print the rejected documents, with reasons, as NDJSON.")
 @click.option(
     "--differing", is_flag=True, help="Print the documents of which the target holds another version, as NDJSON."
+)
+@click.option(
+    "--all-parts",
+    is_flag=True,
+    help="Put the jobs of a copy in parts (--part I/N) together, from this state folder and those directly below it.",
 )
 @click.option("--watch", "-w", is_flag=True, help="Look again and again, until interrupted.")
 @click.option(
@@ -54,15 +64,29 @@ _LEAST_S = 0.2  # between two looks
 @json_option
 @log_format_option
 def status_command(
-    job: str | None, rejected: bool, differing: bool, watch: bool, every: float, state: Path | None, as_json: bool
+    job: str | None,
+    rejected: bool,
+    differing: bool,
+    all_parts: bool,
+    watch: bool,
+    every: float,
+    state: Path | None,
+    as_json: bool,
 ) -> None:
     """Show jobs, their progress, and what to do next.
 
     JOB is the id of a job or a verification, or a unique prefix of it; without it, all jobs are listed, and the
     verifications that aren't complete: running ones first, then the newest. An exported line holds the id, the reason,
     and the document as its source has it.
+
+    With --all-parts, exit codes: 0 every part is complete; 3 complete, but some documents were rejected, differ or are
+    missing; 5 some parts are absent, running or unfinished; 10 there are no parts.
     """
     folder = state or default_state()
+    if all_parts:
+        if job is not None or rejected or differing:
+            raise UsageError("--all-parts is about all jobs of a copy; leave out JOB, --rejected and --differing")
+        sys.exit(_show_parts(folder, as_json))
     if (rejected or differing) and job is None:
         raise UsageError(
             "--rejected and --differing print the documents of one job; give its id (`migrator status` lists them)"
@@ -108,6 +132,23 @@ def _print(folder: Path, job: str | None, as_json: bool) -> int:
     if not found and not as_json:
         print_text(f"no jobs in {folder}")
     return code
+
+
+def _show_parts(folder: Path, as_json: bool) -> int:
+    """Show the copies in parts; returns the exit code."""
+    jobs = [job for each in (folder, *state_folders_below(folder)) for job in list_jobs(each)]
+    found = copies_in_parts(jobs)
+    if not found:
+        raise NotFound(f"{folder}: there is no job with --part in it or in the folders directly below it")
+    for copy in found:
+        if as_json:
+            print_json(parts_as_dict(copy))
+            continue
+        for line in parts_as_text(copy):
+            print_text(line)
+    if not all(copy.is_complete for copy in found):
+        return 5
+    return 0 if all(copy.is_clean for copy in found) else 3
 
 
 _COLOURS = {"running": "36", "unfinished": "33", "complete": "32"}

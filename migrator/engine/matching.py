@@ -31,7 +31,7 @@ _NAMED = 5
 
 def check_beforehand(reader: Reader, selection: Selection) -> None:
     """Raise `NotFound` where some pages tell that nothing is there, before anything is written."""
-    if not is_narrow(selection) or reader.abilities.reads_once:
+    if not is_narrow(selection) or reader.abilities.reads_once or reader.abilities.partial:
         return
     seen: Counter[str] = Counter()
     if _is_there(reader, selection, seen, most_pages=_PAGES) is False:
@@ -41,7 +41,7 @@ def check_beforehand(reader: Reader, selection: Selection) -> None:
 def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts]) -> NothingInTime | None:
     """What is to be told of a job that read everything selected. Raises `NotFound` where a name stands for nothing."""
     sums = total(counts.values())
-    if sums.read != sums.filtered:
+    if sums.read != sums.filtered or reader.abilities.partial:
         return None
     where = reader.describe().location
     if sums.read and reader.abilities.dedicated and not any(counts):

@@ -11,6 +11,7 @@ OPTIONS = {
     **{
         name: f"--{name.replace('_', '-')}"
         for name in (
+            "all_parts",
             "allow_extra",
             "at",
             "backup",
@@ -39,6 +40,7 @@ OPTIONS = {
             "mode",
             "on_conflict",
             "output",
+            "part",
             "pid",
             "quick",
             "rejected",

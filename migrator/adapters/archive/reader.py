@@ -18,11 +18,12 @@ import msgspec
 from typing_extensions import override
 
 from migrator.activations.document import Form
+from migrator.activations.part import Part as Share
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.lookup import look_up
-from migrator.adapters.archive.manifest import Manifest, count_rejected, id_ms, incompleteness
+from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejected, id_ms, incompleteness
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
@@ -30,6 +31,7 @@ from migrator.adapters.archive.probe import probe_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.archive.volume import volume
 from migrator.adapters.base import (
+    Abilities,
     Batch,
     Description,
     Plan,
@@ -38,12 +40,13 @@ from migrator.adapters.base import (
     SupportsCount,
     SupportsFetch,
     SupportsNamespaces,
+    SupportsParts,
     Token,
 )
 from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.probe_counts import probe_of, read_all
-from migrator.errors import ArchiveDamaged
+from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 from migrator.watching import Stop
@@ -61,9 +64,18 @@ class _Chosen(msgspec.Struct, frozen=True):
 
 
 class ArchiveReader(
-    Reader, SupportsFetch, SupportsNamespaces, SupportsCount, SupportsProbe, SupportsLookup, SupportsVolume
+    Reader,
+    SupportsFetch,
+    SupportsNamespaces,
+    SupportsCount,
+    SupportsParts,
+    SupportsProbe,
+    SupportsLookup,
+    SupportsVolume,
 ):
     """Reads the newest backup of an archive with its chain, or that of `backup`, or the newest as of `at_ms`."""
+
+    abilities = Abilities()
 
     def __init__(
         self,
@@ -73,8 +85,12 @@ class ArchiveReader(
         at_ms: int | None = None,
         page_bytes: int = 4_000_000,
         folder: str | None = None,
+        part: Share | None = None,
     ) -> None:
-        """`folder` is where it lies, if that is on this machine."""
+        """`folder` is where it lies, if that is on this machine. With a `part` some of the chain's files are read."""
+        self._share = part
+        if part is not None:
+            self.abilities = Abilities(partial=True)
         self._place = place
         self._folder = folder
         self._backup = backup
@@ -135,6 +151,26 @@ class ArchiveReader(
 
     # -- plans --------------------------------------------------------------------------------------------------
 
+    def in_part(self, part: Share) -> ArchiveReader:
+        """Every so many of the chain's files, which never change. Raises `UsageError` where no backup was named.
+
+        Parts that each took the newest backup of their moment would read different states.
+        """
+        if self._backup is None:
+            raise UsageError(
+                f"{self._place.printed}: give {argument('backup')} as well: parts that start while a backup is made "
+                "would read different ones"
+            )
+        return ArchiveReader(
+            self._place, backup=self._backup, page_bytes=self._page_bytes, folder=self._folder, part=part
+        )
+
+    def _is_read(self, manifest: Manifest, note: PartNote, selection: Selection) -> bool:
+        share = self._share
+        if share is not None and self._chosen.orders[manifest.backup, note.name] % share.of != share.number - 1:
+            return False
+        return _may_hold(selection, note.first_ms, note.last_ms, note.namespaces)
+
     @override
     def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
         slices = tuple(
@@ -145,7 +181,7 @@ class ArchiveReader(
             )
             for manifest in self._chosen.chain
             for part in manifest.parts
-            if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
+            if self._is_read(manifest, part, selection)
         )
         where = self._place.printed
         lacks = [
@@ -186,7 +222,7 @@ class ArchiveReader(
             part.documents
             for manifest in self._chosen.chain
             for part in manifest.parts
-            if _may_hold(selection, part.first_ms, part.last_ms, part.namespaces)
+            if self._is_read(manifest, part, selection)
         )
 
     # -- reading ------------------------------------------------------------------------------------------------

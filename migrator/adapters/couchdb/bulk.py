@@ -25,6 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from migrator.activations.document import Form
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
@@ -73,9 +74,11 @@ class _Read(NamedTuple):
 class Bulk:
     """Reads ranges for a reader; used by several threads at once."""
 
-    def __init__(self, client: Client, pages: Pages) -> None:
+    def __init__(self, client: Client, pages: Pages, part: Part | None = None) -> None:
+        """With a `part`, nothing of other parts is given: a range may hold ids of several."""
         self._client = client
         self._pages = pages
+        self._part = part
         self._ranked: bool | None = None
 
     # -- looks --------------------------------------------------------------------------------------------------
@@ -187,7 +190,8 @@ class Bulk:
             del rows[0]
         page = Page(Form.COUCHDB, selection)
         for row in rows:
-            page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
+            if self._part is None or self._part.takes_id(row.id):
+                page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
         last = rows[-1].id if rows else None
         return _Read(page, len(rows), len(body), low, high, last, came, answer.offset, came < asked + again)
 
@@ -200,6 +204,8 @@ class Bulk:
         ids = [id for id in look.ids if not (again and id == high)][:1]
         if not ids:
             raise self._client.malformed_answer("_all_docs", "it has no ids where it had a document")
+        if self._part is not None and not self._part.takes_id(ids[0]):
+            return _Read(page, 1, 0, low, high, ids[0], look.ids.index(ids[0]) + 1, look.rank, False)
         size_bytes = take_alone(self._client, ids[0], page)
         if page.is_empty and self.look(ids[0], f"{ids[0]}\0", 1).ids:
             raise self._client.malformed_answer("_all_docs", f"{ids[0]} is listed, but not found when requested by id")

@@ -16,6 +16,7 @@ from functools import partial
 import msgspec
 
 from migrator.activations.document import Form
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
@@ -74,9 +75,11 @@ class _Counting:
 class Feed:
     """Reads changes for a reader; used by several threads at once."""
 
-    def __init__(self, client: Client, pages: Pages) -> None:
+    def __init__(self, client: Client, pages: Pages, part: Part | None = None) -> None:
+        """With a `part`, nothing of other parts is given."""
         self._client = client
         self._pages = pages
+        self._part = part
 
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         mark = self._begin(slice, _mark(slice, after))
@@ -148,6 +151,8 @@ class Feed:
             self._list_again(since, changes)
         page = Page(Form.COUCHDB, selection)
         for change in changes.results:
+            if self._part is not None and not self._part.takes_id(change.id):
+                continue
             if change.deleted:
                 page.delete()
             else:
@@ -206,6 +211,8 @@ class Feed:
         self._check(changes, counting, 1)
         size_bytes = 0
         for change in changes.results:
+            if self._part is not None and not self._part.takes_id(change.id):
+                continue
             if change.deleted:
                 page.delete()
             else:

@@ -70,9 +70,9 @@ def after_all(prefix: str) -> str | None:
     return None
 
 
-def cut(parts: Sequence[Range], looking: Looking, *, slice_documents: int) -> list[Range]:
-    """Cut spans into ranges of about `slice_documents` documents."""
-    looks = _Looks(looking)
+def cut(parts: Sequence[Range], looking: Looking, *, slice_documents: int, most_looks: int = LOOKS) -> list[Range]:
+    """Cut spans into ranges of about `slice_documents` documents, by about so many looks."""
+    looks = _Looks(looking, most_looks)
     end = looks(TOP, None, 1)
     if end.rank:
         return [piece for part in parts for piece in _by_ranks(part, looks, end.total, slice_documents)]
@@ -90,9 +90,9 @@ def cut(parts: Sequence[Range], looking: Looking, *, slice_documents: int) -> li
 class _Looks:
     """Looks at the database, and how many there may still be."""
 
-    def __init__(self, looking: Looking) -> None:
+    def __init__(self, looking: Looking, most: int) -> None:
         self._looking = looking
-        self.left = LOOKS
+        self.left = most
 
     def __call__(self, low: str, high: str | None, count: int) -> Look:
         self.left -= 1
@@ -196,7 +196,8 @@ def _by_hopping(part: Range, looks: _Looks, total: int, slice_documents: int) ->
         documents = len(inside) if len(inside) < _SAMPLE else _estimate(inside, len(namespace))
         documents = max(len(inside), min(documents, total))  # ids that aren't random seem to stand far too densely
         pieces = -(-documents // slice_documents)
-        bounds += [(cut or low, documents // pieces) for cut in ("", *_hex_cuts(namespace, pieces))]
+        cuts = [cut for cut in _hex_cuts(namespace, pieces) if cut > low and (part.high is None or cut < part.high)]
+        bounds += [(cut, documents // pieces) for cut in (low, *cuts)]
         following = after_all(namespace)
         if following is None or (part.high is not None and following >= part.high):
             break

@@ -14,9 +14,11 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 from typing_extensions import override
 
 from migrator.activations.document import Form
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection, literal
 from migrator.adapters import questions
 from migrator.adapters.base import (
@@ -33,6 +35,7 @@ from migrator.adapters.base import (
     SupportsFetch,
     SupportsFollow,
     SupportsNamespaces,
+    SupportsParts,
     SupportsVerificationPlan,
     Token,
 )
@@ -44,8 +47,9 @@ from migrator.adapters.couchdb.feed import Feed, take_alone, there
 from migrator.adapters.couchdb.lookup import Lookup
 from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found, Pages
+from migrator.adapters.couchdb.part_ranges import ranges_of_part
 from migrator.adapters.couchdb.probe import probe
-from migrator.adapters.couchdb.ranges import Range, cut, spans
+from migrator.adapters.couchdb.ranges import LOOKS, Range, cut, spans
 from migrator.adapters.couchdb.standing import Standing, began_of, loss, parse_standing, stand
 from migrator.adapters.couchdb.volume import volume
 from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
@@ -66,6 +70,7 @@ class CouchDBReader(
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsParts,
     SupportsProbe,
     SupportsLookup,
     SupportsVolume,
@@ -75,11 +80,15 @@ class CouchDBReader(
     form = Form.COUCHDB
     abilities = Abilities(rereads_newer=True, doubles=True, unique_ids=True)
 
-    def __init__(self, client: Client, *, page_bytes: int) -> None:
+    def __init__(self, client: Client, *, page_bytes: int, part: Part | None = None) -> None:
         self._client = client
+        self._part = part
+        self._page_bytes = page_bytes
         self._pages = Pages(page_bytes)
-        self._bulk = Bulk(client, self._pages)
-        self._feed = Feed(client, self._pages)
+        self._bulk = Bulk(client, self._pages, part)
+        self._feed = Feed(client, self._pages, part)
+        if part is not None:
+            self.abilities = msgspec.structs.replace(self.abilities, partial=True)
 
     def describe(self) -> Description:
         return describe(self._client)
@@ -91,8 +100,22 @@ class CouchDBReader(
         snapshot = stand(self._client).token
         return Plan(slices=self._ranges(selection, slice_documents), snapshot=snapshot)
 
+    def in_part(self, part: Part) -> CouchDBReader:
+        """The share of each namespace's ids that belongs to the part, whatever namespaces there are."""
+        return CouchDBReader(self._client, page_bytes=self._page_bytes, part=part)
+
+    def _spans(self, selection: Selection) -> list[Range]:
+        if self._part is None:
+            return spans(selection)
+        return ranges_of_part(spans(selection), self._part, self._bulk.look, ranked=self._bulk.is_ranked)
+
+    def _cut(self, selection: Selection, slice_documents: int) -> list[Range]:
+        parts = self._spans(selection)
+        looks = LOOKS if self._part is None else LOOKS + 2 * len(parts)
+        return cut(parts, self._bulk.look, slice_documents=slice_documents, most_looks=looks)
+
     def _ranges(self, selection: Selection, slice_documents: int, *, replaces: bool = False) -> tuple[Slice, ...]:
-        pieces = cut(spans(selection), self._bulk.look, slice_documents=slice_documents)
+        pieces = self._cut(selection, slice_documents)
         return tuple(_slice(piece, {"low": piece.low, "high": piece.high}, replaces=replaces) for piece in pieces)
 
     def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
@@ -142,7 +165,7 @@ class CouchDBReader(
         times as long.
         """
         snapshot = stand(self._client).token
-        pieces = cut(spans(selection), self._bulk.look, slice_documents=max(1, slice_documents * 3 // 4))
+        pieces = self._cut(selection, max(1, slice_documents * 3 // 4))
         slices = tuple(_slice(piece, {"low": piece.low, "high": piece.high, "descending": True}) for piece in pieces)
         return Plan(slices=slices, snapshot=snapshot)
 
@@ -167,9 +190,9 @@ class CouchDBReader(
 
     def _count(self, selection: Selection) -> int | None:
         """How many documents stand where a selection looks, whatever it filters there; rather too few than too many."""
-        if not selection.namespaces:
+        if not selection.namespaces and self._part is None:
             return self._client.about().doc_count
-        parts = spans(selection)
+        parts = self._spans(selection)
         if len(parts) > _COUNTED or not self._bulk.is_ranked:
             return None
         return sum(self._bulk.within(part.low, part.high) for part in parts)
@@ -182,6 +205,8 @@ class CouchDBReader(
     def count(self, selection: Selection) -> int | None:
         if selection.names or selection.since_ms is not None or selection.until_ms is not None:
             return None
+        if self._part is not None and not selection.namespaces:
+            return self._client.about().doc_count // self._part.of  # ids are random
         return self._count(selection)
 
     # -- reading ------------------------------------------------------------------------------------------------

@@ -14,13 +14,16 @@ each request below were measured on 6.7.2, 7.17, 8.19, 9.2 and OpenSearch 1.3 an
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from typing_extensions import override
 
 from migrator.activations.document import Document, Form
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection, literal
 from migrator.adapters.base import (
+    Abilities,
     Batch,
     Description,
     News,
@@ -33,6 +36,7 @@ from migrator.adapters.base import (
     SupportsFetch,
     SupportsFollow,
     SupportsNamespaces,
+    SupportsParts,
     SupportsVerificationPlan,
     Token,
 )
@@ -115,6 +119,7 @@ class ElasticsearchReader(
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
+    SupportsParts,
     SupportsProbe,
     SupportsLookup,
     SupportsNewest,
@@ -124,14 +129,33 @@ class ElasticsearchReader(
 
     form = Form.ELASTICSEARCH
 
-    def __init__(self, client: Client, pattern: str, *, page_bytes: int) -> None:
+    abilities = Abilities()
+
+    def __init__(self, client: Client, pattern: str, *, page_bytes: int, part: Part | None = None) -> None:
         self._client = client
+        self._part = part
+        self._page_bytes = page_bytes
         self._pattern = pattern
         self._page_size = PageSize(aim_bytes=page_bytes)
         self._windows = WindowReader(client, self._page_size)
         self._scrolls = ScrollReader(client, self._page_size)
         self._seen: dict[tuple[str, str, int], int] = {}  # numbers above a checkpoint, until that has passed them
         self._unscrolled: set[str] = set()  # keys of slices that a scroll can't give
+        if part is not None:
+            self.abilities = Abilities(partial=True)
+
+    def in_part(self, part: Part) -> ElasticsearchReader:
+        """Some of the shards.
+
+        A shard isn't cut: a document that changes moves to a higher number, so parts that were cut by numbers would
+        lose it, or have it twice. In which shard it is doesn't change.
+        """
+        return ElasticsearchReader(self._client, self._pattern, page_bytes=self._page_bytes, part=part)
+
+    def _shards(self, found: Survey, name: str) -> dict[int, Shard]:
+        """The shards of an index that are read."""
+        shards, part = found.shards[name], self._part
+        return {number: shard for number, shard in shards.items() if part is None or part.takes_piece(name, number)}
 
     def describe(self) -> Description:
         server = self._client.server()
@@ -150,7 +174,7 @@ class ElasticsearchReader(
         slices = [
             piece
             for name, index in found.indices.items()
-            for number, shard in found.shards[name].items()
+            for number, shard in self._shards(found, name).items()
             for piece in self._cut(index, number, shard, _NONE, slice_documents)
         ]
         return self._as_plan(found, self._with_start(slices, selection), warnings)
@@ -170,7 +194,7 @@ class ElasticsearchReader(
         for name, index in found.indices.items():
             known = before.get(name)
             recreated = False
-            for number, shard in found.shards[name].items():
+            for number, shard in self._shards(found, name).items():
                 above = _continue_from(known, index, number, shard)
                 recreated = recreated or (known is not None and above is None)
                 above = _NONE if above is None else above
@@ -280,14 +304,13 @@ class ElasticsearchReader(
                 raise AccessDenied(f"{none} that the login can see: {told}")
             raise NotFound(f"{none}; check the index pattern")
 
-    @staticmethod
     def _as_plan(
-        found: Survey, slices: list[Slice], warnings: _Warnings, kept: Mapping[str, _IndexSnapshot] | None = None
+        self, found: Survey, slices: list[Slice], warnings: _Warnings, kept: Mapping[str, _IndexSnapshot] | None = None
     ) -> Plan:
         snapshot = {
             name: _IndexSnapshot(
                 index.uuid,
-                {str(number): (shard.history, shard.checkpoint) for number, shard in found.shards[name].items()},
+                {str(number): (shard.history, shard.checkpoint) for number, shard in self._shards(found, name).items()},
             )
             for name, index in found.indices.items()
         }
@@ -392,7 +415,14 @@ class ElasticsearchReader(
     def count(self, selection: Selection) -> int | None:
         if selection.names or (selection.namespaces and "%s" not in self._pattern):
             return None
-        names = set(self._look(selection).indices)
+        found = self._look(selection)
+        if self._part is not None:
+            shards = [(name, number) for name in found.indices for number in self._shards(found, name)]
+            query: dict[str, Any] = {"match_all": {}}
+            return sum(
+                told.documents for told in ask_shards(self._client, [ShardQuery(*each, query) for each in shards])
+            )
+        names = set(found.indices)
         body = None
         if selection.since_ms is not None or selection.until_ms is not None:
             if start_is_long(self._client, names) != names:

@@ -195,6 +195,16 @@ def _list(folder: Path, having: str) -> Iterator[JobView]:
             yield JobView(id=job.name, folder=job, running=lock_holder(job))
 
 
+def state_folders_below(folder: Path) -> list[Path]:
+    """The state folders that lie directly in a folder, as where each machine or part has its own."""
+    try:
+        return sorted(each for each in folder.iterdir() if each.name != "jobs" and (each / "jobs").is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise AccessDenied(f"{error.filename}: the state folder can't be read: {error.strerror}") from error
+
+
 def _is_there(path: Path, *, unreadable: bool = False) -> bool:
     """Whether something has this name; `unreadable` is the answer where nobody can tell, else that raises."""
     try:
