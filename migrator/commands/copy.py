@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.commands.options import (
+    TemplateCommand,
     config_option,
     conflict_option,
     examples,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "copy",
+    cls=TemplateCommand,
     epilog=examples(
         "migrator copy couchdb://admin@db1/whisk_local_activations elasticsearch://es1:9200",
         "migrator copy prod-couchdb prod-elasticsearch --dry-run",

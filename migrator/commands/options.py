@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
+from typing_extensions import override
 
 from migrator.commands.messages import current
 from migrator.errors import UsageError
@@ -22,6 +23,7 @@ from migrator.units import parse_bytes, parse_duration, parse_percent
 if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
     from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.adapters.elasticsearch.template import MappingName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -223,8 +225,9 @@ def template_options(command: F) -> F:
         _pack(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
         click.option(
             "--index-template",
-            is_flag=True,
-            help="Install an index template in the target first; by default none is installed, as with OpenWhisk.",
+            type=click.Choice(_TEMPLATES),
+            help="Install an index template in the target first: lean (names only, and exactly; the default of this "
+            "option) or searchable (logs and results too). By default none is installed, as with OpenWhisk.",
         ),
         click.option("--shards", type=int, help="With --index-template: primary shards of each new index."),
         click.option("--replicas", type=int, help="With --index-template: replicas of each new index."),
@@ -248,14 +251,38 @@ mend_ids_option = click.option(
 )
 
 
+_TEMPLATES = ("lean", "searchable")
+
+
+class TemplateCommand(click.Command):
+    """A command whose `--index-template` may stand without a value, as it did before it took one.
+
+    Click would take the argument behind it for the value.
+    """
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [*args, ""]
+        end = given.index("--") if "--" in given else len(args)
+        return super().parse_args(
+            ctx,
+            [
+                f"{word}={_TEMPLATES[0]}"
+                if word == "--index-template" and at < end and given[at + 1] not in _TEMPLATES
+                else word
+                for at, word in enumerate(args)
+            ],
+        )
+
+
 def _template(
-    *, index_template: bool, shards: int | None, replicas: int | None, field_limit: int | None
+    *, index_template: MappingName | None, shards: int | None, replicas: int | None, field_limit: int | None
 ) -> TemplateOptions | None:
     """The template that was requested. Raises `UsageError` where only what belongs to it was given."""
     if index_template:
         from migrator.adapters.elasticsearch import TemplateOptions
 
-        return TemplateOptions(shards=shards, replicas=replicas, field_limit=field_limit)
+        return TemplateOptions(mapping=index_template, shards=shards, replicas=replicas, field_limit=field_limit)
     if shards is not None or replicas is not None or field_limit is not None:
         raise UsageError("--shards, --replicas and --field-limit need --index-template")
     return None

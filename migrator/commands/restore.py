@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.commands.options import (
+    TemplateCommand,
     config_option,
     conflict_option,
     examples,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "restore",
+    cls=TemplateCommand,
     epilog=examples(
         "migrator restore archive:/var/backups/openwhisk elasticsearch://es2:9200",
         "migrator restore archive:/var/backups/openwhisk prod-couchdb --namespace guest --since 2026-11-01",

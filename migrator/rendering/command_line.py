@@ -59,9 +59,10 @@ def _as_share(name: str, value: float) -> Iterable[str]:
 
 
 def _as_template(name: str, value: Mapping[str, Any]) -> Iterable[str]:
-    yield OPTIONS[name]
+    yield from (OPTIONS[name], value.get("mapping", "searchable"))  # the only one that 0.2 had
     for part, number in value.items():
-        yield from (f"--{part.replace('_', '-')}", str(number))
+        if part != "mapping":
+            yield from (f"--{part.replace('_', '-')}", str(number))
 
 
 def _as_seconds(name: str, value: float) -> Iterable[str]:

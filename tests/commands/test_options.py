@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from migrator.activations.selection import SelectionSpec
+from migrator.adapters.elasticsearch.template import MAPPING_NAMES
 from migrator.api.run import Run, WritingKeywords, reading_keywords
+from migrator.commands import options
+from migrator.commands.copy import copy_command
 from migrator.commands.main import migrator
 from migrator.commands.messages import current
 from migrator.commands.options import (
@@ -21,6 +24,7 @@ from migrator.commands.options import (
     selection_options,
     state_option,
 )
+from migrator.commands.restore import restore_command
 from migrator.errors import UsageError
 
 
@@ -142,6 +146,37 @@ def test_a_template_that_cannot_be_is_refused(options: list[str], tmp_path: Path
     assert ended.exit_code == 2
     assert f"{' '.join(options)}: give " in ended.stderr
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "mapping"),
+    [
+        (["--index-template", "a", "b"], "lean"),
+        (["a", "b", "--index-template"], "lean"),
+        (["a", "--index-template", "b", "--shards", "1"], "lean"),
+        (["a", "b", "--index-template", "--shards", "1"], "lean"),
+        (["a", "b", "--index-template", "lean"], "lean"),
+        (["--index-template", "searchable", "a", "b"], "searchable"),
+        (["a", "b", "--index-template=searchable"], "searchable"),
+    ],
+)
+def test_an_index_template_may_be_given_without_its_mapping(words: list[str], mapping: str) -> None:
+    """As in 0.2, which had only one, wherever the option stands."""
+    for command in (copy_command, restore_command):
+        context = command.make_context("x", [*words])
+        given = list(context.params.values())
+        assert context.params["index_template"] == mapping
+        assert {"a", "b"} <= {each for each in given if isinstance(each, str)}
+
+
+def test_without_the_option_no_template_is_asked_for() -> None:
+    """Also where a word after `--` looks like it; another mapping is refused with those that there are."""
+    context = copy_command.make_context("x", ["a", "--", "--index-template"])
+    assert (context.params["target"], context.params["index_template"]) == ("--index-template", None)
+    ended = CliRunner().invoke(migrator, ["copy", "a", "b", "--index-template=fat"])
+    assert ended.exit_code == 2
+    assert "'lean', 'searchable'" in ended.stderr
+    assert options._TEMPLATES == MAPPING_NAMES
 
 
 def commands(group: click.Group, context: click.Context) -> Iterator[click.Command]:

@@ -114,7 +114,7 @@ def test_request_is_printed_as_the_command_that_makes_it_again() -> None:
             "ids": "f",
             "mend_ids": True,
             "on_conflict": "fail",
-            "template": {"shards": 1, "field_limit": 9},
+            "template": {"mapping": "lean", "shards": 1, "field_limit": 9},
             "encrypt_to": ["age1x", "age1y"],
             "sample": 0.05,
         },
@@ -122,9 +122,15 @@ def test_request_is_printed_as_the_command_that_makes_it_again() -> None:
     )
     assert command(request, "--output") == (
         "migrator copy 'couchdb://a/b c' elasticsearch://e --namespace 'team-*' --name n --since 7d --until 1d "
-        "--ids f --mend-ids --on-conflict fail --index-template --shards 1 --field-limit 9 --encrypt-to age1x "
+        "--ids f --mend-ids --on-conflict fail --index-template lean --shards 1 --field-limit 9 --encrypt-to age1x "
         "--encrypt-to age1y --sample 5% --state '/s t' --output"
     )
+
+
+def test_a_template_of_0_2_is_printed_as_the_mapping_that_it_had() -> None:
+    """It had no other, and the option without a value means another one now."""
+    request = JobRequest(verb="copy", source="a", target="b", options={"template": {"shards": 1}})
+    assert command(request) == "migrator copy a b --index-template searchable --shards 1"
 
 
 def test_request_without_options_is_short() -> None:

@@ -237,8 +237,21 @@ def _disks(target: _Target) -> Iterator[str]:
             )
 
 
+_KEEPS = {
+    "lean": (
+        ("text", "match_only_text"),
+        "names are analysed text there, so OpenWhisk's lists also return activations of similar names, and a document "
+        "takes the server up to twice the processor time and more than twice the disk",
+    ),
+    "searchable": (("keyword",), "logs and results can't be searched there"),
+}
+"""For each template: the type of `namespace` in an index that has the mapping of another one, and what that costs."""
+
+
 def _mappings(target: _Target) -> Iterator[str]:
     typed = target.client.server().is_typed
+    others: list[str] = []  # indices that have another mapping than that of the template
+    types_of_others, cost = _KEEPS[target.template.mapping] if target.template else ((), "")
     for path in index_paths(target.there):
         # Of a mapping of a thousand fields only the types at the top, which objects don't have.
         found_paths = f"*.mappings.{'*.' if typed else ''}dynamic,*.mappings.{'*.' if typed else ''}properties.*.type"
@@ -257,6 +270,8 @@ def _mappings(target: _Target) -> Iterator[str]:
                 mapping = mapping["_doc"]
             if str(mapping.get("dynamic", "true")) == "strict":
                 yield f"index {name} refuses documents with fields that its mapping doesn't name (dynamic: strict)"
+            if mapping.get("properties", {}).get("namespace", {}).get("type") in types_of_others:
+                others.append(name)
             for field, types in FIELD_TYPES.items():
                 found = mapping.get("properties", {}).get(field)
                 kind = found.get("type", "object") if found else "object"
@@ -265,6 +280,12 @@ def _mappings(target: _Target) -> Iterator[str]:
                         f"index {name} has mapped {field} as {kind}, not {types[0]}: documents will be refused or not "
                         f"found by OpenWhisk; reindex them under another mapping ({argument('template')})"
                     )
+    if others and target.template:
+        yield (
+            f"the template applies to new indices only: {_some(others)} "
+            f"{'keeps its mapping' if len(others) == 1 else 'keep their mappings'}, which isn't "
+            f"{target.template.mapping}: {cost}; copy to another index pattern for the new mapping"
+        )
 
 
 _PRIVILEGES = ("index", "read", "monitor", "maintenance", "view_index_metadata")

@@ -1,12 +1,22 @@
-"""The index template that a copy installs on request: a mapping under which OpenWhisk's queries work as before.
+"""The index templates that a copy installs on request: mappings under which OpenWhisk's queries work.
 
 OpenWhisk installs none: its fields are mapped by the first document that has them, and then a name such as
-`2024-01-01` can make `name` a date that refuses every other name. The template says in advance what the fields come
-out as with ordinary documents, so that the order of arrival no longer decides what is refused:
+`2024-01-01` can make `name` a date that refuses every other name. A template says in advance what the fields are, so
+that the order of arrival no longer decides what is refused. There are two:
 
-* strings are `text` with a `.keyword` of at most 256 characters, times are `long`, `@timestamp` is a `date`, as
-  OpenWhisk's list, count and scheduler ask for them (`match_phrase` on `namespace` and `path`, `match` on
-  `path.keyword`, `annotations.binding` and `name`, ranges on `start` and `@timestamp`, `avg` on `duration`);
+`lean` has what OpenWhisk asks for and nothing else. Names are whole values, so that `match_phrase` on `namespace` and
+`path` finds exactly what was asked for: as analysed text, a list of `team` also returns `team-data` and `my team`.
+Logs and results are kept in the document and not indexed. The server takes about half of the processor time and of the
+disk. Fields that nobody foresaw are kept and not mapped either.
+
+`searchable` has what the fields come out as with ordinary documents under OpenWhisk's dynamic mapping: every string is
+`text` with a `.keyword` of at most 256 characters, logs and results included.
+
+Under both:
+
+* times are `long`, `@timestamp` is a `date`, as OpenWhisk's list, count and scheduler ask for them (`match_phrase` on
+  `namespace` and `path`, `match` on `path.keyword`, `annotations.binding` and `name`, ranges on `start` and
+  `@timestamp`, `avg` on `duration`);
 * no string is taken for a date;
 * of `annotations` only what OpenWhisk itself sets is searchable. Others are free: one function's annotation may be a
   string and another's an object. They are kept in the document and not mapped, so they neither conflict nor use up
@@ -19,7 +29,7 @@ Source: the queries are those of OpenWhisk's `ElasticSearchActivationStore` and 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -27,43 +37,76 @@ from migrator.adapters.elasticsearch.client import Client, cause_of
 from migrator.errors import UsageError
 from migrator.text.arguments import argument
 
-_TEXT: dict[str, Any] = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
+MappingName: TypeAlias = Literal["lean", "searchable"]
+MAPPING_NAMES: tuple[str, ...] = get_args(MappingName)
+
 _LONG: dict[str, Any] = {"type": "long"}
 _BOOLEAN: dict[str, Any] = {"type": "boolean"}
 
-MAPPING: dict[str, Any] = {
-    "date_detection": False,
-    "properties": {
-        **dict.fromkeys(("activationId", "namespace", "name", "subject", "path", "cause", "version"), _TEXT),
-        **dict.fromkeys(("entityType", "logs"), _TEXT),
-        **dict.fromkeys(("start", "end", "updated", "duration"), _LONG),
-        "@timestamp": {"type": "date"},
-        "publish": _BOOLEAN,
-        "response": {"properties": {"statusCode": _LONG, "size": _LONG, "result": _TEXT}},
-        "annotations": {
-            "dynamic": False,
-            "properties": {
-                **dict.fromkeys(("path", "binding", "kind", "causedBy"), _TEXT),
-                **dict.fromkeys(("waitTime", "initTime"), _LONG),
-                **dict.fromkeys(("timeout", "topmost", "conductor"), _BOOLEAN),
-                "limits": {
-                    "dynamic": False,
-                    "properties": dict.fromkeys(("concurrency", "logs", "memory", "timeout"), _LONG),
+_TEXT: dict[str, Any] = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
+
+# A path has up to three names of 256 characters. A term has at most 32,766 bytes and a character up to four: a longer
+# value would refuse its document, so it is left out of the index.
+_LONGEST = 8191
+
+
+def _whole(**settings: Any) -> dict[str, Any]:
+    """A field that is one term, also as `.keyword`, which is what it is called under the dynamic mapping."""
+    kind = {"type": "keyword", "ignore_above": _LONGEST, **settings}
+    return {**kind, "fields": {"keyword": kind}}
+
+
+_NAME = _whole()
+_ID = _whole(doc_values=False)  # nothing sorts or groups by what is different in each document
+_KEPT: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False}  # has no limit of 32,766 bytes
+
+
+def _mapping(*, id: dict[str, Any], name: dict[str, Any], prose: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """The mapping with one kind of field for ids, one for names, and one for logs and results."""
+    return {
+        **settings,
+        "date_detection": False,
+        "properties": {
+            **dict.fromkeys(("activationId", "cause"), id),
+            **dict.fromkeys(("namespace", "name", "subject", "path", "version", "entityType"), name),
+            "logs": prose,
+            **dict.fromkeys(("start", "end", "updated", "duration"), _LONG),
+            "@timestamp": {"type": "date"},
+            "publish": _BOOLEAN,
+            "response": {"properties": {"statusCode": _LONG, "size": _LONG, "result": prose}},
+            "annotations": {
+                "dynamic": False,
+                "properties": {
+                    **dict.fromkeys(("path", "binding", "kind", "causedBy"), name),
+                    **dict.fromkeys(("waitTime", "initTime"), _LONG),
+                    **dict.fromkeys(("timeout", "topmost", "conductor"), _BOOLEAN),
+                    "limits": {
+                        "dynamic": False,
+                        "properties": dict.fromkeys(("concurrency", "logs", "memory", "timeout"), _LONG),
+                    },
                 },
             },
         },
-    },
+    }
+
+
+MAPPINGS: dict[str, dict[str, Any]] = {
+    "lean": _mapping(id=_ID, name=_NAME, prose=_KEPT, dynamic=False),
+    "searchable": _mapping(id=_TEXT, name=_TEXT, prose=_TEXT),
 }
 
 
 class TemplateOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template sets besides the mapping; None leaves it to the server. Raises `UsageError`."""
+    """Which mapping the template has, and what it sets besides; None leaves it to the server. Raises `UsageError`."""
 
+    mapping: MappingName = "lean"
     shards: int | None = None
     replicas: int | None = None
     field_limit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.mapping not in MAPPINGS:
+            raise UsageError(f"{argument('template', self.mapping)}: give {' or '.join(MAPPING_NAMES)}")
         for name, least in (("shards", 1), ("replicas", 0), ("field_limit", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -95,12 +138,23 @@ def existing_differs(client: Client, pattern: str, options: TemplateOptions) -> 
     if "index_templates" in there:
         there = {each["name"]: each["index_template"] for each in there["index_templates"]}
     found = there.get(template_name(pattern))
-    if found is None or all(_plain(found.get(part)) == _plain(each) for part, each in wanted.items()):
+    if found is None or _says(found, wanted):
         return None
+    for other in MAPPING_NAMES:
+        if _says(found, _template(client, pattern, msgspec.structs.replace(options, mapping=other))[1]):
+            return (
+                f"{client.location}: an index template {template_name(pattern)} already exists and is the {other} one; "
+                f"give {argument('template', other)} to keep it, or delete it (DELETE {path})"
+            )
     return (
         f"{client.location}: an index template {template_name(pattern)} already exists and differs from what "
         f"{argument('template')} would install; see GET {path}, delete it or omit the option"
     )
+
+
+def _says(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a template that was found says all that is wanted."""
+    return all(_plain(found.get(part)) == _plain(each) for part, each in wanted.items())
 
 
 def _template(client: Client, pattern: str, options: TemplateOptions) -> tuple[str, dict[str, Any]]:
@@ -115,13 +169,13 @@ def _template(client: Client, pattern: str, options: TemplateOptions) -> tuple[s
     }
     settings = {f"index.{name}": value for name, value in given.items() if value is not None}
     patterns = [pattern.replace("%s", "*")]
-    server = client.server()
+    server, mapping = client.server(), MAPPINGS[options.mapping]
     # 6.x has only these templates; 7 takes them, and lets another tool's composable template win over them.
     if server.product == "Elasticsearch" and server.version.startswith(("6.", "7.")):
-        mapping = {"_doc": MAPPING} if server.is_typed else MAPPING
+        mapping = {"_doc": mapping} if server.is_typed else mapping
         legacy = {"index_patterns": patterns, "settings": settings, "mappings": mapping}
         return f"/_template/{template_name(pattern)}", legacy
-    content = {"settings": settings, "mappings": MAPPING}
+    content = {"settings": settings, "mappings": mapping}
     composable = {"index_patterns": patterns, "priority": 100, "template": content}
     return f"/_index_template/{template_name(pattern)}", composable
 

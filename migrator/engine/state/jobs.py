@@ -82,6 +82,9 @@ def open_job(state: Path, spec: JobSpec, *, restart: bool = False) -> Job:
         checkpoint = open_for(spec.id, folder / _CHECKPOINT, Checkpoint, restart=restart)
         found = checkpoint.spec
         had, given = found.request.deciding if found else {}, spec.request.deciding
+        if "mapping" not in had.get("template", {"mapping": None}) and "template" in given:
+            # 0.2 had one template, which such a job has installed; the same command asks for another one now.
+            given["template"] = {part: value for part, value in given["template"].items() if part != "mapping"}
         if found is not None and had != given and checkpoint.state == "unfinished":
             checkpoint.close()
             raise OtherOptions(spec.id, found.request, had, given)

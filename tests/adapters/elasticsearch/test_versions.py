@@ -13,11 +13,10 @@ from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Batch, Plan, WriteOutcome
-from migrator.adapters.elasticsearch import TemplateOptions
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.demo.servers import Server
-from migrator.errors import NotFound, RequestRefused, Unavailable, UsageError
+from migrator.errors import NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
 from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
@@ -500,53 +499,3 @@ def test_preflight_finds_what_will_be_refused(place: Place) -> None:
     assert any("mapped name as date" in finding for finding in findings)
     assert any("mapped start as text" in finding for finding in findings)
     assert any("my space" in finding for finding in findings)
-
-
-def test_template_keeps_openwhisks_queries(place: Place) -> None:
-    """Under the template date-like names and free annotations are stored, and OpenWhisk's queries find documents."""
-    options = TemplateOptions(shards=2, replicas=0, field_limit=500)
-    writer = place.writer(template=options)
-    try:
-        assert list(writer.preflight(["guest"])) == []
-        writer.prepare()
-        writer.prepare()  # the same once more is no conflict
-        annotations = [
-            [{"key": "path", "value": "guest/hello"}, {"key": "free", "value": value}, {"key": "a.b", "value": 1}]
-            for value in ("2024-01-01", {"nested": [1, "two"]}, 7, [{"a": 1}, {"a": "s"}])
-        ]
-        documents = [
-            *some(1, name="2024-01-01", logs=["2024-01-01"]),
-            *some(3, first=1, logs=["a line"]),
-            *[document for at, each in enumerate(annotations) for document in some(1, first=10 + at, annotations=each)],
-        ]
-        outcome = writer.write(documents, replace=False)
-        assert [rejection.reason for rejection in outcome.rejected] == []
-        assert len(outcome.written) == len(documents)
-        writer.finish(COMPLETION)
-        index = place.raw.index("guest")
-        settings = request("GET", f"{place.url}/{index}/_settings")[index]["settings"]["index"]
-        assert (settings["number_of_shards"], settings["number_of_replicas"]) == ("2", "0")
-        assert settings["mapping"]["total_fields"]["limit"] == "500"
-        assert list(writer.preflight(["guest"])) == []
-
-        def count(query: Any) -> int:
-            return int(request("POST", f"{place.url}/{index}/_count", {"query": query})["count"])
-
-        span = {"range": {"start": {"gte": documents[0].start_ms, "lte": documents[3].start_ms}}}
-        assert count({"bool": {"must": [{"match_phrase": {"namespace": "guest"}}, span]}}) == 4
-        assert count({"bool": {"must": [{"match_phrase": {"path": "guest/hello"}}, span]}}) == 4
-        assert count({"match": {"path.keyword": "guest/hello"}}) == len(documents)
-        assert count({"range": {"@timestamp": {"gte": "2023-11-14T22:13:20Z"}}}) == len(documents)
-
-        with pytest.raises(UsageError, match="refuses the index template"):
-            place.writer(template=TemplateOptions(shards=100_000), pattern="other-%s").prepare()
-        with pytest.raises(UsageError, match="differs"):
-            place.writer(template=TemplateOptions(shards=3)).prepare()
-        assert any("differs" in finding for finding in place.writer(template=TemplateOptions()).preflight([]))
-    finally:
-        for kind in ("_template", "_index_template"):  # each version has one of them, or both
-            path = f"{place.url}/{kind}/migrator-{place.prefix.strip('-')}"
-            try:
-                request("DELETE", path)
-            except OSError:
-                continue

@@ -109,6 +109,22 @@ def test_options_that_are_the_same_are_not_named(tmp_path: Path) -> None:
         open_job(tmp_path, spec(keep_revisions=True, encrypt_to=["y"], ids="other", template={"shards": 3}))
 
 
+def test_a_job_of_0_2_is_resumed_whichever_mapping_its_template_would_have_now(tmp_path: Path) -> None:
+    """Its template is installed already; the other settings still have to be the same."""
+    begin(tmp_path, template={"shards": 3})
+    for given in ({"mapping": "lean", "shards": 3}, {"mapping": "searchable", "shards": 3}):
+        open_job(tmp_path, spec(template=given)).close()
+    with pytest.raises(UsageError, match="`template` shards=3 instead of shards=1"):
+        open_job(tmp_path, spec(template={"mapping": "lean", "shards": 1}))
+
+
+def test_a_job_with_another_mapping_is_refused(tmp_path: Path) -> None:
+    """What is left would be stored under the mapping that the job began with."""
+    begin(tmp_path, template={"mapping": "searchable"})
+    with pytest.raises(UsageError, match="`template` mapping=searchable instead of mapping=lean"):
+        open_job(tmp_path, spec(template={"mapping": "lean"}))
+
+
 def test_state_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """The message names the folder and the option that chooses another."""
     (tmp_path / "file").write_text("")
