@@ -33,6 +33,11 @@ def parse_percent(text: str) -> float | None:
     return float(found[1]) if found else None
 
 
+def plural(count: int, noun: str, many: str = "") -> str:
+    """The noun after a number: 1 backup, 2 backups, 0 indices."""
+    return noun if count == 1 else many or f"{noun}s"
+
+
 def human_bytes(count: int) -> str:
     size = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -55,6 +55,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     sampled: int = 0
     first_ms: int | None = None
     last_ms: int | None = None
+    misdated: int = 0  # that start before 2010 or in the future, among those looked at; the times leave them out
     namespaces: Mapping[str, int | None] = {}  # with how many activations, where that is known
     namespaces_complete: bool = True
     design_documents: tuple[str, ...] = ()
@@ -62,6 +63,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0  # that should be activations and can't be understood, among those looked at
     newest_backup_ms: int | None = None  # archive: when it was complete
     findings: tuple[Finding, ...] = ()
+
+
+_EARLIEST_MS = 1_262_304_000_000  # 2010-01-01, years before OpenWhisk
+_DAY_MS = 86_400_000  # clocks differ, by less than that
+
+
+def plausible_ms(now_ms: int) -> tuple[int, int]:
+    """From when to when an activation can have started, both inclusive; another date tells nothing of when it was."""
+    return _EARLIEST_MS, now_ms + _DAY_MS
 
 
 @runtime_checkable

@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
         "migrator detect --env-file /etc/openwhisk/controller.env",
         "kubectl get statefulset,deployment,configmap,secret -o yaml | migrator detect --kubernetes -",
         "docker inspect controller0 invoker0 | migrator detect --docker-inspect -",
+        "migrator detect --ansible ansible/environments/local",
         "migrator detect --helm-values mycluster.yaml couchdb://admin@127.0.0.1:5984/test_activations",
         "migrator detect --pid $(pgrep -of controller) --json",
     ),
@@ -35,7 +36,7 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
     type=_FILE,
     multiple=True,
     metavar="FILE",
-    help="Read variables from lines NAME=VALUE, as in Docker's env files.",
+    help="Read variables from lines NAME=VALUE, as Docker Compose takes them.",
 )
 @click.option(
     "--kubernetes",
@@ -50,6 +51,20 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
     multiple=True,
     metavar="FILE",
     help="Read variables from the values of OpenWhisk's Helm chart.",
+)
+@click.option(
+    "--compose",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Read variables from a compose file and the env files that it names.",
+)
+@click.option(
+    "--ansible",
+    type=_FILE,
+    multiple=True,
+    metavar="PATH",
+    help="Read variables from an inventory of OpenWhisk's playbooks (ansible/environments/NAME).",
 )
 @click.option(
     "--docker-inspect",
@@ -69,6 +84,8 @@ def detect_command(
     env_file: tuple[Path, ...],
     kubernetes: tuple[Path, ...],
     helm_values: tuple[Path, ...],
+    compose: tuple[Path, ...],
+    ansible: tuple[Path, ...],
     docker_inspect: tuple[Path, ...],
     pid: tuple[int, ...],
     exact: bool,
@@ -78,19 +95,20 @@ def detect_command(
 ) -> None:
     """Find out where OpenWhisk keeps activations, and what is wrong.
 
-    The options name where to read OpenWhisk's variables (CONFIG_whisk_…, WHISK_ACTIVATION_STORE…) from; FILE may be -
-    for a pipe. Without such an option, the environment of this process is read. The stores that the variables name,
-    and each STORE (a location, or a name in migrator.toml), are examined; if there are none, all stores of
-    migrator.toml. Stores are only read: no view is built, no setting changed. Secrets are used to log in and never
-    printed. Times of a large CouchDB are those of a sample, unless you give --exact.
+    The options name where to read OpenWhisk's variables (CONFIG_whisk_…) from; FILE may be - for a pipe. Without such
+    an option, the environment of this process is read. The stores that the variables name, and each STORE (a location,
+    or a name in migrator.toml), are examined; if there are none, all stores of migrator.toml. Stores are only read: no
+    view is built, no setting changed. Secrets are used to log in and never printed. Times of a large CouchDB are those
+    of a sample, unless you give --exact.
 
     Exit codes: 0 all stores were examined, whatever was found; otherwise the highest of 5 unavailable, 6 login
-    refused, 10 not found, 12 archive damaged. The result is printed in any case.
+    refused, 10 not found, 12 archive damaged. 10 also if the store that activations are written to isn't named, or is
+    none that can be examined. The result is printed in any case.
     """
     from migrator.operations.detect import detect
     from migrator.rendering.detection import render
 
-    environments = _environments(env_file, kubernetes, helm_values, docker_inspect, pid)
+    environments = _environments(env_file, kubernetes, helm_values, compose, ansible, docker_inspect, pid)
     detection = detect(_stores(stores, environments, config), environments, exact=exact)
     if as_json:
         print_json(detection)
@@ -103,6 +121,8 @@ def _environments(
     env_file: tuple[Path, ...],
     kubernetes: tuple[Path, ...],
     helm_values: tuple[Path, ...],
+    compose: tuple[Path, ...],
+    ansible: tuple[Path, ...],
     docker_inspect: tuple[Path, ...],
     pid: tuple[int, ...],
 ) -> list[Environment]:
@@ -111,7 +131,12 @@ def _environments(
     found = [read.from_env_file(path) for path in env_file]
     for path in kubernetes:
         found += read.from_kubernetes(path)
-    found += [read.from_helm_values(path) for path in helm_values]
+    for path in helm_values:
+        found += read.from_helm_values(path)
+    for path in compose:
+        found += read.from_compose(path)
+    for path in ansible:
+        found += read.from_ansible(path)
     for path in docker_inspect:
         found += read.from_docker_inspect(path)
     found += [read.from_pid(number) for number in pid]

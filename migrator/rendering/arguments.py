@@ -13,8 +13,10 @@ OPTIONS = {
         for name in (
             "all_parts",
             "allow_extra",
+            "ansible",
             "at",
             "backup",
+            "compose",
             "discard",
             "disk_free",
             "docker_inspect",

@@ -67,6 +67,7 @@ def _sample(client: Client, found: Probe, documents: int) -> Probe:
         sampled=counts.activations,
         first_ms=counts.first_ms,
         last_ms=counts.last_ms,
+        misdated=counts.misdated,
         namespaces=dict.fromkeys(names),
         namespaces_complete=is_complete,
         others=counts.others,

@@ -5,6 +5,7 @@ The client and the pattern enter, a `Probe` leaves. Only searches: nothing is re
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import closing
 from typing import Any
@@ -17,7 +18,7 @@ from migrator.adapters.elasticsearch.health import ACTIVATION, FOREIGN, Look, ch
 from migrator.adapters.elasticsearch.indices import Index, expressions, resolve
 from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import paths_of
-from migrator.adapters.questions import Finding, Probe
+from migrator.adapters.questions import Finding, Probe, plausible_ms
 from migrator.errors import AccessDenied
 
 _TIMEOUT_S = 30
@@ -42,11 +43,18 @@ class _Filtered(msgspec.Struct, frozen=True):
     doc_count: int = 0
 
 
+class _Dated(msgspec.Struct, frozen=True):
+    """Those whose dates can be right."""
+
+    first: _Number = _Number()
+    last: _Number = _Number()
+
+
 class _Aggregations(msgspec.Struct, frozen=True):
     activations: _Filtered
     foreign: _Filtered
-    first: _Number = _Number()
-    last: _Number = _Number()
+    dated: _Dated = _Dated()
+    misdated: _Filtered = _Filtered()
     namespaces: _Terms = _Terms()
 
 
@@ -61,6 +69,7 @@ class _Totals(msgspec.Struct):
     foreign: int = 0  # that may stand in another form than Elasticsearch's
     first_ms: int | None = None
     last_ms: int | None = None
+    misdated: int = 0
     namespaces: Counter[str] = msgspec.field(default_factory=Counter)
     is_complete: bool = True  # all namespaces are named
 
@@ -70,11 +79,13 @@ class _Totals(msgspec.Struct):
         for bucket in found.namespaces.buckets:
             self.namespaces[bucket.key] += bucket.doc_count
         self.is_complete = self.is_complete and not found.namespaces.sum_other_doc_count
-        if found.first.value is not None:
-            first_ms = int(found.first.value)
+        self.misdated += found.misdated.doc_count
+        first, last = found.dated.first.value, found.dated.last.value
+        if first is not None:
+            first_ms = int(first)
             self.first_ms = first_ms if self.first_ms is None else min(self.first_ms, first_ms)
-        if found.last.value is not None:
-            last_ms = int(found.last.value)
+        if last is not None:
+            last_ms = int(last)
             self.last_ms = last_ms if self.last_ms is None else max(self.last_ms, last_ms)
 
 
@@ -95,6 +106,7 @@ def probe(client: Client, pattern: str) -> Probe:
             activations=totals.activations,
             first_ms=totals.first_ms,
             last_ms=totals.last_ms,
+            misdated=totals.misdated,
             namespaces=dict(sorted(totals.namespaces.items())),
             namespaces_complete=totals.is_complete,
             others=max(sum(look.documents.values()) - totals.activations, 0),
@@ -117,14 +129,18 @@ def _totals(look: Look) -> _Totals:
         key = fields.get("start", {}).get("type") == "long", keyword_of(fields, "namespace")
         groups.setdefault(key, {})[name] = index
     totals = _Totals()
+    earliest_ms, latest_ms = plausible_ms(int(time.time() * 1000))
     for (has_start, namespace), indices in groups.items():
         asked: dict[str, Any] = {
             "activations": {"filter": ACTIVATION},
             "foreign": {"filter": FOREIGN},
         }
         if has_start:
-            asked["first"] = {"min": {"field": "start"}}
-            asked["last"] = {"max": {"field": "start"}}
+            times = {"first": {"min": {"field": "start"}}, "last": {"max": {"field": "start"}}}
+            can_be = {"range": {"start": {"gte": earliest_ms, "lte": latest_ms}}}
+            started = {"exists": {"field": "start"}}
+            asked["dated"] = {"filter": can_be, "aggs": times}
+            asked["misdated"] = {"filter": {"bool": {"must": [started], "must_not": [can_be]}}}
         if namespace:
             asked["namespaces"] = {"terms": {"field": namespace, "size": _NAMESPACES}}
         body = {"size": 0, "query": ACTIVATION, "aggs": asked}

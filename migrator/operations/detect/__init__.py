@@ -22,7 +22,7 @@ from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorEr
 from migrator.events import Tell
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
-from migrator.operations.detect.environments import Environment
+from migrator.operations.detect.environment import Environment
 from migrator.operations.detect.values import Detection, Examined, State
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import LoginKind, Store
@@ -52,29 +52,43 @@ def detect(
     `exact` reads CouchDB from end to end instead of sampling it. A store that can't be examined is part of the
     answer and no exception. Raises `UsageError` where nothing names a store.
     """
-    deployments = [read_deployment(each) for each in environments if not each.is_silent]
+    deployments, said = read_deployments(environments)
     candidates = _candidates(deployments, [resolve_store(each, "source", tell) for each in stores])
     if not (candidates or deployments):
         raise UsageError(
             "nothing names a store: give one (couchdb://…, elasticsearch://…), a file with OpenWhisk's variables "
-            "(`env_file`, `kubernetes`, `helm_values`, `docker_inspect`), a process (`pid`), or a migrator.toml"
+            "(`env_file`, `kubernetes`, `helm_values`, `compose`, `ansible`, `docker_inspect`), a process (`pid`), or "
+            "a migrator.toml"
         )
     probes = tuple(_examine(each, exact=exact) for each in candidates)
     backends = tuple(dict.fromkeys(each.backend for each in deployments))
     conclusions, findings, commands = conclude(backends, probes, now_ms=int(clock() * 1000))
-    of_deployments = tuple(dict.fromkeys(finding for each in deployments for finding in each.findings))
     return Detection(
         backends=backends,
         probes=probes,
         conclusions=conclusions,
         findings=(
-            *disagreements(deployments),
-            *of_deployments,
+            *said,
             *findings,
             *(finding for probe in probes for finding in probe.findings),
         ),
         commands=commands,
     )
+
+
+def read_deployments(environments: Sequence[Environment]) -> tuple[list[Deployment], tuple[Finding, ...]]:
+    """What the environments say by themselves, and what is wrong with them; no store is asked."""
+    deployments = [read_deployment(each) for each in _components(environments)]
+    findings = [finding for each in deployments for finding in each.findings]
+    return deployments, tuple(dict.fromkeys((*disagreements(deployments), *findings)))
+
+
+def _components(environments: Sequence[Environment]) -> list[Environment]:
+    """Those that write activations: what else runs beside a controller and an invoker has other variables."""
+    speaking = [each for each in environments if not each.is_silent]
+    if any(each.component not in ("", "other") for each in speaking):
+        return [each for each in speaking if each.component != "other"]
+    return speaking
 
 
 def _candidates(deployments: Sequence[Deployment], stores: Sequence[Store]) -> list[Candidate]:

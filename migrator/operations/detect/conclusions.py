@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from migrator.activations import forms
 from migrator.adapters.questions import Finding
+from migrator.operations.detect.providers import NAMES, OUT_OF_REACH
 from migrator.operations.detect.values import Backend, Examined
 from migrator.text.arguments import argument
-from migrator.units import DAY_S
+from migrator.units import DAY_S, plural
 
 _OLD_BACKUP_MS = 7 * 1000 * DAY_S
 
@@ -27,7 +28,7 @@ def conclude(
     sentences += [_also(probe, written) for probe in others]
     commands: list[str] = []
     if written is not None:
-        if others and written.kind in _PRODUCTS:
+        if others and written.kind in NAMES:
             sentences.append(
                 f"`wsk activation get`, `list` and `logs` answer from {product(written)} only: what is only elsewhere "
                 "isn't found by them."
@@ -42,13 +43,14 @@ def conclude(
         *_not_looked_into(backends, live),
         *_only_design_documents(live),
         *_data_elsewhere(backends, written, others),
+        *_misdated(live),
     ]
     findings += _backups([probe for probe in probes if probe.kind == "archive"], now_ms)
     return tuple(sentences), tuple(findings), tuple(commands)
 
 
 def _logins(sources: Sequence[Examined], target: Examined) -> list[str]:
-    """Where the copy has its passwords from: they aren't shown, and a location carries none."""
+    """Where the copy has its passwords from: they aren't printable_path, and a location carries none."""
     needed = [
         f"MIGRATOR_{role}_PASSWORD"
         for role, probes in (("SOURCE", sources), ("TARGET", [target]))
@@ -57,36 +59,65 @@ def _logins(sources: Sequence[Examined], target: Examined) -> list[str]:
     return [f"The copy takes its logins from {' and '.join(needed)}."] if needed else []
 
 
-_PRODUCTS = {"couchdb": "CouchDB", "elasticsearch": "Elasticsearch"}
-
-
 def product(probe: Examined) -> str:
-    return probe.product or _PRODUCTS.get(probe.kind, probe.kind)
+    return probe.product or NAMES.get(probe.kind, probe.kind)
 
 
 def _find_written(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Examined | None, list[str]]:
     """The store that activations are written to, as the configuration says or the data suggest."""
-    for backend in backends:
-        named = next((probe for probe in live if probe.identity == backend.identity), None)
-        if named is not None:
-            return named, [_reason_written(named, backend.said_by)]
-    kinds = {backend.kind for backend in backends}
-    if kinds:
-        # The configuration names a kind, and a store of that kind was given by the operator.
-        fitting = [probe for probe in live if probe.kind in kinds]
-        if len(fitting) == 1:
-            return fitting[0], [_reason_written(fitting[0], backends[0].said_by)]
-        said = ", ".join(
-            f"{_PRODUCTS.get(backend.kind or '', 'another store')} ({backend.said_by})" for backend in backends
-        )
-        return None, [f"Activations are written to {said}, which wasn't examined."]
+    known = list({(backend.kind, backend.identity): backend for backend in reversed(backends) if backend.kind}.values())
+    known.reverse()
+    if not known:
+        return _by_data(backends, live)
+    if len(known) > 1:
+        return None, [_one_of_several(backend, live) for backend in known]
+    (backend,) = known
+    files = _files(backend)
+    if backend.kind in OUT_OF_REACH:
+        sentence = OUT_OF_REACH[backend.kind].format(said=f", {backend.said_by}", where=backend.where)
+        return None, [sentence, *files]
+    probe = _fitting(backend, live)
+    if probe is not None:
+        return probe, [_reason_written(probe, backend.said_by), *files]
+    name = NAMES.get(backend.kind or "", "another store")
+    return None, [f"Activations are written to {name}, {backend.said_by}; that store wasn't examined.", *files]
+
+
+def _fitting(backend: Backend, live: Sequence[Examined]) -> Examined | None:
+    """The store that an environment names; where it doesn't say which, the only one of its kind that was given."""
+    if backend.identity is not None:
+        return next((probe for probe in live if probe.identity == backend.identity), None)
+    fitting = [probe for probe in live if probe.kind == backend.kind]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _one_of_several(backend: Backend, live: Sequence[Examined]) -> str:
+    probe = next((probe for probe in live if probe.identity == backend.identity), None)
+    where = f" ({probe.location})" if probe is not None else backend.where
+    name = NAMES.get(backend.kind or "", "another store")
+    return f"{backend.origin[:1].upper()}{backend.origin[1:]} sends activations to {name}{where}, {backend.said_by}."
+
+
+def _files(backend: Backend) -> list[str]:
+    if not backend.files:
+        return []
+    return [
+        f"Each activation is also written to rotating files ({backend.files}): a second copy that lacks what OpenWhisk "
+        "needs to read it again, and isn't examined."
+    ]
+
+
+def _by_data(backends: Sequence[Backend], live: Sequence[Examined]) -> tuple[Examined | None, list[str]]:
+    """What the newest activation suggests where no configuration decides."""
     holding = [probe for probe in live if probe.last_ms is not None]
+    why = [f"It isn't known where activations are written: {backend.said_by}." for backend in backends]
     if not holding:
-        return None, ["No store was found that holds activations."]
+        return None, [*dict.fromkeys(why), "No store was found that holds activations."]
     newest = max(holding, key=lambda probe: probe.last_ms or 0)
     return newest, [
-        f"No configuration of OpenWhisk was given. The newest activation, of {_moment(newest.last_ms)}, is in "
-        f"{product(newest)} ({newest.location}), so that is most likely where they are written to."
+        *(dict.fromkeys(why) or ["No configuration of OpenWhisk was given."]),
+        f"The newest activation, of {_moment(newest.last_ms)}, is in {product(newest)} ({newest.location}), so that is "
+        "most likely where they are written to.",
     ]
 
 
@@ -195,7 +226,7 @@ def _only_design_documents(live: Sequence[Examined]) -> list[Finding]:
 
 def _data_elsewhere(backends: Sequence[Backend], written: Examined | None, others: Sequence[Examined]) -> list[Finding]:
     """The configuration says one thing, and the data another."""
-    if written is None or not backends or not written.answers:
+    if written is None or not written.answers or not any(backend.kind for backend in backends):
         return []
     found: list[Finding] = []
     for other in others:
@@ -217,6 +248,21 @@ def _data_elsewhere(backends: Sequence[Backend], written: Examined | None, other
                 )
             )
     return found
+
+
+def _misdated(live: Sequence[Examined]) -> list[Finding]:
+    """Such dates come from wrong clocks and from tests; they say nothing of when anything was written."""
+    return [
+        Finding(
+            kind="misdated",
+            level="note",
+            text=f"{probe.location} holds {probe.misdated:,} {plural(probe.misdated, 'activation')} from before 2010 "
+            "or from the future, which the times here leave out",
+            advice="look at the clocks of the invokers; they are copied like any other",
+        )
+        for probe in live
+        if probe.misdated
+    ]
 
 
 def _backups(archives: Sequence[Examined], now_ms: int) -> list[Finding]:

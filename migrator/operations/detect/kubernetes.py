@@ -28,6 +28,8 @@ class ContainerVariables(msgspec.Struct, frozen=True, kw_only=True):
     variables: Mapping[str, str]
     unresolved: Mapping[str, str]  # name: where its value would be
     absent: tuple[str, ...]  # ConfigMaps and Secrets it takes all entries of, which weren't given
+    named: str = ""  # what the container and its image are called
+    arguments: str = ""
 
     def __repr__(self) -> str:
         return f"ContainerVariables({self.name!r}, {sorted(self.variables)})"
@@ -61,6 +63,10 @@ def _containers(value: Any) -> Iterator[dict[str, Any]]:
 def _mappings(value: Any) -> list[dict[str, Any]]:
     """The objects of a list; whatever else a hand-made file has there says nothing."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _as_mapping(value: Any) -> dict[str, Any]:
@@ -134,6 +140,8 @@ def _read_container(each: Mapping[str, Any], container: Mapping[str, Any], entri
         variables=reading.variables,
         unresolved=reading.unresolved,
         absent=tuple(reading.absent),
+        named=f"{container.get('name', '')} {container.get('image', '')}",
+        arguments=" ".join(str(word) for key in ("command", "args") for word in _as_list(container.get(key))),
     )
 
 

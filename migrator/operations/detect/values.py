@@ -37,9 +37,13 @@ class Examined(Probe, frozen=True, kw_only=True):
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
     """Where one environment sends activations."""
 
-    kind: str | None  # "couchdb", "elasticsearch", None where it is neither
-    said_by: str  # which variable of which environment, as a clause: "as NAME in the env file x says"
-    identity: str | None  # of the store, None where the environment doesn't say enough
+    # "couchdb", "elasticsearch", "mongodb", "cosmosdb", "process-memory", "noop"; None where it isn't known
+    kind: str | None
+    said_by: str  # which variable of which environment, as a clause; where the kind isn't known, why
+    identity: str | None = None  # of the store, None where the environment doesn't say enough
+    origin: str = ""  # the environment
+    where: str = ""  # a store that isn't examined, in brackets
+    files: str = ""  # the folder of files that every activation is written to as well
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,19 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[str, ...]  # that bring the activations together
 
     @property
+    def looked_into(self) -> bool:
+        """Whether the stores that activations are written to were examined, or any where these aren't known."""
+        answering = [probe for probe in self.probes if probe.answers]
+        known = [backend for backend in self.backends if backend.kind is not None]
+        if not known:
+            return bool(answering)
+        live = [probe for probe in answering if probe.kind not in ("archive", "file")]
+        return all(
+            any(probe.identity == each.identity or (not each.identity and probe.kind == each.kind) for probe in live)
+            for each in known
+        )
+
+    @property
     def exit_code(self) -> int:
-        """0, or the highest of the stores that couldn't be examined."""
-        return max((probe.exit_code for probe in self.probes), default=0)
+        """0, or the highest of the stores that couldn't be examined; 10 where nothing that counts was."""
+        return max((probe.exit_code for probe in self.probes), default=0) or (0 if self.looked_into else 10)

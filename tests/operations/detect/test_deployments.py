@@ -55,8 +55,8 @@ class Deployment:
             "CONFIG_whisk_activationStore_elasticsearch_protocol": "http",
             "CONFIG_whisk_activationStore_elasticsearch_hosts": f"127.0.0.1:{elasticsearch.port}",
             "CONFIG_whisk_activationStore_elasticsearch_indexPattern": self.pattern,
-            "CONFIG_whisk_activationStore_elasticsearch_username": "",
-            "CONFIG_whisk_activationStore_elasticsearch_password": "",
+            "CONFIG_whisk_activationStore_elasticsearch_username": "admin",
+            "CONFIG_whisk_activationStore_elasticsearch_password": "admin",
         }
 
     def detect(self, variables: dict[str, str], *words: str) -> Result:

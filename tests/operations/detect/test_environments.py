@@ -173,8 +173,7 @@ def test_helm_values(tmp_path: Path) -> None:
         "db": {"host": "nil", "protocol": "http", "activationsTable": "test_activations"},
         "elasticsearch": {
             "external": True,
-            "host": "es1",
-            "port": 9201,
+            "connect_string": "es1:9201",
             "protocol": "https",
             "indexPattern": "openwhisk-%s",
             "username": "admin",
@@ -183,15 +182,20 @@ def test_helm_values(tmp_path: Path) -> None:
     }
     file = tmp_path / "mycluster.yaml"
     file.write_text(yaml.safe_dump(values))
-    deployment = read_deployment(read.from_helm_values(file))
+    (found,) = read.from_helm_values(file)
+    deployment = read_deployment(found)
     assert deployment.backend.kind == "elasticsearch"
     (store,) = deployment.stores
     assert store.location.printed == "elasticsearchs://es1:9201/?index-pattern=openwhisk-%25s"
     assert store.login == Login(kind=LoginKind.BASIC, user="admin", secret=Secret(CANARY))
-    assert [each.text for each in deployment.findings if each.kind == "value-elsewhere"] == [
-        "CONFIG_whisk_couchdb_host has its value from the service that the chart itself makes, which isn't in what was "
-        "given"
-    ]
+    assert deployment.findings == ()
+
+
+def test_a_file_that_has_nothing_of_the_chart_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("replicas: 3\n")
+    with pytest.raises(UsageError, match="aren't values of OpenWhisk's chart"):
+        read.from_helm_values(file)
 
 
 def test_docker_inspect(tmp_path: Path) -> None:
@@ -255,19 +259,27 @@ def test_without_a_provider_activations_go_to_couchdb() -> None:
     assert deployment.backend.said_by == f"because here sets no {SPI}"
 
 
-@pytest.mark.parametrize(("said", "kind"), [("CouchDB", "couchdb"), ("ElasticSearch", "elasticsearch")])
-def test_the_other_names(said: str, kind: str) -> None:
-    """Those of some distributions."""
-    names = {"WHISK_ACTIVATION_STORE_ES_HOST": "es1", "WHISK_ACTIVATION_STORE_ES_PORT": "9201"}
-    deployment = meant({"WHISK_ACTIVATION_STORE": said, **names, **COUCHDB})
-    assert deployment.backend.kind == kind
-    assert deployment.stores[1].location.printed == "elasticsearch://es1:9201/?index-pattern=openwhisk-%25s"
+def test_variables_that_openwhisk_does_not_read_name_a_store_and_decide_nothing() -> None:
+    """WHISK_ACTIVATION_STORE… are in articles; the store they name is examined."""
+    names = {
+        "WHISK_ACTIVATION_STORE": "ElasticSearch",
+        "WHISK_ACTIVATION_STORE_ES_HOST": "es1",
+        "WHISK_ACTIVATION_STORE_ES_PORT": "9201",
+    }
+    deployment = meant(names)
+    assert deployment.backend.kind is None
+    assert [store.location.printed for store in deployment.stores] == [
+        "elasticsearch://es1:9201/?index-pattern=openwhisk-%25s"
+    ]
+    assert kinds(deployment) == ["not-read"]
+    assert meant({**names, **COUCHDB}).backend.kind == "couchdb"
 
 
 @pytest.mark.parametrize(
     ("changes", "kind", "said"),
     [
         ({"WHISK_ACTIVATION_STORE": "CouchDB"}, "variables-disagree", "WHISK_ACTIVATION_STORE says CouchDB"),
+        ({"WHISK_ACTIVATION_STORE": "Cassandra"}, "not-read", "Cassandra is no store that is known"),
         ({SPI: "org.example.Other"}, "other-backend", "org.example.Other"),
         ({"CONFIG_whisk_activationstore_elasticsearch_hosts": "es3"}, "misspelled", "doesn't read"),
         ({"CONFIG_whisk_couchdb_databases_WhiskActivation": ""}, "database-assumed", "whisk_local_activations"),
@@ -280,7 +292,7 @@ def test_the_other_names(said: str, kind: str) -> None:
                 "CONFIG_whisk_spi_ArtifactStoreProvider": "a.mongodb.MongoDBArtifactStoreProvider",
             },
             "other-backend",
-            "isn't CouchDB",
+            "activations are in MongoDB",
         ),
     ],
 )

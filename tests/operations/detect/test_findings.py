@@ -351,6 +351,6 @@ def test_without_a_configuration_the_newest_activation_tells() -> None:
     old = probe("couchdb", activations=5, first_ms=0, last_ms=1_000)
     new = probe("elasticsearch", activations=7, first_ms=2_000, last_ms=3_000)
     sentences, _, commands = conclude([], [old, new], now_ms=NOW_MS)
-    assert "The newest activation, of 1970-01-01T00:00:03Z, is in Elasticsearch" in sentences[0]
-    assert "CouchDB (couchdb:x) holds 5 older ones" in sentences[1]
+    assert "The newest activation, of 1970-01-01T00:00:03Z, is in Elasticsearch" in sentences[1]
+    assert "CouchDB (couchdb:x) holds 5 older ones" in sentences[2]
     assert commands == ("migrator copy couchdb elasticsearch",)
