@@ -182,6 +182,12 @@ class TargetReplaced(Event, frozen=True):
     reason: str
 
 
+class TargetCreated(Event, frozen=True):
+    """The target wasn't there, and was created as asked."""
+
+    target: str
+
+
 class SourceReplaced(Event, frozen=True):
     """The source was replaced since the last run; everything is read again."""
 

@@ -327,6 +327,15 @@ class Writer(Protocol):
 
 
 @runtime_checkable
+class SupportsCreation(Protocol):
+    """A writer of a store that has to be there before anything is written to it, such as a database."""
+
+    def create(self) -> bool:
+        """Create it where there is none; whether it was created. Nothing that is there is changed."""
+        ...
+
+
+@runtime_checkable
 class SupportsReceipts(Protocol):
     """A writer of a whole that is made of its receipts (a backup, a file).
 

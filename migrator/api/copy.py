@@ -18,7 +18,7 @@ from migrator.activations.document import Form
 from migrator.activations.part import Part, parse_part
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection, SelectionSpec
-from migrator.adapters.base import SupportsCatchUp, SupportsFollow, SupportsReceipts
+from migrator.adapters.base import SupportsCatchUp, SupportsCreation, SupportsFollow, SupportsReceipts
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
@@ -34,7 +34,7 @@ from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
-from migrator.events import IdsMissing
+from migrator.events import IdsMissing, TargetCreated
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
@@ -57,6 +57,7 @@ def copy(
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
     mend_ids: bool = False,
+    create: bool = False,
     follow: bool = False,
     until_idle_s: float | None = None,
     until_lag: int | None = None,
@@ -70,6 +71,7 @@ def copy(
     of which together copy everything; `keep_revisions` stores documents of CouchDB in a CouchDB with the revisions they
     had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
+    `create` creates a CouchDB database as the target where there is none.
     With `follow` the run stays and carries over what is new: until nothing new came for `until_idle_s`, until at most
     `until_lag` documents are pending, or until it is stopped.
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
@@ -112,8 +114,10 @@ def copy(
             raise UsageError(
                 f"{source.location.printed}: its documents have no revisions for {argument('keep_revisions')} to keep"
             )
-        writer = RetryingWriter(open_writer(target, template=template, keep_revisions=keep_revisions), run.policy)
-        with closing(writer):
+        opened = open_writer(target, template=template, keep_revisions=keep_revisions)
+        with closing(RetryingWriter(opened, run.policy)) as writer:
+            if create:
+                _create(opened, target, reader, run)
             report = carry(
                 reader if chosen is None else ChosenReader(reader, chosen),
                 writer,
@@ -137,6 +141,18 @@ def _check_arguments(source: Store, target: Store, on_conflict: str, *, keep_rev
         raise UsageError(f"{source.location.printed}: source and target are the same store")
     if keep_revisions and on_conflict == "overwrite":
         raise UsageError(f"{argument('keep_revisions')} can't overwrite: a revision can't be replaced by an older one")
+
+
+def _create(writer: Writer, target: Store, reader: Reader, run: Run) -> None:
+    """Create the target where there is none, once the source has answered: a typing error leaves no trace."""
+    where = target.location.printed
+    if run.dry_run:
+        raise UsageError(f"{argument('create')} can't be used with {argument('dry_run')}, which writes nothing")
+    if not isinstance(writer, SupportsCreation):
+        raise UsageError(f"{where}: there is nothing to create; {argument('create')} is for a CouchDB database")
+    reader.describe()
+    if writer.create():
+        run.tell(TargetCreated(where))
 
 
 def _following(

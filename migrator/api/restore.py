@@ -33,6 +33,7 @@ def restore(
     template: TemplateOptions | None = None,
     keep_revisions: bool = False,
     mend_ids: bool = False,
+    create: bool = False,
     **keywords: Unpack[WritingKeywords],
 ) -> Report:
     """Restore an archive into a store: the newest state, or that of the backup whose id begins with `backup`.
@@ -59,6 +60,7 @@ def restore(
         template=template,
         keep_revisions=keep_revisions,
         mend_ids=mend_ids,
+        create=create,
         **keywords,
     )
 

@@ -200,7 +200,7 @@ def check_command(
     told: set[str] = set()
     worst = 0
     for name in names or loaded.stores:
-        verdict, code = _check(name, loaded, connect=connect, told=told)
+        verdict, code = check_store(name, loaded, connect=connect, told=told)
         worst = max(worst, code)
         if as_json:
             print_json({"store": name, "exit_code": code, "message": verdict})
@@ -211,7 +211,7 @@ def check_command(
     sys.exit(worst)
 
 
-def _check(name: str, config: Config, *, connect: bool, told: set[str]) -> tuple[str, int]:
+def check_store(name: str, config: Config, *, connect: bool, told: set[str]) -> tuple[str, int]:
     """One line about a store, and the exit code that goes with it."""
     from migrator.settings.config import resolve
 

@@ -12,6 +12,7 @@ from migrator.commands.options import (
     TemplateCommand,
     config_option,
     conflict_option,
+    create_option,
     examples,
     follow_options,
     ids_option,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @template_options
 @keep_revisions_option
 @mend_ids_option
+@create_option
 @follow_options
 @click.option("--verify", is_flag=True, help="After the copy, read both sides again and compare what was copied.")
 @config_option
@@ -76,6 +78,7 @@ def copy_command(
     template: TemplateOptions | None,
     keep_revisions: bool,
     mend_ids: bool,
+    create: bool,
     following: Following,
     verify: bool,
     config: Path | None,
@@ -127,6 +130,7 @@ def copy_command(
             template=template,
             keep_revisions=keep_revisions,
             mend_ids=mend_ids,
+            create=create,
             **following,
             **run.watched(keywords),
         )

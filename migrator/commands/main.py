@@ -24,6 +24,7 @@ from migrator.commands.options import examples
 from migrator.errors import NO_ROOM, Interrupted, MigratorError, Unavailable
 
 COMMANDS = {
+    "init": ("migrator.commands.init:init_command", "Write a first migrator.toml and a first schedule to FOLDER."),
     "copy": ("migrator.commands.copy:copy_command", "Copy activations from SOURCE to TARGET."),
     "backup": (
         "migrator.commands.backup:backup_command",

@@ -251,6 +251,9 @@ mend_ids_option = click.option(
 )
 
 
+create_option = click.option("--create", is_flag=True, help="Create a CouchDB database as the target if it is missing.")
+
+
 _TEMPLATES = ("lean", "searchable")
 
 

@@ -12,6 +12,7 @@ from migrator.commands.options import (
     TemplateCommand,
     config_option,
     conflict_option,
+    create_option,
     examples,
     identity_option,
     json_option,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @template_options
 @keep_revisions_option
 @mend_ids_option
+@create_option
 @config_option
 @state_option
 @json_option
@@ -72,6 +74,7 @@ def restore_command(
     template: TemplateOptions | None,
     keep_revisions: bool,
     mend_ids: bool,
+    create: bool,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -102,6 +105,7 @@ def restore_command(
             template=template,
             keep_revisions=keep_revisions,
             mend_ids=mend_ids,
+            create=create,
             **run.watched(keywords),
         )
     running.print_report(report, as_json=as_json, quiet=quiet)

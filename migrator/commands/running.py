@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,13 +69,24 @@ def store(text: str, role: Role, config: Path | None) -> Store:
     """The store that a name or a location means; what the operator should know of its login is reported."""
     from migrator.settings.config import load, resolve
 
-    found, warnings = resolve(text, role, load(config))
+    found, warnings = resolve(text, role, load(config), ask=ask_for_secret)
     told = click.get_current_context().meta.setdefault(_TOLD, set())
     for warning in warnings:
         if warning not in told:  # both stores of a command may have the same
             told.add(warning)
             current.get().tell(LoginWarning(warning))
     return found
+
+
+def ask_for_secret(what: str) -> str | None:
+    """A secret typed at a terminal, shown nowhere; None where there is no terminal to ask at."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else the terminal would stay without an echo
+    try:
+        return str(click.prompt(what, hide_input=True, default="", show_default=False, err=True)) or None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> None:

@@ -18,6 +18,7 @@ OPTIONS = {
             "backup",
             "compose",
             "discard",
+            "create",
             "disk_free",
             "docker_inspect",
             "dry_run",

@@ -110,6 +110,8 @@ def _of_jobs(event: e.Event) -> str | None:
             return f"how far the target is behind the source can't be told: {event.reason}"
         case e.RoundAbandoned():
             return f"{event.reason}; looking again at what is there now"
+        case e.TargetCreated():
+            return f"created {event.target}"
         case e.TargetReplaced():
             return (
                 f"{event.target} was emptied or replaced since the last run of this job ({event.reason}); "

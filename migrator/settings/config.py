@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import unquote
@@ -28,6 +28,8 @@ from migrator.text.decoding import convert
 from migrator.units import DAY_S
 
 Role = Literal["source", "target"]
+Ask = Callable[[str], str | None]
+"""Asks a person for a secret by its name; None where nobody answers."""
 
 _STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -172,15 +174,19 @@ def _beside(config: Config, name: str) -> Path:
 
 
 def resolve(
-    text: str, role: Role, config: Config | None = None, environ: Mapping[str, str] = os.environ
+    text: str,
+    role: Role,
+    config: Config | None = None,
+    environ: Mapping[str, str] = os.environ,
+    ask: Ask = lambda _: None,
 ) -> tuple[Store, list[str]]:
     """The store that a name or a location means, with its login, and what the operator must be warned of.
 
     A named store takes its login from the configuration alone; the login of a plain location comes from its text or
     from the variables of its role (MIGRATOR_SOURCE_PASSWORD). Without `config` it is loaded from where it is found.
-    Raises `UsageError`.
+    `ask` is called for a secret that is needed and set nowhere. Raises `UsageError`.
     """
-    store, warnings = _resolve(text, role, config, environ)
+    store, warnings = _resolve(text, role, config, environ, ask)
     if store.location.hosts and (proxy := _ignored_proxy(store.location, environ)):
         warnings = [*warnings, f"{proxy} is set but not used: CouchDB and Elasticsearch are contacted directly"]
     return store, warnings
@@ -202,17 +208,19 @@ def _ignored_proxy(location: Location, environ: Mapping[str, str]) -> str | None
     return found if through else None
 
 
-def _resolve(text: str, role: Role, config: Config | None, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+def _resolve(
+    text: str, role: Role, config: Config | None, environ: Mapping[str, str], ask: Ask
+) -> tuple[Store, list[str]]:
     if config is None:
         config = load(environ=environ)
     if text in config.stores:
-        return _read_named_store(text, config, environ)
+        return _read_named_store(text, config, environ, ask)
     if _STORE_NAME.fullmatch(text) and not is_file(text):
         raise UsageError(_no_such_store(text, config))
     parsed = parse_location(text)
     if not parsed.location.hosts:
         return _with_keys(Store(location=parsed.location), environ)
-    return _plain_store(parsed, role, environ)
+    return _plain_store(parsed, role, environ, ask)
 
 
 def _no_such_store(name: str, config: Config) -> str:
@@ -263,7 +271,7 @@ def read_named_sources(name: str, config: Config, environ: Mapping[str, str] = o
     return found
 
 
-def _read_named_store(name: str, config: Config, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+def _read_named_store(name: str, config: Config, environ: Mapping[str, str], ask: Ask) -> tuple[Store, list[str]]:
     settings = config.stores[name]
     where = f"{config.path}: stores.{name}"
     parsed = read_named_location(name, config)
@@ -282,6 +290,7 @@ def _read_named_store(name: str, config: Config, environ: Mapping[str, str]) -> 
         parsed,
         sources,
         advice=lambda what: f"add {what}" if what == "user" else f"add {what}_file or {what}_env",
+        ask=ask,
     )
     if settings.iam_url:
         if login.kind is not LoginKind.IAM:
@@ -319,7 +328,7 @@ def _tls(where: str, settings: StoreSettings, secure: bool, config: Config) -> T
     return Tls(verify=settings.verify, **paths)
 
 
-def _plain_store(parsed: ParsedLocation, role: Role, environ: Mapping[str, str]) -> tuple[Store, list[str]]:
+def _plain_store(parsed: ParsedLocation, role: Role, environ: Mapping[str, str], ask: Ask) -> tuple[Store, list[str]]:
     prefix = f"MIGRATOR_{role.upper()}"
     where = parsed.location.printed
     told: list[str] = []
@@ -344,7 +353,7 @@ def _plain_store(parsed: ParsedLocation, role: Role, environ: Mapping[str, str])
             return f"write USER@ before the host, or set {prefix}_USER"
         return f"set {prefix}_{what.upper()} or {prefix}_{what.upper()}_FILE"
 
-    login, warnings = logins.choose_login(where, parsed, sources, advice=advice)
+    login, warnings = logins.choose_login(where, parsed, sources, advice=advice, ask=ask)
     return Store(location=parsed.location, login=login), [*told, *warnings]
 
 

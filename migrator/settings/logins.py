@@ -126,12 +126,18 @@ def open_to_others(path: Path) -> tuple[str, ...]:
 
 
 def choose_login(
-    where: str, parsed: ParsedLocation, sources: Mapping[str, Source], *, advice: Callable[[str], str]
+    where: str,
+    parsed: ParsedLocation,
+    sources: Mapping[str, Source],
+    *,
+    advice: Callable[[str], str],
+    ask: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[Login, tuple[str, ...]]:
     """The kind of login that was requested, else the one that goes with the secret given; fetches that secret.
 
     `sources` are by kind of secret; a password in the location itself counts as one. `advice` ends a message about a
-    missing secret. Returns the login and warnings, raises `UsageError`.
+    missing secret; `ask` may get it from a person, who can also decline. Returns the login and warnings, raises
+    `UsageError`.
     """
     store = parsed.location.kind
     logins = LOGIN_SECRETS[store]
@@ -155,6 +161,10 @@ def choose_login(
         raise UsageError(
             f"{where}: login {kind} takes {SECRETS[needed]} and no password in the location; {advice(needed)}"
         )
+    if given is None and (kind not in WITH_USER or parsed.user):
+        user = f" of {parsed.user}" if parsed.user else ""
+        if typed := ask(f"{SECRETS[needed].partition(' ')[2].capitalize()}{user} at {parsed.location.printed}"):
+            sources, given = {needed: from_value("typed", Secret(typed))}, needed
     if given != needed:
         instead = f", not {SECRETS[given]}" if given else ""
         raise UsageError(f"{where}: login {kind} needs {SECRETS[needed]}{instead}; {advice(needed)}")

@@ -25,6 +25,7 @@ from migrator.adapters.couchdb.wire import Wire
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
+from migrator.text.arguments import argument
 from migrator.text.decoding import decode
 from migrator.watching import Stop
 
@@ -236,16 +237,29 @@ class Client:
             raise another
         return server
 
-    def about(self) -> Database:
-        """The database itself. Raises `NotFound`, with the databases that it may have been mistaken for."""
+    def about(self, *, writes: bool = False) -> Database:
+        """The database itself. Raises `NotFound`, with the databases that it may have been mistaken for.
+
+        Where it is to be written to, none is named: the one that is like it may be in production.
+        """
         answer = self._wire.call(
             "the database",
             lambda: self._wire.service.get_database_information(self.database, stream=True),
             accept=(404,),
         )
         if answer.status == 404:
-            raise NotFound(f"{self.location}: there is no such database{self._others()}")
+            others = f"; check its name, or create it with {argument('create')}" if writes else self._others()
+            raise NotFound(f"{self.location}: there is no such database{others}")
         return self.understand(answer.body, Database, "the database")
+
+    def create(self) -> bool:
+        """Create the database; False where it is there already."""
+        answer = self._wire.call(
+            "creating the database",
+            lambda: self._wire.service.put_database(self.database, stream=True),
+            accept=(412,),
+        )
+        return answer.status != 412
 
     def databases(self) -> list[str] | None:
         """The databases of the server; None where this user may not list them."""

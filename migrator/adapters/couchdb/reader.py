@@ -270,9 +270,9 @@ def _slice(piece: Range, spec: dict[str, Any], *, replaces: bool = False) -> Sli
     return Slice(key=piece.key, spec=spec, documents=piece.documents, replaces=replaces)
 
 
-def describe(client: Client) -> Description:
+def describe(client: Client, *, writes: bool = False) -> Description:
     """The same for reader and writer."""
-    server, database = client.server, client.about()
+    server, database = client.server, client.about(writes=writes)
     identity: dict[str, Any] = {"database": client.database}
     if server.uuid is not None:
         identity["uuid"] = server.uuid

@@ -29,6 +29,7 @@ from migrator.adapters.base import (
     Abilities,
     Completion,
     Description,
+    SupportsCreation,
     SupportsPreflight,
     SupportsStored,
     SupportsTargetCensus,
@@ -106,7 +107,7 @@ _fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPreflight):
+class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsTargetCensus, SupportsPreflight):
     """Writes activations into a database."""
 
     abilities = Abilities(doubles=True)
@@ -118,7 +119,10 @@ class CouchDBWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPrefli
         self._bulks = Ceiling()
 
     def describe(self) -> Description:
-        return describe(self._client)
+        return describe(self._client, writes=True)
+
+    def create(self) -> bool:
+        return self._client.create()
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""
