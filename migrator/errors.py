@@ -96,6 +96,14 @@ class NotFound(MigratorError):
     exit_code = 10
 
 
+class PlaceGone(NotFound):
+    """A part of a source was deleted or replaced while it was read; `how` says so without what to do about it."""
+
+    def __init__(self, how: str, *, then: str) -> None:
+        super().__init__(f"{how}; {then}")
+        self.how = redact(how)
+
+
 class Locked(MigratorError):
     """Another run holds the lock of this job."""
 

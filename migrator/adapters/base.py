@@ -213,6 +213,13 @@ class SupportsFollow(Protocol):
         """
         ...
 
+    def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
+        """The snapshot of a catch-up round, moved on to where its slices were read to the end, if that was later.
+
+        Without it the next round would read once more what came while this one was read.
+        """
+        ...
+
 
 @runtime_checkable
 class SupportsVerificationPlan(Protocol):

@@ -220,6 +220,11 @@ class MemoryReader(
             return News(pending=sum(entry.sequence > snapshot for entry in self._store.entries.values()))
 
     @override
+    def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
+        """The changes of a round end where its snapshot stands."""
+        return snapshot
+
+    @override
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         assert isinstance(snapshot, int)
         with self._store.lock:

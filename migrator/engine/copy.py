@@ -31,13 +31,14 @@ from migrator.engine.identity import ReplacedError, confirm_change, part_concern
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
-from migrator.errors import Interrupted, MigratorError, NotFound, Unavailable
+from migrator.errors import Interrupted, MigratorError, NotFound, PlaceGone, Unavailable
 from migrator.events import (
     Continued,
     DocumentsMissing,
     MissingBefore,
     Reread,
     Resumed,
+    RoundAbandoned,
     RoundStarted,
     RunUnfinished,
     SourceReplaced,
@@ -108,6 +109,16 @@ def run_copy(
                     raise Unavailable(f"{replaced}; run the same command to copy everything again") from replaced
                 tell(StoreReplaced(str(replaced)))
                 source, target = _start_over(reader, writer, checkpoint, stop)
+            except PlaceGone as gone:
+                if follow is None or beginnings == _MOST_BEGINNINGS:
+                    raise
+                if checkpoint.can_abandon_round:
+                    stop.renew()
+                    checkpoint.abandon_round()
+                    tell(RoundAbandoned(gone.how))
+                else:
+                    tell(StoreReplaced(gone.how))
+                    source, target = _start_over(reader, writer, checkpoint, stop)
     return make_report(
         checkpoint,
         spec,
@@ -223,31 +234,32 @@ class _Job:
 
     def follow(self, source: Description, follow: Follow, stop: Stop, observe: Observer) -> int:
         """Stay, and carry over what is new; returns the number of rounds."""
-        assert isinstance(self._reader, SupportsCatchUp)
         assert isinstance(self._reader, SupportsFollow)
-        reader, copy, checkpoint, progress = self._reader, self._copy, self._checkpoint, self._copy.progress
-        selection = checkpoint.selection
-
-        def one_round() -> int:
-            before = progress.counts.read - progress.counts.filtered
-            self._catch_up(reader, selection)
-            checkpoint.complete()
-            return progress.counts.read - progress.counts.filtered - before
-
         follower = Follower(
-            reader,
-            checkpoint,
+            self._reader,
+            self._checkpoint,
             follow,
             job=self._spec.id,
             stop=stop,
-            progress=progress,
+            progress=self._copy.progress,
             observe=observe,
             tell=self._tell,
             clock=self._clock,
         )
-        rounds = follower.run(selection, one_round, copy.check_target)
+        rounds = follower.run(self._checkpoint.selection, self._one_round, self._copy.check_target)
         self._finish(source)
         return rounds
+
+    def _one_round(self) -> int:
+        """Run one round of a job that follows; returns how many selected documents it gave."""
+        assert isinstance(self._reader, SupportsCatchUp)
+        assert isinstance(self._reader, SupportsFollow)
+        checkpoint, counts = self._checkpoint, self._copy.progress.counts
+        before = counts.read - counts.filtered
+        self._catch_up(self._reader, checkpoint.selection)
+        checkpoint.move_on(self._reader.read_up_to(checkpoint.snapshot, checkpoint.positions))
+        checkpoint.complete()
+        return counts.read - counts.filtered - before
 
     def _finish(self, source: Description) -> None:
         """Complete the job, once both stores are still the same and count what they should."""

@@ -103,7 +103,8 @@ class Follower:
         return news
 
     def _took(self, carried: int) -> None:
-        """A round is over: what comes soon after it waits for the next one."""
+        """A round is over: what was stored before it was planned is carried; what comes soon after it waits."""
+        self._caught_up_s = max(self._caught_up_s, self._checkpoint.snapshot_s or 0.0)
         if carried:
             self._idle_s, self._wait_s = 0.0, 0.0
         self._stop.sleep(_LEAST_PAUSE_S)

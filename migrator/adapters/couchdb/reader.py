@@ -151,6 +151,15 @@ class CouchDBReader(
             raise self._client.malformed_answer("_changes", "it doesn't tell how much is pending")
         return News(pending=pending)
 
+    def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
+        """The feed of a round is read to its end, beyond its snapshot; not where all was read by ranges of ids."""
+        if len(positions) != 1 or not isinstance(positions[0], str | int):
+            return snapshot
+        then, seq = standing_of(snapshot), positions[0]
+        if number_of(seq) < then.number:
+            return snapshot
+        return msgspec.structs.replace(then, seq=seq, number=number_of(seq)).token
+
     def _changed_since(self, then: Standing) -> int | None:
         """How many documents were stored, changed or deleted since; None where a cluster can't tell now."""
         if isinstance(then.seq, int):

@@ -19,7 +19,7 @@ import msgspec
 from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, cause_of, index_paths
-from migrator.errors import AccessDenied, NotFound, Unavailable, UsageError
+from migrator.errors import AccessDenied, PlaceGone, Unavailable, UsageError
 from migrator.text.arguments import argument
 
 _NAME_BYTES = 255
@@ -394,9 +394,9 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
     """Raises `NotFound` when an index isn't the one that was planned, `Unavailable` when it can't be determined now."""
     found_uuid, shards = shard_states(client, [name]).get(name, ("", {}))
     if found_uuid not in ("", uuid) or (shard in shards and shards[shard].history != history):
-        raise NotFound(
-            f"{client.location}: index {name} was deleted and recreated, or restored, while it was read; "
-            f"start over with {argument('restart')}"
+        raise PlaceGone(
+            f"{client.location}: index {name} was deleted and recreated, or restored, while it was read",
+            then=f"start over with {argument('restart')}",
         )
     if shard not in shards:
         if name not in resolve(client, [name])[0]:
@@ -404,12 +404,13 @@ def check_identity(client: Client, name: str, uuid: str, shard: int, history: st
         raise Unavailable(f"{client.location}: shard {shard} of index {name} isn't up, or the index was closed")
 
 
-def index_gone(client: Client, name: str) -> NotFound | Unavailable:
+def index_gone(client: Client, name: str) -> PlaceGone | Unavailable:
     """What to raise after a 404 for an index that was there; a 404 alone may be a proxy's."""
     if name in resolve(client, [name])[0]:
         return Unavailable(
             f"{client.location}: 404 for index {name}, which exists; is there a proxy or cache in between?"
         )
-    return NotFound(
-        f"{client.location}: index {name} was deleted while it was read; start over with {argument('restart')}"
+    return PlaceGone(
+        f"{client.location}: index {name} was deleted while it was read",
+        then=f"start over with {argument('restart')}",
     )

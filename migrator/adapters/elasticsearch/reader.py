@@ -228,6 +228,11 @@ class ElasticsearchReader(
             unseen.append(told)
         return News(pending=pending, unseen=tuple(unseen))
 
+    @override
+    def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
+        """The windows of a round end where its snapshot stands."""
+        return snapshot
+
     def _survey(self, selection: Selection) -> tuple[Survey, _Warnings]:
         """Where everything stands, with the checkpoints taken before the refresh that makes them readable."""
         found = self._settle(self._look(selection))

@@ -137,6 +137,9 @@ class ForwardingReader:
     def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Stop) -> News:
         return self._inner.news(snapshot, selection, wait_s=wait_s, stop=stop)
 
+    def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
+        return self._inner.read_up_to(snapshot, positions)
+
     def plan_verification(self, selection: Selection, *, slice_documents: int) -> Plan:
         return self._inner.plan_verification(selection, slice_documents=slice_documents)
 

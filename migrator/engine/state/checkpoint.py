@@ -19,7 +19,8 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, Plan, Token
 from migrator.engine.state.earlier import with_request
-from migrator.engine.state.ledger import LEDGER, Ledger
+from migrator.engine.state.lags import LAGS, Lags
+from migrator.engine.state.ledger import LEDGER
 from migrator.engine.state.notes import (
     Commit,
     JobSpec,
@@ -34,7 +35,6 @@ from migrator.engine.state.notes import (
 from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
 from migrator.text.secrets import redact
-from migrator.watching import Lag
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
 
@@ -53,20 +53,18 @@ CREATE TABLE runs (
 """
 _SAMPLES = """CREATE TABLE IF NOT EXISTS samples (
     minute INTEGER PRIMARY KEY, read INTEGER NOT NULL, size_bytes INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS lags (
-    minute INTEGER PRIMARY KEY, documents INTEGER NOT NULL, seconds REAL NOT NULL
-)"""  # a job that was begun before there were these tables gets them when it is opened
-_LAGS_KEPT = 24 * 60  # minutes
+)"""  # a job that was begun before there was this table gets it when it is opened
 
 
-class Checkpoint(Ledger):
+class Checkpoint(Lags):
     """The checkpoint of one job. Used by several threads; one at a time is inside."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, view: bool = False) -> None:
         """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
-        super().__init__(path, schema=_SCHEMA + LEDGER + SET_ASIDE, what="the job", added=_SAMPLES, view=view)
+        super().__init__(
+            path, schema=_SCHEMA + LEDGER + SET_ASIDE, what="the job", added=f"{_SAMPLES};{LAGS}", view=view
+        )
 
     # -- the job ------------------------------------------------------------------------------------------------
 
@@ -95,36 +93,6 @@ class Checkpoint(Ledger):
     def can_abandon_round(self) -> bool:
         """Whether where the round in hand began is known: not in the bulk, nor where an earlier release began it."""
         return self.round > 0 and self._get("round_began_at") is not None
-
-    @property
-    def lag(self) -> Lag | None:
-        """How far the target was behind the source at the last look; None where nothing was followed."""
-        found = self._get("lag")
-        return convert(found, Lag) if found else None
-
-    @property
-    def lags(self) -> list[tuple[int, int | None, float]]:
-        """The largest lag of each minute of the last day that was followed: the minute, documents, seconds.
-
-        Documents are None where the lag of some look in it isn't known.
-        """
-        rows = self._rows("SELECT minute, documents, seconds FROM lags ORDER BY minute")
-        return [(minute, None if documents < 0 else documents, seconds) for minute, documents, seconds in rows]
-
-    def note_lag(self, lag: Lag) -> None:
-        """Keep how far the target is behind the source."""
-        minute = int(lag.looked_s // 60)
-        documents = -1 if lag.documents is None else lag.documents
-        with self._transaction():
-            self._set("lag", lag)
-            self._db.execute(
-                """INSERT INTO lags VALUES (?, ?, ?) ON CONFLICT (minute) DO UPDATE SET
-                documents = CASE WHEN min(documents, excluded.documents) < 0 THEN -1
-                            ELSE max(documents, excluded.documents) END,
-                seconds = max(seconds, excluded.seconds)""",
-                (minute, documents, lag.behind_s),
-            )
-            self._db.execute("DELETE FROM lags WHERE minute < ?", (minute - _LAGS_KEPT,))
 
     @property
     def mark(self) -> Token:
@@ -289,6 +257,17 @@ class Checkpoint(Ledger):
             self._drop_plan()
             self._set("snapshot", before)
             self._set("snapshot_s", before_s)
+
+    @property
+    def positions(self) -> list[Token]:
+        """Where the slices of the round in hand were read to that are done and gave anything."""
+        rows = self._rows("SELECT position FROM slices WHERE done AND round = ? AND position IS NOT NULL", self.round)
+        return [msgspec.json.decode(position) for (position,) in rows]
+
+    def move_on(self, snapshot: Token) -> None:
+        """The next round starts from a later snapshot: all up to it was read."""
+        with self._transaction():
+            self._set("snapshot", snapshot)
 
     def _add(self, plan: Plan, number: int, run: int, planned_s: float) -> None:
         self._set("round", number)
