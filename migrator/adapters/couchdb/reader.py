@@ -155,7 +155,7 @@ class CouchDBReader(
         """The feed of a round is read to its end, beyond its snapshot; not where all was read by ranges of ids."""
         if len(positions) != 1 or not isinstance(positions[0], str | int):
             return snapshot
-        then, seq = read_standing(snapshot), positions[0]
+        then, seq = parse_standing(snapshot), positions[0]
         if number_of(seq) < then.number:
             return snapshot
         return msgspec.structs.replace(then, seq=seq, number=number_of(seq)).token
