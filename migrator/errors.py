@@ -9,6 +9,7 @@ Their messages repeat what servers say, and servers repeat requests: no error ho
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 from migrator.text.secrets import redact
 
@@ -23,6 +24,17 @@ class MigratorError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(redact(message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever arguments its class takes: errors of workers come from other processes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[MigratorError], args: tuple[Any, ...], fields: dict[str, Any]) -> MigratorError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(MigratorError):

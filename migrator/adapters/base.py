@@ -386,6 +386,40 @@ class SupportsStored(Protocol):
 
 
 @runtime_checkable
+class SupportsFence(Protocol):
+    """A writer of a store in which an older version can be kept from replacing a newer one."""
+
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        """As `write` with `replace`, but what was stored after the mark stays, and is *differing*.
+
+        Atomic for each document: what another writer stores between the look and the write stays as well. So whoever
+        took the mark before it read can't put an older version back, however long it slept in between.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsJoining(Protocol):
+    """A writer of a whole that several processes write, each with a writer of its own."""
+
+    def highest_number(self) -> int:
+        """The highest number that a piece of this job has so far."""
+        ...
+
+    def join(self, prepared: Token) -> None:
+        """Write into what another process prepared or resumed; every name is made of an allotted number."""
+        ...
+
+    def allot(self, numbers: Sequence[int]) -> None:
+        """Take numbers that no other writer was ever given."""
+        ...
+
+    def sweep(self, receipts: Sequence[tuple[int, Token]]) -> None:
+        """Delete what no receipt speaks of: writers that were given up may have left it."""
+        ...
+
+
+@runtime_checkable
 class SupportsTargetCensus(Protocol):
     """A writer of a store that counts its documents itself."""
 

@@ -31,6 +31,7 @@ from migrator.adapters.base import (
     SupportsCatchUp,
     SupportsCensus,
     SupportsCount,
+    SupportsFence,
     SupportsFetch,
     SupportsFollow,
     SupportsNamespaces,
@@ -242,7 +243,7 @@ class MemoryReader(
         pass
 
 
-class MemoryWriter(Writer, SupportsStored, SupportsTargetCensus):
+class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.form: Form | None = store.form
@@ -290,6 +291,11 @@ class MemoryWriter(Writer, SupportsStored, SupportsTargetCensus):
                 self._store.put(document.id, document.body)
                 written.append(document)
         return WriteOutcome(written=tuple(written), present=tuple(present), differing=tuple(differing))
+
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        newer = self.stored_since(mark, documents)
+        stays = self.write([document for document in documents if document.id in newer], replace=False)
+        return stays + self.write([document for document in documents if document.id not in newer], replace=True)
 
     def census(self) -> int | None:
         with self._store.lock:

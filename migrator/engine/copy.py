@@ -25,7 +25,8 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.shared.optional import count
 from migrator.engine import census, matching
-from migrator.engine.carrying import Carrier
+from migrator.engine.coordinating import Coordinator, Executor
+from migrator.engine.executors.threads import Threads
 from migrator.engine.following import Follow, Follower
 from migrator.engine.identity import ReplacedError, confirm_change, part_concerning
 from migrator.engine.options import CopyOptions
@@ -68,6 +69,7 @@ def run_copy(
     since: Token = None,
     follow: Follow | None = None,
     dry_run: bool = False,
+    executor: Executor | None = None,
 ) -> Report:
     """Copy everything selected, then what was stored or changed meanwhile, until that is little.
 
@@ -84,14 +86,16 @@ def run_copy(
         beginnings = 0
         while True:
             beginnings += 1
-            copy = Carrier(
+            copy = Coordinator(
                 reader,
                 writer,
                 checkpoint,
                 options,
+                executor or Threads(reader, writer),
                 run=run,
                 stop=stop,
                 observe=observe,
+                tell=tell,
                 progress=progress,
                 target=target,
                 dry_run=dry_run,
@@ -155,7 +159,7 @@ class _Job:
 
     def __init__(
         self,
-        copy: Carrier,
+        copy: Coordinator,
         reader: Reader,
         writer: Writer,
         checkpoint: Checkpoint,

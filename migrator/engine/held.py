@@ -6,7 +6,7 @@ commit are one thing: a receipt is kept until the checkpoint has it, however oft
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -22,6 +22,7 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True):
     ended: Sequence[int]  # the numbers of slices that were read to their ends
     receipt: Token
     samples: Sequence[Document]
+    attempts: Mapping[int, int] = {}  # at each slice that it speaks of; 0 where there can only be one
 
     @property
     def namespaces(self) -> frozenset[str]:
@@ -45,14 +46,16 @@ class Held:
         self.flushed: Flushed | None = None
         self._commits: list[Commit] = []
         self._ended: list[int] = []
+        self._attempts: dict[int, int] = {}
         self._samples: dict[str, Document] = {}  # by namespace: the first that was written
 
-    def add(self, commit: Commit, *, set_aside: bool) -> None:
+    def add(self, commit: Commit, *, set_aside: bool, attempt: int = 0) -> None:
         """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
         if commit.settled and not (set_aside or any(earlier.set_aside for earlier in self._commits)):
             # A part of an archive is held for many batches, and the ids would be most of what is held.
             commit = msgspec.structs.replace(commit, settled=())
         self._commits.append(commit)
+        self._attempts[commit.slice] = attempt
 
     def sample(self, documents: Iterable[Document], *, proven: Set[str]) -> None:
         """Keep the first document of each namespace that wasn't `proven` to be there before it was written.
@@ -63,9 +66,10 @@ class Held:
             if document.namespace not in proven:
                 self._samples.setdefault(document.namespace, document)
 
-    def end(self, slice: int) -> None:
+    def end(self, slice: int, *, attempt: int = 0) -> None:
         """A slice was read to its end."""
         self._ended.append(slice)
+        self._attempts[slice] = attempt
 
     @property
     def waits_for_flush(self) -> bool:
@@ -74,8 +78,10 @@ class Held:
     def flush(self, receipt: Token) -> Flushed:
         """What was held is durable."""
         samples = tuple(self._samples.values())
-        self.flushed = Flushed(commits=self._commits, ended=self._ended, receipt=receipt, samples=samples)
-        self._commits, self._ended = [], []
+        self.flushed = Flushed(
+            commits=self._commits, ended=self._ended, receipt=receipt, samples=samples, attempts=self._attempts
+        )
+        self._commits, self._ended, self._attempts = [], [], {}
         return self.flushed
 
     def committed(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
@@ -44,17 +45,19 @@ from migrator.adapters.base import (
     Description,
     Refusal,
     SupportsBuffer,
+    SupportsJoining,
     SupportsReceipts,
     Token,
     WriteOutcome,
     Writer,
 )
-from migrator.errors import ArchiveDamaged, NotFound
+from migrator.errors import ArchiveDamaged, LimitReached, NotFound
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 
 PART_BYTES = 32 << 20
 PART_S = 30.0
+MOST_PARTS = 999_999  # as their names have six digits
 LEVEL = 3
 
 
@@ -66,7 +69,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     encryption: str | None = None
 
 
-class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
+class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer, SupportsJoining):
     """Writes one backup of an archive, a full one unless it continues another."""
 
     form: Form | None = None
@@ -90,6 +93,7 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         self._lock = threading.Lock()
         self._next = ""  # the id of a backup of which the beginning hasn't succeeded yet
         self._number = 0  # of the newest part
+        self._allotted: deque[int] | None = None  # for parts of a backup that several writers write
         self._lanes: list[Lane] = []
         self._mine = threading.local()
         self.manifest: Manifest | None = None  # of the backup, once it exists
@@ -165,6 +169,32 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
         self._place.sweep(folder)
         return None
 
+    # -- several writers ------------------------------------------------------------------------------------------
+
+    def highest_number(self) -> int:
+        """That of the newest part that lies in the backup's folder or was begun by this writer."""
+        there = (part_number(name) for name in self._there() if name.startswith("part-"))
+        return max((self._number, *there))
+
+    def join(self, prepared: Token) -> None:
+        self._begun = convert(prepared, Begun)
+        self._allotted = deque()
+
+    def allot(self, numbers: Sequence[int]) -> None:
+        with self._lock:
+            if self._allotted is None:
+                self._number = max(self._number, numbers[0] - 1)  # the one writer that gives numbers itself
+            else:
+                self._allotted += numbers
+
+    def sweep(self, receipts: Sequence[tuple[int, Token]]) -> None:
+        """Delete the parts that aren't committed. One that is stored later has a name that no manifest lists."""
+        known = {receipt.name for _, receipt in _read_receipts(receipts)}
+        folder = folder_of(self.backup)
+        for name in sorted(self._there().keys() - known - {MANIFEST, SUMS, UNFINISHED}):
+            self._place.delete(folder + name)
+        self._place.sweep(folder)
+
     # -- writing ------------------------------------------------------------------------------------------------
 
     @override
@@ -198,7 +228,17 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer):
 
     def _next_name(self) -> str:
         with self._lock:
-            self._number += 1
+            if self._allotted is not None:
+                if not self._allotted:
+                    raise AssertionError("a part was begun without a number for it")
+                self._number = self._allotted.popleft()
+            else:
+                self._number += 1
+            if self._number > MOST_PARTS:
+                raise LimitReached(
+                    f"{self._place.printed}: backup {self.backup} would have more than {MOST_PARTS:,} parts; start it "
+                    f"over with {argument('restart')} and a larger {argument('part_bytes')}"
+                )
             return folder_of(self.backup) + part_name(self._number, self._begun.encryption)
 
     # -- the end ------------------------------------------------------------------------------------------------

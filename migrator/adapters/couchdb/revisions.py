@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from typing_extensions import override
 
 from migrator.activations import forms
 from migrator.activations.document import Document, unreadable
-from migrator.adapters.base import WriteOutcome
+from migrator.adapters.base import Token, WriteOutcome
 from migrator.adapters.couchdb.rows import Value
 from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
@@ -73,6 +74,11 @@ class RevisionKeepingWriter(CouchDBWriter):
             for piece in self._bulks.pieces(part):
                 self._store_part(piece, outcome)
         return outcome.result()
+
+    @override
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        """By the revisions alone: a lower generation never takes the place of a higher one."""
+        return self.write(documents, replace=True)
 
     def _store_part(self, part: Sequence[_Keeping], outcome: Outcome) -> None:
         """Send one request, and see the outcome of each of its documents."""

@@ -30,6 +30,7 @@ from migrator.adapters.base import (
     Completion,
     Description,
     SupportsCreation,
+    SupportsFence,
     SupportsPreflight,
     SupportsStored,
     SupportsTargetCensus,
@@ -107,7 +108,7 @@ _fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsTargetCensus, SupportsPreflight):
+class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsPreflight):
     """Writes activations into a database."""
 
     abilities = Abilities(doubles=True)
@@ -155,12 +156,22 @@ class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsTargetCens
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        return self._write(documents, replace=replace)
+
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        """As in the contract: what is replaced is named by its revision, which was looked up before the mark's changes.
+
+        So whatever is stored in between makes a conflict, and is compared again.
+        """
+        return self._write(documents, replace=True, fence=mark)
+
+    def _write(self, documents: Sequence[Document], *, replace: bool, fence: Token = None) -> WriteOutcome:
         outcome = Outcome()
         waiting = [sending for document in documents if (sending := _prepare(document, outcome)) is not None]
         try:
             for _ in range(_ROUNDS):
                 conflicts = self._store(waiting, outcome)
-                waiting = self._compare(conflicts, outcome, replace=replace)
+                waiting = self._compare(conflicts, outcome, replace=replace, fence=fence)
                 if not waiting:
                     break
         except MigratorError as condition:
@@ -225,17 +236,20 @@ class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsTargetCens
         found = self._client.understand(body, _DesignRows, "_all_docs")
         return tuple(row.id for row in found.rows if "validate_doc_update" in row.doc)
 
-    def _compare(self, conflicts: Sequence[Document], outcome: Outcome, *, replace: bool) -> list[_Sending]:
+    def _compare(
+        self, conflicts: Sequence[Document], outcome: Outcome, *, replace: bool, fence: Token = None
+    ) -> list[_Sending]:
         """Sort documents by what is stored in their place; returns those that shall be written after all."""
         again: list[_Sending] = []
         there = self._fetch(conflicts)
+        newer = self.stored_since(fence, conflicts) if fence is not None and conflicts else frozenset()
         for document in conflicts:
             found = there.get(document.id)
             if found is None:  # deleted meanwhile
                 again.append(_Sending(document, _body(document)))
             elif comparing.same(document, found.document, doubles=True):
                 outcome.present.append(document)
-            elif replace:
+            elif replace and document.id not in newer:
                 again.append(_Sending(document, _body(document, found.rev)))
             else:
                 outcome.differing.append(document)

@@ -21,6 +21,8 @@ from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
 
 Addressed: TypeAlias = tuple[Address, Document]
+Versions: TypeAlias = dict[tuple[str, str], tuple[int, int]]
+"""Sequence number and primary term of documents, by index and id: what names one version of each."""
 
 MOST_HITS = 10_000  # of one search, by default of every server
 _IDS = 500  # looked for with one search
@@ -31,6 +33,8 @@ class _Got(msgspec.Struct, gc=False):
     id: str = msgspec.field(name="_id", default="")
     found: bool | None = None
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
+    number: int | None = msgspec.field(name="_seq_no", default=None)
+    term: int | None = msgspec.field(name="_primary_term", default=None)
     error: Cause | None = None
 
 
@@ -56,24 +60,27 @@ class Lookup:
 
     # -- by address ---------------------------------------------------------------------------------------------
 
-    def fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
-        """What is stored at the addresses, in their order. Reads what isn't refreshed yet as well."""
+    def fetch(self, addressed: Sequence[Addressed], versions: Versions | None = None) -> list[Document | None]:
+        """What is stored at the addresses, in their order. Reads what isn't refreshed yet as well.
+
+        The versions are put into `versions`, as far as the server tells them.
+        """
         found: list[Document | None] = []
         first = 0
         while first < len(addressed):
             part = addressed[first : first + self._most_ids]
-            found += self._fetch(part) if self._names_indices else self._fetch_by_index(part)
+            found += self._fetch(part, versions) if self._names_indices else self._fetch_by_index(part, versions)
             first += len(part)
         return found
 
-    def _fetch_by_index(self, addressed: Sequence[Addressed]) -> list[Document | None]:
+    def _fetch_by_index(self, addressed: Sequence[Addressed], versions: Versions | None) -> list[Document | None]:
         found: list[Document | None] = [None] * len(addressed)
         for positions in by_index(addressed).values():
-            for at, stored in zip(positions, self._fetch([addressed[at] for at in positions]), strict=True):
+            for at, stored in zip(positions, self._fetch([addressed[at] for at in positions], versions), strict=True):
                 found[at] = stored
         return found
 
-    def _fetch(self, addressed: Sequence[Addressed]) -> list[Document | None]:
+    def _fetch(self, addressed: Sequence[Addressed], versions: Versions | None) -> list[Document | None]:
         places = [Place(address.index, "_doc", document.id, address.routing) for address, document in addressed]
         path, body = multi_get(self._client, places, names_indices=self._names_indices)
         # What is there may be larger than what shall come; the answer is bounded all the same.
@@ -92,28 +99,36 @@ class Lookup:
         except RequestRefused as refusal:
             if self._names_indices and names_index(refusal):
                 self._names_indices = False
-                return self._fetch_by_index(addressed)
+                return self._fetch_by_index(addressed, versions)
             # Nothing but ids was sent, so no document is at fault.
             raise Unavailable(str(refusal)) from refusal
         except AnswerLost:
             if len(addressed) == 1:
                 raise
-            return self._apart(addressed, remember=True)  # some links carry only small answers
+            return self._apart(addressed, versions, remember=True)  # some links carry only small answers
         except TooLarge:
-            return self._apart(addressed, remember=True)
+            return self._apart(addressed, versions, remember=True)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return self._apart(addressed)
+            return self._apart(addressed, versions)
         if len(found) != len(addressed):
             raise self._client.malformed_answer(path, f"{len(found)} documents where {len(addressed)} were asked for")
+        if versions is not None:
+            versions.update(
+                ((got.index, got.id), (got.number, got.term))
+                for got in found
+                if got.found and got.number is not None and got.term is not None
+            )
         return [self._stored(path, each, got) for each, got in zip(addressed, found, strict=True)]
 
-    def _apart(self, addressed: Sequence[Addressed], *, remember: bool = False) -> list[Document | None]:
+    def _apart(
+        self, addressed: Sequence[Addressed], versions: Versions | None, *, remember: bool = False
+    ) -> list[Document | None]:
         """Ask for half: one of them can't be decoded, or they or their ids are too many for one request."""
         if len(addressed) > 1:
             half = len(addressed) // 2
             if remember:
                 self._most_ids = min(self._most_ids, half)
-            return self._fetch(addressed[:half]) + self._fetch(addressed[half:])
+            return self._fetch(addressed[:half], versions) + self._fetch(addressed[half:], versions)
         ((address, document),) = addressed
         source = fetch_source(self._client, address.index, document.id, routing=address.routing)
         return [None if source is None else _as_stored(address.index, document, source)]

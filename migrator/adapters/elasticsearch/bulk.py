@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from migrator.adapters.elasticsearch.addressed import Addressed
+from migrator.adapters.elasticsearch.addressed import Addressed, Versions
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.text.decoding import decoder
@@ -133,9 +133,12 @@ class Bodies:
         self.names_indices = True
 
     def split(
-        self, operation: str, addressed: Sequence[Addressed], bulk_bytes: int
+        self, operation: str, addressed: Sequence[Addressed], bulk_bytes: int, versions: Versions | None = None
     ) -> Iterator[tuple[Sequence[Addressed], bytes]]:
-        """Runs of documents with the body of each, of up to `bulk_bytes` or of a single larger document."""
+        """Runs of documents with the body of each, of up to `bulk_bytes` or of a single larger document.
+
+        With `versions` each document replaces that version of it and no other.
+        """
         pieces: list[bytes] = []
         size = first = 0
         for at, (address, document) in enumerate(addressed):
@@ -146,7 +149,10 @@ class Bodies:
             if size and size + len(body) > bulk_bytes:
                 yield addressed[first:at], b"".join(pieces)
                 pieces, size, first = [], 0, at
-            pieces += (self._head(operation, address), _encode(document.id), b"}}\n", body, b"\n")
+            end = b"}}\n"
+            if versions is not None:
+                end = b',"if_seq_no":%d,"if_primary_term":%d}}\n' % versions[address.index, document.id]
+            pieces += (self._head(operation, address), _encode(document.id), end, body, b"\n")
             size += len(body) + 100
         if pieces:
             yield addressed[first:], b"".join(pieces)

@@ -24,6 +24,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import (
     Completion,
     Description,
+    SupportsFence,
     SupportsPlaces,
     SupportsPreflight,
     SupportsStored,
@@ -33,7 +34,7 @@ from migrator.adapters.base import (
     Writer,
 )
 from migrator.adapters.elasticsearch import preflight
-from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, by_index
+from migrator.adapters.elasticsearch.addressed import Addressed, Lookup, Versions, by_index
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
@@ -66,7 +67,9 @@ class _Counted(msgspec.Struct):
     shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `ask` sees that all answered
 
 
-class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, SupportsPlaces, SupportsPreflight):
+class ElasticsearchWriter(
+    Writer, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsPlaces, SupportsPreflight
+):
     """Writes activations behind an index pattern."""
 
     def __init__(
@@ -117,13 +120,27 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        return self._write(documents, replace=replace)
+
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        """As in the contract: what is replaced is named by its sequence number, which was looked up before the mark's.
+
+        So whatever is stored in between makes a conflict, and stays.
+        """
+        return self._write(documents, replace=True, fence=mark)
+
+    def _write(self, documents: Sequence[Document], *, replace: bool, fence: Token = None) -> WriteOutcome:
         outcome = Outcome()
         found = self._destinations.of(document.namespace for document in documents)
         taken = self._place(documents, found, outcome)
         new, there = self._apart(taken, found)
         there += self._send("create", new, outcome)
-        newer = self._compare(there, outcome, replace=replace) if there else []
-        self._settle(self._send("index", newer, outcome), outcome)
+        versions: Versions | None = None if fence is None else {}
+        newer = self._compare(there, outcome, replace=replace, versions=versions) if there else []
+        if versions is not None and newer:
+            newer = self._keep_newer(newer, fence, versions, outcome)
+        unsettled = self._send("index", newer, outcome, versions=versions)
+        self._settle(unsettled, outcome, fenced=fence is not None)
         self._look_at_new(found, taken)
         return outcome.result()
 
@@ -180,12 +197,32 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
             if destination.obstacle is not None:
                 raise Unavailable(f"{self._client.location}: {destination.obstacle}")
 
-    def _send(self, operation: str, addressed: Sequence[Addressed], outcome: Outcome) -> list[Addressed]:
+    def _keep_newer(
+        self, newer: list[Addressed], fence: Token, versions: Versions, outcome: Outcome
+    ) -> list[Addressed]:
+        """Leave what was stored after a mark, and what can't be named by its version; returns the rest."""
+        since = self.stored_since(fence, [document for _, document in newer])
+        replaced: list[Addressed] = []
+        for address, document in newer:
+            if document.id in since or (address.index, document.id) not in versions:
+                outcome.differing.append(document)
+            else:
+                replaced.append((address, document))
+        return replaced
+
+    def _send(
+        self,
+        operation: str,
+        addressed: Sequence[Addressed],
+        outcome: Outcome,
+        *,
+        versions: Versions | None = None,
+    ) -> list[Addressed]:
         """Send bulks; returns what must be looked up: what is there already, and what the answers don't tell of."""
         unsettled: list[Addressed] = []
         waiting = self._requests(addressed)
         while waiting:
-            for part, body in self._bodies.split(operation, waiting.pop(), self._flow.bulk_bytes):
+            for part, body in self._bodies.split(operation, waiting.pop(), self._flow.bulk_bytes, versions):
                 try:
                     items = self._bulk(operation, body, part)
                 except RequestRefused as refusal:
@@ -204,7 +241,11 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
                 for (address, document), item in zip(part, items, strict=True):
                     if item is not None and item.stored(operation):
                         outcome.written.append(document)
-                    elif item is None or item.status < 300 or (item.status == 409 and operation == "create"):
+                    elif (
+                        item is None
+                        or item.status < 300
+                        or (item.status == 409 and (operation == "create" or versions is not None))
+                    ):
                         unsettled.append((address, document))
                     elif item.refuses_document:
                         outcome.reject(document, str(item.error))
@@ -255,10 +296,12 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
             return AccessDenied(f"{text}; the login needs {_RIGHTS}")
         return Unavailable(text + advice(cause))
 
-    def _compare(self, addressed: list[Addressed], outcome: Outcome, *, replace: bool) -> list[Addressed]:
+    def _compare(
+        self, addressed: list[Addressed], outcome: Outcome, *, replace: bool, versions: Versions | None = None
+    ) -> list[Addressed]:
         """Sort documents by what is stored in their place; returns those that shall replace it."""
         newer: list[Addressed] = []
-        for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
+        for (address, document), there in zip(addressed, self._lookup.fetch(addressed, versions), strict=True):
             if there is None:
                 self._defer_unsettled(address, document, outcome)
             elif comparing.same(document, there, doubles=False):
@@ -269,11 +312,13 @@ class ElasticsearchWriter(Writer, SupportsStored, SupportsTargetCensus, Supports
                 outcome.differing.append(document)
         return newer
 
-    def _settle(self, addressed: list[Addressed], outcome: Outcome) -> None:
+    def _settle(self, addressed: list[Addressed], outcome: Outcome, *, fenced: bool = False) -> None:
         """Look at documents that were to replace others, and of which the answer didn't tell."""
         for (address, document), there in zip(addressed, self._lookup.fetch(addressed), strict=True):
             if there is not None and comparing.same(document, there, doubles=False):
                 outcome.written.append(document)
+            elif there is not None and fenced:
+                outcome.differing.append(document)  # something else was stored in between
             else:
                 self._defer_unsettled(address, document, outcome)
 

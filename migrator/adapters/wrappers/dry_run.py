@@ -11,6 +11,8 @@ from migrator.activations.document import Document
 from migrator.adapters.base import (
     Completion,
     SupportsBuffer,
+    SupportsFence,
+    SupportsJoining,
     SupportsReceipts,
     SupportsStored,
     Token,
@@ -22,7 +24,8 @@ from migrator.adapters.wrappers.forwarding import ForwardingWriter
 class DryRunWriter(ForwardingWriter):
     """Looks up what is there and sorts the documents as a write would; the target isn't touched."""
 
-    withholds = (SupportsReceipts, SupportsBuffer)  # nothing is written that one could speak of
+    # Nothing is written that they could speak of.
+    withholds = (SupportsReceipts, SupportsBuffer, SupportsFence, SupportsJoining)
 
     @override
     def prepare(self) -> Token:

@@ -27,8 +27,10 @@ from migrator.adapters.base import (
     SupportsCatchUp,
     SupportsCensus,
     SupportsCount,
+    SupportsFence,
     SupportsFetch,
     SupportsFollow,
+    SupportsJoining,
     SupportsNamespaces,
     SupportsPlaces,
     SupportsPreflight,
@@ -76,6 +78,8 @@ class _AnyWriter(
     SupportsReceipts,
     SupportsBuffer,
     SupportsStored,
+    SupportsFence,
+    SupportsJoining,
     SupportsTargetCensus,
     SupportsPlaces,
     SupportsPreflight,
@@ -208,6 +212,21 @@ class ForwardingWriter:
 
     def mark(self) -> Token:
         return self._inner.mark()
+
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        return self._inner.replace_before(documents, mark)
+
+    def highest_number(self) -> int:
+        return self._inner.highest_number()
+
+    def join(self, prepared: Token) -> None:
+        self._inner.join(prepared)
+
+    def allot(self, numbers: Sequence[int]) -> None:
+        self._inner.allot(numbers)
+
+    def sweep(self, receipts: Sequence[tuple[int, Token]]) -> None:
+        self._inner.sweep(receipts)
 
     def stored_since(self, mark: Token, documents: Sequence[Document]) -> frozenset[str]:
         return self._inner.stored_since(mark, documents)

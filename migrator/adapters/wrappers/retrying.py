@@ -193,6 +193,18 @@ class RetryingWriter(ForwardingWriter):
             return self._inner.write(documents, replace=replace)
 
     @override
+    def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
+        def write(documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG001  always
+            with self._persistent.policy.waiting(f"{self._persistent.store}: writing {len(documents)} documents"):
+                return self._inner.replace_before(documents, mark)
+
+        return Apart(write, self._persistent.policy).write(tuple(documents), replace=True)
+
+    @override
+    def sweep(self, receipts: Sequence[tuple[int, Token]]) -> None:
+        self._persistent.call("deleting what nobody committed", lambda: self._inner.sweep(receipts))
+
+    @override
     def flush(self) -> Token:
         return self._persistent.call("making documents durable", super().flush)
 

@@ -144,6 +144,18 @@ class Checkpoint(Lags):
             self._set("incomplete", True)
             self._warn([warning])
 
+    def reserve(self, count: int) -> int:
+        """The first of so many numbers in a row that were never reserved before, from 1 on."""
+        with self._transaction():
+            first = self.reserved + 1
+            self._set("reserved", self.reserved + count)
+            return first
+
+    @property
+    def reserved(self) -> int:
+        """The highest number that was reserved."""
+        return int(self._get("reserved", 0))
+
     def note_unseen(self, reasons: Sequence[str]) -> None:
         """Keep that there may be documents that nobody could look for."""
         with self._transaction():

@@ -104,6 +104,7 @@ class OpenSlice(msgspec.Struct, frozen=True, kw_only=True):
     slice: Slice
     position: Token
     begun_before: bool
+    attempt: int = 0  # counted over all slices of a run; 0 where there can only be one
 
 
 def documents_in(receipt: Token) -> int | None:

@@ -1,0 +1,1 @@
+"""Whoever carries slices: threads of this process, other processes, or the workers of a Dask cluster."""
