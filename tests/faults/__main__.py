@@ -114,7 +114,7 @@ def main() -> int:
     code = _end(results.verdicts)
     print(f"{time.monotonic() - began_s:.0f} s")
     if errors:
-        raise errors[0]
+        raise BaseExceptionGroup("not every case was run", errors)
     return code
 
 

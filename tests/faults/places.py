@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import urllib.error
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,7 +101,12 @@ class CouchDBPlace:
             self.put(bodies)
 
     def remove(self) -> None:
-        request("DELETE", self._url)
+        """Delete it; PouchDB's server may close the first connection after it was killed and started."""
+        try:
+            request("DELETE", self._url)
+        except ConnectionError:
+            with contextlib.suppress(urllib.error.HTTPError):  # it was deleted
+                request("DELETE", self._url)
 
 
 class ScriptedPlace(CouchDBPlace):

@@ -151,11 +151,18 @@ def _of_job(bench: Bench, job: Job, verdict: Verdict, spoil: Spoil, chance: rand
     outcome = bench.run(job.words(), job.folder)
     note(verdict, job, outcome)
     verdict.exit_code = outcome.exit_code
-    if outcome.exit_code == 0:
+    if outcome.exit_code == 0 or _is_complete(outcome):
         bench.judge_target(verdict, job)
     elif _is_refused(verdict, job, outcome):
         _remove_folders(job)
         bench.judge_end(verdict, job, restart=True)
+
+
+def _is_complete(outcome: Outcome) -> bool:
+    """Whether the file that a copy writes has its name, which it gets when it is complete, and stays as it is."""
+    return outcome.exit_code == _REFUSED[0] and any(
+        "already exists; give another name" in text for text in outcome.told
+    )
 
 
 def _of_verification(bench: Bench, job: Job, verdict: Verdict, spoil: Spoil, chance: random.Random) -> None:
