@@ -215,7 +215,8 @@ class FilePlace:
 
     def raw(self) -> Raw:
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        return _bytes_of((json.loads(line)["_id"], line) for line in lines)
+        # What a killed worker leaves in a file is overwritten with blanks.
+        return _bytes_of((json.loads(line)["_id"], line) for line in lines if line.strip())
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
