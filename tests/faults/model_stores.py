@@ -146,7 +146,7 @@ class LabStore(MemoryStore):
     def __init__(self, name: str, form: Form, *, has_identity: bool) -> None:
         super().__init__(name, form)
         self.has_identity = has_identity
-        self.most = 0  # the highest number before the newest replacement
+        self.least: int | None = None  # the lowest number that it was replaced at, which a job may have noted
         self.replaced_at = -1  # the step of the run
 
     def describe(self) -> Description:
@@ -159,13 +159,13 @@ class LabStore(MemoryStore):
         self.clear()
         self.replaced_at = step
         if not self.has_identity:
-            self.most = max(self.most, self.sequence)
+            self.least = self.sequence if self.least is None else min(self.least, self.sequence)
             self.sequence = 0
 
     @property
     def may_change(self) -> bool:
         """Whether one more document doesn't hide that the store was replaced: nothing would show it then."""
-        return self.sequence + 1 < self.most or not self.most
+        return self.least is None or self.sequence + 1 < self.least
 
     def live(self) -> dict[str, bytes]:
         return {id: entry.body for id, entry in self.entries.items() if entry.body is not None}
@@ -336,6 +336,7 @@ class FaultyWriter:
         if "defer all" in kinds:
             deferred = documents
         put_off = {each.id for each in deferred}
+        deferred = [each for each in documents if each.id in put_off]  # with what came twice
         now = [each for each in documents if each.id not in put_off]
         rejected = [each for each in now if each.id in self._refusals.rejects]
         now = [each for each in now if each.id not in self._refusals.rejects]

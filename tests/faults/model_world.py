@@ -318,7 +318,8 @@ class World:
             same = stores is not None and stores[0].identity == self.source.describe().identity
             prepared = str(checkpoint.prepared)
             assert isinstance(self.target, PartsStore)
-            whole = prepared in self.target.manifests and not checkpoint.shortfall
+            # What a source concealed from a backup is in no increment on it, and the model knows of the last run only.
+            whole = prepared in self.target.manifests and not (checkpoint.shortfall or self.lies.told)
             if increment and same and whole and self.source.has_identity:
                 self._parent, self._since_snapshot = prepared, checkpoint.snapshot
             self.script.met.clear()
@@ -421,7 +422,8 @@ class World:
         assert any(named), "exit code 3 without a reason"
         if report.unread or report.unstored:
             assert report.warnings, "documents are missing, and no word of it"
-            others = self.touched or self.lies.told or self.refusals.lied
+            replaced = max(self.source.replaced_at, self.target.replaced_at) >= 0
+            others = replaced or self.touched or self.lies.told or self.refusals.lied
             assert others, f"nothing is missing: {report.warnings}"
 
     def _judge_content(self, report: Report, checkpoint: Checkpoint, there: dict[str, bytes], snapshot: int) -> None:

@@ -21,8 +21,8 @@ TestModel = seed(12)(Model).TestCase
 TestModel.settings = PROFILE
 
 
-def _filled(*, parts: bool = False) -> World:
-    world = World(None, parts=parts, counts=Counter())
+def _filled(*, parts: bool = False, has_identity: bool = True) -> World:
+    world = World(None, parts=parts, has_identity=has_identity, counts=Counter())
     for n in range(NUMBERS - 3):
         world.put(n, 0)
     return world
@@ -90,13 +90,38 @@ def test_what_a_backup_rejected_is_in_no_increment_on_it() -> None:
         world.happens("put", NUMBERS - 1)
 
 
+def test_target_that_is_replaced_while_it_is_counted_is_told() -> None:
+    """It shows by nothing else where a target has no identity, and the next run copies everything again."""
+    world = _filled(has_identity=False)
+    found = world.copy(Fault("writer.census", "replace target"))
+    assert _exit_code(found) == 3
+    world.settle()
+
+
+def test_source_that_is_replaced_twice_is_read_again() -> None:
+    """A source without an identity shows it by numbers that are lower than those a job has noted."""
+    world = _filled(has_identity=False)
+    for _ in range(2):
+        assert _exit_code(world.copy()) == 0
+        world.happens("replace source", 0)
+        world.happens("put", 1)
+    world.settle()
+
+
+def test_document_that_comes_twice_and_is_deferred_counts_twice() -> None:
+    """The accounts of what was read and of what became of it add up."""
+    world = _filled()
+    world.copy(Fault("reader.read", "double"), Fault("writer.write", "defer"))
+    world.settle()
+
+
 # The model itself: an engine that lacks one of its precautions is found out.
 
 
 def test_the_model_finds_a_guard_that_looks_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that is emptied in the middle of a run, by an engine that doesn't look."""
     monkeypatch.setattr(identity.TargetGuard, "check", lambda *_: None)
-    with pytest.raises(AssertionError, match=r"neither in the target nor kept|are missing"):
+    with pytest.raises(AssertionError, match=r"neither in the target nor kept|are missing|was replaced, and no word"):
         _filled().copy(Fault("writer.write", "replace target", 3))
 
 
