@@ -305,6 +305,16 @@ class RepairDiscarded(Event, frozen=True):
     archive: str
 
 
+# purges
+
+
+class RemovalsSettled(Event, frozen=True):
+    """Removals that an interrupted purge had sent were found done; they are in its log now."""
+
+    documents: int
+    log: str
+
+
 # schedules
 
 

@@ -52,7 +52,7 @@ def test_the_installed_command_is_that_of_the_wheel(installed: Installed, tmp_pa
     assert Path(where.strip()).parent == installed.folder / "migrator"
     assert PROJECT["version"] in installed.migrator("--version", cwd=tmp_path)
     told = installed.migrator("--help", cwd=tmp_path)
-    for command in ("copy", "backup", "restore", "verify", "find", "detect", "stats", "schedule", "archive"):
+    for command in ("copy", "backup", "restore", "verify", "find", "detect", "stats", "purge", "schedule", "archive"):
         assert f"\n  {command} " in told
 
 

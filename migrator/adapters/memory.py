@@ -42,6 +42,7 @@ from migrator.adapters.base import (
     WriteOutcome,
     Writer,
 )
+from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space
 from migrator.adapters.shared.paging import Page
 from migrator.settings.stores import Store
 from migrator.text.decoding import convert
@@ -76,6 +77,16 @@ class MemoryStore:
         entry = self.entries.get(id)
         return entry.body if entry else None
 
+    def change(self, id: str, body: bytes | None, *, sequence: int) -> bool:
+        """Store or delete a document if its last change still is the one of a sequence; whether it was."""
+        with self.lock:
+            entry = self.entries.get(id)
+            if entry is None or entry.body is None or entry.sequence != sequence:
+                return False
+            self.sequence += 1
+            self.entries[id] = _Entry(self.sequence, body)
+            return True
+
     def clear(self) -> None:
         with self.lock:
             self.entries.clear()
@@ -96,6 +107,10 @@ def open_reader(store: Store, *, page_bytes: int = 0) -> MemoryReader:  # noqa: 
 
 def open_writer(store: Store) -> MemoryWriter:
     return MemoryWriter(memory_store(store.location.database))
+
+
+def open_remover(store: Store) -> MemoryRemover:
+    return MemoryRemover(memory_store(store.location.database))
 
 
 def _describe(store: MemoryStore) -> Description:
@@ -307,6 +322,50 @@ class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus):
     @override
     def finish(self, completion: Completion) -> None:
         pass
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryRemover(Remover):
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.form = store.form
+
+    def describe(self) -> Description:
+        return _describe(self._store)
+
+    def preflight(self) -> Sequence[str]:
+        return ()
+
+    def clock_ms(self) -> int | None:
+        return None
+
+    def look(self, addresses: Sequence[Address]) -> Sequence[Held]:
+        held: list[Held] = []
+        for address in addresses:
+            entry = self._store.entries.get(address.id)
+            if entry is None or entry.body is None:
+                continue
+            document = read_document(address.id, entry.body, self.form)
+            if isinstance(document, Document):
+                held.append(Held(document=document, version=entry.sequence))
+        return held
+
+    def change(self, changes: Sequence[Change]) -> ChangeOutcome:
+        done: list[Change] = []
+        outdated: list[Change] = []
+        for change in changes:
+            version = convert(change.held.version, int)
+            was_done = self._store.change(change.held.document.id, change.body, sequence=version)
+            (done if was_done else outdated).append(change)
+        return ChangeOutcome(done=tuple(done), outdated=tuple(outdated))
+
+    def space(self) -> Space:
+        with self._store.lock:
+            bodies = [entry.body for entry in self._store.entries.values()]
+        there = [body for body in bodies if body is not None]
+        return Space(documents=len(there), deleted=len(bodies) - len(there), size_bytes=sum(map(len, there)))
 
     def close(self) -> None:
         pass

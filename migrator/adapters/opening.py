@@ -1,6 +1,7 @@
 """Which adapter opens which kind of location; each is imported when the first of its stores is opened.
 
-An adapter is a module, or any object, with `open_reader(store, *, page_bytes)`, `open_writer(store)` or both. Those of
+An adapter is a module, or any object, with `open_reader(store, *, page_bytes)`, `open_writer(store)`,
+`open_remover(store)`, or some of them. Those of
 other packages are entry points of the group `migrator.adapters`, named as the scheme of their locations.
 """
 
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.base import Reader, Writer
+from migrator.adapters.removal import Remover
 from migrator.errors import UsageError
 from migrator.settings.added_stores import GROUP, find_added_stores
 from migrator.settings.stores import Store
@@ -51,6 +53,14 @@ def open_writer(store: Store, *, template: TemplateOptions | None = None, keep_r
     if opener is None or kind == "archive":
         raise UsageError(f"{kind}: activations can't be written to this kind of store")
     return opener(store, **options)
+
+
+def open_remover(store: Store) -> Remover:
+    """Open a store to remove documents from it; nothing is asked of it yet."""
+    opener: Callable[..., Remover] | None = getattr(_adapter(store), "open_remover", None)
+    if opener is None:
+        raise UsageError(f"{store.location.printed}: activations can't be removed from this kind of store")
+    return opener(store)
 
 
 def _adapter(store: Store) -> Any:

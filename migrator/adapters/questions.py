@@ -173,3 +173,16 @@ class SupportsVolume(Protocol):
         Raises `NotFound` and `AccessDenied` where there is nothing to look at, and `Interrupted` when asked to stop.
         """
         ...
+
+
+@runtime_checkable
+class SupportsCustody(Protocol):
+    """A reader of a store whose content can go or be added to only as a whole, such as the backups of an archive."""
+
+    def lost(self) -> str | None:
+        """What of that which this reader gave isn't there any more, as the end of a sentence; None where all is."""
+        ...
+
+    def busy(self) -> str | None:
+        """What is being written to the store, or was left unfinished, as the end of a sentence; None for nothing."""
+        ...

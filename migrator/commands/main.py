@@ -50,6 +50,10 @@ COMMANDS = {
         "migrator.commands.verify:verify_command",
         "Verify that A and B hold the same activations.",
     ),
+    "purge": (
+        "migrator.commands.purge:purge_command",
+        "Remove old activations from STORE, but only those that PROOF holds with the same content.",
+    ),
     "schedule": (
         "migrator.commands.schedule:schedule_command",
         "Back up, copy or verify on a schedule.",

@@ -306,18 +306,21 @@ part_option = click.option(
 )
 
 
+namespace_option = click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    callback=_not_empty,
+    metavar="NAME",
+    help="Only this namespace; globs such as 'team-*' allowed; repeatable.",
+)
+
+
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`, as one argument `wanted`."""
     return _with(
         _pack(command, "wanted", _selection_spec, "namespaces", "names", "since", "until"),
-        click.option(
-            "--namespace",
-            "namespaces",
-            multiple=True,
-            callback=_not_empty,
-            metavar="NAME",
-            help="Only this namespace; globs such as 'team-*' allowed; repeatable.",
-        ),
+        namespace_option,
         click.option(
             "--name",
             "names",

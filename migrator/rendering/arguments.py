@@ -42,6 +42,8 @@ OPTIONS = {
             "mend_ids",
             "mode",
             "on_conflict",
+            "older_than",
+            "only_if_in",
             "output",
             "part",
             "pid",

@@ -176,6 +176,8 @@ def _of_backups(event: e.Event) -> str | None:
             )
         case e.BackupDeleted():
             return f"{event.archive}: backup {event.backup} was deleted"
+        case e.RemovalsSettled():
+            return f"an interrupted purge had removed {event.documents:,} documents more; they are in {event.log} now"
         case e.RepairDiscarded():
             return f"{event.archive}: discarding what an interrupted --repair left there"
     return None

@@ -120,7 +120,7 @@ def read_catalog(place: Place) -> Catalog:
     except NotFound:
         raise NotFound(f"{place.printed}: it isn't an archive: {ARCHIVE} is missing") from None
     head = read_head(data, f"{place.printed}: {ARCHIVE}")
-    folders = _folders(place)
+    folders = pieces(place)
     named = sorted(backup for backup, sizes in folders.items() if MANIFEST in sizes)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="catalog") as pool:
         found = dict(zip(named, pool.map(lambda each: _read_backup(place, each, head), named), strict=True))
@@ -184,7 +184,7 @@ def _says(data: bytes) -> Unproven:
         return Unproven()
 
 
-def _folders(place: Place) -> dict[str, dict[str, int]]:
+def pieces(place: Place) -> dict[str, dict[str, int]]:
     """The pieces of each backup's folder, by its id, with their sizes."""
     found: dict[str, dict[str, int]] = {}
     for name, size in place.names(BACKUPS):

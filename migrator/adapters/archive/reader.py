@@ -21,6 +21,7 @@ from migrator.activations.document import Form
 from migrator.activations.part import Part as Share
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
+from migrator.adapters.archive.custody import busy, lost
 from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.lookup import look_up
 from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejected, id_ms, incompleteness
@@ -43,7 +44,16 @@ from migrator.adapters.base import (
     SupportsParts,
     Token,
 )
-from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
+from migrator.adapters.questions import (
+    Found,
+    Probe,
+    SupportsCustody,
+    SupportsLookup,
+    SupportsProbe,
+    SupportsVolume,
+    Volume,
+    WantedId,
+)
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.errors import ArchiveDamaged, UsageError
@@ -72,6 +82,7 @@ class ArchiveReader(
     SupportsProbe,
     SupportsLookup,
     SupportsVolume,
+    SupportsCustody,
 ):
     """Reads the newest backup of an archive with its chain, or that of `backup`, or the newest as of `at_ms`."""
 
@@ -324,6 +335,14 @@ class ArchiveReader(
                 page.filter(id.partition("/")[0])
             else:
                 page.take(id, body, index=index)
+
+    # -- custody ------------------------------------------------------------------------------------------------
+
+    def lost(self) -> str | None:
+        return lost(self._place, self._catalog.head.archive, self._chosen.chain)
+
+    def busy(self) -> str | None:
+        return busy(self._place)
 
     # -- what is newer ------------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.reader import CouchDBReader
+from migrator.adapters.couchdb.removal import CouchDBRemover
 from migrator.adapters.couchdb.revisions import RevisionKeepingWriter
 from migrator.adapters.couchdb.writer import CouchDBWriter
 from migrator.settings.stores import Store
 
-__all__ = ["CouchDBReader", "CouchDBWriter", "open_reader", "open_writer"]
+__all__ = ["CouchDBReader", "CouchDBRemover", "CouchDBWriter", "open_reader", "open_remover", "open_writer"]
 
 
 def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> CouchDBReader:
@@ -33,3 +34,8 @@ def open_writer(store: Store, *, keep_revisions: bool = False, bulk_bytes: int =
     """
     writer = RevisionKeepingWriter if keep_revisions else CouchDBWriter
     return writer(Client(store), bulk_bytes=bulk_bytes)
+
+
+def open_remover(store: Store) -> CouchDBRemover:
+    """Open a store to remove documents from it; nothing is asked of it yet."""
+    return CouchDBRemover(Client(store))

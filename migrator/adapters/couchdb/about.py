@@ -70,6 +70,7 @@ class Database(msgspec.Struct, frozen=True):
     instance_start_time: str = "0"
     props: _Properties = _Properties()
     cluster: _Cluster = _Cluster()
+    compact_running: bool = False
 
     @property
     def size_bytes(self) -> int | None:

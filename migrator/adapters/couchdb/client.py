@@ -23,7 +23,7 @@ from migrator.adapters.couchdb.about import Database, Server
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.wire import Wire
 from migrator.adapters.shared.http import TooLarge, Undecodable
-from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
+from migrator.errors import AccessDenied, AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
@@ -268,6 +268,39 @@ class Client:
             return self.understand(answer.body, list[str], "_all_dbs")
         except MigratorError:  # only administrators may list databases
             return None
+
+    def date(self) -> str | None:
+        """The server's clock, as its answers have it; None where they don't."""
+        what = "the database"
+        return self._wire.call(
+            what, lambda: self._wire.service.get_database_information(self.database, stream=True)
+        ).date
+
+    def tombstone_ttl(self) -> str | None:
+        """After how long the server drops tombstones by itself, as it spells it; None where it isn't known to.
+
+        Source: `couch_auto_purge_plugin` of CouchDB from 3.6 on; the setting of a database goes before the server's.
+        """
+        settings = "/_node/_local/_config"
+        if self._asked(f"{settings}/couch_scanner_plugins").get("couch_auto_purge_plugin") != "true":
+            return None
+        for path in (f"{self._path}/_auto_purge", f"{settings}/couch_auto_purge_plugin"):
+            found = self._asked(path).get("deleted_document_ttl")
+            if found is not None:
+                return None if found == "infinity" else str(found)
+        return None
+
+    def _asked(self, path: str) -> dict[str, Any]:
+        """An object that a path of the server gives; empty where it gives none, or not to this user."""
+        try:
+            body = self._wire.send(path, "GET", path, params={})
+        except (NotFound, AccessDenied):
+            return {}
+        return self.understand(body, dict[str, Any], path)
+
+    def post(self, path: str, value: object) -> bytes:
+        """Ask the database for something by a POST: `_compact`, `_purge`."""
+        return self._wire.send(path, "POST", f"{self._path}/{path}", params={}, data=json_text(value))
 
     def _others(self) -> str:
         names = self.databases()

@@ -30,6 +30,7 @@ _BY_ITEM = (417, 500)  # `_bulk_docs` where not every document could be stored, 
 class Answer(NamedTuple):
     status: int
     body: bytes
+    date: str | None = None  # when it was given, by the server's clock; only of one that succeeded
 
 
 class Wire:
@@ -110,7 +111,8 @@ class Wire:
                 if answer.get_status_code() not in _ANSWERS:
                     raise self.malformed_answer(what, f"its status is {answer.get_status_code()}")
                 with self._translate_errors(what, watch, began=True):
-                    return Answer(200, _read(answer.get_result(), bound_bytes, watch, given_up))
+                    body = _read(answer.get_result(), bound_bytes, watch, given_up)
+                    return Answer(200, body, answer.get_headers().get("Date"))
         raise AssertionError("the second round returns or raises")
 
     def _log_in(self) -> None:

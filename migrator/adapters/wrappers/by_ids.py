@@ -22,7 +22,7 @@ from migrator.adapters.base import (
     SupportsVerificationPlan,
     Token,
 )
-from migrator.adapters.questions import SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume
+from migrator.adapters.questions import SupportsCustody, SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume
 from migrator.adapters.shared.optional import fetch
 from migrator.adapters.wrappers.forwarding import ForwardingReader
 
@@ -43,6 +43,7 @@ class ChosenReader(ForwardingReader):
         SupportsLookup,
         SupportsNewest,
         SupportsVolume,
+        SupportsCustody,
     )
     provides = (SupportsCount,)
 

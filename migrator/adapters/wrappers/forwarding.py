@@ -45,6 +45,7 @@ from migrator.adapters.base import (
 from migrator.adapters.questions import (
     Found,
     Probe,
+    SupportsCustody,
     SupportsLookup,
     SupportsNewest,
     SupportsProbe,
@@ -68,6 +69,7 @@ class AnyReader(
     SupportsLookup,
     SupportsNewest,
     SupportsVolume,
+    SupportsCustody,
     Protocol,
 ):
     """What a wrapper calls: of a method that the inner reader lacks it is sure that nobody can call its own."""
@@ -170,6 +172,12 @@ class ForwardingReader:
 
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return self._inner.volume(selection, exact=exact, stop=stop)
+
+    def lost(self) -> str | None:
+        return self._inner.lost()
+
+    def busy(self) -> str | None:
+        return self._inner.busy()
 
     def close(self) -> None:
         self._inner.close()

@@ -12,8 +12,10 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters import couchdb
 from migrator.adapters.base import Reader, Writer
+from migrator.adapters.removal import Remover
 from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
 from migrator.testing.readers import ReaderConformance
+from migrator.testing.removers import RemoverConformance
 from migrator.testing.writers import StoreWriterConformance
 from tests.support.servers import couchdb_url, request, status
 
@@ -116,3 +118,30 @@ class TestWriter(StoreWriterConformance):
         if found is not None:
             found = {name: value for name, value in found.items() if name not in ("_id", "_rev")}
         return found
+
+
+class TestRemover(RemoverConformance):
+    form = Form.COUCHDB
+
+    @pytest.fixture(autouse=True)
+    def _database(self, couchdb_database: str) -> None:
+        self.raw = Raw(couchdb_database)
+        self.store = store_of(couchdb_database)
+
+    @pytest.fixture
+    def remover(self) -> Iterator[Remover]:
+        remover = couchdb.open_remover(self.store)
+        yield remover
+        remover.close()
+
+    def put(self, documents: Sequence[Document]) -> None:
+        self.raw.put_all(documents)
+
+    def fetch(self, document: Document) -> Any:
+        found = self.raw.get(document.id)
+        if found is not None:
+            found = {name: value for name, value in found.items() if name not in ("_id", "_rev")}
+        return found
+
+    def delete(self, document: Document) -> None:
+        self.raw.delete(document.id)

@@ -1,0 +1,1 @@
+"""Removing what is proven to be held elsewhere."""
