@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
-from migrator.activations.selection import Selection, Wanted, parse_moment
+from migrator.activations.selection import Selection, SelectionSpec, parse_moment
 from migrator.adapters.base import Description
 from migrator.adapters.opening import open_remover
-from migrator.api.opening import opened_reader
+from migrator.api.opening import open_reader_for
 from migrator.api.run import Run, RunKeywords
 from migrator.engine.removal.journal import Journal
 from migrator.engine.removal.purging import PurgeOptions, run_purge
 from migrator.engine.removal.values import PurgeReport
 from migrator.engine.state.jobs import job_id, list_jobs, lock_folder, view_checkpoint
 from migrator.errors import MigratorError, UsageError
-from migrator.settings.config import resolved
+from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
@@ -55,7 +55,7 @@ def purge(
     on.
     """
     run = Run(**keywords)
-    held, proof = resolved(store, "target", run.tell), resolved(only_if_in, "source", run.tell)
+    held, proof = resolve_store(store, "target", run.tell), resolve_store(only_if_in, "source", run.tell)
     _check_arguments(held, proof)
     selection = _selection(older_than, namespaces, run.now_ms)
     options = PurgeOptions(
@@ -63,8 +63,8 @@ def purge(
     )
     unthrottled = replace(run, max_rate=None)
     with ExitStack() as opened:
-        reader = opened.enter_context(opened_reader(held, unthrottled))
-        proving = opened.enter_context(opened_reader(proof, unthrottled))
+        reader = opened.enter_context(open_reader_for(held, unthrottled))
+        proving = opened.enter_context(open_reader_for(proof, unthrottled))
         remover = opened.enter_context(closing(open_remover(held)))
         # All are asked before anything is written, so that a typing error leaves no trace.
         described = [(held, reader.describe()), (proof, proving.describe())]
@@ -106,7 +106,7 @@ def _selection(older_than: str, namespaces: Sequence[str], now_ms: int) -> Selec
     limit_ms = parse_moment(older_than, now_ms=now_ms)
     if limit_ms > now_ms:
         raise UsageError(f"{argument('older_than', older_than)} is in the future; give an age such as 90d")
-    wanted = Wanted(namespaces=tuple(namespaces)).fix(now_ms=now_ms)
+    wanted = SelectionSpec(namespaces=tuple(namespaces)).fix(now_ms=now_ms)
     return Selection(namespaces=wanted.namespaces, until_ms=limit_ms)
 
 

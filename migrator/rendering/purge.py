@@ -10,7 +10,7 @@ import msgspec
 from migrator.activations.forms import instant
 from migrator.engine.removal.values import KEPT, NamespacePurge, PurgeReport
 from migrator.rendering.arguments import in_options
-from migrator.rendering.tables import in_columns, shown_name
+from migrator.rendering.tables import in_columns, printable_name
 from migrator.units import human_bytes, human_duration
 
 _MOST_NAMESPACES = 40
@@ -56,7 +56,7 @@ def render_purge(report: PurgeReport) -> str:
 def _table(report: PurgeReport) -> str:
     head = ["namespace", "older", "bytes", "proven", "bytes"]
     head += ["stay"] if report.dry_run else ["removed", "bytes", "gone", "stay"]
-    rows = [(shown_name(name) or "(unknown)", each) for name, each in report.namespaces.items()]
+    rows = [(printable_name(name) or "(unknown)", each) for name, each in report.namespaces.items()]
     shown = rows if len(rows) <= _MOST_NAMESPACES else rows[: _MOST_NAMESPACES - 1]
     if len(rows) > len(shown):
         rest = NamespacePurge()

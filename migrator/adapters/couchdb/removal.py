@@ -104,12 +104,12 @@ class CouchDBRemover(Remover, SupportsCompaction, SupportsForgetting):
                 yield from _held(ids[0], alone.body, alone.rev)
             return
         if [row.key for row in rows] != list(ids):
-            raise self._client.garbled("_all_docs", "it isn't about the documents that were asked for")
+            raise self._client.malformed_answer("_all_docs", "it isn't about the documents that were asked for")
         for row in rows:
             if row.is_absent:
                 continue
             if row.error is not None or row.value is None:
-                raise self._client.garbled("_all_docs", f"the row of {row.key} says {row.error}")
+                raise self._client.malformed_answer("_all_docs", f"the row of {row.key} says {row.error}")
             yield from _held(row.key, bytes(row.doc), row.value.rev)
 
     # -- changing -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from migrator.adapters.questions import SupportsCustody, SupportsProbe
 from migrator.adapters.removal import Remover
 from migrator.adapters.shared.optional import fetch
 from migrator.adapters.shared.patience import Policy, persist
-from migrator.engine.identity import changed_for_good
+from migrator.engine.identity import confirm_change
 from migrator.engine.removal.reading import Comparison
 from migrator.errors import Locked, NotFound, Unavailable, UsageError
 
@@ -92,7 +92,7 @@ class Guard:
 
     def _same(self, before: Description, look: Callable[[], Description]) -> None:
         now = look()
-        if how := changed_for_good(before, now, look, sleep=self._policy.sleep):
+        if how := confirm_change(before, now, look, sleep=self._policy.sleep):
             raise Unavailable(
                 f"{before.location} was deleted or recreated: {how}; run the same command again to prove what is left"
             )
