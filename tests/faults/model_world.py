@@ -20,8 +20,9 @@ from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
-from migrator.engine import carrying, census, identity
+from migrator.engine import census, identity
 from migrator.engine.copy import run_copy
+from migrator.engine.executors import threads
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.retry import RetryOutcome, retry_set_aside
@@ -94,7 +95,7 @@ def at_once(*, eager: bool) -> Iterator[None]:
     places: list[tuple[Any, str, Any]] = [
         (identity, "_FIRST_PAUSE_S", 0),
         (census, "_PAUSE_S", 0),
-        (carrying, "ThreadPoolExecutor", type("Ahead", (Ahead,), {"eager": eager})),
+        (threads, "ThreadPoolExecutor", type("Ahead", (Ahead,), {"eager": eager})),
     ]
     before = [getattr(module, name) for module, name, _ in places]
     for module, name, value in places:
