@@ -370,7 +370,7 @@ class MissedRuns(Event, frozen=True):
 
 
 class Listening(Event, frozen=True):
-    """The daemon serves its health and metrics."""
+    """A page, health and metrics are served there."""
 
     address: str
     port: int

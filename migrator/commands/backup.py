@@ -13,6 +13,7 @@ from migrator.commands.options import (
     config_option,
     examples,
     json_option,
+    listen_option,
     log_format_option,
     quiet_option,
     run_options,
@@ -77,6 +78,7 @@ def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | N
     help="File mode of the files in a folder, such as 0640; by default 0600, or 0640 if the folder has the setgid bit.",
 )
 @run_options
+@listen_option
 @config_option
 @state_option
 @json_option
@@ -93,6 +95,7 @@ def backup_command(
     encrypt_to_file: Path | None,
     file_mode: int | None,
     keywords: WritingKeywords,
+    listen: str | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -116,7 +119,8 @@ def backup_command(
     from migrator.rendering.report import report_as_dict
     from migrator.units import human_bytes
 
-    with running.run(quiet=quiet) as run:
+    shown = running.archives(archive, "target", config)
+    with running.run(quiet=quiet, listen=listen, state=keywords["state"], archives=shown) as run:
         made = backup(
             running.store(source, "source", config),
             running.store(archive, "target", config),

@@ -18,6 +18,7 @@ from migrator.commands.options import (
     ids_option,
     json_option,
     keep_revisions_option,
+    listen_option,
     log_format_option,
     mend_ids_option,
     part_option,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 @create_option
 @follow_options
 @click.option("--verify", is_flag=True, help="After the copy, read both sides again and compare what was copied.")
+@listen_option
 @config_option
 @state_option
 @json_option
@@ -81,6 +83,7 @@ def copy_command(
     create: bool,
     following: Following,
     verify: bool,
+    listen: str | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -119,7 +122,7 @@ def copy_command(
         raise UsageError("--verify can't be used with --part; run `migrator verify` once all parts are complete")
     if verify and keywords["dry_run"]:
         raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")
-    with running.run(quiet=quiet) as run:
+    with running.run(quiet=quiet, listen=listen, state=keywords["state"]) as run:
         stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(
             *stores,

@@ -251,6 +251,12 @@ mend_ids_option = click.option(
 )
 
 
+listen_option = click.option(
+    "--listen",
+    metavar="[ADDRESS:]PORT",
+    help="Serve a page, /health and /metrics there while it runs, on the loopback address unless you give one.",
+)
+
 create_option = click.option("--create", is_flag=True, help="Create a CouchDB database as the target if it is missing.")
 
 

@@ -17,6 +17,7 @@ from migrator.commands.options import (
     identity_option,
     json_option,
     keep_revisions_option,
+    listen_option,
     log_format_option,
     mend_ids_option,
     part_option,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @keep_revisions_option
 @mend_ids_option
 @create_option
+@listen_option
 @config_option
 @state_option
 @json_option
@@ -75,6 +77,7 @@ def restore_command(
     keep_revisions: bool,
     mend_ids: bool,
     create: bool,
+    listen: str | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -92,7 +95,8 @@ def restore_command(
     from migrator.api.restore import restore
     from migrator.commands import running
 
-    with running.run(quiet=quiet) as run:
+    shown = running.archives(archive, "source", config)
+    with running.run(quiet=quiet, listen=listen, state=keywords["state"], archives=shown) as run:
         report = restore(
             running.store(archive, "source", config),
             running.store(target, "target", config),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import click
 
-from migrator.commands.messages import current
+from migrator.commands.messages import current, without_logins
 from migrator.commands.output import print_json, print_text
 from migrator.commands.progress import Display, open_display
 from migrator.commands.signals import stop_on_signals
@@ -20,7 +20,7 @@ from migrator.commands.terminal import width
 from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
-from migrator.events import Event, LoginWarning, Warned
+from migrator.events import Event, Listening, LoginWarning, Tell, Warned
 from migrator.rendering.arguments import in_options
 from migrator.rendering.report import render_report, report_as_dict
 from migrator.rendering.verification import render_verification, verification_as_dict
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from migrator.settings.stores import Store
 
 _TOLD = "migrator.commands.running.told"
+
+Archives: TypeAlias = "Mapping[str, Callable[[], Store]]"
+"""Archives by what is shown of their locations; each is opened when it is looked at."""
 
 K = TypeVar("K", bound="RunKeywords")
 
@@ -54,15 +57,38 @@ class Run:
 
 
 @contextmanager
-def run(*, quiet: bool) -> Iterator[Run]:
-    """Show what goes on inside, and turn signals into a request to stop."""
+def run(
+    *,
+    quiet: bool,
+    listen: str | None = None,
+    state: Path | None = None,
+    archives: Archives | None = None,
+) -> Iterator[Run]:
+    """Show what goes on inside, and turn signals into a request to stop.
+
+    With `listen`, an address, it is also served there, with all jobs of the state folder, and these archives.
+    """
     stop = Stop()
     messages = current.get()
     with (
         open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
         stop_on_signals(stop, lambda text: display.tell(Warned(text))),
+        serve(listen, state, archives or {}, display.tell) if listen else nullcontext(),
     ):
         yield Run(stop, display)
+
+
+@contextmanager
+def serve(listen: str, state: Path | None, archives: Archives, tell: Tell) -> Iterator[None]:
+    """Serve the jobs of a state folder while the block goes on."""
+    from migrator.engine.state.jobs import default_state
+    from migrator.scheduling import health
+    from migrator.scheduling.site import Site
+
+    address = health.parse_address(listen)
+    with health.serve(address, Site(state or default_state(), archives=lambda: archives)) as port:
+        tell(Listening(address[0], port))
+        yield
 
 
 def store(text: str, role: Role, config: Path | None) -> Store:
@@ -76,6 +102,13 @@ def store(text: str, role: Role, config: Path | None) -> Store:
             told.add(warning)
             current.get().tell(LoginWarning(warning))
     return found
+
+
+def archives(text: str, role: Role, config: Path | None) -> Archives:
+    """The archive of a command, to be looked at by those who watch."""
+    from migrator.settings.config import load, resolve
+
+    return {without_logins(text): lambda: resolve(text, role, load(config))[0]}
 
 
 def ask_for_secret(what: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +83,7 @@ def schedule_command(context: click.Context) -> None:
 @click.option(
     "--listen",
     metavar="[ADDRESS:]PORT",
-    help="Serve /live, /health and /metrics there, on the loopback address unless you give one. Off by default.",
+    help="Serve a page, /live, /health and /metrics there, on the loopback address unless you give one.",
 )
 @click.option(
     "--textfile",
@@ -184,6 +184,7 @@ def _serve(
     from migrator.scheduling.daemon import Daemon, make_scheduler, work_for
     from migrator.scheduling.files import default_folder
     from migrator.scheduling.health import parse_address, serve
+    from migrator.scheduling.site import Site
 
     source = click.get_current_context().get_parameter_source("schedules")
     if what is not None and source is ParameterSource.COMMANDLINE:
@@ -202,10 +203,26 @@ def _serve(
     )
     with ExitStack() as stack:
         if address is not None:
-            port = stack.enter_context(serve(address, daemon.statuses, lambda: daemon.alive))
+            site = Site(
+                state,
+                schedules=daemon.statuses,
+                archives=lambda: _archives(daemon, config),
+                alive=lambda: daemon.alive,
+            )
+            port = stack.enter_context(serve(address, site))
             messages.tell(Listening(address[0], port))
         stack.enter_context(_reread_on_hangup(daemon))
         daemon.serve(run.stop)
+
+
+def _archives(daemon: Daemon, config: Path | None) -> Mapping[str, Callable[[], Store]]:
+    """The archives that backups go to, by what is printed of them; each is resolved when it is looked at."""
+    from migrator.settings.config import load, resolve
+
+    def store(text: Secret) -> Callable[[], Store]:
+        return lambda: resolve(text.reveal(), "target", load(config))[0]
+
+    return {each.printed[1]: store(each.target) for each in daemon.schedules() if each.task == "backup"}
 
 
 @contextmanager

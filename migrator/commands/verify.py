@@ -13,6 +13,7 @@ from migrator.commands.options import (
     examples,
     ids_option,
     json_option,
+    listen_option,
     log_format_option,
     mend_ids_option,
     quiet_option,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     help="Write every difference to FILE as a line of JSON, for `migrator copy --ids FILE`.",
 )
 @mend_ids_option
+@listen_option
 @config_option
 @state_option
 @json_option
@@ -68,6 +70,7 @@ def verify_command(
     allow_extra: bool,
     output: Path | None,
     mend_ids: bool,
+    listen: str | None,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -89,7 +92,7 @@ def verify_command(
     from migrator.api.verify import verify
     from migrator.commands import running
 
-    with running.run(quiet=quiet) as run:
+    with running.run(quiet=quiet, listen=listen, state=keywords["state"]) as run:
         found = verify(
             running.store(a, "source", config),
             running.store(b, "target", config),

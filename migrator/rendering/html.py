@@ -38,10 +38,14 @@ def _block(macro: str, *values: Any) -> Markup:
     return made
 
 
-def page(title: str, subtitle: str, parts: Iterable[str], *, footer: str) -> str:
-    """The whole file. `parts` are made by the functions below; anything else is text."""
+def page(title: str, subtitle: str, parts: Iterable[str], *, footer: str, refresh_s: int | None = None) -> str:
+    """The whole file. `parts` are made by the functions below; anything else is text.
+
+    With `refresh_s` a browser asks for it again and again.
+    """
     template = _environment().get_template("page.html")
-    return template.render(title=title, subtitle=subtitle, parts=parts, footer=footer) + "\n"
+    values = {"title": title, "subtitle": subtitle, "parts": parts, "footer": footer, "refresh_s": refresh_s}
+    return template.render(values) + "\n"
 
 
 def heading(text: str) -> Markup:
@@ -106,6 +110,22 @@ def column_chart(
         for (_, height, bad), text in zip(columns, words, strict=True)
     ]
     return _block("column_chart", caption, drawn, labels)
+
+
+def panel(title: str, state: str, level: str, parts: Iterable[str]) -> Markup:
+    """A box with a title and a state, such as one for each job."""
+    return _block("panel", title, state, level, list(parts))
+
+
+def progress(share: float, words: str) -> Markup:
+    """How much is done, from 0 to 1, as a bar with words for those who can't see it."""
+    return _block("progress", f"{100 * max(0.0, min(share, 1.0)):.2f}", words)
+
+
+def line_chart(caption: str, points: Sequence[tuple[float, float]], labels: Sequence[str]) -> Markup:
+    """A curve of points, both from 0 to 1, stretched to the width there is; `labels` stand below, evenly."""
+    drawn = " ".join(f"{100 * x:.2f},{98 - 96 * max(0.0, min(y, 1.0)):.2f}" for x, y in points)
+    return _block("line_chart", caption, drawn, labels)
 
 
 def _bar(kind: str, share: float) -> tuple[str, str, str]:

@@ -36,12 +36,12 @@ def list_lines(status: JobStatus, *, now_s: float, width: int | None) -> Iterato
 
 
 def _where(status: JobStatus, width: int | None) -> Iterator[str]:
-    where = f"  {status.source} -> {status.target}{_selected(status)}"
+    where = f"  {status.source} -> {status.target}{selection_text(status)}"
     if width is None or len(where) <= width:
         yield where
     else:
         yield f"  {status.source}"
-        yield f"  -> {status.target}{_selected(status)}"
+        yield f"  -> {status.target}{selection_text(status)}"
 
 
 def standing(status: JobStatus, now_s: float) -> str:
@@ -74,7 +74,8 @@ def _is_short(status: JobStatus) -> bool:
     return status.state != "complete" and (status.documents or 0) > status.totals.read
 
 
-def _selected(status: JobStatus) -> str:
+def selection_text(status: JobStatus) -> str:
+    """What is selected, in brackets; empty where everything is."""
     parts = [
         f"{name} {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
         for name, value in status.selection.items()
@@ -108,8 +109,8 @@ def detail_lines(status: JobStatus, *, now_s: float, width: int | None) -> Itera
         ("source", status.source, ""),
         ("target", status.target, ""),
     ]
-    if _selected(status):
-        rows.append(("selection", _selected(status).strip("[] "), ""))
+    if selection_text(status):
+        rows.append(("selection", selection_text(status).strip("[] "), ""))
     if status.kind == "job":
         rows += _accounts(status)
     else:

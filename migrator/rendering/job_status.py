@@ -67,6 +67,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since_s: float | None = None
     last_error: str = ""
     last_error_s: float | None = None
+    rates: tuple[tuple[float, float], ...] = ()  # of a run that goes on: moments and documents a second
 
 
 def statuses(state: Path) -> Iterator[JobStatus | MigratorError]:
@@ -181,7 +182,9 @@ def _updated(live: Live | None) -> float:
 
 
 def _percent(read: int, live: Live | None) -> int | None:
-    return min(99, 100 * read // live.documents) if live and live.documents else None
+    if live is None or not live.documents:
+        return None
+    return live.percent if not live.outcome else min(99, 100 * read // live.documents)
 
 
 def _phase(checkpoint: Checkpoint, slices: int, left: int) -> str:
@@ -201,6 +204,7 @@ def _running(live: Live | None) -> dict[str, Any]:
         "seconds_left": live.seconds_left,
         "waiting": live.waiting,
         "waiting_since_s": live.waiting_since_s,
+        "rates": live.rates,
     }
 
 

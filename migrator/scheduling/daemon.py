@@ -264,6 +264,11 @@ class Daemon:
         """Whether the daemon still looks after its schedules."""
         return time.monotonic() - self._ticked_s < _ALIVE_S
 
+    def schedules(self) -> Sequence[Schedule]:
+        """The schedules that are kept to, by name."""
+        with self._lock:
+            return [self._schedules[name] for name in sorted(self._schedules)]
+
     def statuses(self) -> Sequence[ScheduleStatus]:
         """Where every schedule stands, by name."""
         with self._lock:

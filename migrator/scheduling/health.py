@@ -1,26 +1,34 @@
-"""Health and metrics of the daemon over HTTP, for Kubernetes, Prometheus and people.
+"""What goes on, over HTTP: a page for people, health for Kubernetes, metrics for Prometheus.
 
-    /live      200 while the daemon looks after its schedules, else 503: start it again
-    /health    200 where every schedule is well, else 503: look at it; as JSON, what `schedule list` prints as JSON
-    /metrics   the same for Prometheus
+    /          the page, for browsers; for others as /health
+    /live      200 while the daemon looks after its schedules, or the command runs, else 503: start it again
+    /health    200 where every schedule is well, else 503: look at it; as JSON, with what `schedule list` prints as JSON
+    /metrics   the same for Prometheus, and jobs
 
-Serves what it is given; knows nothing of schedules. Has no login: it is off by default, and listens on this machine
-alone unless an address is given.
+Serves what it is given; knows nothing of schedules. Only answers GET, and has no login: it is off by default, and
+listens on this machine alone unless an address is given.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.scheduling.metrics import CONTENT_TYPE, exposition
-from migrator.scheduling.overview import ScheduleStatus
+from migrator.scheduling.metrics import CONTENT_TYPE
+from migrator.scheduling.site import Site
 from migrator.text.arguments import argument
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -32,32 +40,34 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 @contextmanager
-def serve(
-    address: tuple[str, int], statuses: Callable[[], Sequence[ScheduleStatus]], alive: Callable[[], bool]
-) -> Iterator[int]:
+def serve(address: tuple[str, int], site: Site) -> Iterator[int]:
     """Answer while the block goes on; gives the port. Raises `UsageError` where it can't be listened on."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10.0  # a client that says nothing must not keep a thread
+        server_version = sys_version = ""
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
+            wants_page = "text/html" in self.headers.get("Accept", "")
             if path == "/live":
-                self._answer(200 if alive() else 503, "text/plain", b"alive\n" if alive() else b"stuck\n")
+                self._answer(200 if site.alive() else 503, "text/plain", b"alive\n" if site.alive() else b"stuck\n")
             elif path == "/metrics":
-                self._answer(200, CONTENT_TYPE, exposition(statuses(), live=True))
+                self._answer(200, CONTENT_TYPE, site.metrics())
+            elif path == "/" and wants_page:
+                self._answer(200, "text/html; charset=utf-8", site.page().encode(errors="replace"))
             elif path in ("/", "/health"):
-                found = statuses()
-                well = alive() and not any(each.trouble for each in found)
-                body = msgspec.json.encode({"status": "ok" if well else "trouble", "schedules": found})
-                self._answer(200 if well else 503, "application/json", body + b"\n")
+                well, found = site.health()
+                self._answer(200 if well else 503, "application/json", msgspec.json.encode(found) + b"\n")
             else:
-                self._answer(404, "text/plain", b"there are /live, /health and /metrics\n")
+                self._answer(404, "text/plain", b"there are /, /live, /health and /metrics\n")
 
         def _answer(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in _HEADERS.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -1,6 +1,6 @@
-"""Schedules as Prometheus metrics; the endpoint and the textfile print the same.
+"""Schedules and jobs as Prometheus metrics; of schedules the endpoint and the textfile print the same.
 
-`ScheduleStatus`es enter, the text of the exposition format leaves.
+`ScheduleStatus`es and `JobStatus`es enter, the text of the exposition format leaves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from migrator.rendering.job_status import JobStatus
 from migrator.scheduling.overview import ScheduleStatus
 from migrator.scheduling.state import Run
 
@@ -53,6 +54,34 @@ _OF_BACKUP: dict[str, tuple[str, Callable[[Run], float | None]]] = {
 }
 
 
+def _lag(job: JobStatus) -> float | None:
+    return job.lag.documents if job.lag else None
+
+
+def _lag_s(job: JobStatus) -> float | None:
+    return job.lag.behind_s if job.lag else None
+
+
+_OF_JOB: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {
+    "running": ("1 while a run of the job is in progress.", lambda job: float(job.state == "running")),
+    "complete": ("1 if all of the job is done.", lambda job: float(job.state == "complete")),
+    "waiting": ("1 while the run waits for a store that doesn't answer.", lambda job: float(bool(job.waiting))),
+    "read_documents": ("Documents that were read, over all runs.", lambda job: job.totals.read),
+    "read_bytes": ("Bytes of these documents.", lambda job: job.totals.size_bytes),
+    "expected_documents": ("Documents that there are to read, where that is known.", lambda job: job.documents),
+    "written_documents": ("Documents that were written.", lambda job: job.totals.written),
+    "present_documents": ("Documents that the target held already.", lambda job: job.totals.present),
+    "rejected_documents": ("Rejected documents that are kept with the job.", lambda job: job.rejected),
+    "differing_documents": ("Differing documents that are kept with the job.", lambda job: job.differing),
+    "documents_per_second": ("Rate of late, while a run is in progress.", lambda job: job.per_second),
+    "left_seconds": ("Time left at this rate.", lambda job: job.seconds_left),
+    "lag_documents": ("Documents that a followed source holds and the target doesn't.", _lag),
+    "lag_seconds": ("Time since the target held all of a followed source.", _lag_s),
+    "updated_timestamp_seconds": ("When the job was last known to do something.", lambda job: job.updated_s),
+}
+_MOST_JOBS = 50
+
+
 class _Schedules(Collector):
     def __init__(self, statuses: Sequence[ScheduleStatus], live: bool) -> None:
         self._statuses = statuses
@@ -83,8 +112,26 @@ def _gauges(
         yield gauge
 
 
-def exposition(statuses: Sequence[ScheduleStatus], *, live: bool) -> bytes:
-    """The metrics of these schedules as text; without `live` those alone that stay true until the next run."""
+class _Jobs(Collector):
+    def __init__(self, jobs: Sequence[JobStatus]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        for name, (help, value) in _OF_JOB.items():
+            gauge = GaugeMetricFamily(f"migrator_job_{name}", help, labels=["job", "verb", "source", "target"])
+            for each in self._jobs:
+                if (number := value(each)) is not None:
+                    gauge.add_metric([each.job, each.verb, each.source, each.target], number)
+            yield gauge
+
+
+def exposition(statuses: Sequence[ScheduleStatus], jobs: Sequence[JobStatus] = (), *, live: bool) -> bytes:
+    """The metrics of these schedules and jobs as text.
+
+    Without `live` those of schedules alone that stay true until the next run. Of jobs, the running ones and the newest.
+    """
     registry = CollectorRegistry()
     registry.register(_Schedules(statuses, live))
+    if live:
+        registry.register(_Jobs(jobs[:_MOST_JOBS]))
     return generate_latest(registry)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from migrator.errors import MigratorError
+from migrator.operations.archive.retention import Retention
 from migrator.rendering.arguments import error_text
 from migrator.scheduling.files import Broken, Schedule
 from migrator.scheduling.planning import plan
@@ -41,6 +42,7 @@ class ScheduleStatus(msgspec.Struct, frozen=True, kw_only=True):
     complete: int = 0
     failed: int = 0
     interrupted: int = 0
+    keeps: str = ""  # which backups retention keeps, in words
 
 
 def status_of(schedule: Schedule, known: State, now_s: float, *, holder: str | None = None) -> ScheduleStatus:
@@ -74,7 +76,18 @@ def status_of(schedule: Schedule, known: State, now_s: float, *, holder: str | N
         complete=known.complete,
         failed=known.failed,
         interrupted=known.interrupted,
+        keeps=_keeps(schedule.retention),
     )
+
+
+def _keeps(retention: Retention | None) -> str:
+    if retention is None:
+        return ""
+    rules = [f"{count} {name}" for name in _RULES if (count := getattr(retention, name))]
+    return ", ".join([*rules, *([f"all of the last {retention.within}"] if retention.within else [])])
+
+
+_RULES = ("last", "daily", "weekly", "monthly", "yearly")
 
 
 def _trouble(known: State, stale: bool) -> str:

@@ -28,6 +28,8 @@ from migrator.watching import Observer, Pace, Progress
 
 FILE = "live.json"
 _EVERY_S = 1.0
+_MOST_RATES = 240
+_FIRST_STEP_S = 2.0
 _REMIND_S = 60.0  # of an outage that goes on
 
 
@@ -52,6 +54,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since_s: float | None = None
     last_error: str = ""
     last_error_s: float | None = None
+    rates: tuple[tuple[float, float], ...] = ()  # moments and documents a second, of the whole run, thinned out
     outcome: str = ""  # empty until it ended: "complete", "interrupted", or why it failed
 
     @property
@@ -126,6 +129,7 @@ class Watched:
         self._observe(progress)
 
     _read = 0
+    _step_s = _FIRST_STEP_S
 
     def tell(self, event: Event) -> None:
         """Note what is waited for, and hand the event on."""
@@ -155,7 +159,18 @@ class Watched:
             present=counts.present,
             differing=counts.differing,
             rejected=counts.rejected,
+            rates=self._rates(rate),
         )
+
+    def _rates(self, rate: float) -> tuple[tuple[float, float], ...]:
+        """The curve with the rate of now; as it gets long, every other point goes and the steps get wider."""
+        assert self._live is not None
+        rates, now_s = self._live.rates, self._clock()
+        if rates and now_s - rates[-1][0] < self._step_s:
+            return rates
+        if len(rates) >= _MOST_RATES:
+            rates, self._step_s = rates[::2], 2 * self._step_s
+        return (*rates, (round(now_s, 1), round(rate, 1)))
 
     def _change(self, **changes: object) -> None:
         if self._live is None or self._path is None:
