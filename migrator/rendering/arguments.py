@@ -11,6 +11,7 @@ OPTIONS = {
     **{
         name: f"--{name.replace('_', '-')}"
         for name in (
+            "again",
             "all_parts",
             "allow_extra",
             "ansible",
@@ -51,6 +52,7 @@ OPTIONS = {
             "rejected",
             "repair",
             "restart",
+            "rollback",
             "sample",
             "shards",
             "since",
