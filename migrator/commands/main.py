@@ -53,6 +53,7 @@ COMMANDS = {
     "purge": (
         "migrator.commands.purge:purge_command",
         "Remove old activations from STORE, but only those that PROOF holds with the same content.",
+    ),
     "cutover": (
         "migrator.commands.cutover:cutover_command",
         "Switch OpenWhisk from one backend to the other, as PLAN says, step by step.",
