@@ -201,6 +201,15 @@ class StoreReplaced(Event, frozen=True):
     reason: str
 
 
+class WorkerLost(Event, frozen=True):
+    """A worker ended, or went silent and was given up; its slices are carried again by others."""
+
+    level: ClassVar[str] = "warning"
+    worker: str  # such as "process 4711"
+    reason: str
+    slices: int
+
+
 class MissingBefore(Event, frozen=True):
     """Documents were missing at the end of the last run; everything is read again."""
 

@@ -22,6 +22,7 @@ from migrator.adapters.base import Reader, SupportsCatchUp
 from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.copy import carry, make_spec
+from migrator.api.executing import Order, executor_for
 from migrator.api.opening import open_reader_for
 from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
@@ -91,15 +92,23 @@ def backup(
             _report_start(catalog, parent, target, run.tell)
             return parent.snapshot if parent else None
 
+        order = Order(
+            encrypt_to=target.encrypt_to,
+            level=level,
+            part_bytes=part_bytes,
+            file_mode=file_mode,
+        )
         try:
-            report = carry(
-                reader,
-                RetryingWriter(writer, run.policy),
-                _spec(store, target, wanted, mode, run),
-                selection,
-                run,
-                begin=begin,
-            )
+            with executor_for(run, store, target, order) as executor:
+                report = carry(
+                    reader,
+                    RetryingWriter(writer, run.policy),
+                    _spec(store, target, wanted, mode, run),
+                    selection,
+                    run,
+                    begin=begin,
+                    executor=executor,
+                )
         except NotFound:
             with suppress(MigratorError):
                 writer.give_up()

@@ -23,13 +23,13 @@ from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingWriter
+from migrator.api.executing import Order, copy_options, executor_for
 from migrator.api.ids_file import read_ids
 from migrator.api.opening import open_reader_for
 from migrator.api.run import LONGEST_RETRY_S, Run, WritingKeywords
 from migrator.engine.copy import run_copy
 from migrator.engine.following import Follow
 from migrator.engine.matching import check_beforehand
-from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.engine.state.jobs import is_begun, job_id, open_job
@@ -42,6 +42,7 @@ from migrator.text.arguments import argument
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer
     from migrator.adapters.elasticsearch import TemplateOptions
+    from migrator.engine.coordinating import Executor
 
 ON_CONFLICT = ("skip", "overwrite", "fail")
 
@@ -115,7 +116,16 @@ def copy(
                 f"{source.location.printed}: its documents have no revisions for {argument('keep_revisions')} to keep"
             )
         opened = open_writer(target, template=template, keep_revisions=keep_revisions)
-        with closing(RetryingWriter(opened, run.policy)) as writer:
+        order = Order(
+            part=str(share) if share else None,
+            mend_ids=mend_ids,
+            chosen=chosen is not None,
+            keep_revisions=keep_revisions,
+        )
+        with (
+            closing(RetryingWriter(opened, run.policy)) as writer,
+            executor_for(run, source, target, order) as executor,
+        ):
             if create:
                 _create(opened, target, reader, run)
             report = carry(
@@ -127,6 +137,7 @@ def copy(
                 on_conflict=on_conflict,
                 follow=following,
                 begin=begin,
+                executor=executor,
             )
             _check_found(report, chosen or (), ids, run)
             return report
@@ -217,6 +228,7 @@ def carry(
     on_conflict: str = "skip",
     follow: Follow | None = None,
     begin: Callable[[Checkpoint], Token] = _no_token,
+    executor: Executor | None = None,
 ) -> Report:
     """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
@@ -233,7 +245,7 @@ def carry(
             checkpoint,
             spec,
             selection,
-            CopyOptions(jobs=run.jobs, on_conflict=on_conflict, max_rejects=run.max_rejects),
+            copy_options(run, on_conflict, executor),
             stop=run.stop,
             observe=run.observe,
             tell=run.tell,
@@ -241,6 +253,7 @@ def carry(
             since=begin(checkpoint),
             follow=follow,
             dry_run=run.dry_run,
+            executor=executor,
         )
 
     if run.dry_run:

@@ -5,6 +5,7 @@ The keywords of their calls enter; one checked value leaves, which is handed on 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from migrator.text.printable import printable_path
 from migrator.units import DAY_S
 from migrator.watching import Observer, Stop
 
+EXECUTORS = ("threads", "processes")
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000
 """Documents a second: what `max_rate` may be."""
@@ -41,6 +43,7 @@ class RunKeywords(TypedDict, total=False):
     retry_for_s: float
     restart: bool
     state: Path | None
+    config: Path | None
     stop: Stop
     observe: Observer
     tell: Tell
@@ -52,6 +55,7 @@ class WritingKeywords(RunKeywords, total=False):
 
     max_rejects: int
     dry_run: bool
+    executor: str
 
 
 def reading_keywords(keywords: RunKeywords) -> RunKeywords:
@@ -69,12 +73,14 @@ class Run:
     retry_for_s: float = 300.0  # how long an outage is waited out
     restart: bool = False  # forget what an earlier run of the same left
     state: Path | None = None  # the folder that keeps jobs; None for the platform's
+    config: Path | None = None  # the configuration file that workers in other processes read; None: where it is found
     stop: Stop = field(default_factory=Stop)  # asked to, it ends the run cleanly
     observe: Observer = lambda _: None  # is shown the progress a few times a second
     tell: Tell = lambda _: None  # gets what an operator may want to know
     clock: Callable[[], float] = time.time  # epoch seconds
     max_rejects: int = 10_000  # so many rejected documents end the run
     dry_run: bool = False  # read everything, write nothing
+    executor: str = "threads"  # who carries slices: "threads", "processes", or a Dask scheduler, "dask://HOST:PORT"
     watched: Watched = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +96,10 @@ class Run:
                 f"{argument('max_rate', f'{self.max_rate:g}')}: give a number of documents a second from {LEAST_RATE} "
                 f"to {MOST_RATE:,}"
             )
+        if self.executor not in EXECUTORS and not re.fullmatch(r"(dask|tls)://[^/\s]+:\d{1,5}", self.executor):
+            raise UsageError(f"{argument('executor', self.executor)}: give threads, processes or dask://HOST:PORT")
+        if self.executor != "threads" and self.dry_run:
+            raise UsageError(f"{argument('dry_run')} runs in threads; leave out {argument('executor')}")
         if not 0 <= self.retry_for_s <= LONGEST_RETRY_S:
             asked = argument("retry_for_s", f"{self.retry_for_s:g}")
             raise UsageError(f"{asked}: give seconds from 0 to {LONGEST_RETRY_S:,}")

@@ -119,6 +119,7 @@ def backup_command(
     from migrator.rendering.report import report_as_dict
     from migrator.units import human_bytes
 
+    keywords["config"] = config
     shown = running.archives(archive, "target", config)
     with running.run(quiet=quiet, listen=listen, state=keywords["state"], archives=shown) as run:
         made = backup(

@@ -122,6 +122,7 @@ def copy_command(
         raise UsageError("--verify can't be used with --part; run `migrator verify` once all parts are complete")
     if verify and keywords["dry_run"]:
         raise UsageError("--verify can't be used with --dry-run, which copies nothing; give only one")
+    keywords["config"] = config
     with running.run(quiet=quiet, listen=listen, state=keywords["state"]) as run:
         stores = running.store(source, "source", config), running.store(target, "target", config)
         report = copy(

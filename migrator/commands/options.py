@@ -175,7 +175,14 @@ def retry_for_option(help: str) -> Callable[[F], F]:
 def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
-        _pack(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run"),
+        _pack(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run", "executor"),
+        click.option(
+            "--executor",
+            default="threads",
+            show_default=True,
+            metavar="threads|processes|dask://HOST:PORT",
+            help="Copy slices in threads or processes here, or on the workers of a Dask cluster.",
+        ),
         click.option("--jobs", type=int, default=4, show_default=True, help="Number of slices copied in parallel."),
         click.option(
             "--max-rejects",

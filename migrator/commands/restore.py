@@ -95,6 +95,7 @@ def restore_command(
     from migrator.api.restore import restore
     from migrator.commands import running
 
+    keywords["config"] = config
     shown = running.archives(archive, "source", config)
     with running.run(quiet=quiet, listen=listen, state=keywords["state"], archives=shown) as run:
         report = restore(

@@ -77,8 +77,14 @@ class Job(Protocol):
 class Carrying:
     """One worker: what it handed to its writer and wasn't committed, over all slices that it carries."""
 
-    def __init__(self, writer: Writer, terms: Terms, job: Job, *, fenced: bool = False) -> None:
-        """`fenced`: attempts at the same slices may go on elsewhere, without anybody's knowledge."""
+    def __init__(
+        self, writer: Writer, terms: Terms, job: Job, *, fenced: bool = False, commits_late: bool = False
+    ) -> None:
+        """`fenced`: attempts at the same slices may go on elsewhere, without anybody's knowledge.
+
+        With `commits_late` a writer that is durable with every answer is flushed only with the rest.
+        """
+        self._commits_late = commits_late
         self._writer = writer
         self._terms = terms
         self._job = job
@@ -87,6 +93,10 @@ class Carrying:
         self._held = Held()
         self._proves = isinstance(writer, SupportsReceipts)
         self._buffer = writer if isinstance(writer, SupportsBuffer) else None
+
+    def renew(self, terms: Terms, job: Job) -> None:
+        """Go on with what is known now."""
+        self._terms, self._job = terms, job
 
     def begin(self, open: OpenSlice) -> None:
         """Begin an attempt at a slice, before anything of it is read."""
@@ -101,7 +111,7 @@ class Carrying:
         for batch in batches:
             commit = self._carry_batch(batch, open)
             held.add(commit, set_aside=self._job.any_aside, attempt=open.attempt)
-            if self._buffer is None or self._buffer.due():
+            if not self._commits_late if self._buffer is None else self._buffer.due():
                 yield from self.rest()
             self._job.carried(commit)
             if stop.asked:

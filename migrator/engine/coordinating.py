@@ -15,7 +15,15 @@ import msgspec
 from migrator.activations.accounts import total
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Description, Reader, SupportsPreflight, SupportsReceipts, Token, Writer
+from migrator.adapters.base import (
+    Description,
+    Reader,
+    SupportsJoining,
+    SupportsPreflight,
+    SupportsReceipts,
+    Token,
+    Writer,
+)
 from migrator.adapters.shared.optional import count
 from migrator.engine.carrying import Terms
 from migrator.engine.held import Flushed
@@ -30,6 +38,16 @@ from migrator.watching import Observer, Progress, Stop
 
 class Executor(Protocol):
     """Whoever carries slices."""
+
+    @property
+    def slice_documents(self) -> int | None:
+        """How large slices should be; None: as for threads of this process."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """How many slices are carried at once, where that isn't for the caller to say."""
+        ...
 
     def run(self, slices: Sequence[OpenSlice], coordinator: Coordinator) -> None:
         """Carry all of some slices, with every commit through the coordinator. Raises what ended it."""
@@ -72,6 +90,7 @@ class Coordinator:
         self._told: set[str] = set()  # findings of the preflight
         self._lock = threading.Lock()
         self._attempts = 0
+        self._allots = False  # whether numbers were allotted in this run
         self._newest: dict[int, int] = {}  # the attempt at each slice that may commit
         self._open: dict[int, OpenSlice] = {}  # slices that were begun, with the positions that are committed
 
@@ -106,6 +125,9 @@ class Coordinator:
         round = self._checkpoint.round
         self.progress.phase = f"catching up, round {round}" if round else "copying"
         if slices := self._checkpoint.open_slices(self._run):
+            if self._checkpoint.reserved and isinstance(self._writer, SupportsJoining):
+                # Numbers that lost workers were given may still be used by them.
+                self._writer.allot((self._checkpoint.reserved + 1,))
             self._executor.run(slices, self)
         else:
             self.observe(self.progress)
@@ -159,7 +181,12 @@ class Coordinator:
 
     def allot(self, count: int) -> tuple[int, ...]:
         """Numbers that no worker of this job was ever given, for what it writes (`SupportsJoining`)."""
+        if count <= 0 or not isinstance(self._writer, SupportsJoining):
+            return ()
         with self._lock:
+            if not self._allots:
+                self._checkpoint.reserve_up_to(self._writer.highest_number())
+                self._allots = True
             first = self._checkpoint.reserve(count)
             return tuple(range(first, first + count))
 

@@ -18,6 +18,7 @@ from migrator.adapters.base import (
     Reader,
     SupportsCatchUp,
     SupportsFollow,
+    SupportsJoining,
     SupportsReceipts,
     SupportsStored,
     Token,
@@ -277,6 +278,8 @@ class _Job:
         if isinstance(writer, SupportsReceipts) and (how := checkpoint.contradiction()):
             checkpoint.forget()
             raise Unavailable(f"{self._copy.target.location}: {how}; run the same command to start over")
+        if checkpoint.reserved and isinstance(writer, SupportsJoining):
+            writer.sweep(checkpoint.receipts)
         writer.finish(checkpoint.completion(reader.form))
         if not self._copy.dry_run:
             self._copy.check_target()

@@ -25,6 +25,7 @@ OPTIONS = {
             "dry_run",
             "encrypt_to",
             "env_file",
+            "executor",
             "exact",
             "file_mode",
             "follow",

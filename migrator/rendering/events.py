@@ -121,6 +121,9 @@ def _of_jobs(event: e.Event) -> str | None:
             return (
                 f"{event.source} was replaced since the last run of this job ({event.reason}); reading everything again"
             )
+        case e.WorkerLost():
+            again = f"; carrying {event.slices} of its slices again" if event.slices else ""
+            return f"{event.worker} {event.reason}{again}"
         case e.StoreReplaced():
             return f"{event.reason}; copying everything again"
         case e.MissingBefore():

@@ -22,6 +22,9 @@ _T = TypeVar("_T")
 class Threads:
     """Threads that take slices one by one, all with the same reader and writer."""
 
+    slice_documents = None
+    threads = None
+
     def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer

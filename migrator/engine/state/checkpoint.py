@@ -151,6 +151,12 @@ class Checkpoint(Lags):
             self._set("reserved", self.reserved + count)
             return first
 
+    def reserve_up_to(self, number: int) -> None:
+        """Never reserve this number nor a lower one."""
+        if number > self.reserved:
+            with self._transaction():
+                self._set("reserved", number)
+
     @property
     def reserved(self) -> int:
         """The highest number that was reserved."""
