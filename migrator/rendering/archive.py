@@ -119,11 +119,13 @@ def difference_text(difference: Difference) -> str:
     """The counts by namespace, and which fields changed how often."""
     total = difference.total
     rows = [
-        (printable_name(name), *(f"{count:,}" for count in (tally.added, tally.changed, tally.gone, tally.same)))
-        for name, tally in [*difference.namespaces.items(), ("total", total)]
+        (printable_name(name), *(f"{count:,}" for count in (each.added, each.changed, each.gone, each.same)))
+        for name, each in [*difference.namespaces.items(), ("total", total)]
     ]
     lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
     lines += align([("namespace", "added", "changed", "gone", "same"), *rows])
+    if total.refused:
+        lines += ["", f"{total.refused:,} documents can't be compared: they are no activations, or have no counterpart"]
     if total.fields:
         ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
         lines += ["", "changed fields: " + ", ".join(f"{printable_name(name)} ({count:,})" for name, count in ordered)]

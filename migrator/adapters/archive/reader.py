@@ -9,10 +9,12 @@ superseded is known before.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, partial
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 import msgspec
 from typing_extensions import override
@@ -292,10 +294,13 @@ class ArchiveReader(
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         done = 0 if after is None else convert(after, int)
         size = PageSize(aim_bytes=self._page_bytes)
+        parts = [Part(self._place, manifest, manifest.parts[at]) for manifest, at in chain_parts(self._chosen.chain)]
+        places = _places(parts, ids[done:])
         while done < len(ids):
             chosen = ids[done : done + size.documents]
             page, found, size_bytes = Page(self.form, selection), 0, 0
-            for part, frame, lines in self._places(chosen):
+            hashes = set(as_numbers(b"".join(map(id_hash, chosen))))
+            for part, frame, lines in _frames(parts, sorted(places[each] for each in hashes & places.keys())):
                 (held,) = part.lines([frame])
                 for line in lines:
                     found += 1
@@ -304,25 +309,6 @@ class ArchiveReader(
             size.saw(found, size_bytes)
             done += len(chosen)
             yield page.batch(done, size_bytes=size_bytes)
-
-    def _places(self, ids: Sequence[str]) -> Iterator[tuple[Part, Frame, list[int]]]:
-        """The frames that hold the newest versions of some documents, with the lines in them."""
-        wanted = set(as_numbers(b"".join(map(id_hash, ids))))
-        places: dict[int, tuple[int, int]] = {}  # hash: order of the part, line; a later one is newer
-        parts = [Part(self._place, manifest, manifest.parts[at]) for manifest, at in chain_parts(self._chosen.chain)]
-        for order, part in enumerate(parts):
-            hashes = as_numbers(part.hashes())
-            if not wanted.isdisjoint(hashes):
-                places.update((value, (order, line)) for line, value in enumerate(hashes) if value in wanted)
-        lines = sorted(places.values())
-        for order, part in enumerate(parts):
-            first = 0
-            for frame in part.index.frames if any(place[0] == order for place in lines) else ():
-                end = first + frame.note.documents
-                inside = [line - first for at, line in lines if at == order and first <= line < end]
-                if inside:
-                    yield part, frame, inside
-                first = end
 
     def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
         form = self.form
@@ -398,3 +384,23 @@ def _may_hold(selection: Selection, first_ms: int, last_ms: int, namespaces: Col
     if selection.until_ms is not None and first_ms >= selection.until_ms:
         return False
     return any(map(selection.takes_namespace, namespaces))
+
+
+def _places(parts: Sequence[Part], ids: Sequence[str]) -> dict[int, tuple[int, int]]:
+    """Where the newest versions of some documents stand: by the hash of the id, the number of the part and the line."""
+    wanted = set(as_numbers(b"".join(map(id_hash, ids))))
+    places: dict[int, tuple[int, int]] = {}
+    for order, part in enumerate(parts):  # a later one is newer
+        hashes = as_numbers(part.hashes())
+        if not wanted.isdisjoint(hashes):
+            places.update((value, (order, line)) for line, value in enumerate(hashes) if value in wanted)
+    return places
+
+
+def _frames(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> Iterator[tuple[Part, Frame, list[int]]]:
+    """The frames in which some sorted places are, with the lines in them."""
+    for order, of_part in groupby(places, key=itemgetter(0)):
+        frames = parts[order].index.frames
+        firsts = [0, *accumulate(frame.note.documents for frame in frames)]
+        for at, of_frame in groupby((line for _, line in of_part), key=partial(bisect_right, firsts)):
+            yield parts[order], frames[at - 1], [line - firsts[at - 1] for line in of_frame]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import SelectionSpec
 from migrator.errors import NotFound
-from migrator.operations.archive.diff import Changed, Tally, diff_archive
+from migrator.operations.archive.diff import ChangeCounts, Changed, diff_archive
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
@@ -46,7 +46,7 @@ def test_it_is_what_a_naive_comparison_tells(old: dict[int, int], new: dict[int,
         found = diff_archive(f"archive:{name}", first.backup, second.backup, each=told.append).total
     content = {0: "line", 1: "other", 2: "line"}
     changed = {n for n in old.keys() & after.keys() if content[old[n]] != content[after[n]]}
-    assert found == Tally(
+    assert found == ChangeCounts(
         added=len(after.keys() - old.keys()),
         changed=len(changed),
         gone=len(old.keys() - after.keys()),
@@ -64,8 +64,8 @@ def test_counts_are_by_namespace_and_of_what_is_selected(tmp_path: Path) -> None
     full, newer = make_archive(tmp_path, 12)
     found = diff_archive(f"archive:{tmp_path}", full.backup, newer.backup)
     assert found.namespaces == {
-        "guest": Tally(added=1, changed=2, same=4, fields={"logs": 2}),
-        "whisk.system": Tally(same=6),
+        "guest": ChangeCounts(added=1, changed=2, same=4, fields={"logs": 2}),
+        "whisk.system": ChangeCounts(same=6),
     }
     assert not found.is_empty
     some = diff_archive(
@@ -81,8 +81,8 @@ def test_the_same_activations_in_two_forms_are_the_same(tmp_path: Path) -> None:
     first = add_backup(tmp_path, Form.COUCHDB, [[activation(number) for number in numbers]])
     made = [activation(number, form=Form.ELASTICSEARCH) for number in numbers]
     second = add_backup(tmp_path, Form.ELASTICSEARCH, [made])
-    assert diff_archive(f"archive:{tmp_path}", first.backup, second.backup).total == Tally(same=10)
-    assert diff_archive(f"archive:{tmp_path}", second.backup, first.backup).total == Tally(same=10)
+    assert diff_archive(f"archive:{tmp_path}", first.backup, second.backup).total == ChangeCounts(same=10)
+    assert diff_archive(f"archive:{tmp_path}", second.backup, first.backup).total == ChangeCounts(same=10)
 
 
 def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
