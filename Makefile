@@ -3,7 +3,7 @@
 python := .venv/bin/python
 inputs := pyproject.toml $(wildcard constraints.txt)
 covered = activations engine adapters/archive
-install = $(python) -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard constraints.txt)) -e
+install = scripts/prepare install
 
 tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup
 
@@ -13,6 +13,7 @@ help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 setup: .venv/.installed-test  ## Prepare .venv for development
+	@echo "Ready: .venv/bin/migrator --help, make check, make demo"
 
 demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 	@.venv/bin/migrator demo $(ARGS)
@@ -21,6 +22,7 @@ check: lint types  ## Before each commit: formatting, ruff, imports, mypy, and t
 	@$(call tests,dev) -q -m 'not servers' $(ARGS)
 
 test: lint types .venv/.jdk-tried  ## All of it: as `make check`, with real servers and more examples
+	@echo "Running all tests with real servers of this machine; the first time they are downloaded. Ctrl-C ends it."
 	@$(call tests,ci) $(ARGS)
 
 coverage: .venv/.installed-test  ## Which branches the tests without servers take; too few in the core are an error
@@ -65,22 +67,25 @@ clean:  ## Remove .venv and what was built; the downloaded servers stay in the c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: $(inputs)
-	@echo "Installing migrator, and what its local servers need, into .venv"
+	@echo "Installing migrator, and what its local servers need, into .venv: about 300 MB, a minute or two."
+	@echo "Nothing outside of this folder is changed. Downloading:"
 	@scripts/prepare venv
-	@$(install) '.[demo]'
+	@$(install) demo
 	@touch $@
 
 .venv/.installed-test: $(inputs)
-	@echo "Installing migrator, its local servers and the tools for tests into .venv"
+	@echo "Installing migrator, its local servers and the tools for tests into .venv: about 800 MB, a few minutes."
+	@echo "Downloading:"
 	@scripts/prepare venv
-	@$(install) '.[demo,test]'
+	@$(install) demo,test
 	@touch $@ .venv/.installed-demo
 
 .venv/.installed-mutants: .venv/.installed-test
 	@echo "Installing mutmut into .venv"
-	@$(install) '.[demo,test,mutants]'
+	@$(install) demo,test,mutants
 	@touch $@
 
 .venv/.jdk-tried: | .venv/.installed-test
 	@scripts/prepare jdk
+	@scripts/prepare browser
 	@touch $@

@@ -81,6 +81,18 @@ def test_everything_in_the_package_is_in_the_wheel_and_nothing_else(installed: I
     assert "migrator/py.typed" in inside
 
 
+def test_the_samples_are_written_by_the_installed_command(installed: Installed, tmp_path: Path) -> None:
+    """All of them, as they are in the repository; the archive among them can be read."""
+    told = installed.migrator("samples", "here", cwd=tmp_path)
+    listed = subprocess.run(["git", "ls-files", "samples", "schedules"], cwd=ROOT, capture_output=True, text=True)
+    expected = {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+    written = {str(path.relative_to(tmp_path / "here")) for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    assert expected <= written
+    assert all((tmp_path / "here" / name).read_bytes() == (ROOT / name).read_bytes() for name in expected)
+    (command,) = [line.strip() for line in told.splitlines() if line.startswith("    migrator ")]
+    assert "2 complete backups" in installed.migrator(*command.split()[1:], cwd=tmp_path)
+
+
 def test_the_metadata_is_that_of_the_project(installed: Installed) -> None:
     """The page of the index shows licence, README and addresses."""
     with zipfile.ZipFile(installed.wheel) as wheel:

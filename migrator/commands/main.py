@@ -80,6 +80,7 @@ COMMANDS = {
         "Retry the rejected documents of JOB.",
     ),
     "config": ("migrator.commands.config:config_command", "Show or check the configuration."),
+    "samples": ("migrator.commands.samples:samples_command", "Write the samples to DIR."),
     "demo": (
         "migrator.commands.demo:demo_command",
         "Run a demonstration with real servers and a killed copy.",

@@ -47,6 +47,7 @@ class _Bar:
         self._print = print_event
         self._pace = Pace()
         self._last: Progress | None = None
+        self._began_s = time.monotonic()
         self._waiting_since_s: float | None = None
         self._lock = threading.Lock()  # events come from any thread, and would stick to a bar that is drawn meanwhile
 
@@ -64,7 +65,8 @@ class _Bar:
         bar.ncols = shutil.get_terminal_size((80, 24)).columns - 1
         bar.total = None if event.documents is None else max(event.read, event.documents)
         bar.n = event.read
-        waited_s = time.monotonic() - self._waiting_since_s if self._waiting_since_s is not None else None
+        since_s = self._began_s if not event.read else self._waiting_since_s  # no bar stands at nothing
+        waited_s = time.monotonic() - since_s if since_s is not None else None
         bar.bar_format = progress_bar(event, bar.ncols, took_s=took_s, waited_s=waited_s)
         bar.update(0)
 

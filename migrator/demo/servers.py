@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import http.client
 import importlib
+import itertools
 import json
 import os
 import pwd
@@ -25,11 +26,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import zipfile
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +47,7 @@ POUCHDB_SERVER = "4.2.0"
 
 _START_S = 180.0
 _STOP_S = 30.0
+_TELL_S = 5.0
 _PORTS_TRIED = 5
 _PORT_TAKEN = re.compile(r"Address already in use|EADDRINUSE|BindHttpException|Port \d+ is already in use")
 
@@ -528,11 +531,12 @@ def _cache(name: str, make: Callable[[Path], object]) -> Path:
     there = cache() / name
     if there.is_dir():
         return there
-    print(f"preparing {name} in {there.parent}", file=sys.stderr, flush=True)
+    print(f"    downloading {name} to {there.parent}, once", file=sys.stderr, flush=True)
     there.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=there.parent, prefix=f".{name}-") as temporary:
         made = Path(temporary) / name
-        make(made)
+        with _tell_size(there.parent, name):
+            make(made)
         for path in (made, *made.rglob("*")):
             mode = path.lstat().st_mode
             if not stat.S_ISLNK(mode):
@@ -543,6 +547,29 @@ def _cache(name: str, make: Callable[[Path], object]) -> Path:
             if not there.is_dir():  # otherwise another process was faster, and made the same
                 raise
     return there
+
+
+@contextlib.contextmanager
+def _tell_size(folder: Path, name: str) -> Iterator[None]:
+    """Say every few seconds how much has arrived, so that nobody takes a slow network for a program that hangs."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_TELL_S):
+            size = 0
+            with contextlib.suppress(OSError):
+                for path in itertools.chain(folder.glob(".*/**/*"), folder.glob("tmp*/**/*")):
+                    with contextlib.suppress(OSError):
+                        size += path.lstat().st_size
+            print(f"    {name}: {size / 1e6:.0f} MB so far", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tell, name="size", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _distribution(product: str, version: str) -> Path:

@@ -35,7 +35,20 @@ from migrator.rendering.tables import align, printable_name
 from migrator.settings.locations import parse_location
 
 DATABASE = "whisk_local_activations"
-PROGRAM = ["migrator"] if shutil.which("migrator") else [sys.executable, "-m", "migrator"]
+
+
+def _program() -> list[str]:
+    """How this program is called from here, as it was called: a command that is printed can be typed."""
+    called = Path(sys.argv[0])
+    on_path = shutil.which("migrator")
+    if on_path and (called.name != "migrator" or Path(on_path).resolve() == called.resolve()):
+        return ["migrator"]
+    if called.name == "migrator" and os.access(called, os.X_OK):
+        return [str(called)]
+    return [sys.executable, "-m", "migrator"]
+
+
+PROGRAM = _program()
 EVERYDAY = 19_800
 ODD = 200
 
@@ -56,6 +69,7 @@ class Tour:
         print(f"\n{mark} {text}", flush=True)
 
     def command(self, *words: str) -> None:
+        words = (*PROGRAM, *words[1:]) if words[0] == "migrator" else words
         prompt = "\033[36m$\033[0m" if self._color else "$"
         print(f"    {prompt} {_wrap(words)}", flush=True)
 
@@ -70,12 +84,14 @@ class Tour:
             search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
             for server in (couchdb, search):
                 stack.callback(server.stop)
+                self.say(f"    starting {server.product} {server.version} …")
                 server.start()
                 self.say(f"    {server.product} {server.version} answers at {server.url} (process {server.pid})")
 
             self.step(f"{EVERYDAY + ODD:,} activations as OpenWhisk stores them: everyday ones, and {ODD} odd ones")
             loaded = self._load(couchdb.url)
-            self.say(f"    {loaded:,} documents and one design document are in {couchdb.url}/{DATABASE}")
+            self.say(f"    {loaded:,} documents and 1 design document are in {couchdb.url}/{DATABASE}:")
+            self.say(f"    {loaded + 1:,} to read; the design document is no activation (`filtered`).")
 
             source = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}"
             target = f"elasticsearch://127.0.0.1:{search.port}"
@@ -84,7 +100,7 @@ class Tour:
 
             self.step("Copy them to Elasticsearch, and kill the copy with SIGKILL about half-way")
             self.command(*copy)
-            self._copy_and_kill(copy, search.url, 2 * loaded // 5)
+            there = self._copy_and_kill(copy, search.url, 2 * loaded // 5)
 
             self.step("What does the job look like now?")
             self._migrator("status", OPTIONS["state"], str(state))
@@ -92,10 +108,10 @@ class Tour:
             self.step("The same command again resumes where it stopped")
             self._migrator(*copy[1:])
             self.say()
-            self.say(
-                "    `present` counts what the killed copy had sent after its last checkpoint: it was found in the"
-            )
-            self.say("    target and compared, not written twice.")
+            self.say(f"    The killed copy had stored {there:,} documents. `present` are those that it could")
+            self.say("    not record: they were found and compared, not written twice.")
+            self.say(f"    written + present = {loaded:,}; with the design document (`filtered`)")
+            self.say("    that is all there is to read.")
 
             self.step("Do both sides agree? Read both again, and compare")
             self._compare(source, target)
@@ -106,6 +122,9 @@ class Tour:
             if self._keep:
                 stack.pop_all()
         self.step(f"Done in {time.monotonic() - self._began_s:.0f} s")
+        if not shutil.which("migrator"):
+            self.say("    Commands that are printed as `migrator …` work here after:")
+            self.say(f"      export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
         if self._keep:
             self._tell_how_to_go_on(couchdb, search, state)
         else:
@@ -128,7 +147,7 @@ class Tour:
             loaded += len(chunk)
         return loaded
 
-    def _copy_and_kill(self, copy: list[str], search: str, documents: int) -> None:
+    def _copy_and_kill(self, copy: list[str], search: str, documents: int) -> int:
         with subprocess.Popen([sys.executable, "-m", "migrator", *copy[1:]]) as process:
             while process.poll() is None and _documents_indexed(search) < documents:
                 time.sleep(0.02)
@@ -138,8 +157,10 @@ class Tour:
             process.wait()
         self.say("\n")
         self.command("kill", "-KILL", str(process.pid))
-        self.say(f"    {_documents_indexed(search):,} documents had arrived in Elasticsearch; the copy could no longer")
-        self.say("    record the last of them.")
+        there = _documents_there(search)
+        self.say(f"    {there:,} documents are in Elasticsearch, counted after a refresh.")
+        self.say("    The copy could no longer record the last of them.")
+        return there
 
     def _migrator(self, *words: str) -> None:
         self.command("migrator", *words)
@@ -214,6 +235,12 @@ def _digests(reader: Reader) -> dict[str, tuple[int, int]]:
 def _documents_indexed(search: str) -> int:
     answer = _request("GET", f"{search}/_stats/indexing")
     return int(answer["_all"]["primaries"].get("indexing", {}).get("index_total", 0))
+
+
+def _documents_there(search: str) -> int:
+    """How many documents there are, once everything that was sent can be found."""
+    _request("POST", f"{search}/_refresh")
+    return int(_request("GET", f"{search}/openwhisk-*/_count")["count"])
 
 
 def _request(method: str, url: str, body: bytes | None = None) -> Any:

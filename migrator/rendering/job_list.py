@@ -27,7 +27,8 @@ def list_lines(status: JobStatus, *, now_s: float, width: int | None) -> Iterato
             (
                 "",
                 f"read {counts.read:,}{known}, written {counts.written:,}, present {counts.present:,}, "
-                f"differing {status.differing:,}, rejected {status.rejected:,}",
+                f"differing {status.differing:,}, rejected {status.rejected:,}"
+                f"{f', filtered {counts.filtered:,}' if counts.filtered else ''}",
                 "",
             )
         )

@@ -17,6 +17,8 @@ def progress_bar(
     event: ProgressNoted, width: int, *, took_s: float | None = None, waited_s: float | None = None
 ) -> str:
     """The line as a format of tqdm, which draws the bar. With `took_s` the run has ended, with `waited_s` it waits."""
+    if not event.read and waited_s is not None and took_s is None:
+        return _as_format(f"{event.phase}: waiting for the first documents ({waited_s:.0f} s)")
     share = f" {min(100, 100 * event.read // event.documents):3d} %" if event.documents else ""
     head = f"{event.phase}:{share} "
     tails = list(_tails(event, took_s, waited_s if took_s is None else None))
