@@ -414,6 +414,8 @@ class RunCompleted(Event, frozen=True):
     deleted: int
     rejected: int
     differing: int
+    purged: int = 0
+    unproven: int = 0
 
 
 class RunFailed(Event, frozen=True):

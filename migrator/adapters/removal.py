@@ -53,6 +53,15 @@ class ChangeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     unknown: tuple[Change, ...] = ()
     condition: Exception | None = None
 
+    def __add__(self, other: ChangeOutcome) -> ChangeOutcome:
+        return ChangeOutcome(
+            done=self.done + other.done,
+            outdated=self.outdated + other.outdated,
+            refused=self.refused + other.refused,
+            unknown=self.unknown + other.unknown,
+            condition=other.condition or self.condition,
+        )
+
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
     """What a store occupies."""

@@ -67,8 +67,12 @@ def purge(
         proving = opened.enter_context(open_reader_for(proof, unthrottled))
         remover = opened.enter_context(closing(open_remover(held)))
         # All are asked before anything is written, so that a typing error leaves no trace.
-        described = [(held, reader.describe()), (proof, proving.describe())]
-        remover.describe()
+        reader.describe()
+        proving.describe()
+        identify = proving.describe
+        if proof.location.kind != "archive":
+            identify = opened.enter_context(closing(open_remover(proof))).describe
+        described = [(held, remover.describe()), (proof, identify())]
         journal = None
         if not dry_run:
             folder = opened.enter_context(_locked(run.folder, described))
@@ -83,6 +87,7 @@ def purge(
             options,
             run.policy,
             log=f"purge-{datetime.fromtimestamp(run.clock(), UTC):%Y%m%dT%H%M%S%fZ}.ndjson.zst",
+            identify=identify,
             busy=lambda: _running(run.folder, identities),
             stop=run.stop,
             observe=run.observe,

@@ -219,6 +219,8 @@ def _of_runs(event: e.Event) -> str | None:
             parts = [f"{event.documents:,} documents read"]
             parts += [f"{event.mode} backup {event.backup}, {human_bytes(event.backup_bytes)}"] if event.backup else []
             parts += [f"verified ({event.verified})"] if event.verified else []
+            parts += [f"{event.purged:,} old activations removed"] if event.purged else []
+            parts += [f"{event.unproven:,} old activations not proven"] if event.unproven else []
             parts += [f"{event.deleted} old backups deleted"] if event.deleted else []
             parts += [f"{event.rejected:,} rejected"] if event.rejected else []
             parts += [f"{event.differing:,} differing"] if event.differing else []

@@ -109,6 +109,16 @@ class _Verification(msgspec.Struct, frozen=True, kw_only=True):
     on: str = "all"
 
 
+class Purging(msgspec.Struct, frozen=True, kw_only=True):
+    """What is removed from the source after a verified backup, which proves it."""
+
+    older_than: Duration
+    logs_only: bool = False
+    max_rate: Annotated[float, msgspec.Meta(ge=LEAST_RATE, le=MOST_RATE)] | None = None  # documents removed a second
+    compact: bool = True
+    purge_tombstones: bool = False
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a run may take."""
 
@@ -145,6 +155,7 @@ _TABLES: Mapping[str, type[Any]] = {
     "when": _When,
     "limits": Limits,
     "verification": _Verification,
+    "purge": Purging,
     "retention": Retention,
     "failure": Failure,
     "notify": Notify,
@@ -158,7 +169,7 @@ _VALUES = {
     "max_rate": f"a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}",
     "max_rejects": f"a whole number from 0 to {MOST_REJECTS:,}",
     "jobs": "a whole number from 1 to 64",
-    "allow_extra": "true or false",
+    **dict.fromkeys(("allow_extra", "logs_only", "compact", "purge_tombstones"), "true or false"),
     "retries": "a whole number from 0 to 10,000",
     "namespaces": 'a list of names: ["guest"]',
     "names": 'a list of names: ["hello"]',
@@ -168,7 +179,7 @@ _VALUES = {
     **dict.fromkeys(
         (
             *("full_every", "every", "jitter", "grace", "stale_after", "max_duration"),
-            *("wait", "longest_wait", "retry_for"),
+            *("wait", "longest_wait", "retry_for", "older_than"),
         ),
         _A_DURATION,
     ),
@@ -199,6 +210,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     check: Check | None
     check_on: Runs
+    purge: Purging | None
     retention: Retention | None
     failure: Failure
     notify: Notify
@@ -227,7 +239,7 @@ def read_schedule(path: Path, data: bytes) -> Schedule:
     tables = {
         key: file.convert([key], file.table(key), type, _VALUES, _decode)
         for key, type in _TABLES.items()
-        if key in file.tables or key != "retention"
+        if key in file.tables or key not in ("purge", "retention")
     }
     when: _When = tables["when"]
     zone, trigger = _trigger(file, name, when)
@@ -254,6 +266,7 @@ def read_schedule(path: Path, data: bytes) -> Schedule:
         limits=tables["limits"],
         check=check,
         check_on=check_on,
+        purge=tables.get("purge"),
         retention=retention,
         failure=tables["failure"],
         notify=tables["notify"],
@@ -303,9 +316,9 @@ def _check_task(
 ) -> None:
     """Refuse what another task has, and retention that could never run."""
     given = {key: (key,) for key in ("mode", "full_every", "on_conflict", "allow_extra") if key in file.tables}
-    given |= {key: (key,) for key in ("verification", "retention") if key in file.tables}
+    given |= {key: (key,) for key in ("verification", "purge", "retention") if key in file.tables}
     allowed = {
-        "backup": ("mode", "full_every", "verification", "retention"),
+        "backup": ("mode", "full_every", "verification", "purge", "retention"),
         "copy": ("on_conflict",),
         "verify": ("allow_extra",),
     }[top.task]
@@ -321,9 +334,29 @@ def _check_task(
             raise file.refusal(["retention"], str(error)) from None
     if retention is not None and check is None:
         raise file.refusal(["retention"], 'it runs only after a verified backup; set [verification] check = "quick"')
+    if "purge" in tables:
+        _check_purge(file, top, tables, check)
     limits: Limits = tables["limits"]
     if limits.max_duration is not None and limits.max_duration <= 0:
         raise file.refusal(["limits", "max_duration"], f"give {_A_DURATION}")
+
+
+def _check_purge(file: TomlFile, top: _Top, tables: Mapping[str, Any], check: Check | None) -> None:
+    """Refuse a purge that could never run, or that would take from the archive what it had taken from the source."""
+    purge: Purging = tables["purge"]
+    if purge.older_than <= 0:
+        raise file.refusal(["purge", "older_than"], "give an age such as 90d")
+    if check is None:
+        raise file.refusal(["purge"], 'it runs only after a verified backup; set [verification] check = "full"')
+    select: _Select = tables["select"]
+    if select.names or select.since or select.until:
+        raise file.refusal(["purge"], "it needs a backup of whole namespaces; remove names, since and until")
+    if (top.full_every is not None or top.mode == "full") and "retention" in tables:
+        raise file.refusal(
+            ["purge"],
+            "a later full backup doesn't hold what was purged, and [retention] would then delete what does; remove "
+            'full_every (or mode = "full") or [retention]',
+        )
 
 
 def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, Runs]:

@@ -1,6 +1,7 @@
 """One run of a schedule, from its lock to its notifications: the same for the daemon, for cron and for Kubernetes.
 
-    lock -> is it due? -> note that it began -> back up, copy or verify -> check the backup -> prune -> note, tell
+    lock -> is it due? -> note that it began -> back up, copy or verify -> check the backup -> purge -> prune -> note
+    -> tell
 
 A schedule enters, a `Run` leaves, whatever came of it. Knows nothing of what woke it up.
 """
@@ -26,7 +27,7 @@ from migrator.scheduling.files import Runs, Schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.planning import correct_handled, plan
 from migrator.scheduling.state import Attempt, Memory, Run, State
-from migrator.scheduling.tasks import Context, Done, check_backup, perform, prune_backups
+from migrator.scheduling.tasks import Context, Done, Purged, check_backup, perform, prune_backups, purge_source
 from migrator.scheduling.textfile import write_textfile
 from migrator.text.secrets import redact
 from migrator.units import human_duration
@@ -102,6 +103,7 @@ class _Running:
         self._done: Done | None = None
         self._verified = ""
         self._chain_damaged = False
+        self._purged: Purged | None = None
         self._deleted: tuple[str, ...] = ()
 
     def go(self) -> tuple[Run, Mapping[str, Any]]:
@@ -110,6 +112,7 @@ class _Running:
             with _at_most(self._schedule.limits.max_duration, self._context.stop):
                 self._done = self._try()
                 self._check()
+                self._purge()
                 self._prune()
         except Interrupted as error:
             return self._end_run("interrupted", error.exit_code, error_text(error))
@@ -122,7 +125,8 @@ class _Running:
             return self._end_run(
                 "failed", 1, f"unexpected {type(error).__name__}; set MIGRATOR_DEBUG=1 for a traceback"
             )
-        return self._end_run("complete", self._done.exit_code, "")
+        purged_code = self._purged.exit_code if self._purged is not None else 0
+        return self._end_run("complete", self._done.exit_code or purged_code, "")
 
     def _try(self) -> Done:
         """The task, tried again while a server is away or another run has the job."""
@@ -151,6 +155,11 @@ class _Running:
             raise ArchiveDamaged(checked.trouble)
         self._verified = str(schedule.check)
 
+    def _purge(self) -> None:
+        """Remove from the source what the archive holds; never after a backup that wasn't verified by this run."""
+        if self._schedule.purge is not None and self._verified:
+            self._purged = purge_source(self._schedule, self._schedule.purge, self._context)
+
     def _prune(self) -> None:
         """Let go of what retention doesn't keep; never after a backup that wasn't verified by this run."""
         if self._schedule.retention is not None and self._verified:
@@ -158,7 +167,7 @@ class _Running:
             self._deleted = prune_backups(self._schedule, self._schedule.retention, made, self._context)
 
     def _end_run(self, outcome: str, exit_code: int, message: str) -> tuple[Run, Mapping[str, Any]]:
-        done = self._done or Done(exit_code=exit_code, report={})
+        done, purged = self._done or Done(exit_code=exit_code, report={}), self._purged
         run = Run(
             schedule=self._schedule.name,
             task=self._schedule.task,
@@ -171,10 +180,12 @@ class _Running:
             tries=self._tries,
             verified=self._verified,
             chain_damaged=self._chain_damaged,
+            purged=purged.removed if purged else 0,
+            unproven=purged.kept if purged else 0,
             deleted=self._deleted,
             **{name: getattr(done, name) for name in Done.__struct_fields__ if name not in ("exit_code", "report")},
         )
-        return run, done.report
+        return run, {**done.report, "purge": purged.report} if purged else done.report
 
 
 @contextmanager
@@ -219,6 +230,8 @@ def end_event(run: Run) -> RunCompleted | RunFailed:
         deleted=len(run.deleted),
         rejected=run.rejected,
         differing=run.differing,
+        purged=run.purged,
+        unproven=run.unproven,
         schedule=run.schedule,
     )
 

@@ -55,6 +55,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     backup_documents: int = 0
     verified: str = ""  # how the backup was verified: "quick", "sample 5 %", "full"
     chain_damaged: bool = False  # that verification found damage in it, or in what it builds on
+    purged: int = 0  # documents that were removed from the source
+    unproven: int = 0  # that are old enough and stayed
     deleted: tuple[str, ...] = ()  # backups that retention deleted
 
     @property

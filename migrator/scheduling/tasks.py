@@ -1,7 +1,7 @@
 """What a schedule does when it is due: one try of a backup, a copy or a verification, and what follows a backup.
 
-A schedule enters, a `Done` leaves; `check_backup` and `prune_backups` follow in this order. Raises what the tasks
-raise. Knows nothing of locks, retries and notifications.
+A schedule enters, a `Done` leaves; `check_backup`, `purge_source` and `prune_backups` follow in this order. Raises what
+the tasks raise. Knows nothing of locks, retries and notifications.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from migrator.api.run import RunKeywords
     from migrator.engine.report import Report
     from migrator.operations.archive.retention import Retention
-    from migrator.scheduling.files import Check, Schedule
+    from migrator.scheduling.files import Check, Purging, Schedule
     from migrator.scheduling.state import State
     from migrator.settings.config import Role
     from migrator.settings.stores import Secret, Store
@@ -244,6 +244,36 @@ def _chain(archive: Store, backup: str) -> tuple[str, ...]:
         except (ArchiveDamaged, NotFound):
             return ("",)
     return tuple(each.folder for each in chain)
+
+
+class Purged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a purge after a backup came to."""
+
+    removed: int
+    kept: int  # old enough, and not proven
+    exit_code: int
+    report: dict[str, Any]
+
+
+def purge_source(schedule: Schedule, purging: Purging, context: Context) -> Purged:
+    """Remove from the source what is old, and held by the archive that was backed up to."""
+    from migrator.api.purge import purge
+    from migrator.rendering.purge import purge_as_dict
+
+    keywords = _keywords(schedule, context)
+    keywords["max_rate"] = purging.max_rate
+    report = purge(
+        _store(schedule.source, "source", context),
+        _store(schedule.target, "target", context),
+        older_than=f"{purging.older_than:.0f}s",
+        namespaces=schedule.wanted.namespaces,
+        logs_only=purging.logs_only,
+        compact=purging.compact,
+        purge_tombstones=purging.purge_tombstones,
+        **keywords,
+    )
+    totals = report.totals
+    return Purged(removed=totals.removed, kept=totals.kept, exit_code=report.exit_code, report=purge_as_dict(report))
 
 
 def prune_backups(schedule: Schedule, retention: Retention, made: str, context: Context) -> tuple[str, ...]:

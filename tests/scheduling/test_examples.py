@@ -51,6 +51,10 @@ def test_the_examples_are_those_that_were_promised() -> None:
     assert hourly.trigger.longest_gap(1.8e9) == 3600
     assert schedules["couchdb-to-elasticsearch"].task == "copy"
     assert schedules["backends-verified-weekly"].task == "verify"
+    purging = schedules["couchdb-nightly-purge"]
+    assert purging.purge is not None
+    assert (float(purging.purge.older_than), str(purging.check)) == (90 * 86_400, "full")
+    assert purging.retention is None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

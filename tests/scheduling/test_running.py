@@ -289,3 +289,85 @@ def test_a_verification_that_finds_a_difference_is_a_failure(world: World) -> No
     assert agrees is not None
     assert (agrees.outcome, agrees.exit_code, agrees.rejected) == ("complete", 0, 0)
     assert agrees.documents == 6
+
+
+# -- a purge after a backup ----------------------------------------------------------------------------------------
+
+PURGED = '[purge]\nolder_than = "90d"\n'
+
+
+def ids_in(world: World) -> set[str]:
+    return {id for id, entry in world.source.entries.items() if entry.body is not None}
+
+
+def test_what_is_old_goes_after_it_was_backed_up_and_verified(world: World) -> None:
+    """The archive holds it, the source doesn't any more, and the run tells how much went."""
+    young = activation(9, start=int(world.now_s * 1000) - 1000)
+    world.source.put(young.id, young.body)
+    run = world.run(CHECKED + PURGED)
+    assert (run.outcome, run.exit_code, run.verified, run.purged, run.unproven) == ("complete", 0, "full", 3, 0)
+    assert ids_in(world) == {young.id}
+    assert backups_of(world.archive)[0].documents == 4
+    assert "3 old activations removed" in summary(run)
+
+
+@pytest.mark.parametrize("failing", ["perform", "check_backup"])
+def test_nothing_is_purged_after_a_step_that_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Neither after a backup that failed, nor after a verification that found damage."""
+    world.run()
+    before = ids_in(world)
+
+    def fail(*_: Any) -> Any:
+        raise AccessDenied("no")
+
+    trouble = tasks.Checked(trouble="a part is damaged")
+    monkeypatch.setattr(running, failing, fail if failing == "perform" else lambda *_: trouble)
+    run = world.run(CHECKED + PURGED)
+    assert (run.outcome, run.purged) == ("failed", 0)
+    assert ids_in(world) == before
+
+
+def test_nothing_is_purged_without_a_verification_in_the_same_run(world: World) -> None:
+    """Every other run verifies, and only that one purges."""
+    tables = '[verification]\ncheck = "full"\non = "every 2 runs"\n' + PURGED
+    assert (world.run(tables).purged, len(ids_in(world))) == (0, 3)
+    assert (world.run(tables).purged, len(ids_in(world))) == (3, 0)
+
+
+def test_nothing_is_pruned_after_a_purge_that_failed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention comes last."""
+
+    def fail(*_: Any) -> Any:
+        raise Unavailable("the server is away")
+
+    monkeypatch.setattr(running, "purge_source", fail)
+    monkeypatch.setattr(running, "prune_backups", lambda *_: pytest.fail("pruned"))
+    assert world.run(KEPT + PURGED).outcome == "failed"
+
+
+def test_what_is_not_proven_gives_the_run_its_exit_code(world: World) -> None:
+    """One that no archive can hold stays, every night."""
+    document = activation(2, _conflicts=["1-a"])
+    world.source.put(document.id, document.body)
+    run = world.run(CHECKED + PURGED)
+    assert (run.outcome, run.exit_code, run.purged, run.unproven) == ("complete", 3, 2, 1)
+    assert ids_in(world) == {document.id}
+
+
+@pytest.mark.parametrize(
+    ("tables", "top", "says"),
+    [
+        (PURGED, "", "only after a verified backup"),
+        (KEPT + PURGED, 'full_every = "7d"', "a later full backup doesn't hold what was purged"),
+        (KEPT + PURGED, 'mode = "full"', "a later full backup doesn't hold what was purged"),
+        (CHECKED + PURGED, 'select = { since = "30d" }', "whole namespaces"),
+        (CHECKED + '[purge]\nolder_than = "0d"\n', "", "give an age such as 90d"),
+        (PURGED, 'task = "copy"', "a copy has no purge"),
+    ],
+)
+def test_a_purge_that_cannot_be_is_refused(world: World, tables: str, top: str, says: str) -> None:
+    """Before anything runs."""
+    with pytest.raises(UsageError, match=says):
+        world.run(tables, top)

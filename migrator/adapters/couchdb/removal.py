@@ -34,7 +34,7 @@ from migrator.adapters.removal import (
     SupportsForgetting,
 )
 from migrator.adapters.shared.http import TooLarge, Undecodable
-from migrator.errors import MigratorError, Unavailable
+from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
 
 _PURGED_AT_ONCE = 100
@@ -120,42 +120,24 @@ class CouchDBRemover(Remover, SupportsCompaction, SupportsForgetting):
         body = b'{"docs":[' + b",".join(map(_body, changes)) + b"]}"
         documents = [change.held.document for change in changes]
         results = results_of(self._client, documents, self._client.bulk_docs(body))
-        done: list[Change] = []
-        outdated: list[Change] = []
-        refused: list[tuple[Change, str]] = []
-        unknown: list[Change] = []
-        condition: MigratorError | None = None
+        outcome = ChangeOutcome()
         for change, result in zip(changes, results, strict=True):
-            what = self._sort(change, result)
-            if what is True:
-                done.append(change)
-            elif what is False:
-                outdated.append(change)
-            elif isinstance(what, str):
-                refused.append((change, what))
-            else:
-                unknown.append(change)
-                condition = what
-        return ChangeOutcome(
-            done=tuple(done),
-            outdated=tuple(outdated),
-            refused=tuple(refused),
-            unknown=tuple(unknown),
-            condition=condition,
-        )
+            outcome += self._sort(change, result)
+        return outcome
 
-    def _sort(self, change: Change, result: Result | None) -> bool | str | MigratorError:
-        """True: done; False: another version is there; a text: refused; an error: nobody knows."""
+    def _sort(self, change: Change, result: Result | None) -> ChangeOutcome:
         where = f"{self._client.location}: {change.held.document.id}"
         if result is None or (result.error is None and not (result.ok and result.rev)):
-            return Unavailable(f"{where}: the answer of _bulk_docs doesn't mention it")
+            lacks = Unavailable(f"{where}: the answer of _bulk_docs doesn't mention it")
+            return ChangeOutcome(unknown=(change,), condition=lacks)
         if result.error is None:
-            return True
+            return ChangeOutcome(done=(change,))
         if result.error == "conflict":
-            return False
+            return ChangeOutcome(outdated=(change,))
+        reason = f"{result.error}: {result.reason}"
         if result.error in _ABOUT_THE_USER:
-            return f"{result.error}: {result.reason}"
-        return Unavailable(f"{where}: {result.error}: {result.reason}")
+            return ChangeOutcome(refused=((change, reason),))
+        return ChangeOutcome(unknown=(change,), condition=Unavailable(f"{where}: {reason}"))
 
     # -- space --------------------------------------------------------------------------------------------------
 

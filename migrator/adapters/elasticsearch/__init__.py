@@ -8,11 +8,12 @@ from __future__ import annotations
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.indices import check_pattern, check_writable
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
+from migrator.adapters.elasticsearch.removal import ElasticsearchRemover
 from migrator.adapters.elasticsearch.template import TemplateOptions
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.settings.stores import Store
 
-__all__ = ["TemplateOptions", "open_reader", "open_writer"]
+__all__ = ["TemplateOptions", "open_reader", "open_remover", "open_writer"]
 
 
 def open_reader(store: Store, *, page_bytes: int = 4_000_000) -> ElasticsearchReader:
@@ -31,3 +32,8 @@ def open_writer(
     """
     pattern = check_writable(check_pattern(store.location.index_pattern))
     return ElasticsearchWriter(Client(store), pattern, template=template, bulk_bytes=bulk_bytes, bulks=bulks)
+
+
+def open_remover(store: Store) -> ElasticsearchRemover:
+    """Open a store to remove documents from it; nothing is asked of it yet."""
+    return ElasticsearchRemover(Client(store), check_pattern(store.location.index_pattern))

@@ -33,17 +33,23 @@ class Guard:
         comparison: Comparison,
         policy: Policy,
         *,
+        identify: Callable[[], Description],
         busy: Callable[[], str | None],
     ) -> None:
-        """`busy` tells which other run works with one of the two, as the end of a sentence."""
+        """`identify` describes the proof, as its remover does where it has one: as finely as the store is described.
+
+        `busy` tells which other run works with one of the two, as the end of a sentence.
+        """
         self._remover = remover
         self._proof = proof
         self._comparison = comparison
         self._policy = policy
         self._busy = busy
+        self._identify = identify
         self.store = remover.describe()
         self.proof = proof.describe()
-        if _are_same(self.store, self.proof):
+        self._identified = identify()
+        if _are_same(self.store, self._identified):
             raise UsageError(
                 f"{self.store.location} and {self.proof.location} are the same store; a store is no proof of itself"
             )
@@ -87,7 +93,7 @@ class Guard:
                     f"{self.proof.location}: {lost} since it was read as a proof; run the same command again to prove "
                     "what is left of it"
                 )
-        self._same(self.proof, self._proof.describe)
+        self._same(self._identified, lambda: persist(self._policy, self._identify, "looking at the proof"))
         self._same(self.store, lambda: persist(self._policy, self._remover.describe, "looking at the store"))
 
     def _same(self, before: Description, look: Callable[[], Description]) -> None:
@@ -121,5 +127,10 @@ class Guard:
 
 
 def _are_same(a: Description, b: Description) -> bool:
-    """Whether two stores are one under two names."""
-    return a.identity is not None and a.product == b.product and a.identity == b.identity
+    """Whether two stores are one under two names, or have something in common."""
+    if a.product != b.product or a.identity is None or b.identity is None:
+        return False
+    if isinstance(a.identity, dict) and isinstance(b.identity, dict) and "indices" in a.identity:
+        ours, theirs = a.identity["indices"], b.identity.get("indices", {})
+        return bool(set(ours.values()) & set(theirs.values()))
+    return a.identity == b.identity

@@ -21,7 +21,7 @@ from contextlib import closing
 import msgspec
 
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Reader
+from migrator.adapters.base import Batch, Description, Reader
 from migrator.adapters.removal import Address, Remover, Space, SupportsCompaction, SupportsForgetting
 from migrator.adapters.shared.patience import Policy, persist
 from migrator.engine.removal.guarding import Guard
@@ -63,6 +63,7 @@ class _Purge:
         options: PurgeOptions,
         policy: Policy,
         *,
+        identify: Callable[[], Description],
         busy: Callable[[], str | None],
         stop: Stop,
         observe: Observer,
@@ -72,7 +73,7 @@ class _Purge:
         self._selection, self._options, self._policy = selection, options, policy
         self._stop, self._observe, self._tell = stop, observe, tell
         self.comparison = Comparison(store, proof, logs_only=options.logs_only)
-        self.guard = Guard(remover, proof, self.comparison, policy, busy=busy)
+        self.guard = Guard(remover, proof, self.comparison, policy, identify=identify, busy=busy)
         self.reading = Reading(jobs=options.jobs, slice_documents=_SLICE_DOCUMENTS, stop=stop, observe=observe)
         self.ledger = Ledger(lambda kept: journal.end([_kept_line(each) for each in kept]) if journal else None)
         self.warnings: list[str] = []
@@ -193,6 +194,7 @@ def run_purge(
     policy: Policy,
     *,
     log: str,
+    identify: Callable[[], Description],
     busy: Callable[[], str | None],
     stop: Stop,
     observe: Observer = lambda _: None,
@@ -202,13 +204,25 @@ def run_purge(
     """Remove what is selected in a store and held by a proof; without a `journal` only tell what would be removed.
 
     `selection` must have an end: only activations older than it are looked at. `log` names this run's log in the
-    journal. `busy` tells which other run works with one of the stores. Raises what ended the run; what was removed
-    until then is in the log, and the same call goes on.
+    journal. `identify` describes the proof as finely as the remover does the store, `busy` tells which other run works
+    with one of the two. Raises what ended the run; what was removed until then is in the log, and the same call goes
+    on.
     """
     assert selection.until_ms is not None
     began_s = time.monotonic()
     purge = _Purge(
-        store, proof, remover, journal, selection, options, policy, busy=busy, stop=stop, observe=observe, tell=tell
+        store,
+        proof,
+        remover,
+        journal,
+        selection,
+        options,
+        policy,
+        identify=identify,
+        busy=busy,
+        stop=stop,
+        observe=observe,
+        tell=tell,
     )
     purge.guard.check_clock(int(clock() * 1000))
     purge.guard.check()

@@ -14,11 +14,13 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters import elasticsearch
 from migrator.adapters.base import Plan, Reader, Token, Writer
+from migrator.adapters.removal import Address, Change, Remover
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.demo.servers import Server
 from migrator.settings.stores import Location, Store
 from migrator.testing.readers import ALL, ReaderConformance
+from migrator.testing.removers import RemoverConformance
 from migrator.testing.writers import StoreWriterConformance
 from tests.support.servers import request, status
 
@@ -179,3 +181,40 @@ class TestWriter(StoreWriterConformance):
 
     def fetch(self, document: Document) -> Any:
         return self.raw.get(self.raw.index(document.namespace), document.id)
+
+
+class TestRemover(RemoverConformance):
+    form = Form.ELASTICSEARCH
+
+    @pytest.fixture(autouse=True)
+    def _server(self, elasticsearch_server: Server, index_prefix: str) -> None:
+        self.raw = Raw(elasticsearch_server, index_prefix)
+        self.store = store_of(elasticsearch_server, f"{index_prefix}%s")
+        request("PUT", f"{self.raw.url}/{self.raw.index('guest')}")
+
+    @pytest.fixture
+    def remover(self) -> Iterator[Remover]:
+        remover = elasticsearch.open_remover(self.store)
+        yield remover
+        remover.close()
+
+    def put(self, documents: Sequence[Document]) -> None:
+        self.raw.put_all(documents)
+
+    def fetch(self, document: Document) -> Any:
+        return self.raw.get(self.raw.index("guest"), document.id)
+
+    def delete(self, document: Document) -> None:
+        self.raw.delete(self.raw.index("guest"), document.id)
+
+    def address(self, document: Document) -> Address:
+        return Address(document.id, self.raw.index("guest"))
+
+    def test_one_with_a_routing_is_found_and_removed(self, remover: Remover) -> None:
+        """It isn't found by its id alone."""
+        (document,) = self.some(1)
+        path = f"{self.raw.path(self.raw.index('guest'), document.id)}?routing=elsewhere&refresh=true"
+        request("PUT", path, document.body)
+        (held,) = self.look(remover, [document])
+        assert len(remover.change([Change(held=held)]).done) == 1
+        assert not list(self.look(remover, [document]))
