@@ -3,9 +3,10 @@
 A selection and a way to look enter, ranges leave that together hold every id the selection may have: they tile each
 span without a gap, so that no document falls between two of them. Sizes are estimates; no promise hangs on them.
 
-Two kinds of server are distinguished by what they answer. CouchDB's `offset` is the rank of a key: ranges are halved
-where they are largest. PouchDB's is always 0: we hop from namespace to namespace, and tell from how densely the first
-ids of one stand (they end in random hexadecimal digits) how many it has.
+Two kinds of server are distinguished by what they answer. CouchDB's `offset` is the rank of a key: one look from
+namespace to namespace counts each, and those that are large are cut where their ids' random hexadecimal digits say;
+where ids aren't random, or the namespaces are many, ranges are halved where they are largest. PouchDB's is always 0: we
+hop from namespace to namespace too, and tell from how densely the first ids of one stand how many it has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from migrator.activations.selection import Selection
 
 LOOKS = 300  # at most, for one plan; Cloudant's smaller plans allow few queries a second
 TOP = "\U0010ffff"
+_HOPS = 100  # namespaces that are counted one by one
 _SAMPLE = 64  # ids looked at in each namespace, which tells its size to about an eighth
 _GLOB = re.compile(r"[*?\[]")
 
@@ -108,13 +110,13 @@ class _Segment(msgspec.Struct, frozen=True, order=True):
     minus_documents: int
     low: str
     first: str
-    top: str
+    top: str | None  # None means no end
     first_rank: int
     end_rank: int
 
 
 def _by_ranks(part: Range, looks: _Looks, total: int, slice_documents: int) -> list[Range]:
-    """Halve the largest piece until all are small enough or enough was looked."""
+    """Cut where namespaces end, and large namespaces within."""
     if looks.left < 2:
         return [part]
     start = looks(part.low, part.high, 1)
@@ -123,11 +125,55 @@ def _by_ranks(part: Range, looks: _Looks, total: int, slice_documents: int) -> l
         # What comes after this look is brought by the catch-up, whose snapshot is older.
         # And what a look didn't show though it is there is found when the range is read.
         return [Range(part.low, part.high, 0)]
-    whole = _segment(part.low, start.ids[0], part.high or TOP, start.rank, end_rank)
+    pieces, rest = _by_namespaces(part, start, end_rank, looks, slice_documents)
+    for each in rest:
+        pieces += _by_halves(each, looks, slice_documents)
+    return merge(sorted(pieces, key=lambda piece: piece.low), slice_documents)
+
+
+def _by_namespaces(
+    part: Range, start: Look, end_rank: int, looks: _Looks, slice_documents: int
+) -> tuple[list[Range], list[_Segment]]:
+    """Hop from namespace to namespace; the ranges that are small enough, and what is left to be halved."""
+    pieces: list[Range] = []
+    rest: list[_Segment] = []
+    low, first, rank = part.low, start.ids[0], start.rank
+    for _ in range(min(_HOPS, looks.left)):
+        namespace = first.partition("/")[0] + "/"
+        top = after_all(namespace)
+        if not first.startswith(namespace) or top is None or (part.high is not None and top >= part.high):
+            break
+        following = looks(top, part.high, 1)
+        end = min(max(following.rank, rank), end_rank) if following.ids else end_rank
+        high = top if following.ids else part.high
+        cuts = [cut for cut in _hex_cuts(namespace, -(-(end - rank) // slice_documents)) if cut > low]
+        if cuts and not _is_even(cuts, rank, end, looks, slice_documents):
+            rest.append(_segment(low, first, high, rank, end))
+        else:
+            documents = (end - rank) // (len(cuts) + 1)
+            pieces += [Range(begin, above, documents) for begin, above in zip([low, *cuts], [*cuts, high], strict=True)]
+        if not following.ids:
+            return pieces, rest
+        low, first, rank = top, following.ids[0], end
+    return pieces, [*rest, _segment(low, first, part.high, rank, end_rank)]
+
+
+def _is_even(cuts: Sequence[str], rank: int, end: int, looks: _Looks, slice_documents: int) -> bool:
+    """Whether the ids of a namespace are as random as OpenWhisk makes them, by one look at its middle."""
+    if not looks.left:
+        return True
+    number = len(cuts) // 2
+    found = looks(cuts[number], None, 1).rank - rank
+    expected = (end - rank) * (number + 1) // (len(cuts) + 1)
+    return abs(found - expected) <= max(slice_documents, (end - rank) // 8)
+
+
+def _by_halves(whole: _Segment, looks: _Looks, slice_documents: int) -> list[Range]:
+    """Halve the largest piece until all are small enough or enough was looked."""
     waiting, done = [whole], []
     while waiting:
         piece = heapq.heappop(waiting)
-        middle = between(piece.first, piece.top)
+        middle = between(piece.first, piece.top or TOP)
         if -piece.minus_documents <= slice_documents or middle is None or not looks.left:
             done.append(piece)
             continue
@@ -140,14 +186,11 @@ def _by_ranks(part: Range, looks: _Looks, total: int, slice_documents: int) -> l
         heapq.heappush(waiting, _segment(piece.low, piece.first, middle, piece.first_rank, rank))
         heapq.heappush(waiting, _segment(middle, look.ids[0], piece.top, rank, piece.end_rank))
     done.sort(key=lambda piece: piece.low)
-    bounds = [piece.low for piece in done] + [part.high]
-    return merge(
-        [Range(piece.low, high, -piece.minus_documents) for piece, high in zip(done, bounds[1:], strict=True)],
-        slice_documents,
-    )
+    bounds = [piece.low for piece in done] + [whole.top]
+    return [Range(piece.low, high, -piece.minus_documents) for piece, high in zip(done, bounds[1:], strict=True)]
 
 
-def _segment(low: str, first: str, top: str, first_rank: int, end_rank: int) -> _Segment:
+def _segment(low: str, first: str, top: str | None, first_rank: int, end_rank: int) -> _Segment:
     return _Segment(first_rank - end_rank, low, first, top, first_rank, end_rank)
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
+from migrator.adapters.couchdb.patient import PatientResponse
+
 _current = threading.local()
 
 
@@ -95,6 +97,8 @@ def pool_classes() -> dict[str, Any]:
 
     def watched(base: Any) -> Any:
         class Connection(base.ConnectionCls):  # type: ignore[misc]
+            response_class = PatientResponse
+
             def getresponse(self) -> Any:
                 watch: Watch | None = getattr(_current, "watch", None)
                 if watch is not None:

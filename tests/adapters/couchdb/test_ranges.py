@@ -82,13 +82,16 @@ def test_ranges_tile_everything_for_any_ids(ids: list[str], ranked: bool, slice_
 
 
 def test_ranks_give_ranges_of_even_size() -> None:
-    """With ranks no range is larger than requested, and few are much smaller."""
+    """With ranks no range is larger than requested but by chance, and few are much smaller."""
     database = Ids(some({"guest": 20_000, "a": 10, "b": 3000, "z": 40}), ranked=True)
     ranges = cut(spans(ALL), database, slice_documents=1000)
     sizes = [database.inside(piece) for piece in ranges]
-    assert max(sizes) <= 1000
-    assert sizes == [piece.documents for piece in ranges]
+    assert max(sizes) <= 1150
+    estimates = [piece.documents or 0 for piece in ranges]
+    assert sum(estimates) == pytest.approx(sum(sizes), abs=len(sizes))
+    assert all(abs(size - estimate) <= 150 for size, estimate in zip(sizes, estimates, strict=True))
     assert len(ranges) <= 2 * 23
+    assert database.looks <= 10  # the whole, each namespace, and the middle of those that are large
 
 
 def test_ids_that_are_not_random_give_no_more_ranges_than_documents() -> None:
