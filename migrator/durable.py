@@ -84,13 +84,13 @@ def put_in_place(file: BinaryIO, final: Path) -> None:
     try:
         Path(file.name).replace(final)
     except FileNotFoundError:
-        if not _is_named(file, final):
+        if not is_named(file, final):
             raise
     sync_folder(final.parent)
     file.close()
 
 
-def _is_named(file: BinaryIO, final: Path) -> bool:
+def is_named(file: BinaryIO, final: Path) -> bool:
     """Whether an open file has its final name already, as after a call that couldn't make the name durable."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), final.stat())

@@ -160,7 +160,7 @@ class FileOutput:
             return
         if not self._length:
             self.append(self._empty)
-        if not self._is_final:
+        if not (self._is_final or durable.is_named(self._file, self._final)):
             self.check_new()
         try:
             durable.put_in_place(self._file, self._final)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from migrator.adapters.files.reader import FileReader
 from migrator.adapters.files.writer import FileWriter
 from migrator.adapters.memory import _stores, memory_store
 from migrator.api.copy import copy
-from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
+from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.settings.locations import parse_location
 from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
@@ -416,6 +418,34 @@ def test_file_without_documents_is_a_whole_file(path: Path) -> None:
     again.flush()
     again.finish(COMPLETION)
     assert ids(read(reader_of(path))[0]) == [activation(1).id]
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_full_disk_at_the_end_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    """Wherever there is no room, `finish` can be called again: also where the file has its name already."""
+    path = tmp_path / "acts.ndjson"
+    writer = FileWriter(FileOutput(str(path)), form=Form.COUCHDB)
+    writer.prepare()
+    writer.write([activation(1)], replace=False)
+    calls = 0
+
+    def full(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*values: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == nth:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return call(*values, **named)
+
+        return counted
+
+    writer.flush()
+    monkeypatch.setattr(os, "fsync", full(os.fsync))
+    monkeypatch.setattr(Path, "replace", full(Path.replace))
+    with pytest.raises(Unavailable, match="No space left"):
+        writer.finish(COMPLETION)
+    writer.finish(COMPLETION)
+    assert json.loads(path.read_bytes())["_id"] == activation(1).id
 
 
 def test_threads_write_one_file(path: Path) -> None:
