@@ -441,6 +441,15 @@ class SupportsPlaces(Protocol):
 
 
 @runtime_checkable
+class SupportsLimitations(Protocol):
+    """A writer of a store that takes everything, and that OpenWhisk can't use as it is."""
+
+    def limitations(self) -> Sequence[str]:
+        """What an operator should know before choosing this target though nothing will go wrong; a sentence each."""
+        ...
+
+
+@runtime_checkable
 class SupportsPreflight(Protocol):
     """A writer that can look for obstacles before the first byte moves."""
 

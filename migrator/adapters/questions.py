@@ -137,6 +137,18 @@ class SupportsNewest(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsReasons(Protocol):
+    """A reader whose store tells why an activation that isn't there could be missing."""
+
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        """What of this store could be the reason, one finding for each; raises what `look_up` raises.
+
+        Asked after `look_up` found nothing. Nothing that it gives is certain.
+        """
+        ...
+
+
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """A disk that the store grows on."""
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.environment_options import environment_options
 from migrator.commands.options import config_option, examples, json_option, log_format_option, quiet_option
 from migrator.commands.output import print_json, print_text
 
 if TYPE_CHECKING:
-    from migrator.operations.detect.environments import Environment
+    from migrator.operations.detect.environment import Environment
     from migrator.settings.stores import Store
-
-_FILE = click.Path(path_type=Path, allow_dash=True)
 
 
 @click.command(
@@ -31,49 +30,7 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
     ),
 )
 @click.argument("stores", metavar="[STORE]...", nargs=-1)
-@click.option(
-    "--env-file",
-    type=_FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Read variables from lines NAME=VALUE, as Docker Compose takes them.",
-)
-@click.option(
-    "--kubernetes",
-    type=_FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Read variables from manifests, or the output of kubectl get … -o yaml.",
-)
-@click.option(
-    "--helm-values",
-    type=_FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Read variables from the values of OpenWhisk's Helm chart.",
-)
-@click.option(
-    "--compose",
-    type=_FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Read variables from a compose file and the env files that it names.",
-)
-@click.option(
-    "--ansible",
-    type=_FILE,
-    multiple=True,
-    metavar="PATH",
-    help="Read variables from an inventory of OpenWhisk's playbooks (ansible/environments/NAME).",
-)
-@click.option(
-    "--docker-inspect",
-    type=_FILE,
-    multiple=True,
-    metavar="FILE",
-    help="Read variables from the output of docker inspect.",
-)
-@click.option("--pid", type=int, multiple=True, metavar="PID", help="Read the environment of a running process.")
+@environment_options
 @click.option("--exact", is_flag=True, help="Read CouchDB and archives from end to end instead of sampling.")
 @config_option
 @json_option
@@ -81,13 +38,7 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
 @log_format_option
 def detect_command(
     stores: tuple[str, ...],
-    env_file: tuple[Path, ...],
-    kubernetes: tuple[Path, ...],
-    helm_values: tuple[Path, ...],
-    compose: tuple[Path, ...],
-    ansible: tuple[Path, ...],
-    docker_inspect: tuple[Path, ...],
-    pid: tuple[int, ...],
+    environments: list[Environment],
     exact: bool,
     config: Path | None,
     as_json: bool,
@@ -108,39 +59,12 @@ def detect_command(
     from migrator.operations.detect import detect
     from migrator.rendering.detection import render
 
-    environments = _environments(env_file, kubernetes, helm_values, compose, ansible, docker_inspect, pid)
     detection = detect(_stores(stores, environments, config), environments, exact=exact)
     if as_json:
         print_json(detection)
     else:
         print_text(render(detection))
     sys.exit(detection.exit_code)
-
-
-def _environments(
-    env_file: tuple[Path, ...],
-    kubernetes: tuple[Path, ...],
-    helm_values: tuple[Path, ...],
-    compose: tuple[Path, ...],
-    ansible: tuple[Path, ...],
-    docker_inspect: tuple[Path, ...],
-    pid: tuple[int, ...],
-) -> list[Environment]:
-    from migrator.operations.detect import environments as read
-
-    found = [read.from_env_file(path) for path in env_file]
-    for path in kubernetes:
-        found += read.from_kubernetes(path)
-    for path in helm_values:
-        found += read.from_helm_values(path)
-    for path in compose:
-        found += read.from_compose(path)
-    for path in ansible:
-        found += read.from_ansible(path)
-    for path in docker_inspect:
-        found += read.from_docker_inspect(path)
-    found += [read.from_pid(number) for number in pid]
-    return found or [read.from_process()]
 
 
 def _stores(texts: tuple[str, ...], environments: list[Environment], config: Path | None) -> list[Store]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from migrator.commands.environment_options import environment_options
 from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
@@ -20,13 +22,15 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
+from migrator.rendering.arguments import in_options
 from migrator.text.decoding import decode
 from migrator.text.printable import printable
 
 if TYPE_CHECKING:
     from migrator.activations.document import Document
     from migrator.activations.selection import SelectionSpec
-    from migrator.operations.find import Activation, Copy
+    from migrator.operations.detect.environment import Environment
+    from migrator.operations.find import Activation, Copy, Reason, WantedId
     from migrator.settings.stores import Store
 
 
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Maximum number of activations to list."
 )
+@environment_options
 @click.option("--raw", is_flag=True, help="Print every copy as its store holds it, one per line.")
 @config_option
 @json_option
@@ -57,6 +62,7 @@ def find_command(
     stores: tuple[str, ...],
     wanted: SelectionSpec,
     limit: int,
+    environments: list[Environment],
     raw: bool,
     config: Path | None,
     as_json: bool,
@@ -68,6 +74,9 @@ def find_command(
     get` would show it. Where it was found, and whether the copies agree, is printed on stderr, or with --json as part
     of the result. Without an ID, --namespace, --name, --since and --until list activations, newest first; CouchDB and
     archives have to be read in full for that, within the selection.
+
+    If an activation is in none of the stores, what could be the reason is printed, as far as the stores and OpenWhisk's
+    variables tell: give them as for `migrator detect` (--env-file, --kubernetes and others).
 
     A store that can't be searched, or only in part (a shard is down, an index is closed), is reported; results from
     the other stores are printed anyway.
@@ -83,7 +92,7 @@ def find_command(
     if is_list:
         findings = list_newest(opened, wanted=wanted, limit=limit)
     else:
-        findings = find(opened, list(dict.fromkeys(ids)))
+        findings = find(opened, list(dict.fromkeys(ids)), environments=environments)
     messages = current.get()
     for _, error in findings.failed:
         messages.warn(str(error))
@@ -110,6 +119,11 @@ def find_command(
             messages.warn(f"{missing}: {looked}unknown for {', '.join(failed)}")
         else:
             messages.warn(f"{missing}: found in none of {asked}")
+        if as_json:
+            print_json(_missing_as_json(missing, findings.reasons))
+    if findings.missing and not as_json:
+        for line in _why(findings.reasons):
+            messages.note(line)
     sys.exit(findings.exit_code)
 
 
@@ -155,6 +169,22 @@ def _kind(copy: Copy) -> str:
     text += f", revision {copy.revision}" if copy.revision else ""
     text += f", index {found.index}" if found.index else ""
     return text + "".join(f"; it {REMARKS[remark]}" for remark in found.remarks)
+
+
+def _why(reasons: Sequence[Reason]) -> Iterator[str]:
+    """What could be the reason that something wasn't found, each with what to do."""
+    if reasons:
+        yield "possible reasons:"
+    for reason in reasons:
+        store = f"{reason.store}: " if reason.store else ""
+        yield in_options(f"- {store}{reason.finding.text}")
+        yield in_options(f"-> {reason.finding.advice}")
+
+
+def _missing_as_json(missing: WantedId, reasons: Sequence[Reason]) -> dict[str, Any]:
+    """As an activation without copies, with the reasons that there could be."""
+    told = [{"store": reason.store or None, **msgspec.structs.asdict(reason.finding)} for reason in reasons]
+    return {"id": str(missing), "copies": [], "agree": True, "activation": None, "reasons": told}
 
 
 def _as_json(activation: Activation) -> dict[str, Any]:

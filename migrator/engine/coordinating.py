@@ -19,6 +19,7 @@ from migrator.adapters.base import (
     Description,
     Reader,
     SupportsJoining,
+    SupportsLimitations,
     SupportsPreflight,
     SupportsReceipts,
     Token,
@@ -108,7 +109,9 @@ class Coordinator:
 
     def preflight(self, namespaces: Sequence[str], tell: Tell) -> None:
         """Tell what will go wrong with the target, each finding once."""
-        for finding in self._writer.preflight(namespaces) if isinstance(self._writer, SupportsPreflight) else ():
+        found = list(self._writer.preflight(namespaces)) if isinstance(self._writer, SupportsPreflight) else []
+        found += self._writer.limitations() if isinstance(self._writer, SupportsLimitations) else ()
+        for finding in found:
             if finding not in self._told:
                 self._told.add(finding)
                 tell(TargetWarning(finding))

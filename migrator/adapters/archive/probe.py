@@ -5,12 +5,14 @@ The chain that is read enters, a `Probe` leaves. No part is read.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 
+from migrator.activations.forms import instant
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.base import Description
-from migrator.adapters.questions import Place, Probe
+from migrator.adapters.questions import Finding, Place, Probe
 
 
 def probe_by_manifests(chain: Sequence[Manifest], about: Description) -> Probe:
@@ -35,3 +37,29 @@ def probe_by_manifests(chain: Sequence[Manifest], about: Description) -> Probe:
         namespaces=dict(sorted(namespaces.items())),
         newest_backup_ms=chain[-1].ended_ms,
     )
+
+
+def reasons_by_manifests(chain: Sequence[Manifest]) -> tuple[Finding, ...]:
+    """Why an activation may not be in the newest state of an archive."""
+    newest = chain[-1]
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(newest.ended_ms / 1000))
+    found = [
+        Finding(
+            kind="newer-than-backup",
+            level="note",
+            text=f"the newest backup here, {newest.backup}, was complete at {when}: what was stored later isn't in it",
+            advice="look in the store that it was made of",
+        )
+    ]
+    first_ms = min((part.first_ms for manifest in chain for part in manifest.parts if part.documents), default=None)
+    if first_ms is not None:
+        found.append(
+            Finding(
+                kind="retention",
+                level="note",
+                text=f"the oldest activation in it started {instant(first_ms)}: one from before that wasn't in the "
+                "store any more when the backup was made",
+                advice="look in an older archive",
+            )
+        )
+    return tuple(found)

@@ -30,7 +30,7 @@ from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejecte
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
-from migrator.adapters.archive.probe import probe_by_manifests
+from migrator.adapters.archive.probe import probe_by_manifests, reasons_by_manifests
 from migrator.adapters.archive.superseded import Newest, as_numbers
 from migrator.adapters.archive.volume import volume
 from migrator.adapters.base import (
@@ -47,11 +47,13 @@ from migrator.adapters.base import (
     Token,
 )
 from migrator.adapters.questions import (
+    Finding,
     Found,
     Probe,
     SupportsCustody,
     SupportsLookup,
     SupportsProbe,
+    SupportsReasons,
     SupportsVolume,
     Volume,
     WantedId,
@@ -83,6 +85,7 @@ class ArchiveReader(
     SupportsParts,
     SupportsProbe,
     SupportsLookup,
+    SupportsReasons,
     SupportsVolume,
     SupportsCustody,
 ):
@@ -368,6 +371,9 @@ class ArchiveReader(
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return look_up(self.chain, self.part_of, self.form, wanted)
+
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:  # noqa: ARG002  the same for all
+        return reasons_by_manifests(self.chain)
 
     @override
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:

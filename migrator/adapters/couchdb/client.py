@@ -51,6 +51,12 @@ class Client:
         """Another client of the same database, that gives up sooner."""
         return Client(self._store, connect_s=connect_s, answer_s=answer_s)
 
+    def beside(self, database: str, *, connect_s: float, answer_s: float) -> Client:
+        """A client of another database of the same server, with the same login."""
+        location = msgspec.structs.replace(self._store.location, database=database)
+        store = msgspec.structs.replace(self._store, location=location)
+        return Client(store, connect_s=connect_s, answer_s=answer_s)
+
     # -- documents ----------------------------------------------------------------------------------------------
 
     def all_docs(

@@ -39,7 +39,7 @@ from migrator.adapters.base import (
     SupportsVerificationPlan,
     Token,
 )
-from migrator.adapters.couchdb import rows
+from migrator.adapters.couchdb import absence, rows
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.bulk import Bulk
 from migrator.adapters.couchdb.client import Client
@@ -52,7 +52,16 @@ from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import LOOKS, Range, cut, spans
 from migrator.adapters.couchdb.standing import Standing, began_of, loss, parse_standing, stand
 from migrator.adapters.couchdb.volume import volume
-from migrator.adapters.questions import Probe, SupportsLookup, SupportsProbe, SupportsVolume, Volume, WantedId
+from migrator.adapters.questions import (
+    Finding,
+    Probe,
+    SupportsLookup,
+    SupportsProbe,
+    SupportsReasons,
+    SupportsVolume,
+    Volume,
+    WantedId,
+)
 from migrator.adapters.shared.paging import Pace, Page
 from migrator.adapters.shared.probe_counts import read_all
 from migrator.text.decoding import convert
@@ -73,6 +82,7 @@ class CouchDBReader(
     SupportsParts,
     SupportsProbe,
     SupportsLookup,
+    SupportsReasons,
     SupportsVolume,
 ):
     """Reads the activations of a database."""
@@ -266,6 +276,9 @@ class CouchDBReader(
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[questions.Found]:
         return Lookup(self._client).look_up(wanted)
+
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        return absence.reasons(self._client, self.probe(exact=False), wanted)
 
     @override
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:

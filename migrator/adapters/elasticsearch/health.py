@@ -17,6 +17,7 @@ from migrator.activations.document import Form, read_document
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.disks import disks
 from migrator.adapters.elasticsearch.indices import Index
+from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.preflight import FIELD_TYPES, cluster_settings
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
 from migrator.adapters.questions import Finding, Place
@@ -184,10 +185,21 @@ def _blocks_of(settings: Mapping[str, Any]) -> list[str]:
     return [name for name in names if str(settings.get(f"index.blocks.{name}", "false")) == "true"]
 
 
+def _too_new(look: Look) -> Iterator[Finding]:
+    if sentence := limitation(look.client.server()):
+        yield Finding(
+            kind="too-new",
+            level="warning",
+            text=sentence,
+            advice="let OpenWhisk write to Elasticsearch 6.8, and copy from there to this one what should be kept",
+        )
+
+
 def checks(look: Look, *, foreign: int, namespaces: int, typed: str) -> tuple[Finding, ...]:
     """All findings. `foreign` documents may stand in another form; `typed` is how the store is named in a command."""
     found: list[Finding] = []
     every: tuple[Callable[[Look], Iterator[Finding]], ...] = (
+        _too_new,
         partial(_one_index, namespaces=namespaces),
         partial(_couchdb_form, foreign=foreign, typed=typed),
         _closed,

@@ -40,6 +40,7 @@ from migrator.adapters.base import (
     SupportsVerificationPlan,
     Token,
 )
+from migrator.adapters.elasticsearch import absence
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
 from migrator.adapters.elasticsearch.fetching import fetch_pages
@@ -66,11 +67,13 @@ from migrator.adapters.elasticsearch.scroll import ScrollReader
 from migrator.adapters.elasticsearch.volume import volume
 from migrator.adapters.elasticsearch.windows import WindowReader
 from migrator.adapters.questions import (
+    Finding,
     Found,
     Probe,
     SupportsLookup,
     SupportsNewest,
     SupportsProbe,
+    SupportsReasons,
     SupportsVolume,
     Volume,
     WantedId,
@@ -123,6 +126,7 @@ class ElasticsearchReader(
     SupportsProbe,
     SupportsLookup,
     SupportsNewest,
+    SupportsReasons,
     SupportsVolume,
 ):
     """Reads the activations behind an index pattern."""
@@ -452,6 +456,9 @@ class ElasticsearchReader(
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return Lookup(self._client, self._pattern).look_up(wanted)
+
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        return absence.reasons(self._client, self._pattern, wanted)
 
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return Lookup(self._client, self._pattern).newest(selection, limit, self)

@@ -25,6 +25,7 @@ from migrator.adapters.base import (
     Completion,
     Description,
     SupportsFence,
+    SupportsLimitations,
     SupportsPlaces,
     SupportsPreflight,
     SupportsStored,
@@ -47,6 +48,7 @@ from migrator.adapters.elasticsearch.indices import (
     resolve,
     shard_states,
 )
+from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
@@ -68,7 +70,13 @@ class _Counted(msgspec.Struct):
 
 
 class ElasticsearchWriter(
-    Writer, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsPlaces, SupportsPreflight
+    Writer,
+    SupportsStored,
+    SupportsFence,
+    SupportsTargetCensus,
+    SupportsPlaces,
+    SupportsPreflight,
+    SupportsLimitations,
 ):
     """Writes activations behind an index pattern."""
 
@@ -111,6 +119,10 @@ class ElasticsearchWriter(
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return preflight.findings(self._client, self._pattern, namespaces, self._template)
+
+    def limitations(self) -> Sequence[str]:
+        sentence = limitation(self._client.server())
+        return [sentence] if sentence else []
 
     def prepare(self) -> Token:
         if self._template is not None:

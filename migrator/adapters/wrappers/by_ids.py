@@ -22,7 +22,14 @@ from migrator.adapters.base import (
     SupportsVerificationPlan,
     Token,
 )
-from migrator.adapters.questions import SupportsCustody, SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume
+from migrator.adapters.questions import (
+    SupportsCustody,
+    SupportsLookup,
+    SupportsNewest,
+    SupportsProbe,
+    SupportsReasons,
+    SupportsVolume,
+)
 from migrator.adapters.shared.optional import fetch
 from migrator.adapters.wrappers.forwarding import ForwardingReader
 
@@ -42,6 +49,7 @@ class ChosenReader(ForwardingReader):
         SupportsProbe,
         SupportsLookup,
         SupportsNewest,
+        SupportsReasons,
         SupportsVolume,
         SupportsCustody,
     )

@@ -31,6 +31,7 @@ from migrator.adapters.base import (
     SupportsFetch,
     SupportsFollow,
     SupportsJoining,
+    SupportsLimitations,
     SupportsNamespaces,
     SupportsPlaces,
     SupportsPreflight,
@@ -43,12 +44,14 @@ from migrator.adapters.base import (
     Writer,
 )
 from migrator.adapters.questions import (
+    Finding,
     Found,
     Probe,
     SupportsCustody,
     SupportsLookup,
     SupportsNewest,
     SupportsProbe,
+    SupportsReasons,
     SupportsVolume,
     Volume,
     WantedId,
@@ -68,6 +71,7 @@ class AnyReader(
     SupportsProbe,
     SupportsLookup,
     SupportsNewest,
+    SupportsReasons,
     SupportsVolume,
     SupportsCustody,
     Protocol,
@@ -85,6 +89,7 @@ class _AnyWriter(
     SupportsTargetCensus,
     SupportsPlaces,
     SupportsPreflight,
+    SupportsLimitations,
     Protocol,
 ):
     """The same of a writer."""
@@ -170,6 +175,9 @@ class ForwardingReader:
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return self._inner.newest(selection, limit)
 
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        return self._inner.reasons(wanted)
+
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return self._inner.volume(selection, exact=exact, stop=stop)
 
@@ -250,6 +258,9 @@ class ForwardingWriter:
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._inner.preflight(namespaces)
+
+    def limitations(self) -> Sequence[str]:
+        return self._inner.limitations()
 
     def close(self) -> None:
         self._inner.close()

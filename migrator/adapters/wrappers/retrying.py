@@ -26,7 +26,7 @@ from migrator.adapters.base import (
     WriteOutcome,
     Writer,
 )
-from migrator.adapters.questions import Found, Probe, Volume, WantedId
+from migrator.adapters.questions import Finding, Found, Probe, Volume, WantedId
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.adapters.wrappers.apart import Apart
 from migrator.adapters.wrappers.forwarding import ForwardingReader, ForwardingWriter
@@ -164,6 +164,10 @@ class RetryingReader(ForwardingReader):
         return self._questions.newest(selection, limit)
 
     @override
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        return self._questions.reasons(wanted)
+
+    @override
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return self._questions.volume(selection, exact=exact, stop=stop)
 
@@ -235,3 +239,7 @@ class RetryingWriter(ForwardingWriter):
     @override
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))
+
+    @override
+    def limitations(self) -> Sequence[str]:
+        return self._persistent.call("preflight", super().limitations)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
-from migrator.adapters.questions import Found, Probe, Volume, WantedId
+from migrator.adapters.questions import Finding, Found, Probe, Volume, WantedId
 from migrator.adapters.shared.patience import Policy, persist
 from migrator.adapters.shared.whole import briefly
 from migrator.adapters.wrappers.forwarding import AnyReader
@@ -36,6 +36,9 @@ class Questions:
 
     def newest(self, selection: Selection, limit: int) -> Iterator[Document]:
         return self._gather("looking for the newest activations", lambda: self._inner.newest(selection, limit))
+
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
+        return self._call("looking for reasons", lambda: self._inner.reasons(wanted))
 
     def volume(self, selection: Selection, *, exact: bool, stop: Stop) -> Volume:
         return self._call("looking how much there is", lambda: self._inner.volume(selection, exact=exact, stop=stop))

@@ -23,6 +23,8 @@ from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import MigratorError, UsageError
 from migrator.events import Tell
+from migrator.operations.detect.environment import Environment
+from migrator.operations.find.absence import Reason, explain
 from migrator.operations.find.agreement import find_differences
 from migrator.operations.find.values import Activation, Copy
 from migrator.settings.config import resolve_store
@@ -30,7 +32,7 @@ from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
 
-__all__ = ["Activation", "Copy", "Findings", "WantedId", "find", "list_newest", "parse_id"]
+__all__ = ["Activation", "Copy", "Findings", "Reason", "WantedId", "find", "list_newest", "parse_id"]
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     activations: tuple[Activation, ...]
     missing: tuple[WantedId, ...] = ()  # found in no store; where some failed it may be in there
     failed: tuple[tuple[str, MigratorError], ...] = ()
+    reasons: tuple[Reason, ...] = ()  # why those that are missing could be
 
     @property
     def exit_code(self) -> int:
@@ -52,17 +55,28 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
         return max(codes, default=0)
 
 
-def find(stores: Sequence[Store | str], ids: Sequence[WantedId | str], *, tell: Tell = lambda _: None) -> Findings:
-    """Look activations up in all stores, by their ids.
+def find(
+    stores: Sequence[Store | str],
+    ids: Sequence[WantedId | str],
+    *,
+    environments: Sequence[Environment] = (),
+    tell: Tell = lambda _: None,
+) -> Findings:
+    """Look activations up in all stores, by their ids; of those that are in none, tell what could be the reason.
 
-    `stores` are locations, names in `migrator.toml`, or `Store`s; an id is `ID` or `NAMESPACE/ID`. What a store raises
-    is part of the answer and no exception. Raises `UsageError` for what is no id and no store.
+    `stores` are locations, names in `migrator.toml`, or `Store`s; an id is `ID` or `NAMESPACE/ID`; `environments` are
+    those of OpenWhisk's components, as for `detect`. What a store raises is part of the answer and no exception.
+    Raises `UsageError` for what is no id and no store.
     """
     wanted = [parse_id(each) if isinstance(each, str) else each for each in ids]
-    asked, failed = _ask(_resolve_stores(stores, tell), lambda reader: _look_up(reader, wanted))
+    opened = _resolve_stores(stores, tell)
+    asked, failed = _ask(opened, lambda reader: _look_up(reader, wanted))
     activations = _gather(asked)
     missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
-    return Findings(activations=activations, missing=missing, failed=failed)
+    broken = {store for store, _ in failed}
+    answering = [store for store in opened if store.typed not in broken]
+    reasons = explain(opened, answering, missing, environments) if missing else ()
+    return Findings(activations=activations, missing=missing, failed=failed, reasons=reasons)
 
 
 def list_newest(
