@@ -7,7 +7,7 @@ own environment and files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,8 +97,10 @@ def _check_opens_elsewhere(run: Run, store: Store, role: Role) -> None:
     asked = argument("executor", run.executor)
     if location.kind == "memory" or (location.kind == "file" and (role == "target" or location.path == "-")):
         raise UsageError(f"{location.printed}: only this process can open it; leave out {asked}")
-    found, _ = resolve(store.typed, role, load(run.config))
-    if found.login != store.login or found.tls != store.tls:
+    found: Store | None = None
+    with suppress(UsageError):
+        found, _ = resolve(store.typed, role, load(run.config))
+    if found is None or found.login != store.login or found.tls != store.tls:
         raise UsageError(
             f"{location.printed}: workers can't log in as this process does, since no secret is sent to them. Put the "
             f"login into migrator.toml or the environment, or leave out {asked}"

@@ -118,9 +118,9 @@ class Processes:
     slice_documents = None
     threads = None
 
-    def __init__(self, opener: Opener, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, opener: Opener, *, silence_s: float | None = None) -> None:
         self._opener = opener
-        self._silence_s = silence_s
+        self._silence_s = SILENCE_S if silence_s is None else silence_s
         self._idle: deque[_Process] = deque()
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
