@@ -88,6 +88,7 @@ class Coordinator:
         self._rejected = 0
         self._guard = TargetGuard(writer, target, noted=checkpoint.stores[1] if checkpoint.stores else None)
         self._proves = isinstance(writer, SupportsReceipts)
+        self._joining = writer if isinstance(writer, SupportsJoining) else None
         self._told: set[str] = set()  # findings of the preflight
         self._lock = threading.Lock()
         self._attempts = 0
@@ -128,9 +129,9 @@ class Coordinator:
         round = self._checkpoint.round
         self.progress.phase = f"catching up, round {round}" if round else "copying"
         if slices := self._checkpoint.open_slices(self._run):
-            if self._checkpoint.reserved and isinstance(self._writer, SupportsJoining):
+            if self._checkpoint.reserved and self._joining is not None:
                 # Numbers that lost workers were given may still be used by them.
-                self._writer.allot((self._checkpoint.reserved + 1,))
+                self._joining.allot((self._checkpoint.reserved + 1,))
             self._executor.run(slices, self)
         else:
             self.observe(self.progress)
@@ -184,11 +185,11 @@ class Coordinator:
 
     def allot(self, count: int) -> tuple[int, ...]:
         """Numbers that no worker of this job was ever given, for what it writes (`SupportsJoining`)."""
-        if count <= 0 or not isinstance(self._writer, SupportsJoining):
+        if count <= 0 or self._joining is None:
             return ()
         with self._lock:
             if not self._allots:
-                self._checkpoint.reserve_up_to(self._writer.highest_number())
+                self._checkpoint.reserve_up_to(self._joining.highest_number())
                 self._allots = True
             first = self._checkpoint.reserve(count)
             return tuple(range(first, first + count))

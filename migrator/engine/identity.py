@@ -106,6 +106,7 @@ class TargetGuard:
     ) -> None:
         """`description` is the target as it is now, `noted` what the job had noted of it before."""
         self._writer = writer
+        self._places = writer if isinstance(writer, SupportsPlaces) else None  # asked with every commit
         self._sleep = sleep
         self._lock = threading.Lock()
         self._looking = threading.Lock()
@@ -153,8 +154,11 @@ class TargetGuard:
 
     def _with_places(self, identity: Token) -> Description:
         """What was noted, with what an identity says of the places where this job's documents are."""
-        ours = part_concerning(self._writer, identity, self._namespaces)
+        ours = self._concerning(identity, self._namespaces)
         return msgspec.structs.replace(self._noted, identity=_merge(self._noted.identity, ours))
+
+    def _concerning(self, identity: Token, namespaces: Collection[str]) -> Token:
+        return identity if self._places is None else self._places.concerned(identity, namespaces)
 
     def _look(self) -> Description:
         """A description that was requested after this call began; several workers share one.
@@ -197,7 +201,7 @@ class TargetGuard:
             self._seen = _merge(self._seen, now.identity)
             # Another worker may have looked later than this one did, and noted more; both can be true only together.
             both = self._with_places(now.identity).identity
-            if not still_there(part_concerning(self._writer, now.identity, self._namespaces), both):
+            if not still_there(self._concerning(now.identity, self._namespaces), both):
                 raise ReplacedError(f"{noted.location} was deleted or recreated: two requests reached different stores")
             progress = now.progress if noted.progress is None else max(noted.progress, now.progress or 0)
             self._noted = msgspec.structs.replace(now, identity=both, progress=progress)

@@ -18,6 +18,7 @@ from migrator.adapters.base import (
     Completion,
     Description,
     SupportsBuffer,
+    SupportsFence,
     SupportsPreflight,
     SupportsReceipts,
     SupportsStored,
@@ -223,3 +224,23 @@ class StoreWriterConformance(WriterConformance):
         changed = self.some(1, logs=["new"])
         writer.write(changed, replace=True)
         assert writer.stored_since(mark, self.some(2)) == {changed[0].id}
+
+    def test_an_older_attempt_replaces_what_was_there_before_it_and_nothing_newer(self, writer: Writer) -> None:
+        """Whoever took a mark, slept and wakes up can't put an older version back over what came meanwhile."""
+        if not (isinstance(writer, SupportsFence) and isinstance(writer, SupportsStored)):
+            return
+        writer.write([*self.some(1, logs=["before"]), *self.some(1, first=5, logs=["before"])], replace=False)
+        mark = json.loads(json.dumps(writer.mark()))
+        newer = self.some(1, logs=["newer"])
+        writer.write(newer, replace=True)
+        documents = [
+            *self.some(1, logs=["slept"]),
+            *self.some(1, first=5, logs=["slept"]),
+            *self.some(1, first=9, logs=["slept"]),
+        ]
+        outcome = writer.replace_before(documents, mark)
+        self.assert_holds_every_document(outcome, documents)
+        assert [each.id for each in outcome.differing] == [documents[0].id]
+        assert {each.id for each in outcome.written} == {documents[1].id, documents[2].id}
+        assert self.fetch(documents[0])["logs"] == ["newer"]
+        assert self.fetch(documents[1])["logs"] == ["slept"]

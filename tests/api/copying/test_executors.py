@@ -162,7 +162,7 @@ def test_what_only_this_process_can_open_is_refused(tmp_path: Path) -> None:
 
 def test_a_password_in_a_location_is_refused_since_it_would_have_to_travel(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no secret is sent"):
-        copy("couchdb://u:secret@127.0.0.1:1/a", "couchdb://127.0.0.1:1/b", executor="processes", state=tmp_path)
+        copy("couchdb://u:pa55word@127.0.0.1:1/a", "couchdb://127.0.0.1:1/b", executor="processes", state=tmp_path)
 
 
 # -- Dask -----------------------------------------------------------------------------------------------------------
