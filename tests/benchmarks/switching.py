@@ -29,6 +29,7 @@ from typing import Any
 
 from migrator.activations.document import Form
 from migrator.demo import servers
+from migrator.errors import MigratorError
 from migrator.operations.cutover.openwhisk import instructions
 from migrator.operations.cutover.state import read_state, state_path
 from migrator.settings.locations import parse_location
@@ -78,9 +79,16 @@ class Backend:
         return [each.id for each in found]
 
     def restart(self) -> None:
-        (self._server.kill if isinstance(self._server, Started) else self._server.stop)()
+        stop = self._server.kill if isinstance(self._server, Started) else self._server.stop
+        stop()
         time.sleep(2)
-        self._server.start()
+        for _ in range(5):
+            try:
+                self._server.start()
+                break
+            except (subprocess.CalledProcessError, MigratorError) as error:  # a machine that is busy
+                print(f"          it didn't start: {error}", flush=True)
+                stop()
 
 
 def _joined(bodies: Iterator[bytes]) -> bytes:
@@ -186,7 +194,7 @@ def watch(tool: Tool, writer: Writer, target: Backend, seconds: float, kills: in
             break
         if code is not None:
             if code not in (0, 3, -signal.SIGKILL):
-                print(f"{passed_s:6.1f} s  the tool ended with {code}: {tool.log.read_text()[-600:]}", flush=True)
+                print(f"{passed_s:6.1f} s  the tool ended with {code}: {tool.log.read_text()[-300:]}", flush=True)
             time.sleep(1)
             tool.start()
     for thread in restarting:
