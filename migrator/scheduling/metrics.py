@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from migrator.rendering.job_status import JobStatus
 from migrator.scheduling.overview import ScheduleStatus
 from migrator.scheduling.state import Run
+from migrator.watching import Lag
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -54,12 +56,26 @@ _OF_BACKUP: dict[str, tuple[str, Callable[[Run], float | None]]] = {
 }
 
 
+_OVERDUE_S = 60.0  # a run that follows looks every ten seconds at least
+
+
 def _lag(job: JobStatus) -> float | None:
-    return job.lag.documents if job.lag else None
+    """Of a run that goes on: what an earlier one saw last says nothing of now."""
+    if job.lag is None or job.state != "running" or _unseen_s(job.lag):
+        return None
+    return job.lag.documents
 
 
 def _lag_s(job: JobStatus) -> float | None:
-    return job.lag.behind_s if job.lag else None
+    if job.lag is None or job.state != "running":
+        return None
+    return job.lag.behind_s + _unseen_s(job.lag)
+
+
+def _unseen_s(lag: Lag) -> float:
+    """How long nobody has looked for, where that is too long: a server is away, or the run hangs."""
+    age_s = time.time() - lag.looked_s
+    return age_s if age_s > _OVERDUE_S else 0.0
 
 
 _OF_JOB: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,9 +17,10 @@ import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Plan, Reader, Slice, SupportsCatchUp, SupportsCount, Token
+from migrator.adapters.base import Batch, Plan, Reader, Slice, SupportsCatchUp, SupportsCount, SupportsFollow, Token
 from migrator.adapters.questions import SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume, WantedId
 from migrator.adapters.shared.optional import fetch
+from migrator.errors import Interrupted
 from migrator.testing.documents import activation, activation_id
 from migrator.text.decoding import decode
 from migrator.watching import Stop
@@ -254,6 +257,42 @@ class ReaderConformance:
         batches = self.read_plan(reader, reader.catch_up(plan.snapshot, selection, slice_documents=100), selection)
         assert {d.namespace for batch in batches for d in batch.documents} == {"guest"}
         assert len(self.ids(batches)) == (3 if self.rounds_are_exact else 4)
+
+    def test_news_tell_what_is_pending(self, reader: Reader) -> None:
+        """Nothing where nothing came; else at least as many as came, also in a namespace that is new."""
+        if not (isinstance(reader, SupportsCatchUp) and isinstance(reader, SupportsFollow)):
+            pytest.skip("this store can't be followed")
+        self.put(self.some(20))
+        snapshot = reader.plan(ALL, slice_documents=100).snapshot
+
+        def pending(snapshot: Token, wait_s: float = 0.0) -> int:
+            news = reader.news(snapshot, ALL, wait_s=wait_s, stop=Stop())
+            assert news.unseen == ()
+            return news.pending
+
+        assert pending(snapshot) == pending(snapshot, wait_s=0.5) == 0
+        self.put([*self.some(3, first=100), *self.some(2, "appeared", first=200)])
+        assert pending(snapshot) == pending(snapshot, wait_s=0.5) == 5
+        round_ = reader.catch_up(snapshot, ALL, slice_documents=100)
+        positions = [[*reader.read(slice, None, ALL)][-1].position for slice in round_.slices]
+        for later in (round_.snapshot, reader.read_up_to(round_.snapshot, positions)):
+            assert pending(later) == 0
+            assert self.ids(self.read_plan(reader, reader.catch_up(later, ALL, slice_documents=100))) == []
+        self.delete(self.some(1)[0])
+        assert pending(round_.snapshot) == 1
+
+    def test_news_are_given_up_when_asked_to_stop(self, reader: Reader) -> None:
+        """A wait of minutes ends within seconds."""
+        if not (isinstance(reader, SupportsCatchUp) and isinstance(reader, SupportsFollow)):
+            pytest.skip("this store can't be followed")
+        self.put(self.some(3))
+        snapshot, stop = reader.plan(ALL, slice_documents=100).snapshot, Stop()
+        asking = threading.Timer(0.3, stop.ask)
+        asking.start()
+        with suppress(Interrupted):
+            reader.news(snapshot, ALL, wait_s=600, stop=stop)
+        assert stop.asked
+        asking.join()
 
     # -- by id --------------------------------------------------------------------------------------------------
 
