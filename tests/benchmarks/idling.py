@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from migrator.api.copy import copy
 from migrator.events import CaughtUp, Event
@@ -28,7 +29,7 @@ class Requests:
             self.sent += 1
             send(connection, *words, **more)
 
-        http.client.HTTPConnection.putrequest = counting  # type: ignore[method-assign]
+        mock.patch.object(http.client.HTTPConnection, "putrequest", counting).start()
 
 
 def main() -> int:
