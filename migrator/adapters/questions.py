@@ -78,7 +78,7 @@ def plausible_ms(now_ms: int) -> tuple[int, int]:
 class SupportsProbe(Protocol):
     """A reader whose store tells what it is and what it holds in fewer requests than reading it takes."""
 
-    def probe(self, *, exact: bool) -> Probe:
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
         """Look into the store; `exact` reads all of it rather than a sample. Raises what reading raises."""
         ...
 

@@ -42,7 +42,7 @@ def detect_command(
     exact: bool,
     config: Path | None,
     as_json: bool,
-    quiet: bool,  # noqa: ARG001  its callback has set it
+    quiet: bool,
 ) -> None:
     """Find out where OpenWhisk keeps activations, and what is wrong.
 
@@ -56,10 +56,13 @@ def detect_command(
     refused, 10 not found, 12 archive damaged. 10 also if the store that activations are written to isn't named, or is
     none that can be examined. The result is printed in any case.
     """
+    from migrator.commands import running
     from migrator.operations.detect import detect
     from migrator.rendering.detection import render
 
-    detection = detect(_stores(stores, environments, config), environments, exact=exact)
+    candidates = _stores(stores, environments, config)
+    with running.run(quiet=quiet) as run:
+        detection = detect(candidates, environments, exact=exact, stop=run.stop, observe=run.observe)
     if as_json:
         print_json(detection)
     else:

@@ -66,7 +66,7 @@ def find_command(
     raw: bool,
     config: Path | None,
     as_json: bool,
-    quiet: bool,  # noqa: ARG001  its callback has set it
+    quiet: bool,
 ) -> None:
     """Find activations in all stores and compare the copies.
 
@@ -81,18 +81,22 @@ def find_command(
     A store that can't be searched, or only in part (a shard is down, an index is closed), is reported; results from
     the other stores are printed anyway.
 
-    Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be searched; 10 found nowhere; 12 archive damaged.
+    Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be searched; 10 found nowhere; 12 archive damaged;
+    130/143 interrupted.
     """
+    from migrator.commands import running
     from migrator.operations.find import find, list_newest
 
     is_list = wanted != type(wanted)()
     if bool(ids) is is_list:
         raise UsageError("give the ids of activations, or select some with --namespace, --name, --since or --until")
     opened = _stores(stores, config)
-    if is_list:
-        findings = list_newest(opened, wanted=wanted, limit=limit)
-    else:
-        findings = find(opened, list(dict.fromkeys(ids)), environments=environments)
+    with running.run(quiet=quiet) as run:
+        if is_list:
+            findings = list_newest(opened, wanted=wanted, limit=limit, stop=run.stop, observe=run.observe)
+        else:
+            asked_ids = list(dict.fromkeys(ids))
+            findings = find(opened, asked_ids, environments=environments, stop=run.stop, observe=run.observe)
     messages = current.get()
     for _, error in findings.failed:
         messages.warn(str(error))

@@ -20,11 +20,12 @@ from migrator.activations import comparing, forms
 from migrator.activations.document import Document, Form, read_document
 from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
-from migrator.adapters.archive.format import as_lines, make_frame, new_compressor, read_line
+from migrator.adapters.archive.format import make_frame, new_compressor, read_line
 from migrator.adapters.archive.writer import LEVEL
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.adapters.elasticsearch.bulk import Bodies
 from migrator.adapters.elasticsearch.destinations import Address
+from migrator.adapters.shared.lines import as_lines
 from migrator.adapters.shared.paging import Page
 from migrator.demo import samples
 from migrator.engine.accounting import account

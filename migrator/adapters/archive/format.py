@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import accumulate
 
 import msgspec
 import zstandard
 
 from migrator.activations.document import Document, Form, Rejection, unreadable
+from migrator.adapters.shared.lines import as_lines, encode_string, line_start
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import decode, decoder
 
@@ -102,8 +102,6 @@ _no_hash = hashlib.blake2b(digest_size=HASH_BYTES)
 
 # -- lines --------------------------------------------------------------------------------------------------------
 
-_string = msgspec.json.Encoder().encode
-
 
 class _CouchDBLine(msgspec.Struct, gc=False):
     id: str = msgspec.field(name="_id")
@@ -125,37 +123,6 @@ _body = decoder(_Body)
 _NO_LINE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 _couchdb_line = decoder(_CouchDBLine)
 _elasticsearch_line = decoder(_ElasticsearchLine)
-
-
-def as_lines(documents: Sequence[Document]) -> bytes:
-    """Documents as lines: in CouchDB form as they are, in Elasticsearch form with the names that elasticdump reads.
-
-    A line break can stand between the signs of a JSON text, never in a string; there it becomes a blank.
-    """
-    lines = _join(documents)
-    if lines.count(b"\n") != len(documents) or b"\r" in lines:
-        lines = _join([_on_one_line(document) for document in documents])
-    return lines
-
-
-def _join(documents: Sequence[Document]) -> bytes:
-    """The lines at once: each document is copied once, and no line is made by itself."""
-    pieces: list[bytes] = []
-    for document in documents:
-        if document.form is Form.COUCHDB:
-            pieces += (document.body, b"\n")
-        else:
-            pieces += (_line_start(document.index), _string(document.id), b',"_source":', document.body, b"}\n")
-    return b"".join(pieces)
-
-
-def _on_one_line(document: Document) -> Document:
-    return msgspec.structs.replace(document, body=document.body.replace(b"\n", b" ").replace(b"\r", b" "))
-
-
-@lru_cache
-def _line_start(index: str | None) -> bytes:
-    return b'{"_index":%b,"_type":"_doc","_id":' % _string(index or "")
 
 
 def read_line(line: bytes, form: Form) -> tuple[str, bytes, str | None]:
@@ -196,7 +163,7 @@ def _all_are_read_again(documents: Sequence[Document]) -> bool:
             body = document.body
             longest = max(longest, len(body))
             if document.form is Form.ELASTICSEARCH:
-                _string(document.id), _line_start(document.index)  # around a body that a reader has taken apart
+                encode_string(document.id), line_start(document.index)  # around a body that a reader has taken apart
             elif decode(body).id != document.id:
                 return False
     except _NO_LINE:
@@ -211,7 +178,7 @@ def _storable(document: Document) -> Document | Rejection:
             f"has {len(document.body):,} bytes, and an archive takes {_MOST_BODY_BYTES:,} at most"
         )
     try:
-        _string(document.id), _line_start(document.index)
+        encode_string(document.id), line_start(document.index)
         if document.form is Form.ELASTICSEARCH:
             return document
         found = _body.decode(document.body)
@@ -228,7 +195,7 @@ def _storable(document: Document) -> Document | Rejection:
 
 def _with_id(document: Document) -> bytes:
     rest = document.body.lstrip(b" \t\r\n").removeprefix(b"{")
-    return b'{"_id":%b,%b' % (_string(document.id), rest)
+    return b'{"_id":%b,%b' % (encode_string(document.id), rest)
 
 
 class Noted(msgspec.Struct, frozen=True):

@@ -365,9 +365,9 @@ class ArchiveReader(
 
     # -- questions ----------------------------------------------------------------------------------------------
 
-    def probe(self, *, exact: bool) -> Probe:
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
         found = probe_by_manifests(self.chain, self.describe())
-        return probe_of(read_all(self), found) if exact else found
+        return probe_of(read_all(self, stop), found) if exact else found
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return look_up(self.chain, self.part_of, self.form, wanted)

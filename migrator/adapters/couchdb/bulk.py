@@ -31,9 +31,8 @@ from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import take_alone, there
-from migrator.adapters.couchdb.paging import Pages
 from migrator.adapters.couchdb.ranges import TOP, Look
-from migrator.adapters.shared.paging import Pace, Page
+from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 
 _TRIES = 8  # at a page whose proof fails, each half as large
@@ -74,7 +73,7 @@ class _Read(NamedTuple):
 class Bulk:
     """Reads ranges for a reader; used by several threads at once."""
 
-    def __init__(self, client: Client, pages: Pages, part: Part | None = None) -> None:
+    def __init__(self, client: Client, pages: PageSize, part: Part | None = None) -> None:
         """With a `part`, nothing of other parts is given: a range may hold ids of several."""
         self._client = client
         self._pages = pages

@@ -22,9 +22,9 @@ from migrator.adapters.base import Batch, Slice, Token
 from migrator.adapters.couchdb import rows as rows_
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.client import Client
-from migrator.adapters.couchdb.paging import Found, Pages, is_json
+from migrator.adapters.couchdb.paging import Found, is_json
 from migrator.adapters.couchdb.standing import Standing, loss, parse_standing, stand
-from migrator.adapters.shared.paging import Pace, Page
+from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import convert
 
@@ -75,7 +75,7 @@ class _Counting:
 class Feed:
     """Reads changes for a reader; used by several threads at once."""
 
-    def __init__(self, client: Client, pages: Pages, part: Part | None = None) -> None:
+    def __init__(self, client: Client, pages: PageSize, part: Part | None = None) -> None:
         """With a `part`, nothing of other parts is given."""
         self._client = client
         self._pages = pages

@@ -46,7 +46,7 @@ from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.feed import Feed, take_alone, there
 from migrator.adapters.couchdb.lookup import Lookup
 from migrator.adapters.couchdb.namespaces import namespaces
-from migrator.adapters.couchdb.paging import Found, Pages
+from migrator.adapters.couchdb.paging import Found
 from migrator.adapters.couchdb.part_ranges import ranges_of_part
 from migrator.adapters.couchdb.probe import probe
 from migrator.adapters.couchdb.ranges import LOOKS, Range, cut, spans
@@ -62,7 +62,7 @@ from migrator.adapters.questions import (
     Volume,
     WantedId,
 )
-from migrator.adapters.shared.paging import Pace, Page
+from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.adapters.shared.probe_counts import read_all
 from migrator.text.decoding import convert
 from migrator.watching import Stop
@@ -94,7 +94,7 @@ class CouchDBReader(
         self._client = client
         self._part = part
         self._page_bytes = page_bytes
-        self._pages = Pages(page_bytes)
+        self._pages = PageSize(aim_bytes=page_bytes)
         self._bulk = Bulk(client, self._pages, part)
         self._feed = Feed(client, self._pages, part)
         if part is not None:
@@ -271,8 +271,8 @@ class CouchDBReader(
 
     # -- questions ----------------------------------------------------------------------------------------------
 
-    def probe(self, *, exact: bool) -> Probe:
-        return probe(self._client, lambda: read_all(self), exact=exact)
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
+        return probe(self._client, lambda: read_all(self, stop), exact=exact)
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[questions.Found]:
         return Lookup(self._client).look_up(wanted)

@@ -451,7 +451,7 @@ class ElasticsearchReader(
     # -- questions ----------------------------------------------------------------------------------------------
 
     @override
-    def probe(self, *, exact: bool) -> Probe:
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
         return probe(self._client, self._pattern)
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from migrator.activations.document import Document, Form, Rejection
-from migrator.adapters.archive.format import as_lines
 from migrator.adapters.base import (
     Completion,
     Description,
@@ -30,6 +29,7 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.files.compression import compress
 from migrator.adapters.files.output import Output, Segment
+from migrator.adapters.shared.lines import as_lines
 from migrator.text.decoding import convert
 
 SEGMENT_BYTES = 4 << 20  # of lines

@@ -182,26 +182,10 @@ class Arrived(Protocol):
 P = TypeVar("P", bound=Arrived)
 
 
-class Sizes(Protocol):
-    """How large pages are at the moment: a `PageSize`, or something around one."""
-
-    @property
-    def documents(self) -> int: ...
-
-    @property
-    def bound_bytes(self) -> int: ...
-
-    def saw(self, documents: int, size_bytes: int) -> None: ...
-
-    def shrink(self, asked: int) -> int: ...
-
-    def lost(self, asked: int) -> None: ...
-
-
 class Pace:
     """One reading after the other; `next` gives its next page."""
 
-    def __init__(self, pages: Sizes) -> None:
+    def __init__(self, pages: PageSize) -> None:
         self._pages = pages
         self._most: int | None = None  # bounds a page after one that was too large or couldn't be decoded
         self._provable: int | None = None  # bounds a page after one that couldn't be proven

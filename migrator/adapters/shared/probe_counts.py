@@ -11,6 +11,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
 from migrator.adapters.questions import Probe, plausible_ms
 from migrator.adapters.shared.whole import read_whole
+from migrator.watching import Stop
 
 
 class ProbeCounts:
@@ -42,10 +43,12 @@ class ProbeCounts:
         self.others += sum(batch.filtered.values())
 
 
-def read_all(reader: Reader) -> ProbeCounts:
-    """Read a store from end to end. Raises `Incomplete` where it holds more than could be read."""
+def read_all(reader: Reader, stop: Stop | None = None) -> ProbeCounts:
+    """Read a store from end to end. Raises `Incomplete` where it holds more than could be read, and `Interrupted`."""
     counts = ProbeCounts()
     for batch in read_whole(reader, Selection()):
+        if stop is not None:
+            stop.check()
         counts.take(batch)
     return counts
 

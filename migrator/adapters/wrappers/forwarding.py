@@ -166,8 +166,8 @@ class ForwardingReader:
     def count(self, selection: Selection) -> int | None:
         return self._inner.count(selection)
 
-    def probe(self, *, exact: bool) -> Probe:
-        return self._inner.probe(exact=exact)
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
+        return self._inner.probe(exact=exact, stop=stop)
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return self._inner.look_up(wanted)

@@ -152,8 +152,8 @@ class RetryingReader(ForwardingReader):
         return Questions(self._inner, self._policy, self._persistent.store)
 
     @override
-    def probe(self, *, exact: bool) -> Probe:
-        return self._questions.probe(exact=exact)
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
+        return self._questions.probe(exact=exact, stop=stop)
 
     @override
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:

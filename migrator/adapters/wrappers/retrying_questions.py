@@ -28,8 +28,8 @@ class Questions:
     def _call(self, what: str, call: Callable[[], _T]) -> _T:
         return persist(self._policy, call, f"{self._store}: {what}")
 
-    def probe(self, *, exact: bool) -> Probe:
-        return self._call("examining the store", lambda: self._inner.probe(exact=exact))
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
+        return self._call("examining the store", lambda: self._inner.probe(exact=exact, stop=stop))
 
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return self._gather("looking up activations", lambda: self._inner.look_up(wanted))

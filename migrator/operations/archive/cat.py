@@ -15,8 +15,8 @@ import msgspec
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import SelectionSpec
-from migrator.adapters.archive.format import as_lines
 from migrator.adapters.opening import open_reader
+from migrator.adapters.shared.lines import as_lines
 from migrator.api.restore import choose_state
 from migrator.engine.matching import check_nothing
 from migrator.events import SourceWarning, Tell

@@ -18,7 +18,8 @@ from migrator.adapters.questions import Finding, Probe, SupportsProbe
 from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
-from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, MigratorError, NotFound, UsageError
+from migrator.adapters.wrappers.watched import Watch, WatchedReader
+from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, Interrupted, MigratorError, NotFound, UsageError
 from migrator.events import Tell
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
@@ -26,6 +27,7 @@ from migrator.operations.detect.environment import Environment
 from migrator.operations.detect.values import Detection, Examined, State
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import LoginKind, Store
+from migrator.watching import Observer, Stop
 
 __all__ = ["Detection", "Examined", "Finding", "detect"]
 
@@ -42,6 +44,8 @@ def detect(
     environments: Sequence[Environment] = (),
     *,
     exact: bool = False,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Detection:
@@ -50,7 +54,7 @@ def detect(
     `stores` are locations, names in `migrator.toml`, or `Store`s; `environments` are those of OpenWhisk's components,
     as the functions of `operations.detect.environments` read them from files or a process.
     `exact` reads CouchDB from end to end instead of sampling it. A store that can't be examined is part of the
-    answer and no exception. Raises `UsageError` where nothing names a store.
+    answer and no exception. Raises `UsageError` where nothing names a store, and `Interrupted`.
     """
     deployments, said = read_deployments(environments)
     candidates = _candidates(deployments, [resolve_store(each, "source", tell) for each in stores])
@@ -60,7 +64,8 @@ def detect(
             "(`env_file`, `kubernetes`, `helm_values`, `compose`, `ansible`, `docker_inspect`), a process (`pid`), or "
             "a migrator.toml"
         )
-    probes = tuple(_examine(each, exact=exact) for each in candidates)
+    watch = Watch(stop or Stop(), observe)
+    probes = tuple(_examine(each, watch, exact=exact) for each in candidates)
     backends = tuple(dict.fromkeys(each.backend for each in deployments))
     conclusions, findings, commands = conclude(backends, probes, now_ms=int(clock() * 1000))
     return Detection(
@@ -117,7 +122,7 @@ _STATES: tuple[tuple[type[MigratorError], State], ...] = (
 )
 
 
-def _examine(candidate: Candidate, *, exact: bool) -> Examined:
+def _examine(candidate: Candidate, watch: Watch, *, exact: bool) -> Examined:
     store = candidate.store
     login = store.login
 
@@ -136,16 +141,18 @@ def _examine(candidate: Candidate, *, exact: bool) -> Examined:
         )
 
     try:
-        with closing(RetryingReader(open_reader(store), LOOK_AGAIN)) as reader:
-            return examine(_probe(reader, exact=exact))
+        with closing(RetryingReader(open_reader(store), watch.policy(LOOK_AGAIN))) as reader:
+            return examine(_probe(reader, watch, exact=exact))
+    except Interrupted:
+        raise
     except MigratorError as error:
         state: State = next((state for kind, state in _STATES if isinstance(error, kind)), "unavailable")
         return examine(Probe(), state, error)
 
 
-def _probe(reader: Reader, *, exact: bool) -> Probe:
+def _probe(reader: Reader, watch: Watch, *, exact: bool) -> Probe:
     """What the store tells of itself, or what reading it tells."""
     if isinstance(reader, SupportsProbe):
-        return reader.probe(exact=exact)
+        return reader.probe(exact=exact, stop=watch.stop)
     about = reader.describe()
-    return probe_of(read_all(reader), Probe(product=about.product, version=about.version))
+    return probe_of(read_all(WatchedReader(reader, watch)), Probe(product=about.product, version=about.version))

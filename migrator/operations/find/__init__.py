@@ -21,7 +21,8 @@ from migrator.adapters.questions import Found, SupportsLookup, SupportsNewest, W
 from migrator.adapters.shared.lookup_by_reading import look_up_by_reading, newest_by_reading
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
-from migrator.errors import MigratorError, UsageError
+from migrator.adapters.wrappers.watched import Watch, WatchedReader
+from migrator.errors import Interrupted, MigratorError, UsageError
 from migrator.events import Tell
 from migrator.operations.detect.environment import Environment
 from migrator.operations.find.absence import Reason, explain
@@ -31,6 +32,7 @@ from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
+from migrator.watching import Observer, Stop
 
 __all__ = ["Activation", "Copy", "Findings", "Reason", "WantedId", "find", "list_newest", "parse_id"]
 
@@ -60,17 +62,20 @@ def find(
     ids: Sequence[WantedId | str],
     *,
     environments: Sequence[Environment] = (),
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
     tell: Tell = lambda _: None,
 ) -> Findings:
     """Look activations up in all stores, by their ids; of those that are in none, tell what could be the reason.
 
     `stores` are locations, names in `migrator.toml`, or `Store`s; an id is `ID` or `NAMESPACE/ID`; `environments` are
     those of OpenWhisk's components, as for `detect`. What a store raises is part of the answer and no exception.
-    Raises `UsageError` for what is no id and no store.
+    Raises `UsageError` for what is no id and no store, and `Interrupted`.
     """
     wanted = [parse_id(each) if isinstance(each, str) else each for each in ids]
     opened = _resolve_stores(stores, tell)
-    asked, failed = _ask(opened, lambda reader: _look_up(reader, wanted))
+    watch = Watch(stop or Stop(), observe)
+    asked, failed = _ask(opened, lambda reader: _look_up(reader, wanted), watch)
     activations = _gather(asked)
     missing = tuple(each for each in wanted if not any(each.is_met_by(found.id) for found in activations))
     broken = {store for store, _ in failed}
@@ -84,6 +89,8 @@ def list_newest(
     *,
     wanted: SelectionSpec = SelectionSpec(),  # noqa: B008  a frozen value
     limit: int = 30,
+    stop: Stop | None = None,
+    observe: Observer = lambda _: None,
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Findings:
@@ -91,7 +98,8 @@ def list_newest(
     if limit < 1:
         raise UsageError(f"{argument('limit', limit)}: give a number from 1 on")
     selection = wanted.fix(now_ms=int(clock() * 1000))
-    asked, failed = _ask(_resolve_stores(stores, tell), lambda reader: _newest(reader, selection, limit))
+    watch = Watch(stop or Stop(), observe)
+    asked, failed = _ask(_resolve_stores(stores, tell), lambda reader: _newest(reader, selection, limit), watch)
     activations = sorted(_gather(asked), key=_start, reverse=True)
     return Findings(activations=tuple(activations[:limit]), failed=failed)
 
@@ -118,16 +126,19 @@ def _newest(reader: Reader, selection: Selection, limit: int) -> Iterator[Docume
 
 
 def _ask(
-    stores: Sequence[Store], ask: Callable[[Reader], Iterator[Found]]
+    stores: Sequence[Store], ask: Callable[[Reader], Iterator[Found]], watch: Watch
 ) -> tuple[list[tuple[Store, Sequence[Found]]], tuple[tuple[str, MigratorError], ...]]:
     """Ask all stores at once; the answers are in their order. What was found before a store failed is kept."""
 
     def one(store: Store) -> tuple[Sequence[Found], MigratorError | None]:
         found: list[Found] = []
         try:
-            with closing(RetryingReader(open_reader(store), LOOK_AGAIN)) as reader:
-                for each in ask(reader):  # one by one, so that an exception leaves what came before it
-                    found.append(each)  # noqa: PERF402  as said
+            with closing(RetryingReader(open_reader(store), watch.policy(LOOK_AGAIN))) as reader:
+                for each in ask(WatchedReader(reader, watch)):
+                    watch.stop.check()
+                    found.append(each)  # one by one, so that an exception leaves what came before it
+        except Interrupted:
+            raise
         except MigratorError as error:
             return found, error
         return found, None

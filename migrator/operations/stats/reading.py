@@ -30,7 +30,7 @@ def read_all(reader: Reader, selection: Selection, *, stop: Stop, observe: Obser
     read = 0
     for slice in plan.slices:
         for batch in reader.read(slice, None, selection):
-            stop.sleep(0)
+            stop.check()
             amounts.take(batch.documents)
             amounts.unreadable += len(batch.rejections)
             seen = len(batch.documents) + len(batch.rejections) + sum(batch.filtered.values())
@@ -51,7 +51,7 @@ def read_sample(reader: Reader, selection: Selection, *, documents: int, stop: S
     plan = reader.plan(selection, slice_documents=max(documents // _SAMPLED_SLICES, 1_000))
     stood_for = 0.0
     for slice in plan.slices:
-        stop.sleep(0)
+        stop.check()
         for batch in islice(reader.read(slice, None, selection), 1):
             last = batch.documents[-1].namespace if batch.documents else ""
             going_on = [document for document in batch.documents if document.namespace == last]

@@ -15,7 +15,6 @@ from migrator.activations.selection import parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,
-    as_lines,
     id_hash,
     make_end,
     make_frame,
@@ -27,6 +26,7 @@ from migrator.adapters.archive.format import (
     tail_needed,
 )
 from migrator.adapters.archive.manifest import ArchiveHead, id_ms, is_backup_id, read_head
+from migrator.adapters.shared.lines import as_lines
 from migrator.errors import ArchiveDamaged
 from migrator.testing.documents import activation
 from tests.support.profiles import examples

@@ -11,9 +11,10 @@ import pytest
 from migrator import durable
 from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.archive.format import as_lines, note_bytes, read_index
+from migrator.adapters.archive.format import note_bytes, read_index
 from migrator.adapters.archive.lane import Lane
 from migrator.adapters.archive.manifest import folder_of, part_name
+from migrator.adapters.shared.lines import as_lines
 from migrator.testing.documents import activation
 
 FOLDER = folder_of("20261124T021500Z-3f9a2c")

@@ -35,6 +35,8 @@ from migrator.adapters.wrappers.forwarding import (
 from migrator.adapters.wrappers.mending import MendingReader
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.adapters.wrappers.watched import Watch, WatchedReader
+from migrator.watching import Stop
 
 POLICY = Policy(sleep=lambda _: None)
 READERS: dict[type, Callable[[Any], Any]] = {
@@ -42,6 +44,7 @@ READERS: dict[type, Callable[[Any], Any]] = {
     RetryingReader: lambda inner: RetryingReader(inner, POLICY),
     ThrottledReader: lambda inner: ThrottledReader(inner, 1.0),
     MendingReader: MendingReader,
+    WatchedReader: lambda inner: WatchedReader(inner, Watch(Stop(), lambda _: None)),
     ChosenReader: lambda inner: ChosenReader(inner, ["guest/1"]),
 }
 WRITERS: dict[type, Callable[[Any], Any]] = {

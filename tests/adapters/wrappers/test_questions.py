@@ -13,6 +13,7 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
 from migrator.testing.documents import activation
+from migrator.watching import Stop
 
 
 class Knowing(MemoryReader):
@@ -22,7 +23,7 @@ class Knowing(MemoryReader):
         super().__init__(MemoryStore("knowing"), page_documents=10)
         self._fails = fails
 
-    def probe(self, *, exact: bool) -> Probe:
+    def probe(self, *, exact: bool, stop: Stop | None = None) -> Probe:
         if self._fails:
             self._fails -= 1
             raise Unavailable("not now")
