@@ -7,7 +7,7 @@ install = scripts/prepare install
 
 tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup
 
-.PHONY: help setup demo check test coverage lint format types faults bench clean model mutants dist
+.PHONY: help setup demo check test coverage lint format types faults bench clean model mutants dist site
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -62,8 +62,12 @@ dist: .venv/.installed-test  ## Build the wheel and the source archive into dist
 	@rm -rf dist
 	@$(python) -m hatchling build
 
+site: .venv/.installed-docs  ## Build the site of docs/ into site/
+	@$(python) -m mkdocs build --quiet --strict
+	@echo "Built: site/index.html"
+
 clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: $(inputs)
@@ -83,6 +87,11 @@ clean:  ## Remove .venv and what was built; the downloaded servers stay in the c
 .venv/.installed-mutants: .venv/.installed-test
 	@echo "Installing mutmut into .venv"
 	@$(install) demo,test,mutants
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed-test
+	@echo "Installing mkdocs-material into .venv"
+	@$(install) demo,test,docs
 	@touch $@
 
 .venv/.jdk-tried: | .venv/.installed-test

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from migrator.commands.completing import stores
 from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
@@ -68,7 +69,7 @@ def _readable(archive: str, identity: Path | None, config: Path | None) -> Store
         "migrator archive list s3://backups/openwhisk --json | jq -r '.backups[] | select(.state != \"complete\")'",
     ),
 )
-@click.argument("archive")
+@click.argument("archive", shell_complete=stores)
 @config_option
 @json_option
 @log_format_option
@@ -103,7 +104,7 @@ def list_command(archive: str, config: Path | None, as_json: bool) -> None:
         "migrator archive check archive:/var/backups/openwhisk --repair archive:/var/backups/saved",
     ),
 )
-@click.argument("archive")
+@click.argument("archive", shell_complete=stores)
 @click.option(
     "--quick", is_flag=True, help="Check only manifests and the size and SHA-256 of every part; needs no key."
 )
@@ -175,7 +176,7 @@ def check_command(
         "migrator archive cat archive:/var/backups/openwhisk --at 2026-11-01 --form elasticsearch > november.ndjson",
     ),
 )
-@click.argument("archive")
+@click.argument("archive", shell_complete=stores)
 @state_choice_options
 @identity_option
 @selection_options
@@ -241,7 +242,7 @@ def cat_command(
         "migrator archive prune archive:/var/backups/openwhisk --keep-last 3 --unfinished-older-than 7d",
     ),
 )
-@click.argument("archive")
+@click.argument("archive", shell_complete=stores)
 @click.option("--keep-last", type=int, default=0, metavar="N", help="Keep the last N backups.")
 @click.option("--keep-daily", type=int, default=0, metavar="N", help="Keep the newest of each of the last N days.")
 @click.option("--keep-weekly", type=int, default=0, metavar="N", help="Keep the newest of each of the last N weeks.")
@@ -315,7 +316,7 @@ def prune_command(
         "migrator archive diff archive:/var/backups/openwhisk 20261123T02 20261124T02 --ids | grep ^changed",
     ),
 )
-@click.argument("archive")
+@click.argument("archive", shell_complete=stores)
 @click.argument("first")
 @click.argument("second")
 @selection_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import choices, stores
 from migrator.commands.options import (
     config_option,
     examples,
@@ -46,14 +47,15 @@ def _a_mode(_: click.Context, __: click.Parameter, value: str | None) -> int | N
         "migrator backup prod-couchdb s3://backups/openwhisk --encrypt-to-file recipients.txt",
     ),
 )
-@click.argument("source")
-@click.argument("archive")
+@click.argument("source", shell_complete=stores)
+@click.argument("archive", shell_complete=stores)
 @selection_options
 @click.option(
     "--mode",
     default="auto",
     show_default=True,
     metavar="auto|full|incremental",
+    shell_complete=choices("auto", "full", "incremental"),
     help="Read everything, or only what is new since the newest complete backup; auto is incremental where possible.",
 )
 @click.option("--level", type=int, default=3, show_default=True, help="Zstandard compression level, 1 to 22.")

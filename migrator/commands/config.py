@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
+from migrator.commands.completing import stores
 from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
@@ -169,7 +170,7 @@ def _secret_lines(secrets: dict[str, Any]) -> list[str]:
         "migrator config check", "migrator config check --connect prod", "migrator config check --config new.toml"
     ),
 )
-@click.argument("names", metavar="[STORE]...", nargs=-1)
+@click.argument("names", metavar="[STORE]...", nargs=-1, shell_complete=stores)
 @click.option("--connect", is_flag=True, help="Connect and log in to each store, and print its product and version.")
 @config_option
 @quiet_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores
 from migrator.commands.options import (
     TemplateCommand,
     config_option,
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
         "migrator copy prod-couchdb prod-elasticsearch --part 2/4",
     ),
 )
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=stores)
+@click.argument("target", shell_complete=stores)
 @selection_options
 @ids_option
 @part_option

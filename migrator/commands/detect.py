@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores as complete_stores
 from migrator.commands.environment_options import environment_options
 from migrator.commands.options import config_option, examples, json_option, log_format_option, quiet_option
 from migrator.commands.output import print_json, print_text
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         "migrator detect --pid $(pgrep -of controller) --json",
     ),
 )
-@click.argument("stores", metavar="[STORE]...", nargs=-1)
+@click.argument("stores", metavar="[STORE]...", nargs=-1, shell_complete=complete_stores)
 @environment_options
 @click.option("--exact", is_flag=True, help="Read CouchDB and archives from end to end instead of sampling.")
 @config_option

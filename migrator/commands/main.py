@@ -80,6 +80,11 @@ COMMANDS = {
         "Retry the rejected documents of JOB.",
     ),
     "config": ("migrator.commands.config:config_command", "Show or check the configuration."),
+    "completion": (
+        "migrator.commands.manual:completion_command",
+        "Print a script that completes commands in SHELL.",
+    ),
+    "man": ("migrator.commands.manual:man_command", "Write a manual page for each command to DIR."),
     "samples": ("migrator.commands.samples:samples_command", "Write the samples to DIR."),
     "demo": (
         "migrator.commands.demo:demo_command",
@@ -241,7 +246,7 @@ def _report_error(text: str, exit_code: int, error: BaseException | None = None)
             "migrator status",
         )
         + "\n\n\b\nShell completion, once in ~/.bashrc (zsh and fish likewise):\n"
-        '  eval "$(_MIGRATOR_COMPLETE=bash_source migrator)"'
+        '  eval "$(migrator completion bash)"'
     ),
 )
 @click.version_option(package_name="openwhisk-activation-migrator", message="migrator %(version)s")

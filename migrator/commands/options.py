@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 import click
 from typing_extensions import override
 
+from migrator.commands.completing import choices
 from migrator.commands.messages import current
 from migrator.errors import UsageError
 from migrator.units import parse_bytes, parse_duration, parse_percent
@@ -132,6 +133,7 @@ conflict_option = click.option(
     default="skip",
     show_default=True,
     metavar="skip|overwrite|fail",
+    shell_complete=choices("skip", "overwrite", "fail"),
     help="If the target has another version of a document: keep it and list it, replace it, or stop.",
 )
 

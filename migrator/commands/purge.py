@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores
 from migrator.commands.options import (
     config_option,
     examples,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         "migrator purge prod-couchdb --older-than 7d --only-if-in archive:/var/backups/openwhisk --logs-only",
     ),
 )
-@click.argument("store")
+@click.argument("store", shell_complete=stores)
 @click.option(
     "--older-than",
     required=True,

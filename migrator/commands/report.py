@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from migrator.commands.completing import jobs
 from migrator.commands.options import examples, log_format_option, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_text
 from migrator.text.printable import printable_path
@@ -20,7 +21,7 @@ from migrator.text.printable import printable_path
         "migrator report 3f9a --output - | mail -s 'migration' -a 'Content-Type: text/html' ops@example.com",
     ),
 )
-@click.argument("job")
+@click.argument("job", shell_complete=jobs)
 @click.option(
     "--output",
     "-o",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores
 from migrator.commands.options import (
     TemplateCommand,
     config_option,
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
         "migrator restore archive:/var/backups/openwhisk prod-couchdb --identity key.txt",
     ),
 )
-@click.argument("archive")
-@click.argument("target")
+@click.argument("archive", shell_complete=stores)
+@click.argument("target", shell_complete=stores)
 @state_choice_options
 @identity_option
 @selection_options

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from migrator.commands.completing import jobs
 from migrator.commands.options import (
     config_option,
     examples,
@@ -23,7 +24,7 @@ from migrator.commands.output import print_json, print_text
     "retry-rejected",
     epilog=examples("migrator retry-rejected 3f9a", "migrator status 3f9a --rejected | jq -r .reason | sort | uniq -c"),
 )
-@click.argument("job")
+@click.argument("job", shell_complete=jobs)
 @retry_for_option("Wait this long for an unavailable server or a full disk, then stop; resumable.")
 @config_option
 @state_option

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from migrator.commands.completing import schedules as complete_schedules
 from migrator.commands.messages import current
 from migrator.commands.options import (
     config_option,
@@ -77,7 +78,7 @@ def schedule_command(context: click.Context) -> None:
         "migrator schedule run nightly --once",
     ),
 )
-@click.argument("what", required=False, metavar="[FOLDER|NAME]")
+@click.argument("what", required=False, metavar="[FOLDER|NAME]", shell_complete=complete_schedules)
 @click.option("--once", is_flag=True, help="Run the schedule NAME now and exit, for cron, systemd and Kubernetes.")
 @schedules_option
 @click.option(
@@ -377,7 +378,7 @@ def _check_end(schedule: Schedule, role: Role, store: Store, connect: bool) -> N
 @schedule_command.command(
     "next", epilog=examples("migrator schedule next nightly", "migrator schedule next nightly -n 3")
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_schedules)
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @schedules_option
 @json_option

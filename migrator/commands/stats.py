@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores
 from migrator.commands.options import (
     config_option,
     examples,
@@ -50,7 +51,7 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
         "migrator stats prod-elasticsearch --namespace 'team-*' --since 30d --json | jq .growth",
     ),
 )
-@click.argument("store")
+@click.argument("store", shell_complete=stores)
 @selection_options
 @click.option(
     "--retention",

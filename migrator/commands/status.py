@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from migrator.commands.completing import jobs
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
 from migrator.commands.output import print_bytes, print_json, print_text
@@ -46,7 +47,7 @@ _LEAST_S = 0.2  # between two looks
         "migrator status --json | jq -r 'select(.state != \"complete\") | .next'",
     ),
 )
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=jobs)
 @click.option("--rejected", is_flag=True, help="Print the rejected documents, with reasons, as NDJSON.")
 @click.option(
     "--differing", is_flag=True, help="Print the documents of which the target holds another version, as NDJSON."
@@ -213,7 +214,7 @@ def _screen(folder: Path, job: str | None) -> Iterator[str]:
     "forget",
     epilog=examples("migrator forget 3f9a", "migrator forget 3f9a --discard"),
 )
-@click.argument("job")
+@click.argument("job", shell_complete=jobs)
 @click.option("--discard", is_flag=True, help="Also discard the rejected and differing documents that the job kept.")
 @state_option
 @quiet_option

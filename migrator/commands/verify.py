@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.commands.completing import stores
 from migrator.commands.options import (
     config_option,
     examples,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
         "migrator verify prod-elasticsearch archive:/var/backups/openwhisk --until 1d --sample 1%",
     ),
 )
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=stores)
+@click.argument("b", shell_complete=stores)
 @selection_options
 @ids_option
 @read_only_options
