@@ -63,7 +63,7 @@ dist: .venv/.installed-test  ## Build the wheel and the source archive into dist
 	@$(python) -m hatchling build
 
 site: .venv/.installed-docs  ## Build the site of docs/ into site/
-	@$(python) -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict
 	@echo "Built: site/index.html"
 
 clean:  ## Remove .venv and what was built; the downloaded servers stay in the cache
