@@ -1,8 +1,8 @@
 """A switch of backends under load: does the new one hold every activation in the end, whatever happens meanwhile?
 
 A writer stores so many activations a second in the old backend while `migrator cutover` runs; both servers are
-restarted once, the tool is killed with SIGKILL a few times. Then the writer switches, as OpenWhisk's components would
-when they are given the settings, and the cutover goes on to its end. Every activation whose storing was confirmed must
+restarted once, the tool is killed with SIGKILL a few times. Once the tool asks for it, the writer switches, as
+OpenWhisk's components would when they are given the settings, and the cutover goes on to its end. Every activation whose storing was confirmed must
 be in the new backend, by a reading of its own and by `migrator verify`. Prints the lag over time.
 
 CouchDB is the one that COUCHDB_START starts (`tests.faults.started`), else the local CouchDB server.
@@ -41,6 +41,7 @@ from tests.support.servers import request
 PATTERN = "switched-%25s"
 DATABASE = "switched"
 NAMESPACES = 7
+AT_SWITCH = ("switch begun", "switch failed")
 
 
 class Backend:
@@ -168,15 +169,16 @@ class Tool:
 def watch(tool: Tool, writer: Writer, target: Backend, seconds: float, kills: int, chance: random.Random) -> None:
     """Have everything happen in its time until the tool ends well."""
     began_s = time.monotonic()
-    events = [(seconds * share, "kill") for share in sorted(chance.uniform(0.1, 1.1) for _ in range(kills))]
-    events += [(seconds * 0.35, "restart old"), (seconds * 0.65, "restart new"), (seconds, "switch")]
+    events = [(seconds * chance.uniform(0.1, 1.0), "kill") for _ in range(kills - 1)]
+    events += [(seconds * 0.35, "restart old"), (seconds * 0.65, "restart new")]
     events.sort()
+    events.append((seconds, "switch"))  # at the earliest: when the tool asks for it
     source, restarting = writer.backend, []
     tool.start()
     while True:
         time.sleep(0.2)
         passed_s = time.monotonic() - began_s
-        while events and passed_s >= events[0][0]:
+        while events and passed_s >= events[0][0] and (len(events) > 1 or tool.step() in AT_SWITCH):
             what = events.pop(0)[1]
             print(f"{passed_s:6.1f} s  {what}; step: {tool.step()}", flush=True)
             if what == "kill" and tool.process:
@@ -184,6 +186,8 @@ def watch(tool: Tool, writer: Writer, target: Backend, seconds: float, kills: in
             elif what == "switch":
                 tool.settings.write_text(target.settings())
                 writer.backend = target
+                if kills:  # the last one, while the tool follows what is left
+                    threading.Timer(5, lambda: tool.process and tool.process.send_signal(signal.SIGKILL)).start()
             elif what.startswith("restart"):
                 thread = threading.Thread(target=(source if what == "restart old" else target).restart)
                 thread.start()
