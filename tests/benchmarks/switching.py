@@ -2,8 +2,9 @@
 
 A writer stores so many activations a second in the old backend while `migrator cutover` runs; both servers are
 restarted once, the tool is killed with SIGKILL a few times. Once the tool asks for it, the writer switches, as
-OpenWhisk's components would when they are given the settings, and the cutover goes on to its end. Every activation whose storing was confirmed must
-be in the new backend, by a reading of its own and by `migrator verify`. Prints the lag over time.
+OpenWhisk's components would when they are given the settings, and the cutover goes on to its end. Every activation
+whose storing was confirmed must be in the new backend, by a reading of its own and by `migrator verify`. Prints the lag
+over time.
 
 CouchDB is the one that COUCHDB_START starts (`tests.faults.started`), else the local CouchDB server.
 
@@ -154,6 +155,10 @@ class Tool:
                 [sys.executable, "-m", "migrator", *words], stdout=log, stderr=log, cwd=self.folder
             )
 
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+
     def step(self) -> str:
         state = read_state(state_path(self.plan))
         return f"{state.steps[-1].name} {state.steps[-1].state}" if state and state.steps else "none"
@@ -181,13 +186,13 @@ def watch(tool: Tool, writer: Writer, target: Backend, seconds: float, kills: in
         while events and passed_s >= events[0][0] and (len(events) > 1 or tool.step() in AT_SWITCH):
             what = events.pop(0)[1]
             print(f"{passed_s:6.1f} s  {what}; step: {tool.step()}", flush=True)
-            if what == "kill" and tool.process:
-                tool.process.send_signal(signal.SIGKILL)
+            if what == "kill":
+                tool.kill()
             elif what == "switch":
                 tool.settings.write_text(target.settings())
                 writer.backend = target
                 if kills:  # the last one, while the tool follows what is left
-                    threading.Timer(5, lambda: tool.process and tool.process.send_signal(signal.SIGKILL)).start()
+                    threading.Timer(5, tool.kill).start()
             elif what.startswith("restart"):
                 thread = threading.Thread(target=(source if what == "restart old" else target).restart)
                 thread.start()
