@@ -8,6 +8,7 @@ import pytest
 
 from migrator.activations.selection import Selection
 from migrator.errors import AccessDenied
+from migrator.watching import Stop
 from tests.support.scripted import Request
 from tests.support.scripted_elasticsearch import Cluster, reading, some
 
@@ -80,3 +81,15 @@ def test_key_that_is_not_told_its_privileges_reads() -> None:
     cluster.alter = granting({"read": True}, None)
     with reading(cluster) as (reader, _):
         assert not reader.plan(Selection(), slice_documents=10).incomplete
+
+
+def test_nothing_new_is_claimed_by_a_login_that_sees_some_indices_only() -> None:
+    """A namespace that it isn't shown may get documents: what is pending is told, and that it isn't all."""
+    cluster = Cluster().of_one(documents())
+    with reading(cluster) as (reader, _):
+        snapshot = reader.plan(Selection(), slice_documents=10).snapshot
+        assert reader.news(snapshot, Selection(), wait_s=0, stop=Stop()).unseen == ()
+        cluster.alter = granting({"read": True, "view_index_metadata": False}, [ALL])
+        news = reader.news(snapshot, Selection(), wait_s=0, stop=Stop())
+    assert news.pending == 0
+    assert any("can't see all of" in told for told in news.unseen)
