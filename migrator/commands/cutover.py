@@ -20,7 +20,7 @@ from migrator.commands.options import (
     state_option,
 )
 from migrator.commands.output import print_json, print_text
-from migrator.errors import UsageError
+from migrator.errors import LimitReached
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords
@@ -124,7 +124,7 @@ def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
             click.echo(f"{question} yes (--yes)", err=True)
             return True
         if not sys.stdin.isatty():
-            raise UsageError(f"{question} Answer at a terminal, or give --yes")
+            raise LimitReached(f"{question} Answer at a terminal, or give --yes; the same command asks again")
         return click.confirm(question, default=False, err=True)
 
     def begun(step: Step, done: StepState | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from migrator.activations.selection import parse_moment
+from migrator.api.run import Run
 from migrator.errors import UsageError
 from migrator.operations.cutover.openwhisk import DEPLOYMENTS
 from migrator.settings.toml_file import TomlFile
@@ -113,6 +114,10 @@ def read_plan(path: Path) -> Plan:
             parse_moment(found.preflight_since, now_ms=0)
         except UsageError as error:
             raise file.refusal(["preflight_since"], str(error)) from None
+    try:
+        Run(jobs=copying.jobs, max_rate=copying.max_rate, retry_for_s=copying.retry_for)
+    except UsageError as error:
+        raise file.refusal(["copy"], str(error)) from None
     if (copying.shards is not None or copying.replicas is not None) and not copying.index_template:
         raise file.refusal(["copy", "index_template"], "must be true where shards or replicas are given")
     return Plan(

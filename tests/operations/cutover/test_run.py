@@ -207,6 +207,7 @@ def test_an_edited_state_is_refused(bench: Bench) -> None:
         (PLAN.replace("backup", "small_lag = -1\nbackup"), "small_lag"),
         (PLAN.replace("backup", "loud = true\nbackup"), "unknown"),
         (PLAN + "[copy]\nshards = 1\n", "index_template"),
+        (PLAN + "[copy]\njobs = 100\n", "cutover.toml:8: copy: .*from 1 to 64"),
     ],
 )
 def test_a_plan_that_isnt_one_is_refused_with_its_line(bench: Bench, text: str, message: str) -> None:
