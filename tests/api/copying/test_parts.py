@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +23,10 @@ from migrator.adapters.base import WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter, _stores, memory_store
 from migrator.api.copy import copy
 from migrator.api.restore import restore
+from migrator.api.verify import verify
 from migrator.commands.main import migrator
+from migrator.demo import samples
+from migrator.demo.servers import Server
 from migrator.engine.copy import run_copy
 from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint
@@ -27,6 +34,8 @@ from migrator.errors import NotFound, UsageError
 from migrator.testing.documents import activation
 from migrator.watching import Stop
 from tests.support.profiles import examples
+from tests.support.servers import couchdb_url, request
+from tests.support.stores import elasticsearch_location, fill_elasticsearch
 from tests.support.worlds import SPEC
 
 
@@ -177,7 +186,6 @@ def test_the_parts_of_a_backup_restore_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("of", [1, 3, 7])
 def test_the_parts_of_a_couchdb_are_the_whole(couchdb_database: str, tmp_path: Path, of: int) -> None:
     """By its own keys, with several namespaces, an id without a slash, a design document, and late arrivals."""
-    from tests.support.servers import couchdb_url, request
 
     def put(rows: list[object]) -> None:
         request("POST", f"{couchdb_url(couchdb_database)}/_bulk_docs", {"docs": rows})
@@ -195,3 +203,52 @@ def test_the_parts_of_a_couchdb_are_the_whole(couchdb_database: str, tmp_path: P
     assert sum(report.totals.present for report in again) == 0
     assert len(memory_store("target").entries) == 160 + of
     assert all(report.exit_code in (0, 3) for report in reports)
+
+
+@pytest.mark.parametrize("of", [1, 3, 16])
+def test_the_parts_of_an_elasticsearch_are_the_whole(
+    elasticsearch_server: Server, index_prefix: str, tmp_path: Path, of: int
+) -> None:
+    """By shards; documents that change while the parts run move to higher numbers, and stay with their part."""
+    pattern = f"{index_prefix}%s"
+    source = elasticsearch_location(elasticsearch_server, pattern)
+    fill_elasticsearch(elasticsearch_server, pattern, [activation(n, "guest" if n % 2 else "team") for n in range(120)])
+    memory_store("target", Form.ELASTICSEARCH)
+    for number in range(1, of + 1):
+        copy(source, "memory:target", part=f"{number}/{of}", state=tmp_path)
+        changed = [activation(at, "guest" if at % 2 else "team", logs=[f"{number}"]) for at in range(10)]
+        fill_elasticsearch(elasticsearch_server, pattern, changed)
+    again = [copy(source, "memory:target", part=f"{number}/{of}", state=tmp_path) for number in range(1, of + 1)]
+    assert sum(report.differing for report in again) == 0
+    assert all((report.counts and report.totals.adds_up) or not report.counts for report in again)
+    assert len(memory_store("target").entries) == 120
+    assert verify(source, "memory:target", state=tmp_path).agrees
+
+
+def test_four_parts_in_four_processes_of_which_one_is_killed_are_the_whole(
+    couchdb_database: str, elasticsearch_server: Server, index_prefix: str, tmp_path: Path
+) -> None:
+    """Each with a state folder of its own; the killed one is started again, by the same command."""
+    rows: list[object] = [json.loads(body) for body in samples.everyday(6_000)]
+    for at in range(0, len(rows), 1000):
+        request("POST", f"{couchdb_url(couchdb_database)}/_bulk_docs", {"docs": rows[at : at + 1000]})
+    target = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s")
+
+    def part(number: int, *more: str) -> subprocess.Popen[bytes]:
+        words = ["copy", couchdb_database, target, "--part", f"{number}/4", "--jobs", "1", "--quiet", *more]
+        words += ["--state", str(tmp_path / f"part-{number}")]
+        return subprocess.Popen([sys.executable, "-m", "migrator", *words], stdout=subprocess.DEVNULL)
+
+    running = [part(number, *(("--max-rate", "150") if number == 2 else ())) for number in (1, 2, 3, 4)]
+    time.sleep(8)
+    running[1].kill()
+    assert running[1].wait() == -signal.SIGKILL
+    assert [running[at].wait(timeout=200) for at in (0, 2, 3)] == [0, 0, 0]
+    words = ["status", "--all-parts", "--state", str(tmp_path), "--json"]
+    assert CliRunner().invoke(migrator, words).exit_code == 5
+    assert part(2).wait(timeout=200) == 0
+    shown = CliRunner().invoke(migrator, words)
+    assert shown.exit_code == 0, shown.output
+    totals = json.loads(shown.output)["totals"]
+    assert totals["read"] == totals["written"] + totals["present"] == 6_000
+    assert verify(couchdb_database, target, state=tmp_path).agrees
