@@ -16,7 +16,9 @@ from typing import IO, Any
 
 import click
 
+from migrator.commands.terminal import width
 from migrator.rendering.arguments import in_options
+from migrator.rendering.fold import fold
 from migrator.text.printable import printable_lines
 
 READER_LEFT = 141
@@ -27,6 +29,8 @@ _COLOUR = re.compile(r"(\x1b\[\d*m)")
 def print_text(text: str, *, err: bool = False, coloured: bool = False) -> None:
     """Print our own text, in which something from outside may stand; with `coloured` colours stay colours."""
     text = in_options(text)
+    if (columns := width(sys.stderr if err else sys.stdout)) is not None and not coloured:
+        text = "\n".join(fold(text.split("\n"), columns))
     if coloured:
         text = "".join(part if _COLOUR.fullmatch(part) else printable_lines(part) for part in _COLOUR.split(text))
     else:

@@ -25,6 +25,7 @@ from migrator.commands.options import (
     state_option,
 )
 from migrator.commands.output import print_json, print_text
+from migrator.commands.terminal import width
 from migrator.errors import UsageError
 from migrator.events import Listening, LoginWarning
 
@@ -275,25 +276,32 @@ def list_command(
 
 
 def _as_text(status: ScheduleStatus) -> str:
+    from migrator.rendering.fold import label_rows
     from migrator.units import human_bytes
 
-    lines = [f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"]
-    if status.task:
-        lines[0] += f"  {status.task} {status.source} -> {status.target}"
+    head = f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"
+    ends = f"{status.task} {status.source} -> {status.target}" if status.task else ""
+    columns = width()
+    rows = []
+    if ends and columns is not None and len(head) + 2 + len(ends) > columns:
+        rows += [("from", f"{status.task} {status.source}", ""), ("to", status.target, "")]
+    elif ends:
+        head += f"  {ends}"
     if status.holder:
-        lines.append(f"run by {status.holder}")
+        rows.append(("run by", status.holder, ""))
     if status.next_s is not None and status.state != "running":
-        lines.append(f"next      {_local(status.next_s, status.timezone)}")
+        rows.append(("next", _local(status.next_s, status.timezone), ""))
     if (last := status.last) is not None:
-        lines.append(f"last      {_local(last.ended_s, status.timezone)}, {last.outcome}, exit code {last.exit_code}")
+        ended = _local(last.ended_s, status.timezone)
+        rows.append(("last", f"{ended}, {last.outcome}, exit code {last.exit_code}", ""))
     if (success := status.last_success) is not None and success != last:
-        lines.append(f"success   {_local(success.ended_s, status.timezone)}")
+        rows.append(("success", _local(success.ended_s, status.timezone), ""))
     if (made := status.last_backup) is not None:
         verified = f"verified ({made.verified})" if made.verified else "not verified"
-        lines.append(f"backup    {made.backup}, {made.mode}, {human_bytes(made.backup_bytes)}, {verified}")
+        rows.append(("backup", f"{made.backup}, {made.mode}, {human_bytes(made.backup_bytes)}, {verified}", ""))
     if status.trouble:
-        lines.append(f"trouble   {status.trouble}")
-    return "\n    ".join(lines)
+        rows.append(("trouble", status.trouble, ""))
+    return "\n".join([head, *label_rows(rows, width=columns, indent=4, least=8)])
 
 
 def _local(moment_s: float, zone: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import TextIO
 
 
-def width() -> int | None:
-    """The columns of the terminal; None for a pipe or a file, whose lines aren't folded."""
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+def width(stream: TextIO | None = None) -> int | None:
+    """The columns of the terminal, of stdout by default; None for a pipe or a file, whose lines aren't folded."""
+    stream = sys.stdout if stream is None else stream
+    return shutil.get_terminal_size((80, 24)).columns if stream.isatty() else None
 
 
 def height() -> int:

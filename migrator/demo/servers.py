@@ -531,7 +531,7 @@ def _cache(name: str, make: Callable[[Path], object]) -> Path:
     there = cache() / name
     if there.is_dir():
         return there
-    print(f"    downloading {name} to {there.parent}, once", file=sys.stderr, flush=True)
+    print(f"    downloading {name}, once, to\n    {there.parent}", file=sys.stderr, flush=True)
     there.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=there.parent, prefix=f".{name}-") as temporary:
         made = Path(temporary) / name

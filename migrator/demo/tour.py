@@ -31,6 +31,7 @@ from migrator.adapters.opening import open_reader
 from migrator.demo import samples, servers
 from migrator.errors import MigratorError, VerificationError
 from migrator.rendering.arguments import OPTIONS
+from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.settings.locations import parse_location
 
@@ -62,11 +63,13 @@ class Tour:
         self._began_s = time.monotonic()
 
     def say(self, text: str = "") -> None:
-        print(text, flush=True)
+        for line in fold([text], shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None):
+            print(line, flush=True)
 
     def step(self, text: str) -> None:
         mark = "\033[1m==>\033[0m" if self._color else "==>"
-        print(f"\n{mark} {text}", flush=True)
+        print(flush=True)
+        self.say(f"{mark} {text}")
 
     def command(self, *words: str) -> None:
         words = (*PROGRAM, *words[1:]) if words[0] == "migrator" else words
@@ -79,7 +82,7 @@ class Tour:
         folder.chmod(0o755)  # Elasticsearch runs as another user when this is root
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self.step("Start real servers; PouchDB Server speaks CouchDB's protocol (downloaded the first time)")
+            self.step("Start real servers; PouchDB Server speaks CouchDB's protocol")
             couchdb = servers.couchdb(folder=folder / "couchdb", survives=self._keep)
             search = servers.elasticsearch("6.7.2", folder=folder / "elasticsearch", survives=self._keep)
             for server in (couchdb, search):

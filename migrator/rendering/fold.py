@@ -15,9 +15,9 @@ Labelled = tuple[str, str, str]
 """A label, what is said, and the command that goes with it; any of them may be empty."""
 
 
-def label_rows(rows: Sequence[Labelled], *, width: int | None, indent: int = 0) -> Iterator[str]:
+def label_rows(rows: Sequence[Labelled], *, width: int | None, indent: int = 0, least: int = 0) -> Iterator[str]:
     """Rows with their labels in one column. Without a width, as for a pipe, each row is one line."""
-    beside = max((len(label) for label, _, _ in rows), default=0) + 2
+    beside = max([least, *(len(label) for label, _, _ in rows)]) + 2
     for label, said, command in rows:
         head = f"{' ' * indent}{label:<{beside}}"
         text = printable(said)
@@ -48,7 +48,8 @@ _COMMAND = re.compile(r"(?<=: )(migrator .*?)(?=; |$)")
 def fold(lines: Iterable[str], width: int | None) -> Iterator[str]:
     """Lines with sentences folded to a width, and their commands on lines of their own; tables are left alone."""
     for text in lines:
-        if width is None or "\n" in text or "  " in text.strip() or len(text) <= width:
+        is_table, is_command = "  " in text.strip(), text.lstrip().startswith(("migrator ", "$ "))
+        if width is None or "\n" in text or is_table or is_command or len(text) <= width:
             yield text
             continue
         for part in _COMMAND.split(text):
