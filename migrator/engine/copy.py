@@ -217,11 +217,15 @@ class _Job:
         self._copy.expect(selection)
 
     def _run_rounds(self, selection: Selection) -> int:
-        """Run what is planned, then catch-up rounds; at least one begins after the bulk was read."""
+        """Run what is planned, then catch-up rounds; at least one begins after the bulk was read.
+
+        A dry run needs no other: it brings nothing closer to the source.
+        """
         checkpoint, options, rounds = self._checkpoint, self._options, 0
+        most_rounds = 1 if self._copy.dry_run else options.most_rounds
         if checkpoint.state == "unfinished":
             self._copy.run_slices()
-        while isinstance(self._reader, SupportsCatchUp) and rounds < options.most_rounds:
+        while isinstance(self._reader, SupportsCatchUp) and rounds < most_rounds:
             rounds += 1
             if self._catch_up(self._reader, selection) < options.small_round:
                 break

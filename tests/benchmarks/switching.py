@@ -41,7 +41,7 @@ from tests.support.servers import request
 
 PATTERN = "switched-%25s"
 DATABASE = "switched"
-NAMESPACES = 7
+NAMESPACES = 3
 AT_SWITCH = ("switch begun", "switch failed")
 
 
@@ -141,7 +141,7 @@ class Tool:
         self.settings.write_text(source.settings())
         self.plan.write_text(
             f'source = "{source.location}"\ntarget = "{target.location}"\narchive = "archive:{folder}/archive"\n'
-            f'quiet = "15s"\nsmall_lag = 1000\n[openwhisk]\ndeployment = "environment"\n'
+            f'quiet = "15s"\nsmall_lag = 4000\n[openwhisk]\ndeployment = "environment"\n'
             f'env_file = ["{self.settings}"]\n[copy]\nindex_template = true\nshards = 1\nretry_for = 300\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
