@@ -91,7 +91,7 @@ class NothingAccepted(Unavailable):
 
 
 class AccessDenied(MigratorError):
-    """Login or right refused. Not tried again by itself (servers lock users out); resumable once mended."""
+    """Login or right refused. Not tried again by itself (servers lock users out); resumable once fixed."""
 
     exit_code = 6
 

@@ -59,7 +59,7 @@ def backup(
     file_mode: int | None = None,
     **keywords: Unpack[WritingKeywords],
 ) -> BackupReport:
-    """Back up the activations of a store into an archive, going on where an interrupted backup ended.
+    """Back up the activations of a store into an archive, resuming an interrupted one.
 
     `mode` is `full`, `incremental` (on the newest complete backup of the same source and selection; refused where
     there is none), or `auto`: incremental where that can be. `level` is Zstandard's, `part_bytes` about the size of a

@@ -64,7 +64,7 @@ def copy(
     until_lag: int | None = None,
     **keywords: Unpack[WritingKeywords],
 ) -> Report:
-    """Copy activations from one store to another, going on where an earlier run of the same copy ended.
+    """Copy activations from one store to another, resuming an interrupted one.
 
     `source` and `target` are locations (`couchdb://db1/whisk_local_activations`), names of stores in `migrator.toml`,
     or `stores.Store`s. `wanted` selects; `ids` is a file with the only ids that are copied (what `verify`
@@ -73,7 +73,7 @@ def copy(
     had;
     `mend_ids` stores those under other ids than OpenWhisk looks up under NAMESPACE/ACTIVATION_ID;
     `create` creates a CouchDB database as the target where there is none.
-    With `follow` the run stays and carries over what is new: until nothing new came for `until_idle_s`, until at most
+    With `follow` the run stays and copies what is new: until nothing new came for `until_idle_s`, until at most
     `until_lag` documents are pending, or until it is stopped.
     `keywords` are those of `runs.Run`, such as `jobs=8`. The report says what was read, written, already there and
     rejected; documents that were rejected or differ are kept with the job and are no exception. Raises

@@ -86,7 +86,7 @@ class Run:
     def __post_init__(self) -> None:
         watched = Watched(self.observe, self.tell, clock=self.clock)
         for name, value in (("watched", watched), ("observe", watched.observe), ("tell", watched.tell)):
-            object.__setattr__(self, name, value)  # what everybody is told passes by what is noted of the run
+            object.__setattr__(self, name, value)  # every event passes by what is noted of the run
         if not 1 <= self.jobs <= 64:
             raise UsageError(f"{argument('jobs', self.jobs)}: give a number from 1 to 64")
         if not 0 <= self.max_rejects <= MOST_REJECTS:

@@ -66,7 +66,7 @@ def verify(
     mend_ids: bool = False,
     **keywords: Unpack[RunKeywords],
 ) -> Verification:
-    """Compare what two stores hold, going on where an interrupted run of the same verification ended.
+    """Compare what two stores hold, resuming an interrupted one.
 
     `a` is what should be in `b`, as for `copy`. `wanted` selects, on both sides; `ids` is a file with the only ids
     that count; `scope` takes the place of the selection after a copy. With `sample` only that share of all ids is

@@ -97,7 +97,7 @@ def copy_command(
     command again to resume an interrupted copy, or to copy what is new since a complete one. Deletions in the source
     are counted, never copied.
 
-    With --follow the run stays after the copy and carries over what is new, until it is interrupted or what you ask
+    With --follow the run stays after the copy and copies what is new, until it is interrupted or what you ask
     for with --until-idle or --until-lag is reached. It shows how many documents it is behind, and for how long.
     Restarts of either server are waited out, up to --retry-for.
 

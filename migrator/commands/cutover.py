@@ -68,7 +68,7 @@ def cutover_command(
     until the old backend is quiet, verify, report. Each says what it checked. Nothing is deleted, and nothing of
     OpenWhisk is changed: you do that when you are asked to.
 
-    The state is a file beside PLAN (cutover.toml: cutover.state.toml). An interrupted cutover goes on with the same
+    The state is a file beside PLAN (cutover.toml: cutover.state.toml). An interrupted cutover is resumed by the same
     command; a step that is done isn't repeated unless you ask with --again.
 
     Exit codes: 0 complete; 3 a check failed: the lag can't be told, documents are missing, something still writes to

@@ -368,7 +368,7 @@ def follow_options(command: F) -> F:
     """`--follow` and when it ends, as one argument `following`."""
     return _with(
         _pack(command, "following", _following, "follow", "until_idle", "until_lag"),
-        click.option("--follow", is_flag=True, help="Stay after the copy, and carry over what is new."),
+        click.option("--follow", is_flag=True, help="Stay after the copy, and copy what is new."),
         click.option(
             "--until-idle",
             callback=_seconds,

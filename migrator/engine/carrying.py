@@ -49,7 +49,7 @@ class OutpacedError(Unavailable):
 
 
 class Job(Protocol):
-    """What a worker must know of the job while it carries; and who is told of what it does."""
+    """What a worker must know of the job while it carries, and who hears what it does."""
 
     @property
     def proven(self) -> Set[str]:
@@ -95,7 +95,7 @@ class Carrying:
         self._buffer = writer if isinstance(writer, SupportsBuffer) else None
 
     def renew(self, terms: Terms, job: Job) -> None:
-        """Go on with what is known now."""
+        """Continue with what is known now."""
         self._terms, self._job = terms, job
 
     def begin(self, open: OpenSlice) -> None:

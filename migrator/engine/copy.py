@@ -74,8 +74,8 @@ def run_copy(
 ) -> Report:
     """Copy everything selected, then what was stored or changed meanwhile, until that is little.
 
-    Goes on where the checkpoint stands. A new job with a snapshot in `since` copies only what was stored or
-    changed after it (an increment). With `follow` it stays and carries over what is new until that is reached. A store
+    Resumes where the checkpoint stands. A new job with a snapshot in `since` copies only what was stored or
+    changed after it (an increment). With `follow` it stays and copies what is new until that is reached. A store
     that is replaced while the run goes on is copied again as a whole. Raises what ended the run; everything committed
     until then stays.
     """
@@ -242,7 +242,7 @@ class _Job:
         return self._copy.run_slices()
 
     def follow(self, source: Description, follow: Follow, stop: Stop, observe: Observer) -> int:
-        """Stay, and carry over what is new; returns the number of rounds."""
+        """Stay, and copy what is new; returns the number of rounds."""
         assert isinstance(self._reader, SupportsFollow)
         follower = Follower(
             self._reader,
@@ -292,7 +292,7 @@ class _Job:
         checkpoint.complete()
 
     def _check_matches(self) -> None:
-        """Raise `NotFound` where what was selected is known to be nowhere; such a job leaves nothing to go on with."""
+        """Raise `NotFound` where what was selected is known to be nowhere; such a job leaves nothing to resume."""
         checkpoint = self._checkpoint
         if checkpoint.was_complete or checkpoint.incomplete or checkpoint.shortfall:
             return

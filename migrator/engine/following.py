@@ -1,10 +1,10 @@
-"""A run that stays after its catch-up and carries over what is new, round after round.
+"""A run that stays after its catch-up and copies what is new, round after round.
 
 A job that is complete and a way to run one more round enter; the function leaves when what was asked for is reached, or
 with an exception. Knows no store, and nothing of slices.
 
 Caught up is what a look says that was begun after everything was carried: that nothing is pending, in any place that
-the selection means, and that there is no place that can't be looked into. Time in which nobody could look isn't idle.
+the selection means, and that there is no place that can't be read. Time in which nobody could look isn't idle.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def verification_as_dict(found: Verification) -> dict[str, Any]:
 
 
 def render_verification(found: Verification, *, width: int | None = None) -> str:
-    """The result for a person: the accounts, what differs, what that proves, and what now."""
+    """The result for a person: the accounts, what differs, what that proves, and what to do."""
     totals = found.totals
     lines = [
         f"verification {found.verification}, run {found.run}: {_verdict(found)}",

@@ -121,7 +121,7 @@ class Daemon:
                 self._drop(name)
             for name, each in found.items():
                 if isinstance(each, Broken):
-                    self._seen.pop(name, None)  # mended, it is read again though its bytes are those of before
+                    self._seen.pop(name, None)  # fixed, it is read again though its bytes are those of before
                     self._refuse(each)
                 elif self._seen.get(name) != each.data:
                     self._read(each)

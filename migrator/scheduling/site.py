@@ -27,7 +27,7 @@ from migrator.text.printable import printable_path
 from migrator.units import human_bytes, human_duration, human_moment
 
 _REFRESH_S = 5
-_LISTED_S = 60.0  # an archive is listed anew after this long: a bucket is asked for every backup
+_LISTED_S = 60.0  # an archive is listed again after this long: a bucket is asked for every backup
 _SOON_S = 3600.0
 
 
@@ -70,7 +70,7 @@ class Site:
                 "OpenWhisk activations" if well else "OpenWhisk activations: trouble",
                 f"state folder {printable_path(self._state.absolute())}, {human_moment(now_s)}",
                 self._parts(now_s),
-                footer=f"Read only; looked at anew every {_REFRESH_S} s. Metrics are at /metrics, health at /health.",
+                footer=f"Read only; refreshed every {_REFRESH_S} s. Metrics are at /metrics, health at /health.",
                 refresh_s=_REFRESH_S,
             )
         )

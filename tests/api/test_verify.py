@@ -74,7 +74,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 # -- mending ----------------------------------------------------------------------------------------------------
 
 
-def test_what_was_found_is_mended_by_copy(world: World) -> None:
+def test_what_was_found_is_repaired_by_copy(world: World) -> None:
     """The file that `verify` writes is what `copy` takes; it copies those documents and no other."""
     missing, different, extra = world.plant()
     world.put(activation(800), world.a)  # new in A, and not in the file
@@ -158,7 +158,7 @@ def test_a_file_of_ids_that_cannot_be_written_is_refused_first(world: World, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_full_disk_under_a_file_of_ids_is_mended_and_gone_on_with(
+def test_full_disk_under_a_file_of_ids_is_fixed_and_the_run_resumed(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 5, as of every full disk; the same command then writes it."""

@@ -433,7 +433,7 @@ def main() -> int:
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
         print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
         results: list[Mutant] = []
-        with contextlib.suppress(KeyboardInterrupt):  # what came until then is told
+        with contextlib.suppress(KeyboardInterrupt):  # what came until then is printed
             results.extend(_tried(sample, folder, noted, given))
     if given.results:
         given.results.write_bytes(msgspec.json.encode(results))

@@ -73,7 +73,7 @@ def test_a_bar_ends_with_the_time_taken(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("width", [30, 40, 60, 79, 120, 200])
 def test_a_bar_fits_the_terminal_and_keeps_its_counts(width: int) -> None:
-    """What is counted is told at any width, and nothing is cut off in the middle."""
+    """What is counted is printed at any width, and nothing is cut off in the middle."""
     event = shown.progress_event(progress(1_212_200, documents=2_000_000, rejected=3), 3900.0)
     line = progress_bar(event, width)
     drawn = re.sub(r"\{bar:(\d+)\}", lambda found: "█" * int(found[1]), line)

@@ -63,7 +63,7 @@ def test_what_is_stored_while_it_follows_is_carried_over(world: World) -> None:
 
 
 def test_it_ends_once_nothing_new_came_for_so_long(world: World) -> None:
-    """Each document that comes starts the time anew."""
+    """Each document that comes restarts the time."""
     reader = Scripted(world, lambda: None, lambda: None, lambda: world.put(activation(1000)))
     report, told = follow(world, reader, until_idle_s=1)
     assert world.there() == world.expected()

@@ -189,7 +189,7 @@ def test_a_command_serves_while_it_runs_and_no_longer(world: World, tmp_path: Pa
 
 @contextmanager
 def watching_for(text: str, seen: list[str]) -> Iterator[Callable[..., str]]:
-    """Runs a command, and fetches the page as soon as its address is told."""
+    """Runs a command, and fetches the page as soon as its address is printed."""
     told: list[str] = []
     before = Messages._print
 

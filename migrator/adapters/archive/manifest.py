@@ -126,7 +126,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """What tells a line of backups from another: the source's location and what is selected of it.
 
         Times of a selection count only by being there: `7d` means another time every night. A store that was
-        replaced at the same location goes on with its line, so that the backups of the old one don't stay for ever.
+        replaced at the same location continues its line, so that the backups of the old one don't stay for ever.
         """
         selection = self.selection
         parts = [self.source.location, sorted(selection.namespaces), sorted(selection.names)]

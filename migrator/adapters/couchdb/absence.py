@@ -68,7 +68,7 @@ def _oldest(client: Client, probed: Probe) -> Iterator[Finding]:
 
 
 def _switched_off(client: Client, wanted: Sequence[WantedId]) -> Iterator[Finding]:
-    """Namespaces whose activations aren't stored. A login that may not look there is told."""
+    """Namespaces whose activations aren't stored. A login that may not look there is reported."""
     if not client.database.endswith(_SUFFIX):
         return
     subjects = f"{client.database.removesuffix(_SUFFIX)}{_SUBJECTS}"

@@ -45,7 +45,7 @@ class Output(Protocol):
         ...
 
     def resume(self, begun: Token, segments: Sequence[Segment]) -> Refusal | None:
-        """Go on with a file that holds these segments; what else is in it goes. The reason where it isn't there."""
+        """Continue a file that holds these segments; what else is in it goes. The reason where it isn't there."""
         ...
 
     def append(self, data: bytes) -> Segment:

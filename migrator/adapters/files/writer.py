@@ -2,7 +2,7 @@
 
 Documents of either form enter. A line in CouchDB form is the document itself, in Elasticsearch form the hit that
 elasticdump reads. Each thread collects lines, and what it flushes is a segment of its own: some lines, or a gzip member
-or a Zstandard frame of them. A receipt says where the segment stands, so that a job goes on with exactly what was
+or a Zstandard frame of them. A receipt says where the segment stands, so that a job continues exactly what was
 committed. Knows nothing of what is in the file besides: nothing is compared, a changed document is written again, and a
 later line is the newer version.
 """

@@ -1,6 +1,6 @@
 """What must hold at the moment a batch is removed: both stores are the ones that were read, and nobody else is at work.
 
-Looked at before every batch, and again before a batch is sent once more. Everything here raises; nothing is mended.
+Looked at before every batch, and again before a batch is sent once more. Everything here raises; nothing is repaired.
 """
 
 from __future__ import annotations

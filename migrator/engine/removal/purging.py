@@ -4,11 +4,11 @@ Two readers, a `Remover` and a `Journal` enter, a `PurgeReport` leaves. In this 
 
     settle     what an interrupted run had sent
     prove      all of the proof that is selected is read: ids and digests
-    compare    what is old enough in the store is held against it
+    compare    what is old enough in the store is compared with it
     remove     what was proven, batch by batch, each looked at once more
     reclaim    the space, where the store frees none by itself
 
-Every run proves anew: what an earlier one had read is no proof any more. Knows no store and no command line.
+Every run proves everything again: what an earlier one read is no proof now. Knows no store and no command line.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class _Purge:
             running = persist(self._policy, remover.is_compacting, "waiting for the compaction")
             quiet = 0 if running else quiet + 1
             if time.monotonic() - began_s > _COMPACTION_S:
-                self.warn("the compaction isn't finished yet; the server goes on with it")
+                self.warn("the compaction isn't finished yet; the server continues it")
                 return False
         return True
 

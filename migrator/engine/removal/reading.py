@@ -74,7 +74,7 @@ class Candidates:
 
 
 class Comparison:
-    """How documents of the store are held against the proof."""
+    """How documents of the store are compared with the proof."""
 
     def __init__(self, store: Reader, proof: Reader, *, logs_only: bool) -> None:
         self._form = proof.form

@@ -1,4 +1,4 @@
-"""Removes what was proven, batch by batch: looked at once more by id, held against the proof, and only then sent.
+"""Removes what was proven, batch by batch: looked at once more by id, compared with the proof, and only then sent.
 
 Each change names the version that was looked at, so that a document which was written meanwhile stays. What became of a
 batch whose answer didn't arrive is found out by looking, never guessed.

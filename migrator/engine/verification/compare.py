@@ -66,7 +66,7 @@ def run_verify(
     tell: Tell = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Verification:
-    """Compare the sides `a` and `b` of `readers`, going on where the evidence stands.
+    """Compare the sides `a` and `b` of `readers`, resuming where the evidence stands.
 
     `since` is a snapshot of A from before the beginning: what was stored in A after it is distinguished, as what was
     stored since the beginning is. Raises what ended the run; what was committed until then stays.

@@ -129,7 +129,7 @@ class _Run:
             )
         if not rollback and any(step.direction == "rollback" for step in self.state.steps):
             raise UsageError(
-                f"{path}: this cutover is rolled back, or was; go on with `rollback`, or remove the file to start "
+                f"{path}: this cutover is rolled back, or was; run `rollback`, or remove the file to start "
                 "a new cutover"
             )
 

@@ -353,9 +353,9 @@ STEPS = (
     Step("preflight", "read and convert everything without writing it", preflight),
     Step("backup", "back up the old backend, and check the archive's hashes", backing_up),
     Step("copy", "copy everything while OpenWhisk goes on", copying),
-    Step("follow", "carry over what is new until little is pending", following),
+    Step("follow", "copy what is new until little is pending", following),
     Step("switch", "show the settings that OpenWhisk needs, and wait for you to set them", switching),
-    Step("quiet", "carry over what still comes until nothing does any more", quieting),
+    Step("quiet", "copy what still comes until nothing does any more", quieting),
     Step("verify", "compare every activation of the old backend with the new one", verifying),
     Step("report", "write the page for the change ticket", reporting),
 )

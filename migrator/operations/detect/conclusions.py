@@ -183,7 +183,7 @@ def _not_looked_into(backends: Sequence[Backend], live: Sequence[Examined]) -> l
             "unavailable": "look whether the server is up, and whether host and port are right as seen from the "
             "controller; a name that only the cluster knows can't be reached from outside: run detect in a pod, or "
             "forward a port and name the store as it is reached from here",
-            "incomplete": "until that is mended nothing can be said of what it holds, and OpenWhisk doesn't find all "
+            "incomplete": "until that is fixed nothing can be said of what it holds, and OpenWhisk doesn't find all "
             "of it either; then run detect again",
             "refused": "correct user and password; those that OpenWhisk itself uses are in its variables or Secrets",
             "missing": "compare the name with those that are there; OpenWhisk's own is DB_PREFIX + activations",

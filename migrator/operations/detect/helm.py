@@ -103,7 +103,7 @@ def _database(values: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]
 
 
 def _elasticsearch(values: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Nothing of it unless the chart is told to use it, in this very spelling."""
+    """Nothing of it unless the values say so, in this very spelling."""
     given = values.get("elasticsearch")
     given = given if isinstance(given, dict) else {}
     backend = _value(values, "activationStoreBackend") or "CouchDB"

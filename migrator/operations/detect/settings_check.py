@@ -164,7 +164,7 @@ def _squeezed(name: str) -> str:
 
 
 def _duration_checker(reading: Reading, backend: Backend) -> None:
-    """The scheduler asks Elasticsearch how long actions take, unless it is told not to."""
+    """The scheduler asks Elasticsearch how long actions take, unless it is configured not to."""
     named = reading.get(_CHECKER)
     if reading.environment.component != "scheduler" and not named:
         return
@@ -212,7 +212,7 @@ _LEFT_OUT = {
 
 
 def not_stored(environment: Environment) -> list[Finding]:
-    """Activations and logs that OpenWhisk is told not to store."""
+    """Activations and logs that OpenWhisk is configured not to store."""
     found = [
         Finding(
             kind="results-not-stored",

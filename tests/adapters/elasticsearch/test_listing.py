@@ -138,7 +138,7 @@ def test_an_index_that_gives_few_hits_at_once_is_asked_for_fewer_ids() -> None:
     assert given == ids
 
 
-def test_documents_that_are_too_large_or_garbled_together_are_asked_for_alone() -> None:
+def test_documents_that_are_too_large_or_malformed_together_are_asked_for_alone() -> None:
     """Ids are halved until one stands alone; of the few that are left, no more are asked for than there are."""
     altered = cluster()
     victim = some(10)[4].id

@@ -290,7 +290,7 @@ def test_an_index_with_the_other_mapping_is_told(
 
 
 def test_the_other_template_in_the_way_is_named(place: Place) -> None:
-    """A job that began with the only template of 0.2 is told which one that is."""
+    """A job that began with the only template of 0.2 learns which one that is."""
     place.writer(template=TemplateOptions(mapping="searchable", shards=1)).prepare()
     with pytest.raises(UsageError, match=r"is the searchable one; give `template=searchable` to keep it"):
         place.writer(template=TemplateOptions(shards=1)).prepare()

@@ -60,7 +60,7 @@ def test_a_question_is_asked_again() -> None:
 
 
 def test_what_is_looked_up_again_is_given_once() -> None:
-    """The answer begins anew, and the one before is dropped."""
+    """The answer starts over, and the one before is dropped."""
     asked = retrying(Knowing(2))
     assert isinstance(asked, SupportsLookup)
     assert [found.id for found in asked.look_up([])] == [activation(1).id, activation(2).id]

@@ -23,7 +23,7 @@ IDLE_S = 3
 
 
 class Steps:
-    """Does the next thing each time the target is told to hold all; what the lag was meanwhile is kept."""
+    """Does the next thing each time the target holds all; what the lag was meanwhile is kept."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self._steps = list(steps)
@@ -73,7 +73,7 @@ def test_everything_that_is_written_while_it_follows_arrives(
 def test_indices_that_appear_are_recreated_and_closed_meanwhile(
     elasticsearch_server: Server, couchdb_database: str, index_prefix: str, state: Path
 ) -> None:
-    """No lag of 0 is told before they were looked into, and none while one of them is closed."""
+    """No lag of 0 is reported before they were read, and none while one of them is closed."""
     source, target = SearchPlace(elasticsearch_server, index_prefix), CouchDBPlace(couchdb_database)
     guest = f"{elasticsearch_server.url}/{source.index('guest')}"
     source.put(some("guest", 0, 20, Form.ELASTICSEARCH))
