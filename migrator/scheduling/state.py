@@ -1,9 +1,10 @@
 """What is known of a schedule between two runs: when it last ran, what came of it, which moment was handled.
 
-    STATE/schedules/NAME/state.json    written whole or not at all, by who holds the lock
-    STATE/schedules/NAME/lock          held by a run, of the daemon or of a single one; names it
+    STATE/schedules/NAME/state.sqlite    written by who holds the lock, in one transaction
+    STATE/schedules/NAME/lock            held by a run, of the daemon or of a single one; names it
 
-Knows nothing of schedule files and of what a run does.
+An earlier release kept `state.json` in its place, which is read until the next run is noted. Knows nothing of schedule
+files and of what a run does.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from migrator import durable
-from migrator.engine.state.jobs import lock_folder, lock_holder, unwritable
+from migrator.engine.state.jobs import lock_folder, lock_holder
+from migrator.engine.state.statefile import StateFile
 from migrator.errors import Locked, StateDamaged, UsageError
-from migrator.text.decoding import decode
+from migrator.text.decoding import convert, decode
 
-_STATE = "state.json"
+_STATE = "state.sqlite"
+_EARLIER = "state.json"  # of releases before the state file
+_SCHEMA = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _BLANK = "-" * 32  # stands for a checksum while it is computed
 
 
@@ -73,9 +76,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = 1
     known_since_s: float
-    handled_until_s: float = msgspec.field(
-        name="seen_to_s"
-    )  # the newest moment that a run saw to, or that was before the schedule was known
+    # The newest moment that a run handled, or that was before the schedule was known.
+    handled_until_s: float = msgspec.field(name="seen_to_s")
     attempt: Attempt | None = None  # a run that began and hasn't ended, or was killed
     last: Run | None = None
     last_success: Run | None = None
@@ -83,7 +85,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     complete: int = 0  # runs, by how they ended
     failed: int = 0
     interrupted: int = 0
-    checksum: str = ""  # of the file without it; empty where an earlier release or a person wrote it
 
     def begin(self, attempt: Attempt) -> State:
         return msgspec.structs.replace(self, attempt=attempt)
@@ -106,18 +107,56 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class _Earlier(State, frozen=True, kw_only=True):
+    """A `state.json`."""
+
+    checksum: str = ""  # of the file without it; empty where a still earlier release or a person wrote it
+
+
+def _read_earlier(path: Path) -> State | None:
+    """What an earlier release kept; None where it kept nothing."""
+    try:
+        data = path.read_bytes()
+        state = decode(data, _Earlier)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: it can't be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if state.checksum and state.checksum != _checksum(data, state.checksum):
+        raise _damaged(path, "it doesn't match its checksum")
+    return State(**{name: getattr(state, name) for name in State.__struct_fields__})
+
+
 def _checksum(data: bytes, stands: str) -> str:
-    """The checksum of a file in which `stands` stands for it."""
-    return hashlib.blake2b(_with_checksum(data, stands, _BLANK), digest_size=16).hexdigest()
-
-
-def _with_checksum(data: bytes, before: str, after: str) -> bytes:
+    """The checksum of a `state.json` in which `stands` stands for it."""
     name = b'"checksum": "'  # in a text of the file its quotes would be escaped
-    return data.replace(name + before.encode() + b'"', name + after.encode() + b'"')
+    blank = data.replace(name + stands.encode() + b'"', name + _BLANK.encode() + b'"')
+    return hashlib.blake2b(blank, digest_size=16).hexdigest()
 
 
-def _state_damaged(path: Path, how: str) -> StateDamaged:
+def _damaged(path: Path, how: str) -> StateDamaged:
     return StateDamaged(f"{path}: it is damaged ({how}); move it away to start the schedule over")
+
+
+class _File(StateFile):
+    """The state of one schedule."""
+
+    def __init__(self, path: Path, name: str, *, view: bool = False) -> None:
+        super().__init__(path, schema=_SCHEMA, what=f"schedule {name}", view=view)
+
+    @property
+    def state(self) -> State | None:
+        found = self._get("state")
+        try:
+            return None if found is None else convert(found, State)
+        except msgspec.MsgspecError as error:
+            raise self._state_damaged("its state can't be read") from error
+
+    def keep(self, state: State) -> None:
+        with self._transaction():
+            self._set("state", state)
 
 
 class Memory:
@@ -129,20 +168,12 @@ class Memory:
         self._name = name
 
     def read(self) -> State | None:
-        """What is known; None where nothing is. Raises `StateDamaged`, and `UsageError` where it can't be read."""
+        """What is known; None where nothing is. Raises `StateDamaged`, and others where it can't be read."""
         path = self._folder / _STATE
-        try:
-            data = path.read_bytes()
-            state = decode(data, State)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UsageError(f"{path}: it can't be read: {error.strerror}") from error
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise _state_damaged(path, str(error)) from error
-        if state.checksum and state.checksum != _checksum(data, state.checksum):
-            raise _state_damaged(path, "it doesn't match its checksum")
-        return state
+        if not path.exists():
+            return _read_earlier(self._folder / _EARLIER)
+        with closing(_File(path, self._name, view=True)) as file:
+            return file.state
 
     def read_or_begin(self, now_s: float) -> State:
         """What is known; a schedule that is new is known from now on, and has missed nothing."""
@@ -156,13 +187,10 @@ class Memory:
 
     def write(self, state: State) -> None:
         """Keep it, durably; only under the lock."""
-        blank = msgspec.structs.replace(state, checksum=_BLANK)
-        data = msgspec.json.format(msgspec.json.encode(blank), indent=1) + b"\n"
-        data = _with_checksum(data, _BLANK, _checksum(data, _BLANK))
-        try:
-            durable.write_file(self._folder / _STATE, data)
-        except OSError as error:
-            raise unwritable(self._folder, error) from error
+        with closing(_File(self._folder / _STATE, self._name)) as file:
+            file.keep(state)
+        with suppress(OSError):  # it is not read any more
+            (self._folder / _EARLIER).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -201,7 +201,7 @@ def _of_schedule(bench: Bench, job: Job, verdict: Verdict, spoil: Spoil, chance:
     first = bench.run(words, job.folder)
     note(verdict, job, first)
     assert first.exit_code == 0, first
-    if not _spoil(job, chance.choice(("state.json", "job.sqlite")), spoil, chance):
+    if not _spoil(job, chance.choice(("state.sqlite", "job.sqlite")), spoil, chance):
         return
     verdict.applied = 1
     outcome = bench.run(words, job.folder)

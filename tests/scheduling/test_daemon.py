@@ -259,7 +259,7 @@ def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
     world.write("sick", 'every = "1h"')
     world.write("well", 'every = "1h"')
     world.pass_time(60)
-    path = world.state / "schedules" / "sick" / "state.json"
+    path = world.state / "schedules" / "sick" / "state.sqlite"
     good = path.read_bytes()
     world.pass_time(HOUR - 120)
     path.write_bytes(b"{")
@@ -267,7 +267,7 @@ def test_a_run_that_can_not_be_noted_is_held_off(world: World) -> None:
     world.pass_time(600)
     assert world.fired["sick"] <= fired["sick"] + 11
     assert len(world.moments("well")) == 1
-    assert [text for text in world.told if text.startswith("sick: ") and "it is damaged" in text]
+    assert [text for text in world.told if text.startswith("sick: ") and "is damaged" in text]
     path.write_bytes(good)
     world.pass_time(120)
     assert len(world.moments("sick")) == 1

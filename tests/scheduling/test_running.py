@@ -244,9 +244,10 @@ def test_the_second_of_two_is_told_who_holds_the_lock(world: World) -> None:
 def test_a_state_that_was_damaged_is_named(world: World) -> None:
     """It is refused rather than overwritten, and that is a failure that is reported."""
     world.run()
-    path = world.state / "schedules" / "nightly" / "state.json"
+    path = world.state / "schedules" / "nightly" / "state.sqlite"
     path.write_bytes(path.read_bytes()[:40])
-    with hearing() as (address, heard), pytest.raises(StateDamaged, match=r"state\.json: it is damaged"):
+    damaged = pytest.raises(StateDamaged, match=r"state\.sqlite: the state of schedule nightly is damaged")
+    with hearing() as (address, heard), damaged:
         world.run(f'[notify]\nping = "{address}/a"\n')
     assert [path for path, _ in heard] == ["/a/fail"]
 
