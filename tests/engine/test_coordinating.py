@@ -25,7 +25,7 @@ from migrator.engine.executors.values import RemoteJob, Rest
 from migrator.engine.held import Flushed
 from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, OpenSlice
-from migrator.errors import LimitReached, MigratorError, RequestRefused, Unavailable
+from migrator.errors import LimitReached, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.testing.documents import activation
 from migrator.watching import Progress, Stop
 from tests.support.worlds import SPEC
@@ -197,6 +197,22 @@ def test_numbers_of_parts_are_never_given_twice_also_after_a_resume(tmp_path: Pa
     assert writer.highest_number() == given[-1]
     writer.sweep([])
     assert not list((tmp_path / "archive").rglob("part-*"))
+    worker.close()
+    writer.close()
+
+
+def test_a_worker_that_wakes_up_after_the_backup_is_complete_leaves_nothing_in_it(tmp_path: Path) -> None:
+    """A part that no manifest lists would look like damage."""
+    folder = tmp_path / "archive"
+    writer, worker = ArchiveWriter(Folder(str(folder))), ArchiveWriter(Folder(str(folder)))
+    worker.join(writer.prepare())
+    worker.allot([1])
+    worker.write([activation(1)], replace=False)
+    (unfinished,) = folder.rglob("unfinished*")
+    unfinished.unlink()  # as the one who completes it does
+    with pytest.raises(NotFound, match="completed or deleted"):
+        worker.flush()
+    assert not list(folder.rglob("part-*"))
     worker.close()
     writer.close()
 

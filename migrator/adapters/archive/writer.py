@@ -213,10 +213,24 @@ class ArchiveWriter(Writer, SupportsReceipts, SupportsBuffer, SupportsJoining):
         return self._lane().is_due(self._part_bytes, self._part_s)
 
     def flush(self) -> Token:
-        """Close this thread's part; None where nothing was written."""
+        """Close this thread's part; None where nothing was written. Raises `NotFound` where nobody waits for it."""
         receipt = self._lane().close()
+        if receipt is not None and self._allotted is not None:
+            self._refuse_late(folder_of(self.backup) + receipt.name)
         token: Token = msgspec.to_builtins(receipt) if receipt else None
         return token
+
+    def _refuse_late(self, name: str) -> None:
+        """Take a part back that another process has completed the backup without: this one was given up, and slept.
+
+        Whoever completes a backup has the receipts of all that is in it, so no part in it is ever deleted here.
+        """
+        if self._place.size(folder_of(self.backup) + UNFINISHED) is None:
+            self._place.delete(name)
+            raise NotFound(
+                f"{self._place.printed}: backup {self.backup} was completed or deleted while {name} was written; the "
+                "part was deleted again"
+            )
 
     def _lane(self) -> Lane:
         lane: Lane | None = getattr(self._mine, "lane", None)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SLICE_DOCUMENTS = 100_000  # half a minute to two minutes of work
 _WINDOW = 2  # tasks for each thread of the cluster
-_NUMBERS = 8  # that one execution takes; it hands its slice back when they are used up
+_NUMBERS = 4  # that one execution takes; it hands its slice back when they are used up
 _LOOK_S = 0.2
 _CONNECT_S = 30
 _ALONE_S = 300.0  # without any worker, before the run ends

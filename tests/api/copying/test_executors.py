@@ -29,6 +29,7 @@ from migrator.engine.executors import processes
 from migrator.errors import UsageError
 from migrator.events import Event, WorkerLost
 from migrator.operations.archive.check import check_archive
+from tests.support.s3 import S3Server, s3_server
 from tests.support.servers import couchdb_url, request
 from tests.support.stores import elasticsearch_location, fill_elasticsearch
 
@@ -250,13 +251,23 @@ def test_a_dask_cluster_whose_workers_are_killed_and_stopped_loses_nothing(
     assert verify(source, target, state=tmp_path).agrees
 
 
-def test_a_dask_cluster_backs_up_elasticsearch_with_every_part_once(
-    elasticsearch_server: Server, index_prefix: str, dask_cluster: DaskCluster, tmp_path: Path
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A bucket, with its login in the environment of everything that is started."""
+    with s3_server() as s3:
+        s3.make_bucket("backups")
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        yield s3
+
+
+def test_a_dask_cluster_backs_up_elasticsearch_to_a_bucket_with_every_part_once(
+    bucket: S3Server, elasticsearch_server: Server, index_prefix: str, dask_cluster: DaskCluster, tmp_path: Path
 ) -> None:
     """A worker is killed in the middle; what it wrote and nobody committed isn't in the archive."""
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", everyday(DOCUMENTS))
     source = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s")
-    archive = f"archive:{tmp_path}/archive"
+    archive = "s3://backups/openwhisk"
     with migrating(
         *("backup", source, archive, "--executor", f"dask://127.0.0.1:{dask_cluster.port}", "--jobs", "2"),
         *("--max-rate", str(RATE), "--part-size", "64KiB", "--state", str(tmp_path / "state"), "--json"),
@@ -266,7 +277,7 @@ def test_a_dask_cluster_backs_up_elasticsearch_with_every_part_once(
         printed, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
     assert json.loads(printed)["totals"]["written"] == DOCUMENTS
-    there = {path.name for path in (tmp_path / "archive").rglob("part-*")}
+    there = {key.rpartition("/")[2] for key in bucket.keys("backups") if "/part-" in key}
     assert there == {part["name"] for part in json.loads(printed)["backup"]["parts"]}
     assert check_archive(archive).exit_code == 0
     assert verify(source, archive, state=tmp_path).agrees
