@@ -128,6 +128,6 @@ class Run:
             source=source.typed,
             target=target.typed,
             wanted=wanted,
-            options=given_options(options),
+            options=given_options({**options, "executor": None if self.executor == "threads" else self.executor}),
             state=printable_path(self.state) if self.state is not None else None,
         )
