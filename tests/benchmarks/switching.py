@@ -246,7 +246,8 @@ def main() -> int:
         source, target = stores if chosen.to == "elasticsearch" else stores[::-1]
         source.store(range(10_000_000, 10_000_000 + NAMESPACES))  # a source without anything is none
         tool = Tool(folder, source, target)
-        with Writer(source, chosen.rate) as writer:
+        with Writer(source, chosen.rate) as writer, contextlib.ExitStack() as ended:
+            ended.callback(tool.kill)
             watch(tool, writer, target, chosen.seconds, chosen.kills, chance)
         show_lags(tool)
         there = contents(target.location)
