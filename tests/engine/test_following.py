@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from migrator.activations.selection import Selection
-from migrator.adapters.base import News, Token
+from migrator.adapters.base import Batch, News, Plan, Slice, Token
 from migrator.adapters.memory import MemoryReader
 from migrator.engine.following import Follow
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint
-from migrator.errors import Interrupted
-from migrator.events import CaughtUp, Event, LagNoted, LagUnknown
+from migrator.errors import Interrupted, PlaceGone
+from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned
 from migrator.testing.documents import activation
 from migrator.watching import Stop
-from tests.support.worlds import World
+from tests.support.worlds import CutError, World
 
 
 @pytest.fixture
@@ -114,3 +116,69 @@ def test_the_lag_is_kept_with_the_job(world: World) -> None:
         assert max(documents or 0 for _, documents, _ in checkpoint.lags) == 1
     finally:
         checkpoint.close()
+
+
+@pytest.mark.parametrize("method", ["begin_round", "commit", "move_on", "complete", "note_lag", "abandon_round"])
+@pytest.mark.parametrize("nth", [1, 2, 4])
+def test_a_run_that_dies_while_it_follows_is_resumed_without_a_gap(world: World, method: str, nth: int) -> None:
+    """Before or after any change of its state: the next run carries what is missing, and counts it right."""
+    calls = 0
+
+    def dying(self: Checkpoint, *values: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise CutError
+        return getattr(Checkpoint, method)(self, *values, **more)
+
+    cut = type("Cut", (Checkpoint,), {method: dying})
+    world.copy()
+    steps = [partial(world.put, activation(number)) for number in range(1000, 1004)]
+    reader = Losing(world, *steps)
+    with suppress(CutError):
+        world.copy(reader=reader, checkpoint=cut(world.path), follow=Follow(until_lag=0), jobs=1)
+    world.put(activation(2000))
+    report, _ = follow(world, Scripted(world), until_lag=0)
+    assert world.there() == world.expected()
+    assert report.totals.adds_up
+    assert report.differing == 0
+
+
+class Losing(Scripted):
+    """A source of which a part goes once while a round reads it."""
+
+    def __init__(self, world: World, *steps: Callable[[], object]) -> None:
+        super().__init__(world, *steps)
+        self._world = world
+        self._lost = False
+
+    def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+        for batch in super().read(slice, after, selection):
+            yield batch
+            if "since" in slice.spec and not self._lost:
+                self._lost = True
+                raise PlaceGone("index x was deleted while it was read", then="start over")
+
+
+def test_a_round_whose_source_goes_is_given_up_and_begun_again(world: World) -> None:
+    """What it had carried stays; the next round begins where it did."""
+    world.copy()
+    for number in range(1000, 1030):
+        world.put(activation(number))
+    report, told = follow(world, Losing(world), until_lag=0)
+    assert [each.reason for each in told if isinstance(each, RoundAbandoned)] == [
+        "index x was deleted while it was read"
+    ]
+    assert world.there() == world.expected()
+    assert report.totals.adds_up
+    assert report.exit_code == 0
+
+
+def test_a_source_that_goes_again_and_again_ends_it(world: World) -> None:
+    class Gone(Scripted):
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+            raise PlaceGone("index x was deleted while it was read", then="start over")
+
+    world.copy()
+    with pytest.raises(PlaceGone, match="start over"):
+        follow(world, Gone(world), until_lag=0)
