@@ -11,183 +11,46 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from migrator.activations.selection import SelectionSpec, parse_moment
-from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.operations.archive.retention import Retention
 from migrator.rendering.arguments import error_text
 from migrator.scheduling.address import address_problem
+from migrator.scheduling.schema import (
+    A_DURATION,
+    TABLES,
+    VALUES,
+    Check,
+    Duration,
+    Failure,
+    Limits,
+    Notify,
+    Purging,
+    Runs,
+    Select,
+    Top,
+    VerificationTable,
+    When,
+)
 from migrator.scheduling.triggers import Cron, Every, Trigger
 from migrator.settings.folders import user_config
 from migrator.settings.locations import is_file, parse_location
-from migrator.settings.stores import Secret, SecretAddress, SecretLocation
+from migrator.settings.stores import Secret
 from migrator.settings.toml_file import TomlFile, decode_secret, meant
 from migrator.text.decoding import convert
 from migrator.text.printable import printable_path
-from migrator.units import DAY_S, human_percent, parse_duration, parse_percent
+from migrator.units import parse_percent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _STORE_NAME = _NAME
-_LONGEST_D = 3650
 _SAMPLE = re.compile(r"sample\s+(.*)", re.ASCII)
 _EVERY_RUNS = re.compile(r"every (\d{1,6}) runs", re.ASCII)
 _FILE_BYTES = 1_000_000
-
-
-class Duration(float):
-    """Seconds, written as `90s`, `15m`, `6h`, `7d`, `2w`.
-
-    The bound keeps every moment that is reckoned with them inside of what dates and timers can hold.
-    """
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises `ValueError`."""
-        seconds = parse_duration(text)
-        if seconds is None:
-            raise ValueError("not a duration")
-        if seconds > _LONGEST_D * DAY_S:
-            raise ValueError("too long")
-        return cls(seconds)
-
-
-class Check(msgspec.Struct, frozen=True):
-    """How a backup is verified after it was made: `quick`, `full`, or a sample of its documents."""
-
-    kind: Literal["quick", "full", "sample"]
-    percent: float = 100.0  # of a sample
-
-    def __str__(self) -> str:
-        return f"sample {human_percent(self.percent)}" if self.kind == "sample" else self.kind
-
-
-class Runs(msgspec.Struct, frozen=True):
-    """Which runs are verified: all of them, those that made a full backup, or every n-th one that succeeded."""
-
-    full_only: bool = False
-    every: int = 1
-
-
-# -- the tables of a file, as they are written ------------------------------------------------------------------
-
-
-class _Top(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands before the first table."""
-
-    task: Literal["backup", "copy", "verify"] = "backup"
-    source: SecretLocation  # a location may hold a password
-    target: SecretLocation
-    mode: Literal["auto", "full", "incremental"] = "auto"
-    full_every: Duration | None = None
-    on_conflict: Literal["skip", "overwrite", "fail"] = "skip"
-    allow_extra: bool = False  # a verification: what is only in the target is reported, but no difference
-
-
-class _Select(msgspec.Struct, frozen=True, kw_only=True):
-    namespaces: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    since: str | None = None
-    until: str | None = None
-
-
-class _When(msgspec.Struct, frozen=True, kw_only=True):
-    cron: str | None = None
-    every: Duration | None = None
-    timezone: str = "UTC"
-    jitter: Duration = Duration(0)
-    grace: Duration | None = None
-    stale_after: Duration | None = None
-
-
-class _Verification(msgspec.Struct, frozen=True, kw_only=True):
-    check: str = "none"
-    on: str = "all"
-
-
-class Purging(msgspec.Struct, frozen=True, kw_only=True):
-    """What is removed from the source after a verified backup, which proves it."""
-
-    older_than: Duration
-    logs_only: bool = False
-    max_rate: Annotated[float, msgspec.Meta(ge=LEAST_RATE, le=MOST_RATE)] | None = None  # documents removed a second
-    compact: bool = True
-    purge_tombstones: bool = False
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a run may take."""
-
-    max_rate: Annotated[float, msgspec.Meta(ge=LEAST_RATE, le=MOST_RATE)] | None = None  # documents a second
-    max_duration: Duration | None = None
-    max_rejects: Annotated[int, msgspec.Meta(ge=0, le=MOST_REJECTS)] = 10_000
-    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done when a server or a lock is in the way."""
-
-    retries: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 3
-    wait: Duration = Duration(60)  # before the first retry, doubled before each other one
-    longest_wait: Duration = Duration(1800)
-    retry_for: Duration = Duration(300)  # how long a request is retried before the run gives up
-
-
-class Notify(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is notified. The URL of a ping is a secret: whoever has it can say that all is well."""
-
-    ping: SecretAddress | None = None  # `/start` and `/fail` are added to it
-    ping_env: str | None = None
-    ping_file: str | None = None
-    start: SecretAddress | None = None
-    success: SecretAddress | None = None
-    failure: SecretAddress | None = None
-    command: tuple[str, ...] = ()
-    command_on: tuple[Literal["success", "failure"], ...] = ("success", "failure")
-
-
-_TABLES: Mapping[str, type[Any]] = {
-    "select": _Select,
-    "when": _When,
-    "limits": Limits,
-    "verification": _Verification,
-    "purge": Purging,
-    "retention": Retention,
-    "failure": Failure,
-    "notify": Notify,
-}
-
-_A_DURATION = f"a duration such as 90s, 15m, 6h, 7d or 2w, up to {_LONGEST_D}d"
-_VALUES = {
-    "task": "backup, copy or verify",
-    "mode": "auto, full or incremental",
-    "on_conflict": "skip, overwrite or fail",
-    "max_rate": f"a number of documents a second from {LEAST_RATE} to {MOST_RATE:,}",
-    "max_rejects": f"a whole number from 0 to {MOST_REJECTS:,}",
-    "jobs": "a whole number from 1 to 64",
-    **dict.fromkeys(("allow_extra", "logs_only", "compact", "purge_tombstones"), "true or false"),
-    "retries": "a whole number from 0 to 10,000",
-    "namespaces": 'a list of names: ["guest"]',
-    "names": 'a list of names: ["hello"]',
-    "command": 'a list of words: ["/usr/local/bin/notify", "backup"]',
-    "command_on": 'a list of "success" and "failure"',
-    **dict.fromkeys(("last", "daily", "weekly", "monthly", "yearly"), "a whole number, 0 or more"),
-    **dict.fromkeys(
-        (
-            *("full_every", "every", "jitter", "grace", "stale_after", "max_duration"),
-            *("wait", "longest_wait", "retry_for", "older_than"),
-        ),
-        _A_DURATION,
-    ),
-}
-"""What may stand there, for the keys that don't take just any text."""
-
-
-# -- what they come to ------------------------------------------------------------------------------------------
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,21 +90,21 @@ def read_schedule(path: Path, data: bytes) -> Schedule:
     if not _NAME.fullmatch(name):
         raise UsageError(f"{path}: a schedule's name may contain only letters, digits, dots, dashes and underscores")
     file = TomlFile.parse(path, data, "the schedule")
-    known = (*_Top.__struct_fields__, *_TABLES)
+    known = (*Top.__struct_fields__, *TABLES)
     for key in file.tables:
         if key not in known:
             raise file.refusal([key], f"unknown{meant(key, known)}")
-    plain = {key: value for key, value in file.tables.items() if key not in _TABLES}
+    plain = {key: value for key, value in file.tables.items() if key not in TABLES}
     for key in ("source", "target"):
         if key not in plain:
             raise UsageError(f"{path}: {key} is missing; give a location or the name of a store")
-    top: _Top = file.convert([], plain, _Top, _VALUES, _decode)
+    top: Top = file.convert([], plain, Top, VALUES, _decode)
     tables = {
-        key: file.convert([key], file.table(key), type, _VALUES, _decode)
-        for key, type in _TABLES.items()
+        key: file.convert([key], file.table(key), type, VALUES, _decode)
+        for key, type in TABLES.items()
         if key in file.tables or key not in ("purge", "retention")
     }
-    when: _When = tables["when"]
+    when: When = tables["when"]
     zone, trigger = _trigger(file, name, when)
     _check_ends(file, top)
     check, check_on = _verification(file, tables["verification"])
@@ -279,7 +142,7 @@ def _decode(type: type[Any], value: Any) -> Any:
     return decode_secret(type, value)
 
 
-def _trigger(file: TomlFile, name: str, when: _When) -> tuple[ZoneInfo, Trigger]:
+def _trigger(file: TomlFile, name: str, when: When) -> tuple[ZoneInfo, Trigger]:
     if (when.cron is None) == (when.every is None):
         raise file.refusal(["when"], 'give one of cron = "15 2 * * *" and every = "1h"')
     try:
@@ -300,7 +163,7 @@ def _trigger(file: TomlFile, name: str, when: _When) -> tuple[ZoneInfo, Trigger]
     return zone, trigger
 
 
-def _check_ends(file: TomlFile, top: _Top) -> None:
+def _check_ends(file: TomlFile, top: Top) -> None:
     """Refuse a location that can't be understood; a name is looked up when the schedule runs."""
     for key, text in (("source", top.source.reveal()), ("target", top.target.reveal())):
         if _STORE_NAME.fullmatch(text) and not is_file(text):
@@ -312,7 +175,7 @@ def _check_ends(file: TomlFile, top: _Top) -> None:
 
 
 def _check_task(
-    file: TomlFile, top: _Top, tables: Mapping[str, Any], check: Check | None, retention: Retention | None
+    file: TomlFile, top: Top, tables: Mapping[str, Any], check: Check | None, retention: Retention | None
 ) -> None:
     """Refuse what another task has, and retention that could never run."""
     given = {key: (key,) for key in ("mode", "full_every", "on_conflict", "allow_extra") if key in file.tables}
@@ -338,17 +201,17 @@ def _check_task(
         _check_purge(file, top, tables, check)
     limits: Limits = tables["limits"]
     if limits.max_duration is not None and limits.max_duration <= 0:
-        raise file.refusal(["limits", "max_duration"], f"give {_A_DURATION}")
+        raise file.refusal(["limits", "max_duration"], f"give {A_DURATION}")
 
 
-def _check_purge(file: TomlFile, top: _Top, tables: Mapping[str, Any], check: Check | None) -> None:
+def _check_purge(file: TomlFile, top: Top, tables: Mapping[str, Any], check: Check | None) -> None:
     """Refuse a purge that could never run, or that would take from the archive what it had taken from the source."""
     purge: Purging = tables["purge"]
     if purge.older_than <= 0:
         raise file.refusal(["purge", "older_than"], "give an age such as 90d")
     if check is None:
         raise file.refusal(["purge"], 'it runs only after a verified backup; set [verification] check = "full"')
-    select: _Select = tables["select"]
+    select: Select = tables["select"]
     if select.names or select.since or select.until:
         raise file.refusal(["purge"], "it needs a backup of whole namespaces; remove names, since and until")
     if (top.full_every is not None or top.mode == "full") and "retention" in tables:
@@ -359,7 +222,7 @@ def _check_purge(file: TomlFile, top: _Top, tables: Mapping[str, Any], check: Ch
         )
 
 
-def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, Runs]:
+def _verification(file: TomlFile, table: VerificationTable) -> tuple[Check | None, Runs]:
     where = ["verification", "check"]
     check: Check | None = None
     found = _SAMPLE.fullmatch(table.check)
@@ -382,7 +245,7 @@ def _verification(file: TomlFile, table: _Verification) -> tuple[Check | None, R
     raise file.refusal(["verification", "on"], "give all, full backups or every 7 runs")
 
 
-def _read_selection(file: TomlFile, table: _Select) -> SelectionSpec:
+def _read_selection(file: TomlFile, table: Select) -> SelectionSpec:
     for key in ("since", "until"):
         if text := getattr(table, key):
             try:

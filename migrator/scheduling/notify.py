@@ -25,7 +25,7 @@ from migrator.adapters.shared.patience import Policy, persist
 from migrator.errors import Unavailable, UsageError
 from migrator.events import NotificationFailed, Tell
 from migrator.scheduling.address import address_host, address_problem
-from migrator.scheduling.files import Notify
+from migrator.scheduling.schema import Notify
 from migrator.settings import logins
 from migrator.settings.folders import expand_user
 from migrator.settings.stores import Secret, SecretAddress

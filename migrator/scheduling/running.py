@@ -23,9 +23,10 @@ from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, M
 from migrator.events import MissedRuns, RunCompleted, RunFailed, Tell, TryFailed, Warned
 from migrator.rendering.arguments import error_text
 from migrator.rendering.events import sentence
-from migrator.scheduling.files import Runs, Schedule
+from migrator.scheduling.files import Schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.planning import correct_handled, plan
+from migrator.scheduling.schema import Runs
 from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, Purged, check_backup, perform, prune_backups, purge_source
 from migrator.scheduling.textfile import write_textfile

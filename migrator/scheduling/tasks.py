@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from migrator.api.run import RunKeywords
     from migrator.engine.report import Report
     from migrator.operations.archive.retention import Retention
-    from migrator.scheduling.files import Check, Purging, Schedule
+    from migrator.scheduling.files import Schedule
+    from migrator.scheduling.schema import Check, Purging
     from migrator.scheduling.state import State
     from migrator.settings.config import Role
     from migrator.settings.stores import Secret, Store

@@ -70,9 +70,9 @@ def test_an_example_holds_with_the_sample_configuration(path: Path) -> None:
 
 def test_the_guide_explains_every_key() -> None:
     """And none that there isn't."""
-    from migrator.scheduling import files
+    from migrator.scheduling import schema
 
-    known: tuple[type[Any], ...] = (files._Top, *files._TABLES.values())
+    known: tuple[type[Any], ...] = (schema.Top, *schema.TABLES.values())
     keys = {name for table in known for name in table.__struct_fields__}
     section = GUIDE.partition("## Schedule files")[2].partition("\n## ")[0]
     tables = {name.strip("[]") for name in re.findall(r"\*\*`(\[\w+\])`\*\*", section)}
@@ -81,7 +81,7 @@ def test_the_guide_explains_every_key() -> None:
     named |= set(
         re.findall(r"`(\w+)`", next(row for row in rows.splitlines() if "[retention]" in row).split("prune")[1])
     )
-    assert tables == set(files._TABLES)
+    assert tables == set(schema.TABLES)
     assert named == keys
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import NotFound, UsageError
-from migrator.scheduling.files import Broken, Duration, Schedule, find_schedule, read_folder, read_schedule
+from migrator.scheduling.files import Broken, Schedule, find_schedule, read_folder, read_schedule
+from migrator.scheduling.schema import Duration
 
 MINIMAL = """\
 source = "elasticsearch://es1:9200"

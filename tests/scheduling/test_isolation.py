@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.commands.main import migrator
-from migrator.scheduling import daemon, files, overview, tasks
+from migrator.scheduling import daemon, files, overview, schema, tasks
 from migrator.scheduling.daemon import Alarm
 from migrator.scheduling.files import Broken, Found, Schedule
 from migrator.scheduling.overview import status_of
@@ -119,8 +119,8 @@ _values = st.one_of(
     st.lists(st.sampled_from(["a", "success", ""]), max_size=2),
 )
 _tables: dict[str, tuple[str, ...]] = {
-    "": files._Top.__struct_fields__,
-    **{name: type.__struct_fields__ for name, type in files._TABLES.items()},
+    "": schema.Top.__struct_fields__,
+    **{name: type.__struct_fields__ for name, type in schema.TABLES.items()},
 }
 
 

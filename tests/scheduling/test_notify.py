@@ -18,9 +18,10 @@ import trustme
 from migrator.adapters.memory import _stores, memory_store
 from migrator.errors import UsageError
 from migrator.scheduling import notify
-from migrator.scheduling.files import Notify, read_schedule
+from migrator.scheduling.files import read_schedule
 from migrator.scheduling.notify import ping, run_command
 from migrator.scheduling.running import run_schedule
+from migrator.scheduling.schema import Notify
 from migrator.settings.stores import SecretAddress
 from tests.support.daemons import hearing
 from tests.support.said import into

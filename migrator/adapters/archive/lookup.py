@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from migrator.activations.document import Form, read_document
 from migrator.adapters.archive.catalog import chain_parts
-from migrator.adapters.archive.format import id_hash, read_line
+from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.superseded import as_numbers
@@ -46,3 +48,23 @@ def _look_up(part: Part, form: Form, ids: set[str]) -> dict[str, Found]:
             if id in ids and document is not None:
                 found[id] = document
     return found
+
+
+def find_lines(parts: Sequence[Part], ids: Sequence[str]) -> dict[int, tuple[int, int]]:
+    """Where the newest versions of some documents stand: by the hash of the id, the number of the part and the line."""
+    wanted = set(as_numbers(b"".join(map(id_hash, ids))))
+    places: dict[int, tuple[int, int]] = {}
+    for order, part in enumerate(parts):  # a later one is newer
+        hashes = as_numbers(part.hashes())
+        if not wanted.isdisjoint(hashes):
+            places.update((value, (order, line)) for line, value in enumerate(hashes) if value in wanted)
+    return places
+
+
+def frames_with(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> Iterator[tuple[Part, Frame, list[int]]]:
+    """The frames in which some sorted places are, with the lines in them."""
+    for order, of_part in groupby(places, key=itemgetter(0)):
+        frames = parts[order].index.frames
+        firsts = [0, *accumulate(frame.note.documents for frame in frames)]
+        for at, of_frame in groupby((line for _, line in of_part), key=partial(bisect_right, firsts)):
+            yield parts[order], frames[at - 1], [line - firsts[at - 1] for line in of_frame]

@@ -9,12 +9,10 @@ superseded is known before.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property, partial
-from itertools import accumulate, groupby
-from operator import itemgetter
+from functools import cached_property
+from itertools import accumulate
 
 import msgspec
 from typing_extensions import override
@@ -25,7 +23,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.custody import busy, lost
 from migrator.adapters.archive.format import Frame, id_hash, read_line
-from migrator.adapters.archive.lookup import look_up
+from migrator.adapters.archive.lookup import find_lines, frames_with, look_up
 from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejected, id_ms, incompleteness
 from migrator.adapters.archive.order import contradiction
 from migrator.adapters.archive.parts import Part
@@ -298,12 +296,12 @@ class ArchiveReader(
         done = 0 if after is None else convert(after, int)
         size = PageSize(aim_bytes=self._page_bytes)
         parts = [Part(self._place, manifest, manifest.parts[at]) for manifest, at in chain_parts(self._chosen.chain)]
-        places = _places(parts, ids[done:])
+        places = find_lines(parts, ids[done:])
         while done < len(ids):
             chosen = ids[done : done + size.documents]
             page, found, size_bytes = Page(self.form, selection), 0, 0
             hashes = set(as_numbers(b"".join(map(id_hash, chosen))))
-            for part, frame, lines in _frames(parts, sorted(places[each] for each in hashes & places.keys())):
+            for part, frame, lines in frames_with(parts, sorted(places[each] for each in hashes & places.keys())):
                 (held,) = part.lines([frame])
                 for line in lines:
                     found += 1
@@ -390,23 +388,3 @@ def _may_hold(selection: Selection, first_ms: int, last_ms: int, namespaces: Col
     if selection.until_ms is not None and first_ms >= selection.until_ms:
         return False
     return any(map(selection.takes_namespace, namespaces))
-
-
-def _places(parts: Sequence[Part], ids: Sequence[str]) -> dict[int, tuple[int, int]]:
-    """Where the newest versions of some documents stand: by the hash of the id, the number of the part and the line."""
-    wanted = set(as_numbers(b"".join(map(id_hash, ids))))
-    places: dict[int, tuple[int, int]] = {}
-    for order, part in enumerate(parts):  # a later one is newer
-        hashes = as_numbers(part.hashes())
-        if not wanted.isdisjoint(hashes):
-            places.update((value, (order, line)) for line, value in enumerate(hashes) if value in wanted)
-    return places
-
-
-def _frames(parts: Sequence[Part], places: Sequence[tuple[int, int]]) -> Iterator[tuple[Part, Frame, list[int]]]:
-    """The frames in which some sorted places are, with the lines in them."""
-    for order, of_part in groupby(places, key=itemgetter(0)):
-        frames = parts[order].index.frames
-        firsts = [0, *accumulate(frame.note.documents for frame in frames)]
-        for at, of_frame in groupby((line for _, line in of_part), key=partial(bisect_right, firsts)):
-            yield parts[order], frames[at - 1], [line - firsts[at - 1] for line in of_frame]
