@@ -38,6 +38,11 @@ def plural(count: int, noun: str, many: str = "") -> str:
     return noun if count == 1 else many or f"{noun}s"
 
 
+def counted(count: int, noun: str, many: str = "") -> str:
+    """A number with its noun: 1 backup, 2,000 backups."""
+    return f"{count:,} {plural(count, noun, many)}"
+
+
 def human_bytes(count: int) -> str:
     size = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -137,7 +137,7 @@ def backup_command(
         )
     if as_json:
         print_json({**report_as_dict(made.report), "backup": made.backup})
-    elif not quiet:
+    elif not quiet or made.report.state == "dry run":
         running.print_report(made.report, as_json=False, quiet=False)
         if made.backup:
             size, raw = human_bytes(made.backup.size_bytes), human_bytes(made.backup.raw_bytes)

@@ -123,7 +123,7 @@ class Commands(click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command; with `standalone_mode`, which is how it is called, never returns."""
-        words = sys.argv[1:] if args is None else list(args)
+        words = _in_order(sys.argv[1:] if args is None else list(args))
         current.set(_messages(words))
         if not standalone_mode:
             return super().main(words, prog_name, complete_var, False, **extra)
@@ -148,7 +148,8 @@ class Commands(click.Group):
             return end.code if isinstance(end.code, int) else int(end.code is not None)
         except click.ClickException as error:
             # click repeats what it doesn't understand, and a location in the wrong place may be misspelled as well.
-            text = without_words(error.format_message().rstrip("."), words, suspect="[:@]")
+            message = _NOT_HERE.get(getattr(error, "option_name", ""), error.format_message().rstrip("."))
+            text = without_words(message, words, suspect="[:@]")
             context = error.ctx if isinstance(error, click.UsageError) else None
             return _report_error(f"{text}; see `{context.command_path} --help`" if context else text, error.exit_code)
         except click.Abort:
@@ -176,6 +177,36 @@ class Commands(click.Group):
         """As click's."""
         with _notice_closed_pipe():
             return super().invoke(ctx)
+
+
+_TAKE_A_VALUE = ("--config", "--state", "--log-format")
+_TAKE_NONE = ("--json", "--quiet", "-q")
+_NOT_HERE = dict.fromkeys(
+    ("-v", "--verbose", "-vv"),
+    "there is no --verbose: progress and notes are printed unless you give --quiet; MIGRATOR_DEBUG=1 prints the "
+    "traceback of an error, and --version the version",
+)
+"""Options of other tools, and what to do instead."""
+
+
+def _in_order(words: list[str]) -> list[str]:
+    """The words with options that were typed before the command, and belong to it, after everything else."""
+    at, moved = 0, []
+    while at < len(words):
+        word = words[at]
+        if word in _TAKE_A_VALUE:
+            moved += words[at : at + 2]
+            at += 2
+        elif word in _TAKE_NONE or word.startswith(tuple(f"{name}=" for name in _TAKE_A_VALUE)):
+            moved.append(word)
+            at += 1
+        else:
+            break
+    rest = words[at:]
+    if not moved or not rest or rest[0] not in COMMANDS:
+        return words
+    end = rest.index("--") if "--" in rest else len(rest)
+    return rest[:end] + moved + rest[end:]
 
 
 class _ReaderLeft(Exception):

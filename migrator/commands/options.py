@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -169,9 +170,20 @@ def size_option(name: str, *, default: str, help: str) -> Callable[[F], F]:
     return click.option(name, default=default, show_default=True, callback=in_bytes, metavar="SIZE", help=help)
 
 
+def _in_seconds(_: click.Context, __: click.Parameter, value: str) -> float:
+    with suppress(ValueError):
+        return float(value)
+    found = parse_duration(value)
+    if found is None:
+        raise UsageError(f"--retry-for {value}: give a number of seconds, or a duration such as 90s, 5m or 2h")
+    return float(found)
+
+
 def retry_for_option(help: str) -> Callable[[F], F]:
-    """`--retry-for`, in seconds."""
-    return click.option("--retry-for", type=float, default=300.0, show_default=True, metavar="SECONDS", help=help)
+    """`--retry-for`, a number of seconds or a duration with its unit; the argument is in seconds."""
+    return click.option(
+        "--retry-for", default="5m", show_default=True, callback=_in_seconds, metavar="DURATION", help=help
+    )
 
 
 def run_options(command: F) -> F:
@@ -185,7 +197,9 @@ def run_options(command: F) -> F:
             metavar="threads|processes|dask://HOST:PORT",
             help="Copy slices in threads or processes here, or on the workers of a Dask cluster.",
         ),
-        click.option("--jobs", type=int, default=4, show_default=True, help="Number of slices copied in parallel."),
+        click.option(
+            "--jobs", "-j", type=int, default=4, show_default=True, help="Number of slices copied in parallel."
+        ),
         click.option(
             "--max-rejects",
             type=int,
@@ -210,6 +224,7 @@ def read_only_options(command: F) -> F:
         _pack(command, "keywords", _keywords, *_RUN),
         click.option(
             "--jobs",
+            "-j",
             type=int,
             default=4,
             show_default=True,

@@ -131,14 +131,14 @@ def print_verification(found: Verification, *, as_json: bool, quiet: bool) -> No
 
 
 def print_report(report: Report, *, as_json: bool, quiet: bool) -> None:
-    """Print the report as JSON or as a table; with `quiet` only what an operator must know.
+    """Print the report as JSON or as a table; with `quiet` only what an operator must know, and a dry run's result.
 
     It goes to stderr where the documents went to standard output.
     """
     aside = report.target.location == "-"
     if as_json:
         print_json(report_as_dict(report), err=aside)
-    elif not quiet:
+    elif report.state == "dry run" or not quiet:
         print_text(render_report(report, width=width()), err=aside)
 
 

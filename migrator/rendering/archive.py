@@ -14,7 +14,7 @@ from migrator.operations.archive.salvage import SalvageReport
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable
-from migrator.units import human_bytes
+from migrator.units import counted, human_bytes, plural
 
 _COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
 
@@ -64,10 +64,10 @@ def check_lines(report: CheckReport, *, quiet: bool) -> Iterator[str]:
     read = f"{report.parts_read:,} of them read to the last document"
     if report.depth == "quick":
         read = "the SHA-256 of each checked"
-    verdict = f"DAMAGED, {len(report.findings):,} findings" if report.findings else "whole"
+    verdict = f"DAMAGED, {counted(len(report.findings), 'finding')}" if report.findings else "whole"
     yield (
-        f"{report.archive}: {verdict}; {report.backups:,} backups, {report.documents:,} documents, "
-        f"{human_bytes(report.size_bytes)} in {report.parts:,} parts, {read}"
+        f"{report.archive}: {verdict}; {counted(report.backups, 'backup')}, {counted(report.documents, 'document')}, "
+        f"{human_bytes(report.size_bytes)} in {counted(report.parts, 'part')}, {read}"
     )
 
 
@@ -76,7 +76,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def missing_line(missing: Missing) -> str:
-    count = "an unknown number of documents" if missing.documents is None else f"{missing.documents:,} documents"
+    count = "an unknown number of documents" if missing.documents is None else counted(missing.documents, "document")
     span = f", started {span_of(missing.first_ms, missing.last_ms)}" if missing.first_ms is not None else ""
     named = f", in {', '.join(missing.namespaces[:10])}" if missing.namespaces else ""
     more = f" and {len(missing.namespaces) - 10} more" if len(missing.namespaces) > 10 else ""
@@ -97,11 +97,15 @@ def salvage_lines(saved: SalvageReport) -> Iterator[str]:
     """What was saved, what is missing, and the sum."""
     yield from saved.notes
     for backup in saved.backups:
-        yield f"backup {backup.backup}: {backup.documents:,} documents were saved as {backup.saved_as}"
+        saved_as = f"{plural(backup.documents, 'was', 'were')} saved as {backup.saved_as}"
+        yield f"backup {backup.backup}: {counted(backup.documents, 'document')} {saved_as}"
     yield from (missing_line(missing) for missing in saved.missing)
     counts = [missing.documents for missing in saved.missing]
-    lost = f"{sum(count or 0 for count in counts):,}{' or more' if None in counts else ''} are missing"
-    yield f"{saved.out}: {saved.documents:,} documents were saved, {lost}"
+    gone = sum(count or 0 for count in counts)
+    lost = (
+        f"{gone:,}{' or more' if None in counts else ''} {'is' if gone == 1 and None not in counts else 'are'} missing"
+    )
+    yield f"{saved.out}: {counted(saved.documents, 'document')} {plural(saved.documents, 'was', 'were')} saved, {lost}"
 
 
 def prune_lines(report: PruneReport) -> Iterator[str]:
@@ -125,7 +129,11 @@ def difference_text(difference: Difference) -> str:
     lines = [f"{difference.archive}: from {difference.first} to {difference.second}", ""]
     lines += align([("namespace", "added", "changed", "gone", "same"), *rows])
     if total.refused:
-        lines += ["", f"{total.refused:,} documents can't be compared: they are no activations, or have no counterpart"]
+        refused = counted(total.refused, "document")
+        lines += [
+            "",
+            f"{refused} can't be compared: no {plural(total.refused, 'activation')}, or without a counterpart",
+        ]
     if total.fields:
         ordered = sorted(total.fields.items(), key=lambda each: (-each[1], each[0]))
         lines += ["", "changed fields: " + ", ".join(f"{printable_name(name)} ({count:,})" for name, count in ordered)]

@@ -10,7 +10,7 @@ from migrator.adapters.questions import Finding
 from migrator.operations.detect.conclusions import count
 from migrator.operations.detect.values import Detection, Examined
 from migrator.text.printable import printable
-from migrator.units import human_bytes
+from migrator.units import counted, human_bytes, plural
 
 _WIDTH = 100
 _NAME_WIDTH = 80  # of a name with its counts
@@ -82,7 +82,8 @@ def _contents(probe: Examined) -> Iterator[tuple[str, str]]:
             amount += f" among {probe.sampled:,} sampled (--exact reads all)"
     yield "activations", amount
     if probe.others:
-        yield "others", f"{probe.others:,} documents {'' if probe.is_exact else 'of the sample '}aren't activations"
+        none = plural(probe.others, "isn't an activation", "aren't activations")
+        yield "others", f"{counted(probe.others, 'document')} {'' if probe.is_exact else 'of the sample '}{none}"
     if probe.namespaces:
         names = [name if number is None else f"{name} ({number:,})" for name, number in probe.namespaces.items()]
         yield "namespaces", f"{len(names):,}{'' if probe.namespaces_complete else ' and more'}: {_list(names)}"

@@ -11,7 +11,7 @@ from migrator import events as e
 from migrator.activations.forms import instant
 from migrator.engine.verification.values import PHASES
 from migrator.rendering.command_line import command
-from migrator.units import human_bytes, human_duration
+from migrator.units import counted, human_bytes, human_duration
 
 _NAMES_ITSELF = (e.ScheduleInvalid, e.ScheduleLocked)  # their reasons name the schedule
 
@@ -70,7 +70,7 @@ def lag_text(documents: int | None, behind_s: float) -> str:
     """`0`, `1,200 documents, 2.5 s`, or that it isn't known."""
     if documents == 0:
         return "0"
-    amount = "unknown" if documents is None else "1 document" if documents == 1 else f"{documents:,} documents"
+    amount = "unknown" if documents is None else counted(documents, "document")
     return f"{amount}, {human_duration(behind_s)}"
 
 
@@ -216,11 +216,11 @@ def _of_runs(event: e.Event) -> str | None:
         case e.RunFailed():
             return f"{event.outcome}{_took(event)}, exit code {event.exit_code}: {event.reason}"
         case e.RunCompleted():
-            parts = [f"{event.documents:,} documents read"]
+            parts = [f"{counted(event.documents, 'document')} read"]
             parts += [f"{event.mode} backup {event.backup}, {human_bytes(event.backup_bytes)}"] if event.backup else []
             parts += [f"verified ({event.verified})"] if event.verified else []
-            parts += [f"{event.purged:,} old activations removed"] if event.purged else []
-            parts += [f"{event.unproven:,} old activations not proven"] if event.unproven else []
+            parts += [f"{counted(event.purged, 'old activation')} removed"] if event.purged else []
+            parts += [f"{counted(event.unproven, 'old activation')} not proven"] if event.unproven else []
             parts += [f"{event.deleted} old backups deleted"] if event.deleted else []
             parts += [f"{event.rejected:,} rejected"] if event.rejected else []
             parts += [f"{event.differing:,} differing"] if event.differing else []

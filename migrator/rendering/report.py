@@ -13,7 +13,7 @@ from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command, state_option
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.units import counted, human_bytes, human_duration, human_moment, plural
 
 
 def report_as_dict(report: Report) -> dict[str, Any]:
@@ -47,13 +47,13 @@ def render_report(report: Report, *, width: int | None = None) -> str:
         "",
         " + ".join(f"{name} {getattr(totals, name):,}" for name in _COLUMNS).replace(" + ", " = ", 1)
         + (": it adds up" if totals.adds_up else ": IT DOES NOT ADD UP; please report this"),
-        f"this run: {report.run_read:,} documents read in {human_duration(report.duration_s)}, {rate:,.0f}/s"
+        f"this run: {counted(report.run_read, 'document')} read in {human_duration(report.duration_s)}, {rate:,.0f}/s"
         if report.run_read
         else f"this run: nothing new in the source ({human_duration(report.duration_s)})",
     ]
     if report.rounds and report.caught_up_to:
         moment = human_moment(report.caught_up_to)
-        rounds = "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
+        rounds = counted(report.rounds, "round")
         lines.append(
             f"caught up in {rounds}: everything stored in the source before {moment}, and not changed since, "
             "is accounted for"
@@ -61,16 +61,19 @@ def render_report(report: Report, *, width: int | None = None) -> str:
     for kind, documents in sorted(report.remarks.items()):
         lines.append(f"{documents:,} × {REMARKS.get(kind, kind)}")
     if report.deleted:
-        lines.append(f"{report.deleted:,} deletions were seen in the source; deletions are never copied")
+        seen = f"{counted(report.deleted, 'deletion')} {plural(report.deleted, 'was', 'were')} seen"
+        lines.append(f"{seen} in the source; deletions are never copied")
     lines += report.warnings
     if report.rejected:
+        reasons = plural(report.rejected, "its reason", "their reasons")
         lines.append(
-            f"{report.rejected:,} rejected documents, kept with their reasons: migrator status {report.job} "
+            f"{counted(report.rejected, 'rejected document')}, kept with {reasons}: migrator status {report.job} "
             f"--rejected{keeps}; after fixing the cause: migrator retry-rejected {report.job}{keeps}"
         )
     if report.differing:
+        differ = plural(report.differing, "differs", "differ")
         lines.append(
-            f"{report.differing:,} documents differ in the target, which keeps its version: "
+            f"{counted(report.differing, 'document')} {differ} in the target, which keeps its version: "
             f"migrator status {report.job} --differing{keeps}"
         )
     return "\n".join(fold(lines, width))

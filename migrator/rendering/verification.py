@@ -14,7 +14,7 @@ from migrator.rendering.command_line import command
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.text.printable import printable
-from migrator.units import human_duration
+from migrator.units import counted, human_duration, plural
 
 _HOURS_SHOWN = 15
 _NAMESPACES_SHOWN = 40
@@ -63,7 +63,7 @@ def render_verification(found: Verification, *, width: int | None = None) -> str
     for each in found.refused_examples:
         lines.append(printable(f"can't be compared: {each.id} in {each.side.upper()}: {each.reason}", _WIDTH))
     lines += found.warnings
-    lines.append(f"{found.run_read:,} documents read by this run in {human_duration(found.duration_s)}")
+    lines.append(f"{counted(found.run_read, 'document')} read by this run in {human_duration(found.duration_s)}")
     if totals.missing or totals.different or totals.extra:
         lines.append(f"all ids: {command(found.listing, '--output')} FILE")
     if found.mend and (totals.missing or totals.different):
@@ -125,9 +125,11 @@ def _losses(found: Verification) -> Iterator[str]:
             "what Elasticsearch's form can't hold is not a difference: revisions, attachments, flags of annotations"
         )
     if found.restated:
-        yield f"{found.restated:,} documents agree except for what Elasticsearch's form can't hold"
+        agree = plural(found.restated, "agrees", "agree")
+        yield f"{counted(found.restated, 'document')} {agree} except for what Elasticsearch's form can't hold"
     if found.copies:
-        yield f"{found.copies:,} documents are in several places of A, all identical, and each was counted once"
+        several = f"{plural(found.copies, 'is', 'are')} in several places of A, all identical"
+        yield f"{counted(found.copies, 'document')} {several}, and each was counted once"
     for side, remarks in found.remarks.items():
         for kind, documents in sorted(remarks.items()):
             yield f"{side.upper()}: {documents:,} × {REMARKS.get(kind, kind)}"

@@ -65,6 +65,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z_-]{1,30}", re.ASCII)
 _END_OF_AUTHORITY = re.compile(r"[/?#]")
+_INDEX_LIKE = re.compile(r"openwhisk|activation|[*]|%s|_search", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -95,7 +96,7 @@ def parse_location(text: str) -> ParsedLocation:
     if scheme not in _SCHEMES and scheme in find_added_stores():
         return _parse_added(scheme, rest, is_url=bool(found[2]))
     if scheme not in _SCHEMES or not found[2]:
-        raise UsageError(_unknown_scheme(scheme, slashes=bool(found[2])))
+        raise UsageError(_unknown_scheme(scheme, rest, slashes=bool(found[2])))
     if _CONTROL.search(text) or not _is_utf8(text):
         raise UsageError(
             f"{scheme}://…: it contains a control character, such as a line break, or a byte that isn't UTF-8"
@@ -113,8 +114,16 @@ def parse_location(text: str) -> ParsedLocation:
             raise UsageError(f"{where}: the database is missing; write {_SHAPES[kind]}")
         database = segments.pop()
     else:
+        if segments and "index-pattern" not in parameters and _INDEX_LIKE.search(unquote(path)):
+            # Its text is repeated as it would have to be written, since it is no part of a login.
+            shown = quote(segments[-1].replace("*", "%s"), safe="")
+            raise UsageError(
+                f"{where}: a path is for a server behind a proxy, not for an index; write "
+                f"{scheme}://{authority}/?index-pattern={shown}"
+            )
         pattern = _parse_pattern(where, parameters.get("index-pattern", DEFAULT_INDEX_PATTERN))
     user, colon, password = userinfo.partition(":")
+    _check_escapes(scheme, userinfo)
     location = Location(
         kind=kind,
         hosts=hosts,
@@ -207,15 +216,33 @@ def _parse_added(scheme: str, rest: str, *, is_url: bool) -> ParsedLocation:
     return ParsedLocation(location=Location(kind=scheme, path=f"{scheme}://{unquote(rest)}"))
 
 
-def _unknown_scheme(scheme: str, *, slashes: bool) -> str:
+def _check_escapes(scheme: str, userinfo: str) -> None:
+    """Refuse a login in which a % may stand for itself: nobody has to write a letter or a digit as an escape."""
+    for escape in re.findall(r"(?:%[0-9A-Fa-f]{2})+", userinfo):
+        meant = unquote(escape, errors="replace")
+        if "\ufffd" in meant or re.search(r"[A-Za-z0-9]", meant, re.ASCII):
+            raise UsageError(
+                f"{scheme}://…: it is ambiguous what a % before two digits or letters means in the login; write % as "
+                "%25, or keep the password out of the location"
+            )
+
+
+def _of_http(scheme: str, rest: str) -> str:
+    """How to write the address of a web server as a location; nothing of a login is repeated."""
+    s = "s" if scheme == "https" else ""
+    found = re.fullmatch(r"([A-Za-z0-9.-]+)(:\d{1,5})?/?([A-Za-z0-9_-]*)/?", rest, re.ASCII)
+    host, port, name = (found[1], found[2], found[3]) if found else ("HOST", ":PORT", "")
+    couchdb = f"couchdb{s}://{host}{port or ''}/{name or 'DATABASE'}"
+    elasticsearch = f"elasticsearch{s}://{host}{port or ''}"
+    elasticsearch += f"/?index-pattern={name}" if name else ""
+    return f"{scheme}://… doesn't say which kind of store it is; write {couchdb} or {elasticsearch}"
+
+
+def _unknown_scheme(scheme: str, rest: str, *, slashes: bool) -> str:
     import difflib
 
     if scheme in ("http", "https"):
-        s = "s" if scheme == "https" else ""
-        return (
-            f"{scheme}://… doesn't say which kind of store it is; "
-            f"write couchdb{s}://HOST:PORT/DATABASE or elasticsearch{s}://HOST:PORT"
-        )
+        return _of_http(scheme, rest)
     if scheme in _SCHEMES:
         return f"{scheme}: is followed by two slashes; write {_SHAPES[_SCHEMES[scheme][0]]}"
     if not slashes:  # `admin:password@host` looks like a scheme too
@@ -310,6 +337,13 @@ def _parse_pattern(where: str, pattern: str) -> str:
     pattern = pattern.lstrip("/")
     if not pattern:
         raise UsageError(f"{where}: the index pattern is empty; OpenWhisk's own is {DEFAULT_INDEX_PATTERN}")
+    if "%s" not in pattern and pattern.count("*") == 1:
+        pattern = pattern.replace("*", "%s")  # what is meant: each namespace has its index
+    if "*" in pattern:
+        raise UsageError(
+            f"{where}: index pattern {pattern!r}: a * stands for nothing here; write %s where the namespace stands, "
+            "as in openwhisk-%25s"
+        )
     if pattern.count("%s") > 1 or "%" in pattern.replace("%s", ""):
         raise UsageError(f"{where}: index pattern {pattern!r}: only one %s, for the namespace, is allowed")
     if pattern != pattern.lower():

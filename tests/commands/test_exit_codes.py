@@ -115,7 +115,7 @@ def test_3_some_were_rejected(ends: Ends) -> None:
     ends.source.put(unconvertible(9_000))
     ended = ends.run()
     assert ended.returncode == 3
-    assert "1 rejected documents, kept with their reasons: migrator status " in ended.stdout
+    assert "1 rejected document, kept with its reason: migrator status " in ended.stdout
     assert ends.target.count() == DOCUMENTS
 
 

@@ -217,7 +217,7 @@ def test_how_messages_are_told_does_not_stay() -> None:
         (["copi"], "No such command 'copi'"),
         (["copy", "a"], "Missing argument 'TARGET'; see `migrator copy --help`"),
         (["copy", "a", "b", "c"], "unexpected extra argument"),
-        (["copy", "a", "b", "--jobs", "many"], "Invalid value for '--jobs': 'many' is not a valid integer"),
+        (["copy", "a", "b", "--jobs", "many"], "Invalid value for '--jobs' / '-j': 'many' is not a valid integer"),
         (["copy", "a", "b", "--log-format", "xml"], "Invalid value for '--log-format'"),
         (["copy", "a", "b", "--since", "someday"], "'someday' is not a time; give 2026-11-01"),
         (["copy", "a", "b", "--until", "2026-02-30"], "'2026-02-30' is not a time; give 2026-11-01"),

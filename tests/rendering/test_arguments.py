@@ -59,6 +59,8 @@ def test_nothing_below_the_command_line_names_an_option() -> None:
         ("adapters/files/compression.py", "--long"),  # of zstd
         ("adapters/files/compression.py", "--ultra"),
         ("adapters/files/foreign.py", "--type"),  # of elasticdump
+        ("adapters/couchdb/absence.py", "--store"),  # of wskadmin
+        ("operations/detect/providers.py", "--couchdb"),  # of the standalone OpenWhisk
     }
 
 

@@ -24,6 +24,7 @@ from migrator.operations.archive.inventory import take_inventory
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
+from migrator.units import counted, plural
 from migrator.watching import Observer, Progress, Stop
 
 
@@ -80,9 +81,15 @@ def check_archive(
         has_key = store.identity_file is not None
         deep = [] if quick else [each for each in chosen if has_key or each[0].encryption is None]
         if not quick and len(deep) < len(chosen):
+            hashed = len(chosen) - len(deep)
+            which = plural(
+                hashed,
+                "is encrypted, and only its hash was checked",
+                "are encrypted, and only their hashes were checked",
+            )
             inventory.notes.append(
-                f"{len(chosen) - len(deep):,} parts are encrypted, and only their hashes were checked; "
-                f"give the file with the key with {argument('identity')} to read them"
+                f"{counted(hashed, 'part')} {which}; give the file with the key with {argument('identity')} to read "
+                f"{plural(hashed, 'it', 'them')}"
             )
         for name, size in inventory.cut:
             inventory.findings += gaps(place, name, size)
