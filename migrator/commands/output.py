@@ -38,6 +38,11 @@ def print_text(text: str, *, err: bool = False, coloured: bool = False) -> None:
     click.echo(text, err=err, color=coloured or None)
 
 
+def clear_screen() -> None:
+    """Make room for what is printed next, in the same place."""
+    click.echo("\033[H\033[2J", nl=False)
+
+
 def print_json(value: Any, *, err: bool = False, documents: bool = False) -> None:
     """Print a value as one line of JSON; what would steer a terminal is escaped in it, as JSON allows.
 

@@ -13,7 +13,7 @@ import msgspec
 from migrator.commands.completing import jobs
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
-from migrator.commands.output import print_bytes, print_json, print_text
+from migrator.commands.output import clear_screen, print_bytes, print_json, print_text
 from migrator.commands.terminal import height, paint, width
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import (
@@ -181,7 +181,7 @@ def _watch(folder: Path, job: str | None, as_json: bool, every: float) -> None:
             room = height() - 1
             more = f"… {len(lines) - room + 1} more lines" if len(lines) > room else ""
             shown = [*lines[: room - 1], more] if more else lines
-            click.echo("\033[H\033[2J", nl=False)
+            clear_screen()
             for line in shown:
                 print_text(line)
         else:
