@@ -255,7 +255,15 @@ def _steps(job: JobView, state: str, request: JobRequest | None, checkpoint: Che
             Step("list what differs", f"{listing} > FILE"),
             Step("to replace what the target has", f"{again} --ids FILE --on-conflict overwrite"),
         )
-    return (Step("nothing; to copy what is new since", again),)
+    return (_again(request, again),)
+
+
+def _again(request: JobRequest | None, again: str) -> Step:
+    """A complete backup goes on incrementally, also where this one was asked to be full."""
+    if request is None or request.verb != "backup":
+        return Step("nothing; to copy what is new since", again)
+    options = {name: value for name, value in request.options.items() if name != "mode"}
+    return Step("nothing; to back up what is new since", command(msgspec.structs.replace(request, options=options)))
 
 
 def _would_lose(checkpoint: Checkpoint) -> bool:

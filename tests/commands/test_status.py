@@ -17,6 +17,7 @@ from migrator.activations.document import Document, Form
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import SelectionSpec
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
+from migrator.api.backup import backup
 from migrator.api.copy import copy
 from migrator.api.verify import verify
 from migrator.commands.main import migrator
@@ -190,6 +191,15 @@ def test_poorer_documents_are_never_advised_to_replace_richer_ones(tmp_path: Pat
     assert verified.totals.different == 20
     assert "overwrite" not in render_verification(verified)
     _stores.clear()
+
+
+def test_a_complete_backup_goes_on_incrementally(tmp_path: Path) -> None:
+    """Whatever mode this one was made in."""
+    file = Path(__file__).parents[2] / "samples/activations-couchdb.ndjson"
+    job = backup(str(file), f"archive:{tmp_path}/b", mode="full", state=tmp_path / "state").report.job
+    told = CliRunner().invoke(migrator, ["status", job, "--state", str(tmp_path / "state")]).output
+    assert "nothing; to back up what is new since: migrator backup" in told
+    assert "--mode" not in told
 
 
 def test_a_forgotten_job_is_listed_no_more_and_starts_over(world: World) -> None:

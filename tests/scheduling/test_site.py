@@ -187,6 +187,26 @@ def test_a_command_serves_while_it_runs_and_no_longer(world: World, tmp_path: Pa
         get(int(ended.partition("listening on 127.0.0.1:")[2].split()[0]), "/")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backup", str(SAMPLES), "archive:{archive}"),
+        ("restore", "archive:{archive}", "memory:restored"),
+        ("verify", str(SAMPLES), "archive:{archive}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_each_command_that_takes_long_serves(world: World, words: tuple[str, ...]) -> None:
+    memory_store("restored", Form.COUCHDB).clear()
+    seen: list[str] = []
+    placed = [word.format(archive=world.archive) for word in words]
+    with watching_for("listening on 127.0.0.1:", seen) as run:
+        run(*placed, "--state", str(world.state), "--listen", "0")
+    (page,) = seen
+    assert "OpenWhisk activations" in page
+    assert f"archive:{world.archive}" in page  # as a job's, or in the list of archives
+
+
 @contextmanager
 def watching_for(text: str, seen: list[str]) -> Iterator[Callable[..., str]]:
     """Runs a command, and fetches the page as soon as its address is printed."""
