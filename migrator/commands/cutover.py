@@ -121,7 +121,7 @@ def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
 
     def ask(question: str) -> bool:
         if yes:
-            click.echo(f"{question} yes (--yes)", err=True)
+            print_text(f"{question} yes (--yes)", err=True)
             return True
         if not sys.stdin.isatty():
             raise LimitReached(f"{question} Answer at a terminal, or give --yes; the same command asks again")
@@ -145,7 +145,7 @@ def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
         watched=watched,
         ask=ask,
         by="--yes" if yes else "a person",
-        show=lambda told: click.echo(render_instructions(told), err=quiet),
+        show=lambda told: print_text(render_instructions(told), err=quiet),
         report=report,
         begun=begun,
         ended=ended,
