@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,28 +35,30 @@ def archive(tmp_path: Path) -> Iterator[str]:
     _stores.clear()
 
 
-def killer(ended: threading.Event, kills: int) -> None:
-    """Kill workers as they come, so many of them."""
+def killer(ended: threading.Event, kills: int, after_s: float) -> None:
+    """Kill workers some time after they came, so many of them."""
     killed: set[int] = set()
     while len(killed) < kills and not ended.wait(0.05):
         for each in multiprocessing.active_children():
             if each.pid is not None and each.pid not in killed and len(killed) < kills:
                 killed.add(each.pid)
-                time.sleep(0.3)
-                os.kill(each.pid, signal.SIGKILL)
+                time.sleep(after_s)
+                with suppress(ProcessLookupError):
+                    os.kill(each.pid, signal.SIGKILL)
 
 
 def test_a_backup_whose_workers_are_killed_is_whole(archive: str, tmp_path: Path) -> None:
     """Two workers die; all documents are in the new archive once, and no process is left."""
     events: list[Event] = []
     ended = threading.Event()
-    villain = threading.Thread(target=killer, args=(ended, 2))
+    villain = threading.Thread(target=killer, args=(ended, 2, 1.0))
     villain.start()
     made = backup(
         archive,
         f"archive:{tmp_path}/b",
         executor="processes",
         jobs=2,
+        max_rate=200,  # three seconds of work, so that they are in the middle of it
         part_bytes=65_536,
         state=tmp_path / "state",
         tell=events.append,
@@ -74,7 +77,7 @@ def test_a_backup_whose_workers_are_killed_is_whole(archive: str, tmp_path: Path
 def test_workers_that_always_die_end_the_run_and_the_next_one_completes_it(archive: str, tmp_path: Path) -> None:
     """The operator is told where to look; in threads the same job then goes on, with numbers that nobody had."""
     ended = threading.Event()
-    villain = threading.Thread(target=killer, args=(ended, 1000))
+    villain = threading.Thread(target=killer, args=(ended, 1000, 0.0))
     villain.start()
     with pytest.raises(Unavailable, match="workers were lost while they carried it"):
         backup(
