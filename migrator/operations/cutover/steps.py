@@ -7,7 +7,7 @@ to decide is asked of it; what mustn't be passed over raises.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +16,11 @@ import msgspec
 from migrator.activations.selection import SelectionSpec
 from migrator.api.backup import backup
 from migrator.api.copy import copy
+from migrator.api.ids_file import read_ids
 from migrator.api.verify import verify
 from migrator.engine.report import Report
+from migrator.engine.state.jobs import default_state, find_job, view_checkpoint
+from migrator.engine.verification.values import Verification
 from migrator.errors import MigratorError
 from migrator.events import Event, LagNoted, LagUnknown, TargetWarning, Tell
 from migrator.operations.archive.check import check_archive
@@ -79,9 +82,7 @@ def detecting(switch: Switch) -> Checked:
     checked = _answering(switch, found)
     wanted = switch.source.location
     if not found.backends:
-        switch.confirm(
-            f"No file with OpenWhisk's settings is named in the plan. Are activations written to {wanted.printed}?"
-        )
+        switch.confirm(f"No file of the plan says where activations are written. Are they written to {wanted.printed}?")
         return [*checked, f"that activations are written to {wanted.printed} wasn't read anywhere, only confirmed"]
     for each in found.backends:
         if each.kind != wanted.kind or (each.identity and each.identity != wanted.identity):
@@ -290,6 +291,8 @@ def switching(switch: Switch) -> Checked:
     if not plan.tells:
         return ["the plan names no file with OpenWhisk's settings, so nothing was read again"]
     found = _detect(switch)
+    if not found.backends:
+        return ["the plan's files don't say where activations are written, so nothing was read again"]
     for each in found.backends:
         if each.kind != wanted.kind or (each.identity and not hosts and each.identity != wanted.identity):
             where = each.identity or each.kind or "a store that isn't known"
@@ -305,18 +308,17 @@ def switching(switch: Switch) -> Checked:
 
 
 def verifying(switch: Switch) -> Checked:
-    """Every activation of the old backend is in the new one; what only that holds was written after the switch."""
+    """Every activation of the old backend is in the new one; what only that holds was written after the switch.
+
+    What differs has to be what the copy set aside, document by document: that was confirmed before.
+    """
+    job = _copy(switch).job
+    listed = switch.plan.path.with_name(f"{switch.plan.path.stem}.differs.ndjson")
     with switch.watched() as keywords:
         reading: dict[str, Any] = {**switch.run, **keywords}
-        found = verify(switch.source, switch.target, allow_extra=True, **reading)
+        found = verify(switch.source, switch.target, allow_extra=True, output=listed, **reading)
+    checked = _agreement(switch, found, job, listed)
     totals = found.totals
-    if found.exit_code or not found.agrees:
-        raise CheckFailed(
-            f"{totals.missing:,} activations are missing in {found.b.location}, {totals.different:,} differ; "
-            f"`migrator verify` lists them (verification {found.verification})",
-            exit_code=found.exit_code or 4,
-        )
-    checked = [f"all {totals.a:,} activations of {found.a.location} are in {found.b.location}, compared by content"]
     if totals.meanwhile:
         checked.append(f"{totals.meanwhile:,} were stored while they were compared, on either side")
     if totals.extra:
@@ -326,6 +328,37 @@ def verifying(switch: Switch) -> Checked:
         "action and look for it there. Does it?"
     )
     return [*checked, f"that OpenWhisk writes to {found.b.location} was only confirmed"]
+
+
+def _agreement(switch: Switch, found: Verification, job: str, listed: Path) -> Checked:
+    """What a verification proves. Raises where something is missing or differs that nobody has confirmed."""
+    totals = found.totals
+    if found.incomplete or found.unexplained_hours:
+        raise CheckFailed(
+            f"{found.a.location} couldn't be compared with {found.b.location} in full; `migrator verify` says more",
+            exit_code=found.exit_code or 3,
+        )
+    if found.agrees and not totals.refused:
+        return [f"all {totals.a:,} activations of {found.a.location} are in {found.b.location}, compared by content"]
+    ids = set() if found.agrees else {*read_ids(listed)}
+    others = ids - _set_aside(job, switch.state)
+    if others:
+        raise CheckFailed(
+            f"{totals.missing:,} activations are missing in {found.b.location}, {totals.different:,} differ; {listed} "
+            f"lists them, and the copy set {len(ids) - len(others):,} of them aside",
+            exit_code=found.exit_code,
+        )
+    switch.confirm(
+        f"{len(ids):,} activations are missing in {found.b.location} or differ there, and {totals.refused:,} can't be "
+        f"compared. They are what the copy set aside: `migrator status {job}` lists it. Go on without them?"
+    )
+    return [f"{totals.a:,} activations were compared; {len(ids) + totals.refused:,} were set aside by the copy"]
+
+
+def _set_aside(job: str, state: Path | None) -> set[str]:
+    """The ids of what a copy rejected, or left in the target as it was."""
+    with closing(view_checkpoint(find_job(state or default_state(), job))) as checkpoint:
+        return {each.id for kind in ("rejected", "differing") for each in checkpoint.aside.documents(kind)}
 
 
 def reporting(switch: Switch) -> Checked:

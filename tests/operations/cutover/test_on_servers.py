@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -147,3 +148,32 @@ def test_an_index_that_is_closed_isnt_quiet(
     openwhisk.before = lambda _: None
     state = openwhisk.cut_over()
     assert state.is_done("switch", "report")
+
+
+def test_what_the_target_cant_hold_is_confirmed_and_nothing_else(
+    couchdb_database: str, elasticsearch_server: Server, index_prefix: str, tmp_path: Path
+) -> None:
+    """A namespace that can't be an index is asked about in every step; a document that went is not."""
+    old, new = CouchDBPlace(couchdb_database), SearchPlace(elasticsearch_server, index_prefix)
+    openwhisk = OpenWhisk(tmp_path, old, new)
+    openwhisk.plan.write_text(openwhisk.plan.read_text().replace('env_file = ["controller.env"]\n', ""))
+    openwhisk.write(old, 0, 20)
+    odd = activation(1, "my space")
+    old.put({odd.id: odd.body})
+
+    def lose(step: str) -> None:
+        if step == "verify":
+            index, lost = new.index("guest"), quote(activation(3).id, safe="")
+            request("DELETE", f"{elasticsearch_server.url}/{index}/_doc/{lost}?refresh=true")
+
+    openwhisk.before = lose
+    with pytest.raises(CheckFailed, match="1 of them aside") as raised:
+        openwhisk.cut_over()
+    assert raised.value.exit_code == 4
+    openwhisk.before = lambda _: None
+    lost = activation(3, form=Form.ELASTICSEARCH)
+    new.put({lost.id: lost.body})
+    state = openwhisk.cut_over()
+    assert state.is_done("switch", "report")
+    assert any("1 activations are missing" in each for each in openwhisk.asked)
+    assert set(new.contents()) == {activation(number).id for number in range(20)}
