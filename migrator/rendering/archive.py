@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migrator.activations.forms import instant
-from migrator.operations.archive.check import CheckReport
+from migrator.operations.archive.check import CheckReport, Finding, place_in
 from migrator.operations.archive.diff import Difference
-from migrator.operations.archive.findings import Finding, Missing, place_in
 from migrator.operations.archive.listing import Listed, Listing
 from migrator.operations.archive.prune import PruneReport
-from migrator.operations.archive.salvage import SalvageReport
+from migrator.operations.archive.salvage import Missing, SalvageReport
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable

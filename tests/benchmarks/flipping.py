@@ -20,10 +20,10 @@ from collections import Counter
 from pathlib import Path
 
 from migrator.activations.document import Document, Form, read_document
+from migrator.adapters.archive.check_part import deep_check
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.manifest import Manifest
 from migrator.demo.samples import everyday
-from migrator.operations.archive.check_part import deep_check
 from migrator.operations.archive.salvage import salvage_archive
 from tests.support.archives import add_backup
 from tests.support.damage import documents_of, exit_code, flipped, frame_contents, make_archive, pieces, put

@@ -13,19 +13,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import msgspec
 
 from migrator.activations.accounts import Counts
+from migrator.adapters.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
+from migrator.adapters.archive.contents import open_archive, open_archive_contents
+from migrator.adapters.archive.findings import Finding, place_in
+from migrator.adapters.archive.inventory import take_inventory
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.events import Tell
-from migrator.operations.archive.check_part import Tick, deep_check, deep_encrypted_check, gaps, quick_check
-from migrator.operations.archive.contents import open_archive, open_archive_contents
-from migrator.operations.archive.findings import Finding
-from migrator.operations.archive.inventory import take_inventory
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.units import counted, plural
 from migrator.watching import Observer, Progress, Stop
+
+__all__ = ["CheckReport", "Finding", "check_archive", "place_in"]
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

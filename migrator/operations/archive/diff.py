@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from migrator.activations.selection import SelectionSpec
+from migrator.adapters.archive.contents import check_kind
 from migrator.api.opening import open_reader_for
 from migrator.api.run import Run
 from migrator.engine.verification.compare import VerifyOptions, run_verify
@@ -23,7 +24,6 @@ from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec
 from migrator.errors import Incomplete, UsageError
 from migrator.events import Event, RunUnfinished, Tell
-from migrator.operations.archive.contents import check_kind
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.watching import Observer, Stop

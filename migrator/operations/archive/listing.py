@@ -11,9 +11,9 @@ import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
+from migrator.adapters.archive.contents import BackupEntry, Contents, open_archive, read_contents
 from migrator.adapters.archive.order import contradiction
 from migrator.events import Tell
-from migrator.operations.archive.contents import BackupEntry, Contents, open_archive, read_contents
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 

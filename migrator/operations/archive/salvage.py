@@ -17,7 +17,12 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive import ArchiveWriter, open_writer
+from migrator.adapters.archive.check_part import document_of
+from migrator.adapters.archive.contents import open_archive, open_archive_contents
 from migrator.adapters.archive.encrypted import AGE
+from migrator.adapters.archive.findings import Missing
+from migrator.adapters.archive.frames import WholeFrame, scan
+from migrator.adapters.archive.inventory import archive_of, sums_of
 from migrator.adapters.archive.manifest import (
     BACKUPS,
     MANIFEST,
@@ -33,20 +38,17 @@ from migrator.adapters.archive.manifest import (
 )
 from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
+from migrator.adapters.archive.salvage_part import save_part
+from migrator.adapters.archive.unpublished import Unpublished
 from migrator.adapters.base import Completion, Description, Token
 from migrator.errors import AccessDenied, UsageError
 from migrator.events import RepairDiscarded, Tell
-from migrator.operations.archive.check_part import document_of
-from migrator.operations.archive.contents import open_archive, open_archive_contents
-from migrator.operations.archive.findings import Missing
-from migrator.operations.archive.frames import WholeFrame, scan
-from migrator.operations.archive.inventory import archive_of, sums_of
-from migrator.operations.archive.salvage_part import save_part
-from migrator.operations.archive.unpublished import Unpublished
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.watching import Observer, Progress, Stop
+
+__all__ = ["Missing", "SalvageReport", "Saved", "salvage_archive"]
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):

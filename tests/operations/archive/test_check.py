@@ -13,13 +13,13 @@ import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import ArchiveWriter
+from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.adapters.shared.lines import as_lines
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.operations.archive.check import CheckReport, check_archive
-from migrator.operations.archive.findings import Finding
 from migrator.rendering.archive import finding_line
 from migrator.testing.documents import activation
 from migrator.watching import Progress, Stop

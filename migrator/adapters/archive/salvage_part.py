@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from migrator.activations.document import Document, Form
+from migrator.adapters.archive.check_part import document_of
+from migrator.adapters.archive.findings import Missing, place_in
 from migrator.adapters.archive.format import FrameNote
+from migrator.adapters.archive.frames import Gap, Notes, WholeFrame, scan
 from migrator.adapters.archive.manifest import PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import AccessDenied, ArchiveDamaged
-from migrator.operations.archive.check_part import document_of
-from migrator.operations.archive.findings import Missing, place_in
-from migrator.operations.archive.frames import Gap, Notes, WholeFrame, scan
 
 
 class _Saved(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.manifest import (
     ARCHIVE,
     BACKUPS,
@@ -30,7 +31,6 @@ from migrator.adapters.archive.manifest import (
 )
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
-from migrator.operations.archive.findings import Finding
 from migrator.text.decoding import decode
 
 

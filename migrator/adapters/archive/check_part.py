@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from migrator.activations.document import Document, Form, read_document
+from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.format import (
     HASH_BYTES,
     INDEX_MAGIC,
@@ -22,12 +23,11 @@ from migrator.adapters.archive.format import (
     read_frame,
     read_line,
 )
+from migrator.adapters.archive.frames import Gap, Notes, scan
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, MigratorError
-from migrator.operations.archive.findings import Finding
-from migrator.operations.archive.frames import Gap, Notes, scan
 
 _PIECE_BYTES = 1 << 20
 
