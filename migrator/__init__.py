@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
     from migrator.api.backup import BackupReport, backup
     from migrator.api.copy import copy
+    from migrator.api.purge import purge
     from migrator.api.restore import restore
     from migrator.api.retry import retry_rejected
     from migrator.api.verify import verify
+    from migrator.engine.removal.values import PurgeReport
     from migrator.engine.report import Report
     from migrator.engine.retry import RetryOutcome
     from migrator.engine.verification.values import Verification
@@ -45,6 +47,7 @@ __all__ = [
     "MigratorError",
     "Progress",
     "PruneReport",
+    "PurgeReport",
     "Report",
     "Retention",
     "RetryOutcome",
@@ -63,6 +66,7 @@ __all__ = [
     "list_archive",
     "list_newest",
     "prune_archive",
+    "purge",
     "restore",
     "retry_rejected",
     "salvage_archive",
@@ -81,6 +85,7 @@ _HOMES = {
     "MigratorError": "migrator.errors",
     "Progress": "migrator.watching",
     "PruneReport": "migrator.operations.archive.prune",
+    "PurgeReport": "migrator.engine.removal.values",
     "Report": "migrator.engine.report",
     "Retention": "migrator.operations.archive.retention",
     "RetryOutcome": "migrator.engine.retry",
@@ -99,6 +104,7 @@ _HOMES = {
     "list_archive": "migrator.operations.archive.listing",
     "list_newest": "migrator.operations.find",
     "prune_archive": "migrator.operations.archive.prune",
+    "purge": "migrator.api.purge",
     "restore": "migrator.api.restore",
     "retry_rejected": "migrator.api.retry",
     "salvage_archive": "migrator.operations.archive.salvage",
