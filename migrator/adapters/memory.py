@@ -233,7 +233,8 @@ class MemoryReader(
         while self._store.sequence <= snapshot and (left_s := until_s - time.monotonic()) > 0:
             stop.sleep(min(_LOOK_S, left_s))
         with self._store.lock:
-            return News(pending=sum(entry.sequence > snapshot for entry in self._store.entries.values()))
+            new = (id for id, entry in self._store.entries.items() if entry.sequence > snapshot)
+            return News(pending=sum(map(self._takes, new)))
 
     @override
     def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:

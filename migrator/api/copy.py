@@ -18,7 +18,7 @@ from migrator.activations.document import Form
 from migrator.activations.part import Part, parse_part
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection, SelectionSpec
-from migrator.adapters.base import SupportsCatchUp, SupportsCreation, SupportsFollow, SupportsReceipts
+from migrator.adapters.base import SupportsCatchUp, SupportsCreation, SupportsFollow, SupportsJoining, SupportsReceipts
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.dry_run import DryRunWriter
@@ -233,6 +233,11 @@ def carry(
     """Run a job of the state folder, or dry. `begin` looks at its checkpoint and gives the snapshot it starts from."""
     # Both ends are asked before anything of the job is written, so that a typing error leaves no trace.
     source, target = reader.describe(), writer.describe()
+    if executor is not None and isinstance(writer, SupportsReceipts) and not isinstance(writer, SupportsJoining):
+        raise UsageError(
+            f"{target.location}: one writer makes it, so only this process can; leave out "
+            f"{argument('executor', run.executor)}"
+        )
     if follow is not None:
         _check_followable(reader, writer, source.location, target.location)
     if run.dry_run or run.restart or not is_begun(run.folder, spec.id):

@@ -224,7 +224,7 @@ class ElasticsearchReader(
         self._found_or_raise([*found.indices, *found.closed], selection)
         pending = 0
         for name, index in found.indices.items():
-            for number, shard in found.shards[name].items():
+            for number, shard in self._shards(found, name).items():
                 above = _continue_from(before.get(name), index, number, shard)
                 pending += shard.max_seq_no - (_NONE if above is None else above)
         unseen = [f"index {name} is closed" for name in found.closed]

@@ -155,6 +155,18 @@ def test_a_part_that_a_name_matches_nothing_in_is_complete_and_a_name_that_match
         copy("memory:source", "memory:target", part="1/8", wanted=SelectionSpec(namespaces=("rear",)), state=tmp_path)
 
 
+def test_a_part_that_follows_has_no_lag_of_other_parts(tmp_path: Path) -> None:
+    """What is new in another part is never pending in this one, so the run ends."""
+    fill(40)
+    for number in (1, 2):
+        copy("memory:source", "memory:target", part=f"{number}/2", follow=True, until_lag=0, state=tmp_path)
+        document = activation(1000 + number)
+        memory_store("source").put(document.id, document.body)
+    for number in (1, 2):
+        copy("memory:source", "memory:target", part=f"{number}/2", follow=True, until_lag=0, state=tmp_path)
+    assert len(memory_store("target").entries) == 42
+
+
 def test_what_cant_be_cut_is_refused(tmp_path: Path) -> None:
     """A file is one piece, an archive's newest backup may change between two parts, and ids are chosen already."""
     fill(3)
