@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from migrator.activations.document import Document
     from migrator.activations.selection import SelectionSpec
     from migrator.operations.detect.environment import Environment
-    from migrator.operations.find import Activation, Copy, Reason, WantedId
+    from migrator.operations.find import Activation, Copy, Findings, Reason, WantedId
     from migrator.settings.stores import Store
 
 
@@ -97,24 +97,34 @@ def find_command(
         else:
             asked_ids = list(dict.fromkeys(ids))
             findings = find(opened, asked_ids, environments=environments, stop=run.stop, observe=run.observe)
-    messages = current.get()
     for _, error in findings.failed:
-        messages.warn(str(error))
+        current.get().warn(str(error))
     for activation in findings.activations:
-        if raw:
-            for copy in activation.copies:
-                print_bytes(copy.found.body.strip(), b"\n")
-        elif as_json:
-            print_json(_as_json(activation), documents=True)
-        elif is_list:
-            print_text(printable(_row(activation)))
-        else:
-            for line in _where(activation):
-                messages.note(line)
-            if document := _best(activation):
-                from migrator.operations.find.wsk import as_wsk_shows
+        _print_found(activation, raw=raw, as_json=as_json, is_list=is_list)
+    _print_missing(findings, opened, as_json=as_json)
+    sys.exit(findings.exit_code)
 
-                print_json_text(msgspec.json.format(as_wsk_shows(document), indent=4).decode())
+
+def _print_found(activation: Activation, *, raw: bool, as_json: bool, is_list: bool) -> None:
+    if raw:
+        for copy in activation.copies:
+            print_bytes(copy.found.body.strip(), b"\n")
+    elif as_json:
+        print_json(_as_json(activation), documents=True)
+    elif is_list:
+        print_text(printable(_row(activation)))
+    else:
+        for line in _where(activation):
+            current.get().note(line)
+        if document := _best(activation):
+            from migrator.operations.find.wsk import as_wsk_shows
+
+            print_json_text(msgspec.json.format(as_wsk_shows(document), indent=4).decode())
+
+
+def _print_missing(findings: Findings, opened: Sequence[Store], *, as_json: bool) -> None:
+    """What was found nowhere, and why that may be."""
+    messages = current.get()
     failed = [store for store, _ in findings.failed]
     asked = ", ".join(store.typed for store in opened if store.typed not in failed)
     for missing in findings.missing:
@@ -128,7 +138,6 @@ def find_command(
     if findings.missing and not as_json:
         for line in _why(findings.reasons):
             messages.note(line)
-    sys.exit(findings.exit_code)
 
 
 def _stores(texts: tuple[str, ...], config: Path | None) -> list[Store]:

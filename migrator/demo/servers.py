@@ -375,14 +375,7 @@ def _search(
         "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={temporary}",  # the launcher of 8 and newer leaves folders behind
     }
     if owner:
-        for written in (config, data, temporary):
-            _hand_over(written, owner)
-        for entered in (folder, home):
-            if not _may_enter(entered, owner):
-                raise UsageError(
-                    f"{product} can't run as root, and {owner.pw_name} can't enter {entered}: choose a folder that is "
-                    "open to all (MIGRATOR_SERVERS says where the programs are kept)"
-                )
+        _let_run(product, owner, writes=(config, data, temporary), enters=(folder, home))
     return Server(
         _Program(
             product=product,
@@ -637,6 +630,18 @@ def _owner() -> pwd.struct_passwd | None:
 def _hand_over(folder: Path, owner: pwd.struct_passwd) -> None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def _let_run(product: str, owner: pwd.struct_passwd, *, writes: Sequence[Path], enters: Sequence[Path]) -> None:
+    """Let another user run a product that can't run as root. Raises `UsageError`."""
+    for written in writes:
+        _hand_over(written, owner)
+    for entered in enters:
+        if not _may_enter(entered, owner):
+            raise UsageError(
+                f"{product} can't run as root, and {owner.pw_name} can't enter {entered}: choose a folder that is "
+                "open to all (MIGRATOR_SERVERS says where the programs are kept)"
+            )
 
 
 def _may_enter(folder: Path, owner: pwd.struct_passwd) -> bool:

@@ -101,6 +101,11 @@ def parse_location(text: str) -> ParsedLocation:
         raise UsageError(
             f"{scheme}://…: it contains a control character, such as a line break, or a byte that isn't UTF-8"
         )
+    return _parse_server(scheme, rest)
+
+
+def _parse_server(scheme: str, rest: str) -> ParsedLocation:
+    """The URL of a server, behind its scheme."""
     kind, secure = _SCHEMES[scheme]
     userinfo, rest = _split_userinfo(scheme, rest)
     authority, path, query = _split(scheme, rest)

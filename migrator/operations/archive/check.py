@@ -83,16 +83,7 @@ def check_archive(
         has_key = store.identity_file is not None
         deep = [] if quick else [each for each in chosen if has_key or each[0].encryption is None]
         if not quick and len(deep) < len(chosen):
-            hashed = len(chosen) - len(deep)
-            which = plural(
-                hashed,
-                "is encrypted, and only its hash was checked",
-                "are encrypted, and only their hashes were checked",
-            )
-            inventory.notes.append(
-                f"{counted(hashed, 'part')} {which}; give the file with the key with {argument('identity')} to read "
-                f"{plural(hashed, 'it', 'them')}"
-            )
+            inventory.notes.append(_only_hashed(len(chosen) - len(deep)))
         for name, size in inventory.cut:
             inventory.findings += gaps(place, name, size)
         progress = Progress()
@@ -113,6 +104,16 @@ def check_archive(
             findings=tuple(sorted(inventory.findings, key=lambda each: (each.piece, each.offset or 0))),
             notes=tuple(inventory.notes),
         )
+
+
+def _only_hashed(parts: int) -> str:
+    which = plural(
+        parts, "is encrypted, and only its hash was checked", "are encrypted, and only their hashes were checked"
+    )
+    return (
+        f"{counted(parts, 'part')} {which}; give the file with the key with {argument('identity')} to read "
+        f"{plural(parts, 'it', 'them')}"
+    )
 
 
 def _some(
