@@ -78,6 +78,13 @@ class Recovered(Event, frozen=True):
     retries: int
 
 
+class Controlled(Event, frozen=True):
+    """The run took what `migrator control` asked of it: another rate, a pause, or to go on."""
+
+    max_rate: str | None  # None: the one that it began with
+    paused: bool
+
+
 class Waiting(Event, frozen=True):
     """A request that isn't answered yet."""
 

@@ -32,6 +32,7 @@ from migrator.engine.following import Follow
 from migrator.engine.matching import check_beforehand
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
+from migrator.engine.state.control import controlled
 from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
 from migrator.events import IdsMissing, TargetCreated
@@ -267,6 +268,7 @@ def carry(
     with (
         closing(open_job(run.folder, spec, restart=run.restart)) as job,
         run.watched.noted(job.folder, "job", spec.id, spec.request),
+        controlled(job.folder, run.throttle, run.tell),
     ):
         return scope_of_copy(writer, job.checkpoint)
 

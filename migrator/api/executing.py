@@ -17,6 +17,7 @@ import msgspec
 from migrator.activations.part import parse_part
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.by_ids import ChosenReader
+from migrator.adapters.wrappers.rates import Timetable
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.opening import open_reader_for
 from migrator.api.run import Run
@@ -49,7 +50,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     level: int | None = None  # of a backup
     part_bytes: int | None = None
     file_mode: int | None = None
-    max_rate: float | None = None  # of this worker
+    timetable: Timetable = Timetable()  # of this worker
     retry_for_s: float = 300.0
 
 
@@ -67,7 +68,7 @@ def executor_for(run: Run, source: Store, target: Store, order: Order) -> Iterat
         target=target.typed,
         config=str(run.config.absolute()) if run.config else None,
         identity_file=source.identity_file,
-        max_rate=run.max_rate / run.jobs if run.max_rate else None,
+        timetable=run.timetable.share(run.jobs),
         retry_for_s=run.retry_for_s,
     )
     opener: Opener = partial(open_ends, order)
@@ -115,7 +116,7 @@ def open_ends(order: Order, stop: Stop, tell: Tell) -> Iterator[Ends]:
     target, _ = resolve(order.target, "target", config)
     if order.identity_file is not None:
         source = msgspec.structs.replace(source, identity_file=order.identity_file)
-    run = Run(jobs=1, max_rate=order.max_rate, retry_for_s=order.retry_for_s, stop=stop, tell=tell)
+    run = Run(jobs=1, max_rate=order.timetable, retry_for_s=order.retry_for_s, stop=stop, tell=tell)
     part = parse_part(order.part) if order.part else None
     with open_reader_for(source, run, mend_ids=order.mend_ids, part=part) as reader:
         writer = RetryingWriter(_open_writer(target, order), run.policy)

@@ -11,7 +11,7 @@ from migrator.adapters.base import SupportsParts
 from migrator.adapters.opening import open_reader
 from migrator.adapters.wrappers.mending import MendingReader
 from migrator.adapters.wrappers.retrying import RetryingReader
-from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.adapters.wrappers.throttled import Throttle, ThrottledReader
 from migrator.api.run import Run
 from migrator.errors import UsageError
 from migrator.settings.stores import Store
@@ -25,8 +25,18 @@ _IN_FLIGHT_BYTES = 16_000_000  # of pages that are read or written at one moment
 
 
 @contextmanager
-def open_reader_for(source: Store, run: Run, *, mend_ids: bool = False, part: Part | None = None) -> Iterator[Reader]:
-    """A source, or a part of it, with the wrappers that every run puts around it. Raises `UsageError`."""
+def open_reader_for(
+    source: Store,
+    run: Run,
+    *,
+    mend_ids: bool = False,
+    part: Part | None = None,
+    throttle: Throttle | None = None,
+) -> Iterator[Reader]:
+    """A source, or a part of it, with the wrappers that every run puts around it. Raises `UsageError`.
+
+    Without a `throttle` of its own it shares that of the run.
+    """
     opened = open_reader(source, page_bytes=page_bytes(run.jobs))
     if part is not None:
         if not isinstance(opened, SupportsParts):
@@ -37,8 +47,7 @@ def open_reader_for(source: Store, run: Run, *, mend_ids: bool = False, part: Pa
         opened = opened.in_part(part)
     reader: Reader = RetryingReader(opened, run.policy)
     with closing(reader):
-        if run.max_rate:
-            reader = ThrottledReader(reader, run.max_rate, sleep=run.stop.sleep)
+        reader = ThrottledReader(reader, throttle or run.throttle)
         yield MendingReader(reader) if mend_ids else reader
 
 

@@ -59,7 +59,7 @@ def purge(
     _check_arguments(held, proof)
     selection = _selection(older_than, namespaces, run.now_ms)
     options = PurgeOptions(
-        jobs=run.jobs, max_rate=run.max_rate, logs_only=logs_only, compact=compact, forget=purge_tombstones
+        jobs=run.jobs, max_rate=run.documents_per_s, logs_only=logs_only, compact=compact, forget=purge_tombstones
     )
     unthrottled = replace(run, max_rate=None)
     with ExitStack() as opened:

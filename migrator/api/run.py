@@ -16,6 +16,8 @@ from migrator.activations.requests import JobRequest, given_options
 from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
+from migrator.adapters.wrappers.rates import LEAST_RATE, MOST_RATE, Timetable, parse_timetable
+from migrator.adapters.wrappers.throttled import Throttle
 from migrator.engine.state.jobs import default_state
 from migrator.engine.state.live import Watched
 from migrator.errors import UsageError
@@ -26,10 +28,9 @@ from migrator.text.printable import printable_path
 from migrator.units import DAY_S
 from migrator.watching import Observer, Stop
 
+__all__ = ["LEAST_RATE", "MOST_RATE", "Run", "RunKeywords", "WritingKeywords", "reading_keywords"]
+
 EXECUTORS = ("threads", "processes")
-LEAST_RATE = 0.001
-MOST_RATE = 1_000_000_000
-"""Documents a second: what `max_rate` may be."""
 MOST_REJECTS = 1_000_000_000
 LONGEST_RETRY_S = 3650 * DAY_S
 """Beyond them a pause is longer, or a number larger, than timers and checkpoints can hold."""
@@ -39,7 +40,7 @@ class RunKeywords(TypedDict, total=False):
     """The keywords that every run takes; `Run` has what they mean and their defaults."""
 
     jobs: int
-    max_rate: float | None
+    max_rate: float | str | None
     retry_for_s: float
     restart: bool
     state: Path | None
@@ -69,7 +70,7 @@ class Run:
     """How a run goes about it. Raises `UsageError` for what can't be."""
 
     jobs: int = 4  # slices that are carried at once
-    max_rate: float | None = None  # documents read a second
+    max_rate: float | str | Timetable | None = None  # documents read a second, or as `wrappers.rates` has it: "20MB/s"
     retry_for_s: float = 300.0  # how long an outage is waited out
     restart: bool = False  # forget what an earlier run of the same left
     state: Path | None = None  # the folder that keeps jobs; None for the platform's
@@ -82,6 +83,7 @@ class Run:
     dry_run: bool = False  # read everything, write nothing
     executor: str = "threads"  # who carries slices: "threads", "processes", or a Dask scheduler, "dask://HOST:PORT"
     watched: Watched = field(init=False, repr=False)
+    throttle: Throttle = field(init=False, repr=False)  # of all that is read
 
     def __post_init__(self) -> None:
         watched = Watched(self.observe, self.tell, clock=self.clock)
@@ -91,11 +93,7 @@ class Run:
             raise UsageError(f"{argument('jobs', self.jobs)}: give a number from 1 to 64")
         if not 0 <= self.max_rejects <= MOST_REJECTS:
             raise UsageError(f"{argument('max_rejects', self.max_rejects)}: give a number from 0 to {MOST_REJECTS:,}")
-        if self.max_rate is not None and not LEAST_RATE <= self.max_rate <= MOST_RATE:
-            raise UsageError(
-                f"{argument('max_rate', f'{self.max_rate:g}')}: give a number of documents a second from {LEAST_RATE} "
-                f"to {MOST_RATE:,}"
-            )
+        object.__setattr__(self, "throttle", Throttle(self.timetable, sleep=self.stop.sleep))
         if self.executor not in EXECUTORS and not re.fullmatch(r"(dask|tls)://[^/\s]+:\d{1,5}", self.executor):
             raise UsageError(f"{argument('executor', self.executor)}: give threads, processes or dask://HOST:PORT")
         if self.executor != "threads" and self.dry_run:
@@ -103,6 +101,21 @@ class Run:
         if not 0 <= self.retry_for_s <= LONGEST_RETRY_S:
             asked = argument("retry_for_s", f"{self.retry_for_s:g}")
             raise UsageError(f"{asked}: give seconds from 0 to {LONGEST_RETRY_S:,}")
+
+    @property
+    def timetable(self) -> Timetable:
+        """How much may be read, and when."""
+        if isinstance(self.max_rate, Timetable):
+            return self.max_rate
+        return Timetable() if self.max_rate is None else parse_timetable(self.max_rate)
+
+    @property
+    def documents_per_s(self) -> float | None:
+        """The rate of what takes one document after the other. Raises `UsageError` where it is another kind of rate."""
+        rate = self.timetable.constant
+        if rate is None or rate.bytes_per_s is not None:
+            raise UsageError(f"{argument('max_rate', self.max_rate)}: give a number of documents a second")
+        return rate.documents_per_s
 
     @property
     def policy(self) -> Policy:

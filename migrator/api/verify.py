@@ -21,6 +21,7 @@ import msgspec
 from migrator.activations.selection import Selection, SelectionSpec
 from migrator.adapters.base import Reader, Token
 from migrator.adapters.wrappers.by_ids import ChosenReader
+from migrator.adapters.wrappers.throttled import Throttle
 from migrator.api.copy import ids_digest
 from migrator.api.ids_file import read_ids, write_ids
 from migrator.api.opening import open_reader_for
@@ -122,7 +123,8 @@ def _open_readers(
 ) -> dict[str, Reader]:
     readers: dict[str, Reader] = {}
     for side, store in stores.items():
-        reader = opened.enter_context(open_reader_for(store, run, mend_ids=mend_ids and side == "a"))
+        throttle = Throttle(run.timetable, sleep=run.stop.sleep)  # each side may be read at the rate
+        reader = opened.enter_context(open_reader_for(store, run, mend_ids=mend_ids and side == "a", throttle=throttle))
         readers[side] = reader if chosen is None else ChosenReader(reader, chosen)
         # Both ends are asked before anything is written, so that a typing error leaves no trace.
         readers[side].describe()

@@ -67,6 +67,10 @@ COMMANDS = {
         "Show what STORE holds and how it grows.",
     ),
     "status": ("migrator.commands.status:status_command", "Show jobs, their progress, and what to do next."),
+    "control": (
+        "migrator.commands.control:control_command",
+        "Change how fast JOB reads its source while it runs, or pause it.",
+    ),
     "forget": (
         "migrator.commands.status:forget_command",
         "Forget JOB: delete its progress, counts and history.",

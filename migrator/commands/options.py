@@ -186,6 +186,17 @@ def retry_for_option(help: str) -> Callable[[F], F]:
     )
 
 
+def _max_rate_option(help: str) -> Callable[[F], F]:
+    return click.option("--max-rate", callback=_number_if_it_is_one, metavar="RATE", help=help)
+
+
+def _number_if_it_is_one(_: click.Context, __: click.Parameter, value: Any) -> float | str | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return str(value)
+
+
 def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
     return _with(
@@ -207,7 +218,7 @@ def run_options(command: F) -> F:
             show_default=True,
             help="Stop after this many rejected documents.",
         ),
-        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents per second."),
+        _max_rate_option("Read at most this much: 500/s, 20MB/s, '08:00 500/s, 20:00 off'; see also `control`."),
         retry_for_option("Wait this long for an unavailable server or a full disk, then stop; resumable."),
         click.option(
             "--dry-run", "-n", is_flag=True, help="Read everything and show what would be written; write nothing."
@@ -230,7 +241,7 @@ def read_only_options(command: F) -> F:
             show_default=True,
             help="Number of slices read in parallel, on both sides together.",
         ),
-        click.option("--max-rate", type=float, metavar="N", help="Read at most N documents per second from each side."),
+        _max_rate_option("Read at most this much from each side: 500/s, 20MB/s, '08:00 500/s, 20:00 off'."),
         retry_for_option("Wait this long for an unavailable server, then stop; resumable."),
         click.option("--restart", is_flag=True, help="Discard the progress of an interrupted run, and start over."),
     )

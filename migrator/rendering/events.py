@@ -85,6 +85,9 @@ def _of_stores(event: e.Event) -> str | None:
         case e.Recovered():
             tries = "1 retry" if event.retries == 1 else f"{event.retries:,} retries"
             return f"continuing after an outage of {human_duration(event.waited_s)} ({tries})"
+        case e.Controlled():
+            rate = "the rate it began with" if event.max_rate is None else f"at most {event.max_rate}"
+            return "paused; `migrator control JOB resume=True` goes on" if event.paused else f"reading, {rate}"
         case e.Waiting():
             return f"{event.request}: no answer for {event.waited_s:.0f} s; still waiting"
         case e.NothingInTime():

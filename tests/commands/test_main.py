@@ -136,7 +136,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_the_shell_completes_commands() -> None:
     """With the variable of click's protocol, and nothing else set up."""
     ended = run_process(environ={"_MIGRATOR_COMPLETE": "bash_complete", "COMP_WORDS": "migrator co", "COMP_CWORD": "1"})
-    assert ended.stdout.split() == ["plain,copy", "plain,config"]
+    assert ended.stdout.split() == ["plain,copy", "plain,control", "plain,config", "plain,completion"]
 
 
 # -- errors -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import msgspec
 from migrator.activations.requests import JobRequest
 from migrator.durable import open_private
 from migrator.errors import Interrupted
-from migrator.events import Event, Recovered, Retrying, Tell, Waiting
+from migrator.events import Controlled, Event, Recovered, Retrying, Tell, Waiting
 from migrator.text.decoding import decode
 from migrator.text.secrets import redact
 from migrator.watching import Observer, Pace, Progress
@@ -141,6 +141,9 @@ class Watched:
                 now_s, reason = self._clock(), redact(event.reason)
                 since_s = (self._live and self._live.waiting_since_s) or now_s
                 self._change(waiting=reason, waiting_since_s=since_s, last_error=reason, last_error_s=now_s)
+            elif isinstance(event, Controlled):
+                paused_s = self._clock() if event.paused else None
+                self._change(waiting="paused by `migrator control`" if event.paused else "", waiting_since_s=paused_s)
             elif isinstance(event, Waiting):
                 self._change(waiting=redact(event.request), waiting_since_s=self._clock() - event.waited_s)
         self._tell(event)

@@ -37,8 +37,9 @@ from migrator.adapters.wrappers.forwarding import (
     methods,
 )
 from migrator.adapters.wrappers.mending import MendingReader
+from migrator.adapters.wrappers.rates import Timetable
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
-from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.adapters.wrappers.throttled import Throttle, ThrottledReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
 from migrator.watching import Stop
 
@@ -46,7 +47,7 @@ POLICY = Policy(sleep=lambda _: None)
 READERS: dict[type, Callable[[Any], Any]] = {
     ForwardingReader: ForwardingReader,
     RetryingReader: lambda inner: RetryingReader(inner, POLICY),
-    ThrottledReader: lambda inner: ThrottledReader(inner, 1.0),
+    ThrottledReader: lambda inner: ThrottledReader(inner, Throttle(Timetable())),
     MendingReader: MendingReader,
     WatchedReader: lambda inner: WatchedReader(inner, Watch(Stop(), lambda _: None)),
     ChosenReader: lambda inner: ChosenReader(inner, ["guest/1"]),

@@ -18,8 +18,9 @@ from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
 from migrator.adapters.wrappers.dry_run import DryRunWriter
+from migrator.adapters.wrappers.rates import parse_timetable
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
-from migrator.adapters.wrappers.throttled import ThrottledReader
+from migrator.adapters.wrappers.throttled import Throttle, ThrottledReader
 from migrator.errors import AccessDenied, NothingAccepted, RequestRefused, Unavailable
 from migrator.testing.documents import activation
 from tests.support.profiles import examples
@@ -467,7 +468,8 @@ def test_throttle_keeps_to_the_rate(time: Time) -> None:
     store = MemoryStore("a")
     for document in documents(1000):
         store.put(document.id, document.body)
-    reader = ThrottledReader(MemoryReader(store, page_documents=30), 100, sleep=time.sleep, clock=time.clock)
+    throttle = Throttle(parse_timetable(100), sleep=time.sleep, clock=time.clock)
+    reader = ThrottledReader(MemoryReader(store, page_documents=30), throttle)
     (slice,) = reader.plan(Selection(), slice_documents=2000).slices
     assert sum(len(batch.documents) for batch in reader.read(slice, None, Selection())) == 1000
     assert sum(time.slept) == pytest.approx(10)
