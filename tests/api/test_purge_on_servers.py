@@ -165,7 +165,7 @@ def test_conflicting_revisions_keep_a_document(couchdb_database: str, tmp_path: 
 
 
 def test_tombstones_are_dropped_where_that_was_asked_for(couchdb_database: str, tmp_path: Path) -> None:
-    """`_purge`, which PouchDB's server doesn't have, and a compaction; the space that was won is told."""
+    """`_purge`, which PouchDB's server doesn't have, and a compaction; the space that was won is reported."""
     if not os.environ.get("COUCHDB_URL"):
         pytest.skip("PouchDB's server has no _purge; COUCHDB_URL names an Apache CouchDB")
     raw, archive = Raw(couchdb_database), f"archive:{tmp_path}/archive"

@@ -75,7 +75,7 @@ def test_a_backup_whose_workers_are_killed_is_whole(archive: str, tmp_path: Path
 
 
 def test_workers_that_always_die_end_the_run_and_the_next_one_completes_it(archive: str, tmp_path: Path) -> None:
-    """The operator is told where to look; in threads the same job then goes on, with numbers that nobody had."""
+    """The operator learns where to look; in threads the same job then goes on, with numbers that nobody had."""
     ended = threading.Event()
     villain = threading.Thread(target=killer, args=(ended, 1000, 0.0))
     villain.start()

@@ -84,7 +84,7 @@ def test_key_that_is_not_told_its_privileges_reads() -> None:
 
 
 def test_nothing_new_is_claimed_by_a_login_that_sees_some_indices_only() -> None:
-    """A namespace that it isn't shown may get documents: what is pending is told, and that it isn't all."""
+    """A namespace that it isn't shown may get documents: what is pending is reported, and that it isn't all."""
     cluster = Cluster().of_one(documents())
     with reading(cluster) as (reader, _):
         snapshot = reader.plan(Selection(), slice_documents=10).snapshot

@@ -179,7 +179,7 @@ def carry(tmp_path: Path) -> Callable[[str, bytes], Any]:
     return carried
 
 
-def carried_over() -> set[str]:
+def copied_over() -> set[str]:
     return set(memory_store("foreign").entries)
 
 
@@ -187,7 +187,7 @@ def carried_over() -> set[str]:
 def test_whole_file_is_read(name: str, make: Callable[[], bytes], carry: Any) -> None:
     """Every document, in one line in the target, and nothing besides."""
     report = carry(name, make())
-    assert carried_over() == IDS
+    assert copied_over() == IDS
     assert (report.exit_code, report.totals.read, report.totals.written) == (0, COUNT, COUNT)
     assert not any(b"\n" in (entry.body or b"") for entry in memory_store("foreign").entries.values())
 
@@ -204,7 +204,7 @@ def test_what_is_not_understood_is_rejected(
     reasons = [rejection.reason for batch in batches for rejection in batch.rejections]
     assert len(reasons) == count
     assert all(reason in each for each in reasons), reasons
-    assert len(ids(batches)) == totals.written == len(carried_over())
+    assert len(ids(batches)) == totals.written == len(copied_over())
 
 
 REFUSED_AS_ASKED = [
@@ -221,7 +221,7 @@ def test_what_is_no_file_of_documents_or_not_whole_is_told(
     """By its name, after everything before was copied; naming a form lets nothing through."""
     with pytest.raises(kind, match=told):
         carry(name, make(), query)
-    assert len(carried_over()) == count
+    assert len(copied_over()) == count
 
 
 @pytest.mark.parametrize("page_bytes", [1, 1500])
