@@ -79,6 +79,8 @@ def run_copy(
     that is replaced while the run goes on is copied again as a whole. Raises what ended the run; everything committed
     until then stays.
     """
+    if follow is not None:  # what comes after the first round is followed, and its lag is shown
+        options = msgspec.structs.replace(options, most_rounds=1)
     source, target = reader.describe(), writer.describe()
     _forget_what_changed(checkpoint, spec, reader, writer, source, target, tell)
     run = checkpoint.begin_run(spec, source, _to_note(writer, target, checkpoint))
@@ -217,10 +219,7 @@ class _Job:
         self._copy.expect(selection)
 
     def _run_rounds(self, selection: Selection) -> int:
-        """Run what is planned, then catch-up rounds; at least one begins after the bulk was read.
-
-        A dry run needs no other: it brings nothing closer to the source.
-        """
+        """Run what is planned, then catch-up rounds; at least one begins after the bulk was read, in a dry run just one."""
         checkpoint, options, rounds = self._checkpoint, self._options, 0
         most_rounds = 1 if self._copy.dry_run else options.most_rounds
         if checkpoint.state == "unfinished":
