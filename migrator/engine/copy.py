@@ -219,7 +219,7 @@ class _Job:
         self._copy.expect(selection)
 
     def _run_rounds(self, selection: Selection) -> int:
-        """Run what is planned, then catch-up rounds; at least one begins after the bulk was read, in a dry run just one."""
+        """Run what is planned, then catch-up rounds: one after the bulk at least, in a dry run no more."""
         checkpoint, options, rounds = self._checkpoint, self._options, 0
         most_rounds = 1 if self._copy.dry_run else options.most_rounds
         if checkpoint.state == "unfinished":
