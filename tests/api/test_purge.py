@@ -23,7 +23,7 @@ from migrator.engine import identity
 from migrator.engine.removal import purging, removing
 from migrator.engine.removal.values import PurgeReport
 from migrator.engine.state.jobs import lock_folder
-from migrator.errors import Locked, NotFound, Unavailable, UsageError
+from migrator.errors import AccessDenied, Locked, NotFound, Unavailable, UsageError
 from migrator.testing.documents import activation
 from tests.support.said import into
 
@@ -545,6 +545,21 @@ def test_a_document_that_the_server_refuses_stays(world: World, monkeypatch: pyt
     assert [(each.id, each.kind, each.note) for each in report.examples] == [
         (document.id, "refused", "forbidden: keep it")
     ]
+
+
+def test_a_login_that_may_not_delete_ends_the_purge(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and with its own exit code: the documents aren't at fault."""
+    world.backup()
+
+    def denied(_: MemoryRemover, changes: Sequence[Change]) -> ChangeOutcome:
+        return ChangeOutcome(unknown=tuple(changes), condition=AccessDenied("you may not"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryRemover, "change", denied)
+        with pytest.raises(AccessDenied):
+            world.purge(retry_for_s=1000.0)
+    assert world.ids() == ids(world.old) | ids(world.young)
+    assert world.purge().totals.removed == len(world.old)
 
 
 def test_a_rate_is_kept(world: World) -> None:

@@ -34,12 +34,11 @@ from migrator.adapters.removal import (
     SupportsForgetting,
 )
 from migrator.adapters.shared.http import TooLarge, Undecodable
-from migrator.errors import Unavailable
+from migrator.errors import AccessDenied, Unavailable
 from migrator.text.decoding import decoder
 
 _PURGED_AT_ONCE = 100
 """Ids in a request of `_purge`. Source: `purge.max_document_id_number` of CouchDB's default configuration."""
-_ABOUT_THE_USER = frozenset({"forbidden", "unauthorized"})
 
 _fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
@@ -135,8 +134,11 @@ class CouchDBRemover(Remover, SupportsCompaction, SupportsForgetting):
         if result.error == "conflict":
             return ChangeOutcome(outdated=(change,))
         reason = f"{result.error}: {result.reason}"
-        if result.error in _ABOUT_THE_USER:
+        if result.error == "forbidden":  # by a design document that checks what is written
             return ChangeOutcome(refused=((change, reason),))
+        if result.error == "unauthorized":
+            denied = AccessDenied(f"{where}: {reason}; check the permissions of the store's user")
+            return ChangeOutcome(unknown=(change,), condition=denied)
         return ChangeOutcome(unknown=(change,), condition=Unavailable(f"{where}: {reason}"))
 
     # -- space --------------------------------------------------------------------------------------------------

@@ -223,6 +223,9 @@ class ElasticsearchRemover(Remover):
             return ChangeOutcome(done=(change,))
         if item.status == 409 or (item.status == 404 and item.error is None):
             return ChangeOutcome(outdated=(change,))
+        if item.error is not None and item.error.type == "security_exception":
+            denied = AccessDenied(f"{where}: {item.error}; the login needs the index privileges delete and index")
+            return ChangeOutcome(unknown=(change,), condition=denied)
         if item.refuses_document:
             return ChangeOutcome(refused=((change, str(item.error)),))
         return ChangeOutcome(unknown=(change,), condition=Unavailable(f"{where}: {item.status} {item.error}"))

@@ -244,6 +244,7 @@ def run_purge(
             purge.removing(journal).run(candidates, proofs, progress)
             purge.ledger.save()
             forgotten = purge.forget(candidates)
+        if journal is not None and (candidates.documents or earlier):
             compacted = purge.compact()
     return PurgeReport(
         store=purge.guard.store,

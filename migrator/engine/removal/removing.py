@@ -20,7 +20,7 @@ from migrator.engine.removal.journal import Entry, Journal
 from migrator.engine.removal.proofs import Proofs
 from migrator.engine.removal.reading import Candidate, Candidates, Comparison, Ledger
 from migrator.engine.removal.values import Kept
-from migrator.errors import Unavailable
+from migrator.errors import AccessDenied, Unavailable
 from migrator.watching import Observer, Progress, Stop
 
 BATCH_DOCUMENTS = 500
@@ -178,6 +178,8 @@ class Removing:
                 if not left:
                     break
                 condition = outcome.condition or Unavailable("the server's answer leaves documents out")
+            if isinstance(condition, AccessDenied):
+                raise condition
             is_first = False
             patience.pause(condition)
             self._guard.check()
