@@ -71,7 +71,7 @@ def command(state: Path, *words: str) -> Any:
 
 
 def test_a_running_job_takes_what_is_asked(tmp_path: Path) -> None:
-    """Each hears as an event; what isn't given stays."""
+    """Each comes as an event; what isn't given stays."""
     with Running(tmp_path) as running:
         ended = command(tmp_path, "--max-rate", "20MB/s")
         assert (ended.exit_code, ended.output) == (0, "job 0123456789ab: reading, at most 20MB/s\n")
