@@ -365,15 +365,7 @@ def _search(
         **settings,
     }
     command = [str(home / "bin" / product), *(f"-E{key}={value}" for key, value in wanted.items())]
-    prefix = "OPENSEARCH" if product == "opensearch" else "ES"
-    environment = {
-        "JAVA_HOME": str(java),
-        f"{prefix}_JAVA_HOME": str(java),
-        f"{prefix}_JAVA_OPTS": f"-Xms{heap_mb}m -Xmx{heap_mb}m",
-        f"{prefix}_PATH_CONF": str(config),
-        f"{prefix}_TMPDIR": str(temporary),
-        "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={temporary}",  # the launcher of 8 and newer leaves folders behind
-    }
+    environment = _environment(product, java, heap_mb, config, temporary)
     if owner:
         _let_run(product, owner, writes=(config, data, temporary), enters=(folder, home))
     return Server(
@@ -422,6 +414,18 @@ rootLogger.appenderRef.console.ref = console
 # builds can't make the index `.security`: it asks for a token filter of a module that they don't have.
 _USERS = "operator:$2a$10$1CSSXk91Ig5FVlOXLh5BQ.J60sulePoYoTPphiY7Yp1YcNFW7HMRK\n"
 _USERS_ROLES = "superuser:operator\n"
+
+
+def _environment(product: str, java: Path, heap_mb: int, config: Path, temporary: Path) -> dict[str, str]:
+    prefix = "OPENSEARCH" if product == "opensearch" else "ES"
+    return {
+        "JAVA_HOME": str(java),
+        f"{prefix}_JAVA_HOME": str(java),
+        f"{prefix}_JAVA_OPTS": f"-Xms{heap_mb}m -Xmx{heap_mb}m",
+        f"{prefix}_PATH_CONF": str(config),
+        f"{prefix}_TMPDIR": str(temporary),
+        "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={temporary}",  # the launcher of 8 and newer leaves folders behind
+    }
 
 
 def _secure(config: Path, access: Access, *, tls: bool) -> Access:

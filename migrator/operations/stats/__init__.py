@@ -57,6 +57,13 @@ def stats(
     store, stop, now_ms = resolve_store(store, "source", tell), stop or Stop(), int(clock() * 1000)
     policy = Policy(patience_s=retry_for_s, sleep=stop.sleep, tell=tell)
     measured = measure(store, wanted.fix(now_ms=now_ms), exact=exact, policy=policy, stop=stop, observe=observe)
+    return _conclude(store, measured, ages, disk_free_bytes, now_ms=now_ms)
+
+
+def _conclude(
+    store: Store, measured: Measured, ages: Sequence[int], disk_free_bytes: int | None, *, now_ms: int
+) -> Statistics:
+    """What follows from what was measured."""
     amounts = measured.amounts
     size_bytes, stored_bytes, stored_each_byte = _bytes_stored(measured)
     rooms = measured.rooms if disk_free_bytes is None else disk_free(disk_free_bytes)

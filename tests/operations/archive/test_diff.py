@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import SelectionSpec
-from migrator.errors import NotFound
+from migrator.errors import Interrupted, NotFound
+from migrator.events import Event, RunUnfinished
 from migrator.operations.archive.diff import ChangeCounts, Changed, diff_archive
 from migrator.testing.documents import activation
+from migrator.watching import Stop
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
 from tests.support.profiles import examples
@@ -98,3 +100,22 @@ def test_an_age_is_counted_from_the_clock(tmp_path: Path) -> None:
     by_age = diff_archive(*ends, wanted=SelectionSpec(since="1h"), clock=lambda: 1_700_000_010 + 3600)
     assert by_age == by_moment != diff_archive(*ends)
     assert diff_archive(*ends, wanted=SelectionSpec(since="1h")).is_empty
+
+
+def test_a_request_to_stop_ends_it_and_nothing_says_that_it_resumes(tmp_path: Path) -> None:
+    """Reading again is cheap, so nothing is kept."""
+    full, newer = make_archive(tmp_path, 12)
+    stop, told = Stop(), list[Event]()
+    stop.ask(143)
+    with pytest.raises(Interrupted):
+        diff_archive(f"archive:{tmp_path}", full.backup, newer.backup, stop=stop, tell=told.append)
+    assert not any(isinstance(each, RunUnfinished) for each in told)
+
+
+def test_what_is_no_activation_on_either_side_is_counted(tmp_path: Path) -> None:
+    """It is compared by nobody, and not said to be the same."""
+    broken = Document("guest/odd", Form.COUCHDB, b'{"_id":"guest/odd","activationId":1}', "guest", "", 0)
+    first = add_backup(tmp_path, Form.COUCHDB, [[activation(1), broken]])
+    second = add_backup(tmp_path, Form.COUCHDB, [[activation(1), activation(2)]])
+    total = diff_archive(f"archive:{tmp_path}", first.backup, second.backup).total
+    assert (total.added, total.same, total.refused) == (1, 1, 1)
