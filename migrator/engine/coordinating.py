@@ -91,6 +91,9 @@ class Coordinator:
         self._joining = writer if isinstance(writer, SupportsJoining) else None
         self._told: set[str] = set()  # findings of the preflight
         self._lock = threading.Lock()
+        self.terms = Terms()
+        self.selection = Selection()
+        self.prepared: Token = None  # by the writer, for the job
         self._attempts = 0
         self._allots = False  # whether numbers were allotted in this run
         self._newest: dict[int, int] = {}  # the attempt at each slice that may commit
@@ -129,6 +132,7 @@ class Coordinator:
         round = self._checkpoint.round
         self.progress.phase = f"catching up, round {round}" if round else "copying"
         if slices := self._checkpoint.open_slices(self._run):
+            self.begin_round()
             if self._checkpoint.reserved and self._joining is not None:
                 # Numbers that lost workers were given may still be used by them.
                 self._joining.allot((self._checkpoint.reserved + 1,))
@@ -140,23 +144,16 @@ class Coordinator:
 
     # -- what workers are given -----------------------------------------------------------------------------------
 
-    @property
-    def terms(self) -> Terms:
-        return Terms(
+    def begin_round(self) -> None:
+        """Look up what stays the same for all slices of a round, so that the file isn't asked for each."""
+        self.terms = Terms(
             on_conflict=self._options.on_conflict,
             mark=self._checkpoint.mark,
             rereads_newer=self._reader.abilities.rereads_newer,
             dry_run=self.dry_run,
         )
-
-    @property
-    def selection(self) -> Selection:
-        return self._checkpoint.selection
-
-    @property
-    def prepared(self) -> Token:
-        """What the writer prepared for the job."""
-        return self._checkpoint.prepared
+        self.selection = self._checkpoint.selection
+        self.prepared = self._checkpoint.prepared
 
     @property
     def jobs(self) -> int:

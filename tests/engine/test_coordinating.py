@@ -59,6 +59,7 @@ class Bench:
             dry_run=False,
         )
         self.run = run
+        self.coordinator.begin_round()  # as each round does
 
     @property
     def open(self) -> list[OpenSlice]:
