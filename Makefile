@@ -71,7 +71,7 @@ clean:  ## Remove .venv and what was built; the downloaded servers stay in the c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: $(inputs)
-	@echo "Installing migrator, and what its local servers need, into .venv: about 300 MB, a minute or two."
+	@echo "Installing migrator, and what its local servers need, into .venv: about 350 MB, a minute or two."
 	@echo "Nothing outside of this folder is changed. Downloading:"
 	@scripts/prepare venv
 	@$(install) demo
