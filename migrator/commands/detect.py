@@ -12,6 +12,7 @@ from migrator.commands.completing import stores as complete_stores
 from migrator.commands.environment_options import environment_options
 from migrator.commands.options import config_option, examples, json_option, log_format_option, quiet_option
 from migrator.commands.output import print_json, print_text
+from migrator.commands.terminal import width
 
 if TYPE_CHECKING:
     from migrator.operations.detect.environment import Environment
@@ -67,7 +68,7 @@ def detect_command(
     if as_json:
         print_json(detection)
     else:
-        print_text(render(detection))
+        print_text(render(detection, width=width()))
     sys.exit(detection.exit_code)
 
 

@@ -12,30 +12,37 @@ from migrator.operations.detect.values import Detection, Examined
 from migrator.text.printable import printable
 from migrator.units import counted, human_bytes, plural
 
-_WIDTH = 100
+_WIDTH = 100  # where there is no terminal
 _NAME_WIDTH = 80  # of a name with its counts
 _SHOWN = 8  # namespaces, places or design documents by name
 
 
-def render(detection: Detection) -> str:
+def render(detection: Detection, *, width: int | None = None) -> str:
     """The answer in the order in which it is read: what there is, what follows, what is wrong, what to do."""
-    blocks = [list(_probe(probe)) for probe in detection.probes]
-    blocks.append(["what follows", *_wrap(detection.conclusions)])
+    blocks = [list(_probe(probe, width)) for probe in detection.probes]
+    blocks.append(["what follows", *_wrap(detection.conclusions, width)])
     if detection.findings:
-        blocks.append(["findings", *(line for finding in _sort(detection.findings) for line in _finding(finding))])
+        blocks.append(
+            ["findings", *(line for finding in _sort(detection.findings) for line in _finding(finding, width))]
+        )
     if detection.commands:
         blocks.append(["to bring them together", *(f"  {command}" for command in detection.commands)])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def _wrap(sentences: Sequence[str]) -> Iterator[str]:
+def _wrap(sentences: Sequence[str], width: int | None) -> Iterator[str]:
     for sentence in sentences:
-        yield from _fold(sentence, "  ", "  ")
+        yield from _fold(sentence, "  ", "  ", width)
 
 
-def _fold(text: str, first: str, rest: str) -> list[str]:
+def _fold(text: str, first: str, rest: str, width: int | None) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+        text,
+        width or _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -44,15 +51,15 @@ def _sort(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: order.index(finding.level))
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: Finding, width: int | None) -> Iterator[str]:
     end = "" if finding.text.endswith("?") else "."
-    yield from _fold(f"{finding.text}{end}", f"  {finding.level:<8} ", " " * 11)
-    yield from _fold(f"-> {finding.advice}", " " * 11, " " * 14)
+    yield from _fold(f"{finding.text}{end}", f"  {finding.level:<8} ", " " * 11, width)
+    yield from _fold(f"-> {finding.advice}", " " * 11, " " * 14, width)
     for command in finding.commands:
         yield f"{' ' * 14}{command}"
 
 
-def _probe(probe: Examined) -> Iterator[str]:
+def _probe(probe: Examined, columns: int | None) -> Iterator[str]:
     yield f"{probe.location}"
     rows = [("named by", ", ".join(probe.origins)), ("login", probe.login)]
     if not probe.answers:
@@ -62,7 +69,7 @@ def _probe(probe: Examined) -> Iterator[str]:
         rows += list(_contents(probe))
     width = max(len(name) for name, _ in rows) + 2
     for name, text in rows:
-        yield from _fold(text, f"  {name:<{width}}", " " * (width + 2))
+        yield from _fold(text, f"  {name:<{width}}", " " * (width + 2), columns)
 
 
 def _contents(probe: Examined) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
-from migrator.rendering.tables import align, printable_name
+from migrator.rendering.tables import align, fit, printable_name
 from migrator.units import human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
@@ -38,7 +38,7 @@ def render(found: Statistics, *, width: int, paint: Paint = lambda text: text) -
         if found.forecasts
         else [],
         list(_shards(found, width)),
-        list(_largest(found)),
+        list(_largest(found, width)),
         ["notes", *(line for note in found.notes for line in _fold("  ", note, width))] if found.notes else [],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -107,7 +107,7 @@ def _shards(found: Statistics, width: int) -> Iterator[str]:
         yield from _table(["index", "bytes then", "now", "suggested"], rows)
 
 
-def _largest(found: Statistics) -> Iterator[str]:
+def _largest(found: Statistics, width: int) -> Iterator[str]:
     if found.largest:
         rows = [
             [
@@ -119,7 +119,9 @@ def _largest(found: Statistics) -> Iterator[str]:
             ]
             for each in found.largest[:_LARGEST]
         ]
-        yield from _table(["largest", "bytes", "logs", "result", "started"], rows)
+        head = ["largest", "bytes", "logs", "result", "started"]
+        kept = fit([head, *rows], width - 2, spare=("logs", "result"))
+        yield from _table(kept[0], kept[1:])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
