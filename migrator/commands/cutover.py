@@ -20,6 +20,7 @@ from migrator.commands.options import (
     state_option,
 )
 from migrator.commands.output import print_json, print_text
+from migrator.commands.terminal import width
 from migrator.errors import LimitReached
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def cutover_command(
 ) -> None:
     """Switch OpenWhisk from one backend to the other, as PLAN says, step by step.
 
-    PLAN is a TOML file: source, target, archive, and how OpenWhisk is deployed (docs/migration.md has one). The steps:
+    PLAN is a TOML file: source, target, archive, and how OpenWhisk is deployed (docs/cutover.md has one). The steps:
     detect, preflight, backup, copy, follow until little is pending, show the settings that OpenWhisk needs, follow
     until the old backend is quiet, verify, report. Each says what it checked. Nothing is deleted, and nothing of
     OpenWhisk is changed: you do that when you are asked to.
@@ -131,9 +132,9 @@ def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
         if not quiet:
             print_text(render_begun(step, done))
 
-    def ended(step: Step, step_state: StepState) -> None:
+    def ended(_: Step, step_state: StepState) -> None:
         if not quiet:
-            print_text(render_ended(step, step_state))
+            print_text(render_ended(step_state, width=width()))
 
     def report(job: str) -> Path:
         file = Path(f"{job}.html")

@@ -6,14 +6,15 @@ from migrator.operations.cutover.openwhisk import Instructions
 from migrator.operations.cutover.plan import Plan
 from migrator.operations.cutover.state import StateOfCutover, StepState
 from migrator.operations.cutover.steps import STEPS, Step
+from migrator.rendering.fold import fold, label_rows
 from migrator.settings.stores import Store
 from migrator.units import human_duration
 
 
-def render_instructions(told: Instructions) -> str:
+def render_instructions(told: Instructions, *, width: int | None = None) -> str:
     lines = [f"Set this in {told.where}:", "", *told.lines, ""]
     lines += [f"Put the password in the place of {each}." for each in told.placeholders]
-    return "\n".join([*lines, *told.then])
+    return "\n".join([*lines, *fold(told.then, width)])
 
 
 def render_begun(step: Step, done: StepState | None) -> str:
@@ -22,8 +23,9 @@ def render_begun(step: Step, done: StepState | None) -> str:
     return f"{step.name}: {step.does}"
 
 
-def render_ended(step: Step, ended: StepState) -> str:
-    return "\n".join(f"  checked: {each}" for each in ended.checked) or f"  {step.name} is done"
+def render_ended(ended: StepState, *, width: int | None = None) -> str:
+    rows = [("checked", each, "") for each in ended.checked] or [("done", "", "")]
+    return "\n".join(label_rows(rows, width=width, indent=2))
 
 
 def render_dry_run(
@@ -33,6 +35,7 @@ def render_dry_run(
     told: Instructions,
     *,
     rollback: bool,
+    width: int | None = None,
 ) -> str:
     """All that a cutover will do, in its order; no store is contacted."""
     direction = "rollback" if rollback else "switch"
@@ -45,7 +48,7 @@ def render_dry_run(
         lines.append(f"{number} {step.name}: {step.does}{done}")
         lines += [f"    {each}" for each in _details(step, plan, source, target, names[2])]
         if step.name == "switch":
-            lines += [f"    {each}" for each in render_instructions(told).splitlines()]
+            lines += [f"    {each}" for each in render_instructions(told, width=width).splitlines()]
     return "\n".join(lines)
 
 
