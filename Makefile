@@ -54,9 +54,15 @@ model: .venv/.installed-test  ## Run the model 10,000 times; look whether what i
 mutants: .venv/.installed-mutants  ## Change the code at 400 places; look whether a test notices
 	@$(python) -m tests.benchmarks.mutating $(ARGS)
 
-bench: .venv/.installed-test  ## Measure copies beside a bare-hands pump, backups beside other tools
-	@$(python) -m tests.benchmarks.copying $(ARGS)
-	@$(python) -m tests.benchmarks.archiving
+bench: .venv/.installed-test  ## Measure ours beside yardsticks and other tools; `make bench NAME` one row
+	@$(python) -m tests.benchmarks $(rows) $(ARGS)
+
+# What follows `make bench` names rows, not targets.
+ifeq (bench,$(firstword $(MAKECMDGOALS)))
+rows := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(rows)
+$(rows): bench ; @:
+endif
 
 dist: .venv/.installed-test  ## Build the wheel and the source archive into dist/
 	@rm -rf dist

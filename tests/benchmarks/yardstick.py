@@ -38,6 +38,7 @@ _REASONS = {200: "OK", 201: "Created", 404: "Object Not Found", 412: "Preconditi
 
 class _Sent(msgspec.Struct):
     docs: list[msgspec.Raw]
+    new_edits: bool = True
 
 
 class _Head(msgspec.Struct):
@@ -61,7 +62,8 @@ class Database:
         self._ids: list[str] = []
         self._lock = threading.Lock()
 
-    def store(self, bodies: Iterable[bytes]) -> list[dict[str, Any]]:
+    def store(self, bodies: Iterable[bytes], *, new_edits: bool = True) -> list[dict[str, Any]]:
+        """The results of documents; with revisions of their own there are none where all is well."""
         results: list[dict[str, Any]] = []
         with self._lock:
             for body in bodies:
@@ -69,9 +71,12 @@ class Database:
                 if id in self.bodies:
                     results.append({"id": id, "error": "conflict", "reason": "Document update conflict."})
                     continue
+                self.changes.append(id)
+                if not new_edits:
+                    self.bodies[id] = body
+                    continue
                 head, _, rest = body.partition(b",")  # `_id` comes first
                 self.bodies[id] = b'%b,"_rev":"%b",%b' % (head, _REV, rest)
-                self.changes.append(id)
                 results.append({"ok": True, "id": id, "rev": _REV.decode()})
         return results
 
@@ -153,11 +158,12 @@ class Yardstick:
             del self.databases[unquote(name)]
             send_whole(connection, {"ok": True})
         elif not operation:
-            send_whole(connection, _about(unquote(name), database))
+            send_whole(connection, _about(unquote(name), database), with_body=request.method != "HEAD")
         elif operation == "_bulk_docs":
-            sent = msgspec.json.decode(request.body, type=_Sent).docs
-            self._pace(len(sent))
-            send_whole(connection, database.store(bytes(each) for each in sent), 201)
+            sent = msgspec.json.decode(request.body, type=_Sent)
+            self._pace(len(sent.docs))
+            results = database.store(map(bytes, sent.docs), new_edits=sent.new_edits)
+            send_whole(connection, results, 201)
         elif operation == "_security":
             send_whole(connection, {"admins": {"roles": ["_admin"]}, "members": {"roles": ["_admin"]}})
         elif operation == "_changes":
@@ -186,10 +192,10 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def send_whole(connection: socket.socket, value: Any, status: int = 200) -> None:
+def send_whole(connection: socket.socket, value: Any, status: int = 200, *, with_body: bool = True) -> None:
     body = json.dumps(value).encode() + b"\n"
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    connection.sendall(head.encode() + b"\r\n" + body)
+    connection.sendall(head.encode() + b"\r\n" + (body if with_body else b""))
 
 
 def _read(incoming: Any) -> Request | None:
@@ -208,6 +214,9 @@ def _read(incoming: Any) -> Request | None:
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     if body[:1] == b"{" and not parts.path.endswith("_bulk_docs"):
         options |= json.loads(body)
+        for name in ("startkey", "endkey", "start_key", "end_key"):
+            if name in options and name in json.loads(body):
+                options[name.replace("_", "")] = json.dumps(options[name])
     return Request(method, parts.path, options, body)
 
 
