@@ -194,7 +194,7 @@ class CouchDBReader(
         """As in the contract: what there is now, less what was stored or changed after the snapshot."""
         then = parse_standing(snapshot)
         counted = self._count(selection)
-        if counted is not None and not selection.namespaces:
+        if counted is not None and not selection.namespaces and self._part is None:
             counted = max(counted, self._in_changes())
         if counted is None or loss(self._client, then):
             return None
