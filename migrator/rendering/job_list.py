@@ -32,6 +32,9 @@ def list_lines(status: JobStatus, *, now_s: float, width: int | None) -> Iterato
                 "",
             )
         )
+    else:
+        known = f" of {status.documents:,}" if _is_short(status) else ""
+        rows.append(("", f"read {counts.read:,}{known} documents on both sides", ""))
     yield from label_rows(rows, width=width)
     yield from label_rows(_trouble(status, now_s) + _next(status), width=width, indent=2)
 

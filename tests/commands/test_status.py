@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from migrator.api.verify import verify
 from migrator.commands.main import migrator
 from migrator.engine.state.jobs import lock_folder
 from migrator.engine.state.live import Watched
-from migrator.errors import Interrupted
+from migrator.errors import Interrupted, Unavailable
 from migrator.events import Event, Retrying
 from migrator.rendering.verification import render_verification
 from migrator.testing.documents import activation
@@ -228,3 +231,50 @@ def test_a_running_job_is_not_forgotten(world: World) -> None:
     assert CliRunner().invoke(migrator, ["forget", job, "--state", str(world.state)]).exit_code == 11
     os.close(lock)
     assert job in world.status().output
+
+
+def test_a_verification_is_listed_until_it_is_complete(world: World) -> None:
+    """While it runs with its percent, then with the command that resumes it; it can be forgotten."""
+    request = JobRequest(verb="verify", source="memory:source", target="memory:target")
+    watched = Watched(lambda _: None, lambda _: None)
+    folder, lock = lock_folder(world.state, "verification", "abcdef012345")
+    progress = Progress()
+    progress.phase, progress.documents, progress.counts = "comparing", 60, Counts(read=15, filtered=15)
+    with (
+        pytest.raises(Unavailable),
+        watched.noted(folder, "verification", "abcdef012345", request),
+    ):
+        watched._written_s = 0
+        watched.observe(progress)
+        listed = world.status().output
+        assert "abcdef012345  verify  running, 25 %, comparing\n" in listed
+        assert "  read 15 of 60 documents on both sides\n" in listed
+        raise Unavailable("memory:source: no answer")
+    os.close(lock)
+    status = json.loads(world.status("abcdef", "--json").output)
+    assert (status["kind"], status["state"], status["last_error"]) == (
+        "verification",
+        "unfinished",
+        "memory:source: no answer",
+    )
+    assert status["next"] == "resume with: migrator verify memory:source memory:target"
+    forgot = CliRunner().invoke(migrator, ["forget", "abcdef", "--state", str(world.state)])
+    assert forgot.exit_code == 0
+    assert "abcdef" not in world.status().output
+
+
+def test_watching_looks_again_until_it_is_interrupted(world: World) -> None:
+    """In a pipe each look is printed below the last."""
+    job = world.copy()
+    words = [sys.executable, "-m", "migrator", "status", "--watch", "--every", "0.2", "--state", str(world.state)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        looks = 0
+        for line in process.stdout:
+            looks += line.startswith(job)
+            if looks == 3:
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=30)
+    assert looks == 3
+    assert process.returncode == 130
