@@ -7,7 +7,11 @@ from typing import Any
 
 import msgspec
 
+from migrator.activations.requests import JobRequest
+from migrator.activations.selection import SelectionSpec
 from migrator.engine.state.parts import CopyInParts, PartOfCopy
+from migrator.rendering.command_line import command
+from migrator.text.decoding import convert
 
 
 def parts_as_dict(copy: CopyInParts) -> dict[str, Any]:
@@ -49,7 +53,9 @@ def _next(copy: CopyInParts) -> str:
         return "run the parts that are absent or unfinished; `migrator status JOB` gives the command of each"
     if not copy.is_clean:
         return "`migrator status JOB` says what is rejected, different or missing in a part"
-    return "prove the whole: migrator verify SOURCE TARGET"
+    wanted = convert(copy.selection, SelectionSpec)
+    request = JobRequest(verb="verify", source=copy.source, target=copy.target, wanted=wanted)
+    return f"prove the whole: {command(request)}"
 
 
 def _numbers(numbers: list[int]) -> str:

@@ -125,6 +125,8 @@ def test_each_part_is_a_job_of_its_own_and_status_puts_them_together(tmp_path: P
     assert shown.exit_code == 0
     told = json.loads(shown.output)
     assert told["complete"] is True
+    in_words = CliRunner().invoke(migrator, words).output
+    assert "next: prove the whole: migrator verify memory:source memory:target" in in_words
     assert (told["totals"]["read"], told["totals"]["written"]) == (90, 90)
     assert len(memory_store("target").entries) == 90
 
