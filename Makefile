@@ -68,7 +68,7 @@ dist: .venv/.installed-test  ## Build the wheel and the source archive into dist
 	@rm -rf dist
 	@$(python) -m hatchling build
 
-site: .venv/.installed-docs  ## Build the site of docs/ into site/
+site: .venv/.installed-test  ## Build the site of docs/ into site/
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict
 	@echo "Built: site/index.html"
 
@@ -93,11 +93,6 @@ clean:  ## Remove .venv and what was built; the downloaded servers stay in the c
 .venv/.installed-mutants: .venv/.installed-test
 	@echo "Installing mutmut into .venv"
 	@$(install) demo,test,mutants
-	@touch $@
-
-.venv/.installed-docs: .venv/.installed-test
-	@echo "Installing mkdocs-material into .venv"
-	@$(install) demo,test,docs
 	@touch $@
 
 .venv/.jdk-tried: | .venv/.installed-test

@@ -68,12 +68,16 @@ def run(
 
     With `listen`, an address, it is also served there, with all jobs of the state folder, and these archives.
     """
+    from migrator.commands import telemetry
+    from migrator.engine.state.jobs import default_state
+
     stop = Stop()
     messages = current.get()
     with (
         open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
         stop_on_signals(stop, lambda text: display.tell(Warned(text))),
         serve(listen, state, archives or {}, display.tell) if listen else nullcontext(),
+        telemetry.export(state or default_state(), display.tell) if telemetry.is_wanted() else nullcontext(),
     ):
         yield Run(stop, display)
 

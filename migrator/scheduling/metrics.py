@@ -78,7 +78,7 @@ def _unseen_s(lag: Lag) -> float:
     return age_s if age_s > _OVERDUE_S else 0.0
 
 
-_OF_JOB: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {
+JOB_METRICS: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {
     "running": ("1 while a run of the job is in progress.", lambda job: float(job.state == "running")),
     "complete": ("1 if all of the job is done.", lambda job: float(job.state == "complete")),
     "waiting": ("1 while the run waits for a store that doesn't answer.", lambda job: float(bool(job.waiting))),
@@ -95,7 +95,7 @@ _OF_JOB: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {
     "lag_seconds": ("Time since the target held all of a followed source.", _lag_s),
     "updated_timestamp_seconds": ("When the job was last known to do something.", lambda job: job.updated_s),
 }
-_MOST_JOBS = 50
+MOST_JOBS = 50
 
 
 class _Schedules(Collector):
@@ -133,7 +133,7 @@ class _Jobs(Collector):
         self._jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
-        for name, (help, value) in _OF_JOB.items():
+        for name, (help, value) in JOB_METRICS.items():
             gauge = GaugeMetricFamily(f"migrator_job_{name}", help, labels=["job", "verb", "source", "target"])
             for each in self._jobs:
                 if (number := value(each)) is not None:
@@ -149,5 +149,5 @@ def exposition(statuses: Sequence[ScheduleStatus], jobs: Sequence[JobStatus] = (
     registry = CollectorRegistry()
     registry.register(_Schedules(statuses, live))
     if live:
-        registry.register(_Jobs(jobs[:_MOST_JOBS]))
+        registry.register(_Jobs(jobs[:MOST_JOBS]))
     return generate_latest(registry)

@@ -56,10 +56,10 @@ class Site:
         """Whether all is well, and what to say of it."""
         found = self.schedules()
         well = self.alive() and not any(each.trouble for each in found)
-        return well, {"status": "ok" if well else "trouble", "schedules": found, "jobs": self._jobs(running=True)}
+        return well, {"status": "ok" if well else "trouble", "schedules": found, "jobs": self.jobs(running=True)}
 
     def metrics(self) -> bytes:
-        return exposition(self.schedules(), self._jobs(), live=True)
+        return exposition(self.schedules(), self.jobs(), live=True)
 
     def page(self) -> str:
         """The page for people."""
@@ -80,14 +80,15 @@ class Site:
         for each in schedules:
             if each.trouble:
                 yield html.note(f"{each.schedule}: {each.trouble}", "bad")
-        yield from job_parts(self._jobs(), now_s=now_s)
+        yield from job_parts(self.jobs(), now_s=now_s)
         if schedules:
             yield html.heading("Schedules")
         for each in schedules:
             yield html.panel(each.schedule, _state_text(each, now_s), _level(each), _schedule_parts(each, now_s))
         yield from archive_parts(self._listings(now_s), now_s=now_s)
 
-    def _jobs(self, *, running: bool = False) -> Sequence[JobStatus]:
+    def jobs(self, *, running: bool = False) -> Sequence[JobStatus]:
+        """The jobs of the state folder, running ones first; none where it can't be read."""
         try:
             found = [each for each in statuses(self._state) if isinstance(each, JobStatus)]
         except MigratorError:  # the state folder can't be read; the run itself tells so
