@@ -42,6 +42,7 @@ def open_service(store: Store, *, connect_s: float, answer_s: float, connections
         tokens.http_config = bounds | direct | (trust if store.login.iam_url else {})
     session = service.get_http_client()
     session.headers["Accept-Encoding"] = "identity"
+    session.headers["Cache-Control"] = "no-cache"  # a proxy that keeps answers would say for ever that nothing is new
     session.trust_env = False  # no proxy, and no authorities, that the environment names for other programs
     session.auth = _as_it_is  # otherwise a login in ~/.netrc would replace the one of the store
     # The SDK's own hook rewrites error answers, and fails on those that are arrays (`_bulk_docs` with 500 or 417).

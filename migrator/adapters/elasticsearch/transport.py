@@ -120,7 +120,8 @@ def open_transport(store: Store, *, timeout_s: float, connections: int) -> Trans
             host,
             port,
             path_prefix=location.path_prefix,
-            headers=_login_headers(store.login),
+            # A proxy that keeps answers would say for ever that nothing is new.
+            headers={"cache-control": "no-cache", **_login_headers(store.login)},
             connections_per_node=connections,
             request_timeout=timeout_s,
             ssl_context=ssl_context(store.tls) if location.secure else None,
