@@ -299,7 +299,7 @@ class Client:
     def _asked(self, path: str) -> dict[str, Any]:
         """An object that a path of the server gives; empty where it gives none, or not to this user.
 
-        Only for what is told: hosted servers and proxies refuse such paths in ways of their own.
+        Only for what is reported: hosted servers and proxies refuse such paths in ways of their own.
         """
         try:
             body = self._wire.send(path, "GET", path, params={})
