@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
@@ -118,27 +119,28 @@ def elasticsearch_archive(ground: Ground) -> Mapping[str, Contestant]:
 
 def archive_couchdb(ground: Ground) -> Mapping[str, Contestant]:
     url, database = ground.couchdb()
+    restored = f"bench-{uuid.uuid4().hex}"
     _backup(ground, ground.location(url, database))
     source, bodies = f"archive:{ground.folder / 'archive'}", ground.folder / "bodies"
     write_bodies(bodies, _bulk_docs(ground.documents))
     dump = ground.folder / "couchdb.gz"
     backup = shlex.join([*npm_program(*COUCHBACKUP), "--url", url, "--db", database, "--mode", "shallow", "--quiet"])
     ground.run(f"{backup} | gzip > {dump}")
-    restore = shlex.join([*npm_program(*COUCHRESTORE), "--url", url, "--db", "restored", "--quiet"])
+    restore = shlex.join([*npm_program(*COUCHRESTORE), "--url", url, "--db", restored, "--quiet"])
 
     def into_new(call: Callable[[], Taken]) -> Taken:
-        fetch("PUT", f"{url}/restored")
+        fetch("PUT", f"{url}/{restored}")
         try:
             taken = call()
-            found = request("GET", f"{url}/restored")["doc_count"]
+            found = request("GET", f"{url}/{restored}")["doc_count"]
             assert found == ground.documents, f"{found} of {ground.documents}"
         finally:
-            fetch("DELETE", f"{url}/restored")
+            fetch("DELETE", f"{url}/{restored}")
         return taken
 
     return {
-        "migrator": lambda: into_new(lambda: ground.migrator("restore", source, ground.location(url, "restored"))),
-        "bare _bulk_docs": lambda: into_new(lambda: ground.bare("post", url, "/restored/_bulk_docs", str(bodies))),
+        "migrator": lambda: into_new(lambda: ground.migrator("restore", source, ground.location(url, restored))),
+        "bare _bulk_docs": lambda: into_new(lambda: ground.bare("post", url, f"/{restored}/_bulk_docs", str(bodies))),
         "gunzip | couchrestore": lambda: into_new(lambda: ground.run(f"gunzip < {dump} | {restore}")),
     }
 
