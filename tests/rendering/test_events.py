@@ -27,6 +27,7 @@ from migrator.text import secrets
 REQUEST = JobRequest(verb="copy", source="a", target="b", options={"mend_ids": True})
 VALUES: dict[object, Any] = {
     str: "x",
+    str | None: "x",
     int: 3,
     float: 1.5,
     bool: True,
