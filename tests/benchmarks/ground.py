@@ -45,9 +45,9 @@ class Ground:
         self.products.append(f"{server.product} {server.version}")
         return server.url
 
-    def couchdb(self, *, rate: float | None = None, filled: bool = True) -> tuple[str, str]:
-        """The URL of a server and the name of a database with the documents; with `rate` the yardstick, paced."""
-        documents = self.documents if filled else 0
+    def couchdb(self, *, rate: float | None = None, documents: int | None = None) -> tuple[str, str]:
+        """The URL of a server and the name of a database with documents; with `rate` the yardstick, paced."""
+        documents = documents or self.documents
         if self._named and rate is None:
             self.products.append(f"CouchDB {ask(self._named, 'GET', '/')['version']}")
             return self._named, self._filled(self._named, documents)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -237,6 +239,44 @@ def overhead(ground: Ground) -> Mapping[str, Contestant]:
     }
 
 
+def growth(ground: Ground) -> Mapping[str, Contestant]:
+    """Backups of once, three times and ten times as many documents; the rate and the memory should stay."""
+
+    def backup(documents: int) -> Contestant:
+        url, database = ground.couchdb(documents=documents)
+        return lambda: _backup(ground, ground.location(url, database))._replace(documents=documents)
+
+    return {f"{count:,} documents": backup(count) for count in (ground.documents * times for times in (1, 3, 10))}
+
+
+def executors(ground: Ground) -> Mapping[str, Contestant]:
+    """The same copy by threads, by processes, and as two parts at once."""
+    url, database = ground.couchdb()
+    source = ground.location(url, database)
+
+    def into_new(call: Callable[[str], Taken]) -> Taken:
+        _make_index(ground, "copied", "lean")
+        return _checked(ground, "copied", call(_search(ground, "copied")))
+
+    def parts(target: str) -> Taken:
+        ground.forget("state")
+        began_s = time.monotonic()
+        with ThreadPoolExecutor(2) as threads:
+            words = [["--part", f"{part}/2"] for part in (1, 2)]
+            taken = list(
+                threads.map(lambda more: ground.migrator("copy", source, target, *more, keep_state=True), words)
+            )
+        seconds = time.monotonic() - began_s
+        processor_s, peak_mb = sum(each.processor_s for each in taken), max(each.peak_mb for each in taken)
+        return Taken(ground.documents, seconds, processor_s, peak_mb)
+
+    return {
+        "threads": lambda: into_new(lambda target: ground.migrator("copy", source, target)),
+        "processes": lambda: into_new(lambda to: ground.migrator("copy", source, to, "--executor", "processes")),
+        "--part 2 times": lambda: into_new(parts),
+    }
+
+
 ROWS: Mapping[str, Row] = {
     "couchdb-archive": Row(100_000, couchdb_archive),
     "couchdb-archive-paced": Row(150_000, couchdb_archive_paced),
@@ -249,4 +289,6 @@ ROWS: Mapping[str, Row] = {
     "present": Row(40_000, present),
     "verify": Row(60_000, verify),
     "overhead": Row(100_000, overhead),
+    "growth": Row(100_000, growth),
+    "executors": Row(40_000, executors),
 }
