@@ -41,7 +41,7 @@ def test_what_is_said_of_a_tool_has_its_threads(report: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("product", "version", "is_told"),
+    ("product", "version", "is_reported"),
     [
         ("Elasticsearch", "6.7.2", False),
         ("Elasticsearch", "7.17.29", True),
@@ -49,8 +49,8 @@ def test_what_is_said_of_a_tool_has_its_threads(report: str) -> None:
         ("OpenSearch", "2.17.0", True),
     ],
 )
-def test_a_target_that_stock_openwhisk_cannot_read_is_told(product: str, version: str, is_told: bool) -> None:
+def test_a_target_that_stock_openwhisk_cannot_read_is_reported(product: str, version: str, is_reported: bool) -> None:
     """For every target of 7 or later, by its product and version."""
     sentence = limitation(Server(product, version, "c1"))
-    assert bool(sentence) is is_told
+    assert bool(sentence) is is_reported
     assert not sentence or f"this is {product} {version}" in sentence
