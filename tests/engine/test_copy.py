@@ -54,6 +54,19 @@ def test_a_dry_run_tells_what_will_go_wrong_with_the_namespaces_it_found(world: 
     assert world.there() == {}
 
 
+def test_what_openwhisk_cannot_do_with_a_target_warns_before_the_copy(world: World) -> None:
+    """Once, as a warning, though nothing goes wrong."""
+
+    class Newer(MemoryWriter):
+        def limitations(self) -> Sequence[str]:
+            return ["stock OpenWhisk reads Elasticsearch 6.x only"]
+
+    report = world.copy(writer=Newer(world.target))
+    assert report.exit_code == 0
+    assert world.messages.count("stock OpenWhisk reads Elasticsearch 6.x only") == 1
+    assert world.there() == world.expected()
+
+
 def test_copy_again_carries_over_what_is_new(world: World) -> None:
     """After completion the same job reads only what was stored since."""
     world.copy()
