@@ -29,6 +29,7 @@ from tests.support.stores import (
     elasticsearch_location,
     fill_couchdb,
     fill_elasticsearch,
+    fill_memory,
     new_database,
 )
 
@@ -354,3 +355,15 @@ def test_without_a_configuration_the_newest_activation_tells() -> None:
     assert "The newest activation, of 1970-01-01T00:00:03Z, is in Elasticsearch" in sentences[1]
     assert "CouchDB (couchdb:x) holds 5 older ones" in sentences[2]
     assert commands == ("migrator copy couchdb elasticsearch",)
+
+
+def test_a_date_that_cannot_be_right_decides_nothing() -> None:
+    """An activation of 2200, or of 1969, neither makes its store the newest nor dates it."""
+    fill_memory("memory:detect-clock", [activation(1, start=7_258_118_400_000), activation(2, start=-1)])
+    fill_memory("memory:detect-right", [activation(3)])
+    told = detect("memory:detect-clock", "memory:detect-right")
+    odd, right = told["probes"]
+    assert (odd["activations"], odd["misdated"], odd["first_ms"], odd["last_ms"]) == (2, 2, None, None)
+    assert right["misdated"] == 0
+    assert "is in memory (memory:detect-right)" in told["conclusions"][1]
+    assert "2 activations from before 2010 or from the future" in kinds(told)["misdated"]["text"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,9 +12,13 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner, Result
 
+from migrator.adapters.elasticsearch import absence
+from migrator.adapters.elasticsearch.client import Client
 from migrator.commands.main import migrator
 from migrator.demo.servers import Server
+from migrator.settings.locations import parse_location
 from migrator.testing.documents import activation
+from tests.support.scripted import Request, answer, serve
 from tests.support.servers import request
 from tests.support.stores import couchdb_location, elasticsearch_location, fill_couchdb, fill_elasticsearch, fill_memory
 
@@ -149,3 +154,24 @@ def test_elasticsearch_tells_of_refreshes_and_of_indices_that_are_not_there(
     assert "isn't refreshed by itself" in found["refresh"]["text"]
     assert f"there is no index {index_prefix}other" in found["no-index"]["text"]
     assert "can't store its activations here" in reasons(f"my space/{ID}", "--in", where)["namespace-refused"]["text"]
+
+
+def test_a_lifecycle_policy_that_deletes_is_a_reason() -> None:
+    """With the age at which it does; one that deletes nothing is none."""
+
+    def answer_policy(asked: Request) -> bytes:
+        phases = {"hot": {}, "delete": {"min_age": "30d"}} if asked.path.endswith("/short") else {"hot": {}}
+        name = asked.path.rpartition("/")[2]
+        return answer({name: {"version": 1, "policy": {"phases": phases}}}, 200, **_echo(asked))
+
+    def _echo(asked: Request) -> dict[str, str]:
+        return {"X-Opaque-Id": asked.headers["x-opaque-id"]}
+
+    settings = {name: {"index.lifecycle.name": name.rpartition("-")[2]} for name in ("ow-short", "ow-long")}
+    with serve(answer_policy) as server:
+        store = parse_location(f"elasticsearch://127.0.0.1:{server.port}").store()
+        with closing(Client(store)) as client:
+            (found,) = absence._lifecycle(client, settings)
+    assert found.kind == "time-to-live"
+    assert "the lifecycle policy short deletes indices such as ow-short" in found.text
+    assert "30d after it was created or rolled over" in found.text
