@@ -127,3 +127,28 @@ class SupportsForgetting(Protocol):
     def forget(self, addresses: Sequence[Address]) -> int:
         """Drop the tombstones of documents; how many were dropped. One that was stored again stays."""
         ...
+
+
+@runtime_checkable
+class SupportsWholeRemoval(Protocol):
+    """A remover of a store that keeps documents in indices, which it deletes as a whole.
+
+    Such a deletion names no versions, so an index must take no writes from before it is looked at last until it is
+    gone.
+    """
+
+    def freeze(self, index: str) -> None:
+        """Let an index take no more writes; those on their way may still arrive for a moment."""
+        ...
+
+    def thaw(self, index: str) -> None:
+        """Let it take writes again; no error where it isn't there."""
+        ...
+
+    def count(self, index: str) -> tuple[int, int]:
+        """How many documents of any kind an index holds, and a number that grows with every write to it."""
+        ...
+
+    def drop(self, index: str) -> None:
+        """Delete an index."""
+        ...

@@ -42,6 +42,7 @@ def purge(
     logs_only: bool = False,
     compact: bool = True,
     purge_tombstones: bool = False,
+    whole_indices: bool = False,
     dry_run: bool = False,
     **keywords: Unpack[RunKeywords],
 ) -> PurgeReport:
@@ -50,16 +51,24 @@ def purge(
     `older_than` is an age such as `90d`, or a moment; it counts on `start`. `only_if_in` is the proof: it is read
     again, and the content of each activation is compared by digest. `namespaces` selects. With `logs_only` documents
     stay with empty logs. `compact` has a CouchDB free the space, `purge_tombstones` drops what is left of deleted
-    documents. With `dry_run` nothing is removed. What stays is no exception: look at `kept`. Raises what the stores
-    raise, `Locked` where another run works with one of them, `UsageError` where the clock is wrong; the same call goes
-    on.
+    documents.
+    `whole_indices` deletes an index of Elasticsearch where an archive proves all of it. With `dry_run` nothing is
+    removed. What stays is no exception: look at `kept`. Raises what the stores raise, `Locked` where another run works
+    with one of them, `UsageError` where the clock is wrong; the same call goes on.
     """
     run = Run(**keywords)
     held, proof = resolve_store(store, "target", run.tell), resolve_store(only_if_in, "source", run.tell)
     _check_arguments(held, proof)
+    if whole_indices and (logs_only or proof.location.kind != "archive"):
+        raise UsageError(f"{argument('whole_indices')} needs an archive as the proof, and removes documents as a whole")
     selection = _selection(older_than, namespaces, run.now_ms)
     options = PurgeOptions(
-        jobs=run.jobs, max_rate=run.documents_per_s, logs_only=logs_only, compact=compact, forget=purge_tombstones
+        jobs=run.jobs,
+        max_rate=run.documents_per_s,
+        logs_only=logs_only,
+        compact=compact,
+        forget=purge_tombstones,
+        whole=whole_indices,
     )
     unthrottled = replace(run, max_rate=None)
     with ExitStack() as opened:

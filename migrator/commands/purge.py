@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--max-rate", type=float, metavar="N", help="Remove at most N documents per second.")
 @click.option("--no-compact", is_flag=True, help="CouchDB: leave it to the server when to free the space.")
 @click.option("--purge-tombstones", is_flag=True, help="CouchDB: drop what is left of deleted documents (_purge).")
+@click.option("--whole-indices", is_flag=True, help="Elasticsearch: delete an index if the archive proves all of it.")
 @click.option("--jobs", type=int, default=4, show_default=True, help="Number of slices read in parallel.")
 @retry_for_option("Wait this long for an unavailable server, then stop; resumable.")
 @config_option
@@ -69,6 +70,7 @@ def purge_command(
     max_rate: float | None,
     no_compact: bool,
     purge_tombstones: bool,
+    whole_indices: bool,
     jobs: int,
     retry_for: float,
     config: Path | None,
@@ -108,6 +110,7 @@ def purge_command(
             logs_only=logs_only,
             compact=not no_compact,
             purge_tombstones=purge_tombstones,
+            whole_indices=whole_indices,
             dry_run=dry_run,
             **run.watched(keywords),
         )

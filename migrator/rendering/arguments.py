@@ -64,6 +64,7 @@ OPTIONS = {
             "until",
             "until_lag",
             "verify",
+            "whole_indices",
         )
     },
     "names": "--name",

@@ -17,16 +17,18 @@ from typing import Any
 import pytest
 
 from migrator.activations.document import Form
+from migrator.adapters.elasticsearch.removal import ElasticsearchRemover
 from migrator.api.backup import backup
 from migrator.api.purge import purge
 from migrator.api.restore import restore
 from migrator.demo.servers import Server
 from migrator.engine.removal import purging
+from migrator.engine.removal.dropping import Dropping
 from migrator.errors import Unavailable
 from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_conformance import Raw
 from tests.adapters.elasticsearch.test_conformance import Raw as RawElasticsearch
-from tests.api.test_purge import read_log
+from tests.api.test_purge import Killed, read_log
 from tests.support.servers import couchdb_url, request
 from tests.support.stores import elasticsearch_location
 
@@ -243,6 +245,69 @@ def test_a_recreated_index_is_not_touched(
     with pytest.raises(Unavailable, match="deleted or recreated"):
         purge(location, archive, older_than="90d", state=tmp_path, retry_for_s=5)
     assert all(raw.has(raw.index(each.namespace), each.id) for each in documents)
+
+
+def blocked(raw: RawElasticsearch, namespace: str) -> bool:
+    (settings,) = request("GET", f"{raw.url}/{raw.index(namespace)}/_settings").values()
+    return bool(settings["settings"]["index"].get("blocks", {}).get("write") == "true")
+
+
+def test_an_index_goes_as_a_whole_where_all_of_it_is_proven(
+    elasticsearch_server: Server, index_prefix: str, tmp_path: Path
+) -> None:
+    """The other one, which holds a young activation, is purged document by document; a restore brings both back."""
+    raw = RawElasticsearch(elasticsearch_server, index_prefix)
+    location, archive = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s"), f"archive:{tmp_path}/archive"
+    documents = [activation_in_elasticsearch(aged(number, 100 if number != 1 else 1)) for number in range(60)]
+    raw.put_all(documents)
+    backup(location, archive, state=tmp_path)
+    report = purge(location, archive, older_than="90d", state=tmp_path, whole_indices=True)
+    assert report.totals.removed == report.totals.proven == 59
+    assert len(read_log(Path(report.log or ""))) == 59
+    there = set(request("GET", f"{raw.url}/{index_prefix}*/_settings"))
+    assert there == {raw.index("guest")}
+    assert not blocked(raw, "guest")
+    restore(archive, location, state=tmp_path)
+    assert all(raw.get(raw.index(each.namespace), each.id) == json.loads(each.body) for each in documents)
+
+
+@pytest.mark.parametrize("happening", ["written", "changed", "killed"])
+def test_an_index_stays_where_something_comes_in_between(
+    elasticsearch_server: Server, index_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, happening: str
+) -> None:
+    """A document that came, or was changed, before it was frozen; or the process dies while it is.
+
+    What isn't proven stays, and the index takes writes again.
+    """
+    raw = RawElasticsearch(elasticsearch_server, index_prefix)
+    location, archive = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s"), f"archive:{tmp_path}/archive"
+    documents = [activation_in_elasticsearch(aged(number, 100)) for number in (1, 2, 4, 5)]
+    new = activation_in_elasticsearch(aged(7, 0))
+    raw.put_all(documents)
+    backup(location, archive, state=tmp_path)
+    freeze = ElasticsearchRemover.freeze
+
+    def frozen(self: ElasticsearchRemover, index: str) -> None:
+        if happening == "written":
+            raw.put_all([new])
+        elif happening == "changed":
+            raw.put(index, documents[0].id, json.dumps({**json.loads(documents[0].body), "logs": ["new"]}).encode())
+        freeze(self, index)
+        if happening == "killed":
+            raise Killed
+
+    monkeypatch.setattr(ElasticsearchRemover, "freeze", frozen)
+    if happening == "killed":
+        monkeypatch.setattr(Dropping, "_thaw", lambda *_: None)  # a process that was killed doesn't
+        with pytest.raises(Killed):
+            purge(location, archive, older_than="90d", state=tmp_path, whole_indices=True)
+        monkeypatch.undo()
+        assert blocked(raw, "guest")
+    report = purge(location, archive, older_than="90d", state=tmp_path, whole_indices=happening != "killed")
+    assert not blocked(raw, "guest")
+    kept = {"written": {new.id}, "changed": {documents[0].id}, "killed": set()}[happening]
+    assert {each.id for each in [*documents, new] if raw.has(raw.index("guest"), each.id)} == kept
+    assert report.kept == ({"changed": 1} if happening == "changed" else {})
 
 
 def test_what_was_copied_to_elasticsearch_goes_from_couchdb(

@@ -22,8 +22,8 @@ from migrator.adapters.base import Description
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Item
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import Place, locate, multi_get
-from migrator.adapters.elasticsearch.indices import expressions, resolve
-from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space
+from migrator.adapters.elasticsearch.indices import expressions, resolve, shard_states
+from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space, SupportsWholeRemoval
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable
 from migrator.text.decoding import convert, decode, decoder
@@ -80,7 +80,15 @@ class _Epoch(msgspec.Struct):
 _got_all = decoder(_GotAll)
 
 
-class ElasticsearchRemover(Remover):
+class _Acknowledged(msgspec.Struct):
+    acknowledged: bool = False
+
+
+class _Counted(msgspec.Struct):
+    count: int
+
+
+class ElasticsearchRemover(Remover, SupportsWholeRemoval):
     """Removes activations behind an index pattern."""
 
     form = Form.ELASTICSEARCH
@@ -241,6 +249,37 @@ class ElasticsearchRemover(Remover):
         if change.body is None:
             return _encode({"delete": action}) + b"\n"
         return _encode({"index": action}) + b"\n" + change.body.replace(b"\n", b" ") + b"\n"
+
+    # -- whole indices ------------------------------------------------------------------------------------------
+
+    def freeze(self, index: str) -> None:
+        self._block(index, True)
+
+    def thaw(self, index: str) -> None:
+        with suppress(NotFound):
+            self._block(index, None)
+
+    def _block(self, index: str, value: bool | None) -> None:
+        path = f"/{index_paths([index])[0]}/_settings"
+        self._acknowledge("PUT", path, {"index.blocks.write": value})
+
+    def count(self, index: str) -> tuple[int, int]:
+        """The number is the sum of the highest sequence numbers of its shards."""
+        path = index_paths([index])[0]
+        self._client.call("POST", f"/{path}/_refresh", right="the index privilege maintenance")
+        counted = self._client.ask("GET", f"/{path}/_count", _Counted, right="the index privilege read").count
+        _, shards = shard_states(self._client, [index])[index]
+        return counted, sum(shard.max_seq_no for shard in shards.values())
+
+    def drop(self, index: str) -> None:
+        self._acknowledge("DELETE", f"/{index_paths([index])[0]}", None)
+
+    def _acknowledge(self, method: str, path: str, body: Any) -> None:
+        said = self._client.ask(
+            method, path, _Acknowledged, body=body, right="the index privileges manage and delete_index"
+        )
+        if not said.acknowledged:
+            raise Unavailable(f"{self._client.location}: {method} {path} wasn't acknowledged")
 
     # -- space --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from migrator.activations.document import Document
 from migrator.activations.forms import instant
 from migrator.activations.selection import Selection
@@ -95,6 +97,20 @@ class Guard:
                 )
         self._same(self._identified, lambda: persist(self._policy, self._identify, "looking at the proof"))
         self._same(self.store, lambda: persist(self._policy, self._remover.describe, "looking at the store"))
+
+    def has(self, index: str) -> bool:
+        """Whether the store has the index that it had when it was read."""
+        now = persist(self._policy, self._remover.describe, "looking at the store").identity
+        assert isinstance(now, dict)
+        assert isinstance(self.store.identity, dict)
+        return bool(now["indices"].get(index) == self.store.identity["indices"].get(index))
+
+    def dropped(self, index: str) -> None:
+        """An index of the store is gone by this run's own doing."""
+        identity = self.store.identity
+        assert isinstance(identity, dict)
+        indices = {name: uuid for name, uuid in identity["indices"].items() if name != index}
+        self.store = msgspec.structs.replace(self.store, identity={**identity, "indices": indices})
 
     def _same(self, before: Description, look: Callable[[], Description]) -> None:
         now = look()

@@ -46,6 +46,8 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int
     store: Token = None  # the identity of the store that it was sent to
     batch: tuple[Entry, ...] = ()
+    index: str = ""  # one that is being deleted as a whole, and takes no writes
+    staged_bytes: int = 0  # how much of the log counts once it is gone
 
 
 class Journal:
@@ -82,10 +84,9 @@ class Journal:
             if not path.exists():
                 if state.batch or state.log_bytes:
                     self._append(path, b"")
-                return state if state.batch else None
-            if path.stat().st_size > state.log_bytes:
-                os.truncate(path, state.log_bytes)
-        return state if state.batch else None
+            elif path.stat().st_size > max(state.log_bytes, state.staged_bytes):
+                os.truncate(path, max(state.log_bytes, state.staged_bytes))
+        return state if state.batch or state.index else None
 
     def begin_log(self, name: str) -> None:
         """Begin a new log; the one before must be complete."""
@@ -99,15 +100,41 @@ class Journal:
         assert self._state is not None
         self._note(msgspec.structs.replace(self._state, batch=tuple(batch), store=store))
 
+    def freeze(self, index: str, store: Token) -> None:
+        """Note durably that an index is going to take no writes."""
+        assert self._state is not None
+        self._note(msgspec.structs.replace(self._state, index=index, store=store))
+
+    def stage(self, lines: Sequence[Any]) -> None:
+        """Add to the log what counts once the index is gone."""
+        assert self._state is not None
+        path = self._folder / self._state.log
+        with _room(path):
+            self._append(path, self._frame(lines))
+            self._note(msgspec.structs.replace(self._state, staged_bytes=path.stat().st_size))
+
+    def thaw(self, *, is_gone: bool) -> None:
+        """The index is gone, and what was staged counts; or it takes writes again, and nothing of it does."""
+        state = self._state
+        assert state is not None
+        kept = state.staged_bytes if is_gone and state.staged_bytes else state.log_bytes
+        path = self._folder / state.log
+        with _room(path):
+            os.truncate(path, kept)
+        self._note(Pending(log=state.log, log_bytes=kept))
+
+    def _frame(self, lines: Sequence[Any]) -> bytes:
+        text = b"".join(self._encoder.encode(line) + b"\n" for line in lines)
+        return zstandard.ZstdCompressor(write_checksum=True).compress(text)
+
     def end(self, lines: Sequence[Any]) -> None:
         """Add to the log what became of the batch, or what stays; nothing is on its way any more."""
         state = self._state
         assert state is not None
         path = self._folder / state.log
         if lines:
-            text = b"".join(self._encoder.encode(line) + b"\n" for line in lines)
             with _room(path):
-                self._append(path, zstandard.ZstdCompressor(write_checksum=True).compress(text))
+                self._append(path, self._frame(lines))
         if lines or state.batch:
             self._note(Pending(log=state.log, log_bytes=path.stat().st_size))
 

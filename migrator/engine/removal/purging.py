@@ -48,6 +48,7 @@ class PurgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     logs_only: bool = False
     compact: bool = True
     forget: bool = False  # drop tombstones
+    whole: bool = False  # delete an index where all of it is proven
 
 
 class _Purge:
@@ -141,6 +142,7 @@ class _Purge:
             Pace(self._options.max_rate, sleep=self._stop.sleep),
             stop=self._stop,
             observe=self._observe,
+            tell=self._tell,
         )
 
     # -- space --------------------------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ def run_purge(
         if journal is not None and candidates.documents:
             progress = purge.reading.progress
             progress.phase, progress.documents = "removing", progress.counts.read + candidates.documents
-            purge.removing(journal).run(candidates, proofs, progress)
+            purge.removing(journal).run(candidates, proofs, progress, whole=options.whole and not options.logs_only)
             purge.ledger.save()
             forgotten = purge.forget(candidates)
         if journal is not None and (candidates.documents or earlier):

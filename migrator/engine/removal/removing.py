@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
-from migrator.adapters.removal import Address, Change, Held, Remover
+from migrator.adapters.removal import Address, Change, Held, Remover, SupportsWholeRemoval
 from migrator.adapters.shared.patience import Patience, Policy, persist
 from migrator.engine.identity import still_there
+from migrator.engine.removal.dropping import Dropping
 from migrator.engine.removal.guarding import Guard
 from migrator.engine.removal.journal import Entry, Journal
 from migrator.engine.removal.proofs import Proofs
 from migrator.engine.removal.reading import Candidate, Candidates, Comparison, Ledger
 from migrator.engine.removal.values import Kept
 from migrator.errors import AccessDenied, Unavailable
+from migrator.events import Tell
 from migrator.watching import Observer, Progress, Stop
 
 BATCH_DOCUMENTS = 500
@@ -76,6 +78,7 @@ class Removing:
         *,
         stop: Stop,
         observe: Observer,
+        tell: Tell,
     ) -> None:
         self._remover = remover
         self._guard = guard
@@ -88,6 +91,11 @@ class Removing:
         self._stop = stop
         self._observe = observe
         self._last: Document | None = None  # of what was removed
+        self._dropping: Dropping | None = None
+        if isinstance(remover, SupportsWholeRemoval):
+            self._dropping = Dropping(
+                remover, guard, journal, ledger, policy, look=self._look, line=self._line_of, stop=stop, tell=tell
+            )
 
     # -- what an earlier run left -------------------------------------------------------------------------------
 
@@ -96,6 +104,8 @@ class Removing:
         pending = self._journal.pending()
         if pending is None:
             return 0
+        if pending.index:
+            return self._settle_index(pending.index)
         if not still_there(pending.store, self._guard.store.identity):
             self._journal.end([_line("unknown", entry) for entry in pending.batch])
             return 0
@@ -110,16 +120,29 @@ class Removing:
         self._journal.end([_line(_what(entry), entry) for entry in done])
         return len(done)
 
+    def _settle_index(self, index: str) -> int:
+        """An index that was being deleted as a whole: if it is still there, let it take writes again."""
+        identity = self._guard.store.identity
+        assert isinstance(identity, dict)
+        if self._dropping is not None:
+            self._dropping.settle(index, is_gone=index not in identity["indices"])
+        return 0
+
     # -- batches ------------------------------------------------------------------------------------------------
 
-    def run(self, candidates: Candidates, proofs: Proofs, progress: Progress) -> None:
-        """Remove all candidates that still are what was proven.
+    def run(self, candidates: Candidates, proofs: Proofs, progress: Progress, *, whole: bool = False) -> None:
+        """Remove all candidates that still are what was proven; with `whole` first the indices that hold no others.
 
         A proof that is in use may be a replica, from which a document goes as well: one alone is removed first.
         """
         is_trial = not self._guard.proof_endures
+        gone: frozenset[str] = frozenset()
+        if whole and self._dropping is not None and not is_trial:
+            gone = self._dropping.run(candidates, proofs)
         for batch in candidates.batches(self._pace.batch, first=1 if is_trial else None):
             self._stop.check()
+            if gone:
+                batch = [each for each in batch if each.index not in gone]  # noqa: PLW2901  what is left of it
             self._pace.wait(len(batch))
             self._guard.check()
             if self._last is not None:
@@ -230,6 +253,13 @@ class Removing:
         if change.body is None or now is None:
             return change.body is None and now is None
         return self._hex(now.document) == self._entry(change).after
+
+    def _line_of(self, held: Held, proofs: Proofs) -> dict[str, object] | None:
+        """The line of the log for a document that is still proven; None for another."""
+        kind, _ = self._comparison.verdict(held.document, proofs)
+        if kind != "proven" or not self._selection.takes(held.document):
+            return None
+        return _line("removed", self._entry(Change(held=held)))
 
     # -- details ------------------------------------------------------------------------------------------------
 
