@@ -65,7 +65,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z_-]{1,30}", re.ASCII)
 _END_OF_AUTHORITY = re.compile(r"[/?#]")
-_INDEX_LIKE = re.compile(r"openwhisk|activation|[*]|%s|_search", re.IGNORECASE)
+_INDEX_LIKE = re.compile(r"openwhisk-.*|.*activations?|.*[*].*|.*%s.*|_search", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -119,12 +119,12 @@ def _parse_server(scheme: str, rest: str) -> ParsedLocation:
             raise UsageError(f"{where}: the database is missing; write {_SHAPES[kind]}")
         database = segments.pop()
     else:
-        if segments and "index-pattern" not in parameters and _INDEX_LIKE.search(unquote(path)):
+        if segments and "index-pattern" not in parameters and _INDEX_LIKE.fullmatch(segments[-1]):
             # Its text is repeated as it would have to be written, since it is no part of a login.
             shown = quote(segments[-1].replace("*", "%s"), safe="")
             raise UsageError(
                 f"{where}: a path is for a server behind a proxy, not for an index; write "
-                f"{scheme}://{authority}/?index-pattern={shown}"
+                f"{scheme}://{authority}/?index-pattern={shown}; if the path is meant, give the pattern as well"
             )
         pattern = _parse_pattern(where, parameters.get("index-pattern", DEFAULT_INDEX_PATTERN))
     user, colon, password = userinfo.partition(":")

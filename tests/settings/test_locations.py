@@ -276,3 +276,11 @@ def test_what_is_typed_again_is_the_same_store() -> None:
     """The location with its user is understood as it was."""
     store = parse_location("elasticsearchs://u:p@es1,es2/es?index-pattern=a-%s").store()
     assert parse_location(store.typed) == ParsedLocation(location=store.location, user="u")
+
+
+@pytest.mark.parametrize(
+    "path", ["/openwhisk/es", "/openwhisk", "/es", "/openwhisk-guest/?index-pattern=openwhisk-%25s"]
+)
+def test_a_path_of_a_proxy_is_no_index(path: str) -> None:
+    """Though OpenWhisk's name is in it; one that looks like an index needs its pattern."""
+    assert parse_location(f"elasticsearch://es1{path}").location.path_prefix == path.partition("/?")[0]
