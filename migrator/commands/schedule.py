@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from migrator.commands import running
     from migrator.scheduling.daemon import Daemon
     from migrator.scheduling.files import Schedule
-    from migrator.scheduling.overview import ScheduleStatus
     from migrator.scheduling.state import Run
     from migrator.settings.config import Role
     from migrator.settings.stores import Secret, Store
@@ -262,6 +261,7 @@ def list_command(
     from migrator.engine.state.jobs import default_state
     from migrator.scheduling.files import read_folder
     from migrator.scheduling.overview import overview
+    from migrator.scheduling.status_text import status_text
 
     folder = _folder(schedules)
     statuses = overview(read_folder(folder), state or default_state(), time.time())
@@ -269,45 +269,10 @@ def list_command(
         if as_json:
             print_json(status)
         else:
-            print_text(_as_text(status))
+            print_text(status_text(status, width=width()))
     if not statuses and not as_json:
         print_text(f"no schedules in {folder}")
     sys.exit(_TROUBLE if any(status.trouble for status in statuses) else 0)
-
-
-def _as_text(status: ScheduleStatus) -> str:
-    from migrator.rendering.fold import label_rows
-    from migrator.units import human_bytes
-
-    head = f"{status.schedule}  {status.state}{'  STALE' if status.stale else ''}"
-    ends = f"{status.task} {status.source} -> {status.target}" if status.task else ""
-    columns = width()
-    rows = []
-    if ends and columns is not None and len(head) + 2 + len(ends) > columns:
-        rows += [("from", f"{status.task} {status.source}", ""), ("to", status.target, "")]
-    elif ends:
-        head += f"  {ends}"
-    if status.holder:
-        rows.append(("run by", status.holder, ""))
-    if status.next_s is not None and status.state != "running":
-        rows.append(("next", _local(status.next_s, status.timezone), ""))
-    if (last := status.last) is not None:
-        ended = _local(last.ended_s, status.timezone)
-        rows.append(("last", f"{ended}, {last.outcome}, exit code {last.exit_code}", ""))
-    if (success := status.last_success) is not None and success != last:
-        rows.append(("success", _local(success.ended_s, status.timezone), ""))
-    if (made := status.last_backup) is not None:
-        verified = f"verified ({made.verified})" if made.verified else "not verified"
-        rows.append(("backup", f"{made.backup}, {made.mode}, {human_bytes(made.backup_bytes)}, {verified}", ""))
-    if status.trouble:
-        rows.append(("trouble", status.trouble, ""))
-    return "\n".join([head, *label_rows(rows, width=columns, indent=4, least=8)])
-
-
-def _local(moment_s: float, zone: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    return datetime.fromtimestamp(moment_s, UTC).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @schedule_command.command(
