@@ -235,9 +235,10 @@ def test_a_dask_cluster_whose_workers_are_killed_and_stopped_loses_nothing(
     target = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s")
     with migrating(
         *("copy", source, target, "--executor", f"dask://127.0.0.1:{dask_cluster.port}", "--jobs", "2"),
-        *("--max-rate", str(RATE), "--on-conflict", "overwrite", "--state", str(tmp_path / "state"), "--json"),
+        *("--max-rate", str(RATE / 3), "--on-conflict", "overwrite", "--state", str(tmp_path / "state"), "--json"),
     ) as process:
         time.sleep(8)
+        assert process.poll() is None, "it ended before anybody was killed"
         killed, stopped = dask_cluster.workers
         killed.kill()
         stopped.send_signal(signal.SIGSTOP)
@@ -270,9 +271,10 @@ def test_a_dask_cluster_backs_up_elasticsearch_to_a_bucket_with_every_part_once(
     archive = "s3://backups/openwhisk"
     with migrating(
         *("backup", source, archive, "--executor", f"dask://127.0.0.1:{dask_cluster.port}", "--jobs", "2"),
-        *("--max-rate", str(RATE), "--part-size", "64KiB", "--state", str(tmp_path / "state"), "--json"),
+        *("--max-rate", str(RATE / 3), "--part-size", "64KiB", "--state", str(tmp_path / "state"), "--json"),
     ) as process:
         time.sleep(8)
+        assert process.poll() is None, "it ended before anybody was killed"
         dask_cluster.workers[0].kill()
         printed, told = process.communicate(timeout=200)
     assert process.returncode == 0, told
