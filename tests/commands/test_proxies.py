@@ -125,13 +125,13 @@ def test_index_as_the_path_of_elasticsearch_is_told(status: int) -> None:
     from migrator.adapters.elasticsearch.client import Client
 
     def script(request: Request) -> bytes:
-        assert request.path == "/openwhisk-guest/"
-        return answer({"openwhisk-guest": {"aliases": {}}} if status == 200 else {"error": "no"}, status)
+        assert request.path == "/acts-guest/"
+        return answer({"acts-guest": {"aliases": {}}} if status == 200 else {"error": "no"}, status)
 
     with serve(script) as server:
-        client = Client(parse_location(f"elasticsearch://127.0.0.1:{server.port}/openwhisk-guest").store())
+        client = Client(parse_location(f"elasticsearch://127.0.0.1:{server.port}/acts-guest").store())
         with pytest.raises(
-            NotFound, match=r"no Elasticsearch answers below the path /openwhisk-guest; .*index-pattern"
+            NotFound, match=r"no Elasticsearch answers below the path /acts-guest; .*index-pattern"
         ):
             client.server()
         client.close()
