@@ -130,8 +130,6 @@ def test_index_as_the_path_of_elasticsearch_is_told(status: int) -> None:
 
     with serve(script) as server:
         client = Client(parse_location(f"elasticsearch://127.0.0.1:{server.port}/acts-guest").store())
-        with pytest.raises(
-            NotFound, match=r"no Elasticsearch answers below the path /acts-guest; .*index-pattern"
-        ):
+        with pytest.raises(NotFound, match=r"no Elasticsearch answers below the path /acts-guest; .*index-pattern"):
             client.server()
         client.close()
