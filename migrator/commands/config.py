@@ -25,6 +25,7 @@ from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
 from migrator.events import LoginWarning
 from migrator.text.printable import printable_path
+from migrator.units import parse_duration
 
 if TYPE_CHECKING:
     from migrator.settings.config import Config
@@ -88,6 +89,7 @@ def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any
     from migrator.settings.config import Defaults, settings
 
     built_in = {parameter.name: parameter.default for parameter in copy_command.params}
+    built_in["retry_for"] = float(parse_duration(str(built_in["retry_for"])) or 0)  # in seconds, as a file has it
     with suppress(UsageError):  # a user without a home has no default
         built_in["state"] = printable_path(default_state())
     found = settings(config)

@@ -14,6 +14,7 @@ from migrator.commands.completing import jobs
 from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
 from migrator.commands.output import clear_screen, print_bytes, print_json, print_text
+from migrator.commands.signals import stop_on_signals
 from migrator.commands.terminal import height, paint, width
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import (
@@ -32,6 +33,7 @@ from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 from migrator.rendering.parts import parts_as_dict, parts_as_text
+from migrator.watching import Stop
 
 _LEAST_S = 0.2  # between two looks
 
@@ -106,7 +108,9 @@ def status_command(
         return
     if every < _LEAST_S:
         raise UsageError(f"--every {every:g}: give at least {_LEAST_S} seconds")
-    _watch(folder, job, as_json, every)
+    stop = Stop()
+    with stop_on_signals(stop, lambda _: None):
+        _watch(folder, job, as_json, every, stop)
 
 
 def _print(folder: Path, job: str | None, as_json: bool) -> int:
@@ -172,10 +176,11 @@ def _find(folder: Path, job: str) -> JobStatus:
         return verification_status(found[0], live)
 
 
-def _watch(folder: Path, job: str | None, as_json: bool, every: float) -> None:
+def _watch(folder: Path, job: str | None, as_json: bool, every: float, stop: Stop) -> None:
     """Print again and again; in a terminal in the same place, as much as fits."""
     screen = sys.stdout.isatty() and not as_json
     while True:
+        stop.check()
         if screen:
             lines = list(_screen(folder, job))
             room = height() - 1
@@ -187,7 +192,7 @@ def _watch(folder: Path, job: str | None, as_json: bool, every: float) -> None:
         else:
             _print(folder, job, as_json)
         sys.stdout.flush()
-        time.sleep(every)
+        stop.sleep(every)
 
 
 def _screen(folder: Path, job: str | None) -> Iterator[str]:
