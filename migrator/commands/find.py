@@ -133,8 +133,8 @@ def _print_missing(findings: Findings, opened: Sequence[Store], *, as_json: bool
             messages.warn(f"{missing}: {looked}unknown for {', '.join(failed)}")
         else:
             messages.warn(f"{missing}: found in none of {asked}")
-        if as_json:
-            print_json(_missing_as_json(missing, findings.reasons))
+            if as_json:  # what isn't known isn't said to be missing
+                print_json(_missing_as_json(missing, findings.reasons))
     if findings.missing and not as_json:
         for line in _why(findings.reasons):
             messages.note(line)
@@ -197,7 +197,7 @@ def _why(reasons: Sequence[Reason]) -> Iterator[str]:
 def _missing_as_json(missing: WantedId, reasons: Sequence[Reason]) -> dict[str, Any]:
     """As an activation without copies, with the reasons that there could be."""
     told = [{"store": reason.store or None, **msgspec.structs.asdict(reason.finding)} for reason in reasons]
-    return {"id": str(missing), "copies": [], "agree": True, "activation": None, "reasons": told}
+    return {"id": str(missing), "copies": [], "agree": None, "activation": None, "reasons": told}
 
 
 def _as_json(activation: Activation) -> dict[str, Any]:

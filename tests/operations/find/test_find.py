@@ -119,7 +119,9 @@ def test_what_is_found_nowhere_is_exit_code_10(stores: tuple[str, str, str]) -> 
     """And what is found is printed all the same."""
     result = run(SOME.id, ABSENT, f"nobody/{SOME_ID}", *among(stores), "--json")
     assert result.exit_code == 10
-    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [SOME.id]
+    found, *missing = map(json.loads, result.stdout.splitlines())
+    assert found["id"] == SOME.id
+    assert [(each["id"], each["copies"]) for each in missing] == [(ABSENT, []), (f"nobody/{SOME_ID}", [])]
     assert f"{ABSENT}: found in none of" in result.stderr
     assert f"nobody/{SOME_ID}: found in none of" in result.stderr
 
