@@ -138,9 +138,12 @@ def test_the_crontab_and_the_examples_run(
     lines = as_here((EXAMPLES / "cron" / "crontab").read_text()).splitlines()
     settings = dict(re.findall(r"^(\w+)=(.*)$", "\n".join(lines), re.MULTILINE))
     commands = [line.split(None, 6)[6] for line in lines if " /usr/local/bin/migrator " in line]
-    proof = "/usr/local/bin/migrator schedule run backends-verified-weekly --once"
+    more = [
+        f"/usr/local/bin/migrator schedule run {name} --once"
+        for name in ("backends-verified-weekly", "couchdb-nightly-purge")
+    ]
     shim = f"{_shim(tmp_path)}/migrator"
-    for command in (*commands, proof):
+    for command in (*commands, *more):
         script = command.replace("/usr/local/bin/migrator", shim)
         environ = {**settings, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
         ended = subprocess.run(["/bin/sh", "-c", script], env=environ, cwd="/", capture_output=True, text=True)
