@@ -77,6 +77,12 @@ class Progress:
         self.began_s = time.monotonic()
         self._lock = threading.Lock()
 
+    def seconds_left(self, per_second: float) -> float | None:
+        """How long the rest takes at a rate; None where the rest or the rate isn't known."""
+        if not (self.documents and per_second):
+            return None
+        return max(self.documents - self.counts.read, 0) / per_second
+
     @property
     def share(self) -> float | None:
         """How much of the job is done, in whole percents from 0 to 0.99."""

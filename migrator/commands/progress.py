@@ -139,14 +139,14 @@ class _Silence(_Lines):
 
 def progress_event(progress: Progress, rate: float) -> ProgressNoted:
     """A look at a run, as an event."""
-    counts, documents = progress.counts, progress.documents
+    counts = progress.counts
     return ProgressNoted(
         phase=progress.phase,
         read=counts.read,
-        documents=documents,
+        documents=progress.documents,
         size_bytes=counts.size_bytes,
         per_second=rate,
-        seconds_left=max(documents - counts.read, 0) / rate if documents and rate else None,
+        seconds_left=progress.seconds_left(rate),
         present=counts.present,
         differing=counts.differing,
         rejected=counts.rejected,

@@ -151,14 +151,14 @@ class Watched:
     # -- under the lock -----------------------------------------------------------------------------------------
 
     def _note(self, progress: Progress, rate: float) -> None:
-        counts, documents = progress.counts, progress.documents
+        counts = progress.counts
         self._change(
             phase=progress.phase,
             read=counts.read,
-            documents=documents,
+            documents=progress.documents,
             size_bytes=counts.size_bytes,
             per_second=rate,
-            seconds_left=max(documents - counts.read, 0) / rate if documents and rate else None,
+            seconds_left=progress.seconds_left(rate),
             present=counts.present,
             differing=counts.differing,
             rejected=counts.rejected,
