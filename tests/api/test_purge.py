@@ -20,7 +20,7 @@ from migrator.api.backup import backup
 from migrator.api.purge import purge
 from migrator.api.restore import restore
 from migrator.engine import identity
-from migrator.engine.removal import purging, removing
+from migrator.engine.removal import removing
 from migrator.engine.removal.values import PurgeReport
 from migrator.engine.state.jobs import lock_folder
 from migrator.errors import AccessDenied, Locked, NotFound, Unavailable, UsageError
@@ -239,22 +239,6 @@ def before_change(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Non
             return change(self, changes)
 
         monkeypatch.setattr(MemoryRemover, "change", changed)
-
-    return install
-
-
-@pytest.fixture
-def between_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Have something happen between reading and the first batch."""
-
-    def install(happen: Callable[[], None]) -> None:
-        compare = purging._Purge.compare
-
-        def compared(self: Any, *values: Any) -> None:
-            compare(self, *values)
-            happen()
-
-        monkeypatch.setattr(purging._Purge, "compare", compared)
 
     return install
 

@@ -22,7 +22,6 @@ from migrator.api.backup import backup
 from migrator.api.purge import purge
 from migrator.api.restore import restore
 from migrator.demo.servers import Server
-from migrator.engine.removal import purging
 from migrator.engine.removal.dropping import Dropping
 from migrator.errors import Unavailable
 from migrator.testing.documents import activation
@@ -116,24 +115,8 @@ def test_exactly_what_is_proven_goes_through_kills(couchdb_database: str, tmp_pa
     assert {id: after[id] for id in before if id != changed.id} == {id: before[id] for id in before if id != changed.id}
 
 
-@pytest.fixture
-def after_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Have something happen between the proof and the first deletion."""
-
-    def install(happen: Callable[[], None]) -> None:
-        compare = purging._Purge.compare
-
-        def compared(self: Any, *values: Any) -> None:
-            compare(self, *values)
-            happen()
-
-        monkeypatch.setattr(purging._Purge, "compare", compared)
-
-    return install
-
-
 def test_a_recreated_database_is_not_touched(
-    couchdb_database: str, tmp_path: Path, after_reading: Callable[[Callable[[], None]], None]
+    couchdb_database: str, tmp_path: Path, between_batches: Callable[[Callable[[], None]], None]
 ) -> None:
     """It was emptied and filled again, with the same documents: it isn't the one that was proven."""
     raw, archive = Raw(couchdb_database), f"archive:{tmp_path}/archive"
@@ -147,7 +130,7 @@ def test_a_recreated_database_is_not_touched(
         request("PUT", raw.url)
         raw.put_all(old[:10])
 
-    after_reading(recreate)
+    between_batches(recreate)
     with pytest.raises(Unavailable, match="deleted or recreated"):
         purge(couchdb_database, archive, older_than="90d", state=tmp_path, retry_for_s=5)
     assert len(everything(couchdb_database)) == 10
@@ -227,7 +210,7 @@ def test_a_recreated_index_is_not_touched(
     elasticsearch_server: Server,
     index_prefix: str,
     tmp_path: Path,
-    after_reading: Callable[[Callable[[], None]], None],
+    between_batches: Callable[[Callable[[], None]], None],
 ) -> None:
     """The same name and the same documents, but another uuid."""
     raw = RawElasticsearch(elasticsearch_server, index_prefix)
@@ -241,7 +224,7 @@ def test_a_recreated_index_is_not_touched(
             request("DELETE", f"{raw.url}/{raw.index(namespace)}")
         raw.put_all(documents)
 
-    after_reading(recreate)
+    between_batches(recreate)
     with pytest.raises(Unavailable, match="deleted or recreated"):
         purge(location, archive, older_than="90d", state=tmp_path, retry_for_s=5)
     assert all(raw.has(raw.index(each.namespace), each.id) for each in documents)

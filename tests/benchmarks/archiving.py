@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -73,8 +73,8 @@ def migrator(*words: str) -> Taken:
     return run([sys.executable, "-m", "migrator", *words, "--quiet"])
 
 
-def fill_index(search: str, index: str, documents: int) -> None:
-    """Put everyday activations into one index, in OpenWhisk's form for Elasticsearch."""
+def bulks(documents: int, index_of: Callable[[Document], str]) -> Iterator[tuple[int, bytes]]:
+    """Bulk requests of everyday activations in OpenWhisk's form for Elasticsearch, with how many each has."""
     made = samples.everyday(documents)
     while chunk := list(islice(made, 2000)):
         lines: list[bytes] = []
@@ -84,8 +84,15 @@ def fill_index(search: str, index: str, documents: int) -> None:
             assert isinstance(document, Document)
             converted = forms.convert(document, Form.ELASTICSEARCH)
             assert isinstance(converted, Document)
-            lines += [json.dumps({"index": {"_index": index, "_type": "_doc", "_id": id}}).encode(), converted.body]
-        assert not request("POST", f"{search}/_bulk", b"\n".join([*lines, b""]))["errors"]
+            head = {"index": {"_index": index_of(document), "_type": "_doc", "_id": id}}
+            lines += [json.dumps(head).encode(), converted.body]
+        yield len(chunk), b"\n".join([*lines, b""])
+
+
+def fill_index(search: str, index: str, documents: int) -> None:
+    """Put everyday activations into one index, in OpenWhisk's form for Elasticsearch."""
+    for _, body in bulks(documents, lambda _: index):
+        assert not request("POST", f"{search}/_bulk", body)["errors"]
     request("POST", f"{search}/_refresh")
 
 

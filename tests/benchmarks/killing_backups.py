@@ -17,15 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
-from migrator.demo import samples, servers
+from migrator.demo import servers
+from tests.benchmarks.archiving import bulks
 from tests.benchmarks.copying import request
 from tests.benchmarks.killing import contents
 
@@ -34,19 +32,8 @@ PATTERN = "loaded-%25s"
 
 def fill(search: str, documents: int) -> None:
     """Put everyday activations into Elasticsearch, as OpenWhisk would have."""
-    made = samples.everyday(documents)
-    while chunk := list(islice(made, 2000)):
-        lines: list[bytes] = []
-        for body in chunk:
-            id = body.partition(b'"_id":"')[2].partition(b'"')[0].decode()
-            document = read_document(id, body, Form.COUCHDB)
-            assert isinstance(document, Document)
-            converted = forms.convert(document, Form.ELASTICSEARCH)
-            assert isinstance(converted, Document)
-            index = f"loaded-{document.namespace.lower()}"
-            lines += [json.dumps({"index": {"_index": index, "_type": "_doc", "_id": id}}).encode(), converted.body]
-        answer = request("POST", f"{search}/_bulk", b"\n".join([*lines, b""]))
-        assert not answer["errors"]
+    for _, body in bulks(documents, lambda document: f"loaded-{document.namespace.lower()}"):
+        assert not request("POST", f"{search}/_bulk", body)["errors"]
 
 
 def run(words: Sequence[str], kill_after_s: float | None = None) -> tuple[dict[str, Any] | None, float]:

@@ -12,12 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
-from migrator.activations import forms
-from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.elasticsearch.template import MAPPINGS
 from migrator.demo import samples
 from migrator.demo.servers import npm_program
-from tests.benchmarks.archiving import COUCHBACKUP, COUCHRESTORE, ELASTICDUMP
+from tests.benchmarks.archiving import COUCHBACKUP, COUCHRESTORE, ELASTICDUMP, bulks
 from tests.benchmarks.bare import write_bodies
 from tests.benchmarks.ground import Contestant, Ground
 from tests.benchmarks.results import Taken
@@ -27,21 +25,6 @@ from tests.support.servers import fetch, request
 class Row(NamedTuple):
     documents: int
     prepare: Callable[[Ground], Mapping[str, Contestant]]
-
-
-def _bulks(documents: int, index: str) -> Iterator[tuple[int, bytes]]:
-    made = samples.everyday(documents)
-    while chunk := list(islice(made, 2000)):
-        lines: list[bytes] = []
-        for body in chunk:
-            id = body.partition(b'"_id":"')[2].partition(b'"')[0].decode()
-            document = read_document(id, body, Form.COUCHDB)
-            assert isinstance(document, Document)
-            converted = forms.convert(document, Form.ELASTICSEARCH)
-            assert isinstance(converted, Document)
-            head = {"index": {"_index": index, "_type": "_doc", "_id": id}}
-            lines += [json.dumps(head).encode(), converted.body]
-        yield len(chunk), b"\n".join([*lines, b""])
 
 
 def _make_index(ground: Ground, index: str, mapping: str) -> None:
@@ -62,7 +45,7 @@ def _checked(ground: Ground, index: str, taken: Taken) -> Taken:
 
 def _fill(ground: Ground) -> None:
     _make_index(ground, "loaded", "dynamic")
-    for _, body in _bulks(ground.documents, "loaded"):
+    for _, body in bulks(ground.documents, lambda _: "loaded"):
         assert not json.loads(
             fetch("POST", f"{ground.search}/_bulk", body, headers={"Content-Type": "application/x-ndjson"})
         )["errors"]
@@ -158,7 +141,7 @@ def _archive_elasticsearch(mapping: str) -> Callable[[Ground], Mapping[str, Cont
         url, database = ground.couchdb()
         _backup(ground, ground.location(url, database))
         source, bodies = f"archive:{ground.folder / 'archive'}", ground.folder / "bodies"
-        write_bodies(bodies, _bulks(ground.documents, "restored"))
+        write_bodies(bodies, bulks(ground.documents, lambda _: "restored"))
 
         def into_new(call: Callable[[], Taken]) -> Taken:
             _make_index(ground, "restored", mapping)
@@ -179,7 +162,7 @@ def _couchdb_elasticsearch(mapping: str) -> Callable[[Ground], Mapping[str, Cont
     def prepare(ground: Ground) -> Mapping[str, Contestant]:
         url, database = ground.couchdb()
         bodies = ground.folder / "bodies"
-        write_bodies(bodies, _bulks(ground.documents, "copied"))
+        write_bodies(bodies, bulks(ground.documents, lambda _: "copied"))
 
         def into_new(mapping: str, call: Callable[[], Taken]) -> Taken:
             _make_index(ground, "copied", mapping)
