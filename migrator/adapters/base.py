@@ -33,7 +33,9 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """What holds of a store, besides what it supports; the engine asks this value, never which store it is."""
 
     rereads_newer: bool = False  # reader: a slice read again may hold a newer version of a document it gave before
-    unique_ids: bool = False  # reader: an id never stands for two documents at once, and a plan's slices give it once
+    # Reader: an id never stands for two documents of one index at once (of the whole store, where documents come
+    # without an index), and the slices of one plan give it once for each.
+    unique_ids: bool = False
     reads_once: bool = False  # reader: what was read isn't read again without loss: a pipe
     dedicated: bool = False  # reader: made to hold activations; where nothing in it is one, it isn't what was meant
     partial: bool = False  # reader: gives one part of what its store holds; that nothing is in it proves nothing

@@ -5,14 +5,15 @@ A batch and the outcome of its write enter, a `Commit` leaves. Knows neither rea
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Rejection
 from migrator.adapters.base import Batch, WriteOutcome
 from migrator.engine.state.checkpoint import Commit, SetAside
+from migrator.engine.state.notes import Origin
 
 
 def account(
@@ -58,8 +59,25 @@ def account(
         remarks=outcome.remarked,
         deleted=batch.deleted,
         created=len(outcome.written) if created else 0,
-        there=sum(map(len, (outcome.written, outcome.present, outcome.differing))) if bulk else 0,
+        there=_there(batch, chain(refused, outcome.rejected), bulk=bulk),
     )
+
+
+def _there(batch: Batch, rejected: Iterable[Rejection], *, bulk: bool) -> dict[Origin, int]:
+    """How many of the documents are in the target, by where they were read; 0 where it isn't the bulk.
+
+    Every document has an index, or none has.
+    """
+    without = {rejection.id for rejection in rejected}
+    documents = [document for document in batch.documents if document.id not in without]
+    if not documents:
+        return {}
+    if documents[0].index is None:
+        return {Origin("", ""): len(documents) if bulk else 0}
+    counted = Counter(
+        (each.namespace if each.id.startswith(f"{each.namespace}/") else "", each.index or "") for each in documents
+    )
+    return {Origin(*origin): number if bulk else 0 for origin, number in counted.items()}
 
 
 def _set_aside(batch: Batch, outcome: WriteOutcome, refused: Sequence[Rejection]) -> list[SetAside]:

@@ -8,12 +8,14 @@ counted, so that nothing is called missing that isn't. Knows nothing of slices.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 
 from migrator.activations.accounts import total
 from migrator.adapters.base import Reader, SupportsTargetCensus, Writer
 from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
+from migrator.engine.state.notes import Origin
 from migrator.errors import AccessDenied
 
 _LOOKS = 3
@@ -60,13 +62,29 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
 def _least(reader: Reader, checkpoint: Checkpoint) -> int:
     """How many documents a target holds at least."""
     least = checkpoint.created
-    if not reader.abilities.unique_ids:
+    if not (reader.abilities.unique_ids and checkpoint.knows_origins):
         return least
-    least = max(least, checkpoint.there)
-    if (counted := _count(reader, checkpoint)) is not None:
+    there, unique = _distinct(checkpoint.there)
+    least = max(least, there)
+    if unique and (counted := _count(reader, checkpoint)) is not None:
         totals = total(checkpoint.counts.values())
         least = max(least, counted - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
     return least
+
+
+def _distinct(there: Mapping[Origin, int]) -> tuple[int, bool]:
+    """How many documents these are at least, none of them counted twice, and whether an id stands for one only.
+
+    Documents of two indices may bear one id, unless the id says that they are of different namespaces.
+    """
+    namespaces: dict[str, list[int]] = defaultdict(list)
+    for origin, documents in there.items():
+        namespaces[origin.namespace].append(documents)
+    if len({origin.index for origin in there}) > 1:
+        unique = "" not in namespaces and all(len(each) == 1 for each in namespaces.values())
+        odd = max(namespaces.pop("", [0]))
+        return max(odd, sum(map(max, namespaces.values()))), unique
+    return sum(there.values()), True
 
 
 def _count(reader: Reader, checkpoint: Checkpoint) -> int | None:

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.activations.accounts import Counts
+from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Abilities, Description, Plan, Slice, Token
+from migrator.adapters.base import Abilities, Batch, Description, Plan, Slice, Token, WriteOutcome
 from migrator.engine import census
+from migrator.engine.accounting import account
 from migrator.engine.identity import confirm_change, find_change, still_there
 from migrator.engine.state.checkpoint import Checkpoint, Commit
-from migrator.engine.state.notes import Shortfall
+from migrator.engine.state.notes import Origin, Shortfall, sum_origins
 from migrator.errors import AccessDenied
 from migrator.events import Resumed
 from migrator.rendering.events import sentence
@@ -122,8 +126,8 @@ def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "_PAUSE_S", 0.0)
 
 
-def checkpoint(counts: Counts, **noted: Any) -> Checkpoint:
-    found = Checkpoint(None)
+def checkpoint(counts: Counts, *, kind: type[Checkpoint] = Checkpoint, **noted: Any) -> Checkpoint:
+    found = kind(None)
     run = found.begin_run(SPEC, store(), store())
     plan = Plan(slices=(Slice(key="all", spec={}),), snapshot=1)
     found.begin(plan, Selection(), None, None, run=run, planned_s=1.0, full=True)
@@ -167,16 +171,16 @@ def test_source_that_counts_more_at_three_looks_was_read_short(
     [
         ({}, True, [None], 0),
         ({"created": 7}, False, [100], 7),
-        ({"created": 7, "there": 9}, False, [None], 7),
-        ({"created": 7, "there": 9}, True, [None], 9),
-        ({"created": 9, "there": 7}, True, [None], 9),
-        ({"created": 7, "there": 9}, True, [100], 85),
-        ({"created": 86, "there": 9}, True, [100], 86),
-        ({"created": 7, "there": 9}, True, [AccessDenied("no")], 9),
+        ({"created": 7, "there": {Origin("", ""): 9}}, False, [None], 7),
+        ({"created": 7, "there": {Origin("", ""): 9}}, True, [None], 9),
+        ({"created": 9, "there": {Origin("", ""): 7}}, True, [None], 9),
+        ({"created": 7, "there": {Origin("", ""): 9}}, True, [100], 85),
+        ({"created": 86, "there": {Origin("", ""): 9}}, True, [100], 86),
+        ({"created": 7, "there": {Origin("", ""): 9}}, True, [AccessDenied("no")], 9),
     ],
 )
 def test_target_holds_at_least_what_was_stored_in_it(
-    noted: dict[str, int], unique: bool, counted: Sequence[int | Exception | None], least: int
+    noted: dict[str, Any], unique: bool, counted: Sequence[int | Exception | None], least: int
 ) -> None:
     """What was created, what was there; or what the source counts, without what was filtered or rejected."""
     counts = Counts(read=100, written=85, filtered=10, rejected=5)
@@ -195,6 +199,66 @@ def test_target_holds_at_least_what_was_stored_in_it(
     for unknown in (None, AccessDenied("no")):
         reader, writer = Reader(counted, unique=unique), Writer([unknown])
         assert census.check_stored(reader, writer, checkpoint(counts, **noted), "there") is None
+
+
+_IDS = st.sampled_from(["guest/1", "guest/2", "guest/3", "other/1", "other/2", "x"])
+_READ = st.tuples(_IDS, st.sampled_from(["guest", "other"]), st.sampled_from(["a", "b", "c"]))
+
+
+@given(read=st.lists(_READ, unique_by=lambda each: (each[0], each[2])), batches=st.integers(1, 3))
+def test_target_is_never_said_to_lack_what_has_the_id_of_another(
+    read: list[tuple[str, str, str]], batches: int
+) -> None:
+    """Ids in several indices may be the same, and the namespace of an id need not be that of its document.
+
+    Where one index holds everything, each id counts.
+    """
+    there = sum_origins(_there(read[number::batches]) for number in range(batches))
+    ids = {id for id, *_ in read}
+    known = checkpoint(Counts(read=len(read), written=len(read)), there=there)
+    reader: Any = Reader([len(read)])
+    writer: Any = Writer([len(ids)])
+    assert census.check_stored(reader, writer, known, "there") is None
+    if read and len({index for *_, index in read}) == 1:
+        writer = Writer([len(ids) - 1])
+        assert census.check_stored(reader, writer, known, "there") is not None
+
+
+def _there(read: Sequence[tuple[str, str, str]]) -> dict[Origin, int]:
+    documents = tuple(
+        Document(id=id, form=Form.ELASTICSEARCH, body=b"{}", namespace=namespace, name="x", start_ms=0, index=index)
+        for id, namespace, index in read
+    )
+    outcome = WriteOutcome(written=documents)
+    return dict(account(Batch(documents=documents, position=1), 1, outcome, [], bulk=True).there)
+
+
+@pytest.mark.parametrize(
+    ("other", "least"),
+    [
+        (Origin("other", "b"), 88),  # another namespace: the source's own count holds
+        (Origin("guest", "b"), 9),  # an alias over two indices, as a rollover leaves it: at least the larger one
+        (Origin("", "b"), 9),
+    ],
+)
+def test_documents_of_several_indices_may_be_the_same(other: Origin, least: int) -> None:
+    there = {Origin("guest", "a"): 9, other: 3}
+    known = checkpoint(Counts(read=88, written=88), created=7, there=there)
+    for counted in (least - 1, least):
+        reader: Any = Reader([88])
+        writer: Any = Writer([counted])
+        found = census.check_stored(reader, writer, known, "there")
+        assert (found is None) == (counted == least)
+
+
+def test_job_of_a_release_that_kept_no_origins_is_held_against_what_it_created() -> None:
+    class Earlier(Checkpoint):
+        knows_origins = False
+
+    known = checkpoint(Counts(read=100, written=100), created=7, there={Origin("", ""): 9}, kind=Earlier)
+    reader: Any = Reader([100])
+    writer: Any = Writer([7])
+    assert census.check_stored(reader, writer, known, "there") is None
 
 
 def test_what_was_not_read_is_not_looked_for_in_the_target() -> None:

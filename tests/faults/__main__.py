@@ -181,7 +181,11 @@ def _topple(options: argparse.Namespace, results: Results) -> None:
         runs = KnownRuns()
         for kind, server in stores.servers.items():
             pairs = [case[2] for case in given if case[1] == kind]
-            pairs = pairs if given else [pair for pair in toppling.pairs_of(kind) if _is_wanted(pair, options)]
+            pairs = (
+                pairs
+                if given
+                else [pair for pair in toppling.pairs_of(kind) if _is_wanted(f"{toppling.NAME}/{kind}/{pair}", options)]
+            )
             toppling.topple(stores, runs, server, kind, pairs, kills=kills, seed=options.seed, tell=results.add)
 
 

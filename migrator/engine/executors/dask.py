@@ -30,6 +30,7 @@ from migrator.engine.executors.assigning import Assigning, knowledge_for
 from migrator.engine.executors.values import Ends, Opener, RemoteJob, Task
 from migrator.engine.held import Flushed
 from migrator.engine.state.checkpoint import Commit, OpenSlice
+from migrator.engine.state.notes import sum_origins
 from migrator.errors import MigratorError, Unavailable, UsageError
 from migrator.events import WorkerLost
 from migrator.watching import Stop
@@ -278,5 +279,5 @@ def _merged(commits: Sequence[Commit]) -> Commit:
         remarks=remarks,
         deleted=sum(commit.deleted for commit in commits),
         created=sum(commit.created for commit in commits),
-        there=sum(commit.there for commit in commits),
+        there=sum_origins(commit.there for commit in commits),
     )

@@ -20,7 +20,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Completion, Description, Plan, Token
 from migrator.engine.state.earlier import with_request
 from migrator.engine.state.lags import LAGS, Lags
-from migrator.engine.state.ledger import LEDGER
+from migrator.engine.state.ledger import LEDGER, ORIGINS
 from migrator.engine.state.notes import (
     Commit,
     JobSpec,
@@ -31,6 +31,7 @@ from migrator.engine.state.notes import (
     VerificationNote,
     documents_in,
     refuse_unproven,
+    sum_origins,
 )
 from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
@@ -63,7 +64,7 @@ class Checkpoint(Lags):
         """Open or create the file; None keeps it in memory (a dry run). Raises as `StateFile`."""
         self._clock = clock
         super().__init__(
-            path, schema=_SCHEMA + LEDGER + SET_ASIDE, what="the job", added=f"{_SAMPLES};{LAGS}", view=view
+            path, schema=_SCHEMA + LEDGER + SET_ASIDE, what="the job", added=f"{_SAMPLES};{LAGS};{ORIGINS}", view=view
         )
 
     # -- the job ------------------------------------------------------------------------------------------------
@@ -125,12 +126,9 @@ class Checkpoint(Lags):
         return int(self._get("created", 0))
 
     @property
-    def there(self) -> int:
-        """Documents of the bulk that the target held when they came, in whatever version; some may be one and the same.
-
-        None of them is where the reader's ids are unique: the bulk gives each id once.
-        """
-        return int(self._get("there", 0))
+    def knows_origins(self) -> bool:
+        """Whether `there` speaks of all that was read; False where an earlier release began the job."""
+        return bool(self._get("knows_origins", False))
 
     @property
     def shortfall(self) -> Shortfall:
@@ -244,13 +242,14 @@ class Checkpoint(Lags):
         `full` tells that the plan is of everything selected, not of what is new since a snapshot.
         """
         with self._transaction():
-            for table in ("slices", "accounts", "remarks", "receipts"):
+            for table in ("slices", "accounts", "origins", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             self.aside.clear()
-            for name in ("warnings", "incomplete", "deleted", "created", "there", "shortfall", "was_complete"):
+            for name in ("warnings", "incomplete", "deleted", "created", "shortfall", "was_complete"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
             self._set("full", full)
+            self._set("knows_origins", True)
             self._set("mark", mark)
             self._set("prepared", prepared)
             self._set("began_s", self._clock())
@@ -366,7 +365,8 @@ class Checkpoint(Lags):
             for commit in commits:
                 self._take(commit, run)
             self._count(sum_accounts(commit.counts for commit in commits))
-            for name in ("deleted", "created", "there"):
+            self._count_there(sum_origins(commit.there for commit in commits))
+            for name in ("deleted", "created"):
                 if more := sum(getattr(commit, name) for commit in commits):
                     self._set(name, int(self._get(name, 0)) + more)
             self._sample(total(counts for commit in commits for counts in commit.counts.values()))

@@ -50,13 +50,15 @@ class Checksums:
         self._keep(_SCHEMA, self._schema())
 
     def adopt(self) -> None:
-        """Take tables in that were made since. In a transaction."""
+        """Take tables in that were made since, and note their changes as well. In a transaction."""
         self._db.execute(f"DELETE FROM {_NAME} WHERE name = ?", (_SCHEMA,))  # noqa: S608  our own
         self._keep(_SCHEMA, self._schema())
         known = {name for (name,) in self._db.execute(f"SELECT name FROM {_NAME}")}  # noqa: S608  our own
         for table in self._tables():
             if table not in known:
                 self._keep(table, self._sum_of(table))
+                if self._watched:
+                    self._watch(table)
 
     @property
     def kept(self) -> bool:
@@ -73,18 +75,21 @@ class Checksums:
         self._db.execute("PRAGMA recursive_triggers = ON")
         self._db.create_function("note_row", -1, self._note)
         for table in self._tables():
-            old, new = (", ".join(f'{row}."{name}"' for name in self._columns(table)) for row in ("OLD", "NEW"))
-            for event, calls in (
-                ("INSERT", [f"1, {new}"]),
-                ("DELETE", [f"-1, {old}"]),
-                ("UPDATE", [f"-1, {old}", f"1, {new}"]),
-            ):
-                body = ", ".join(f"note_row('{table}', {call})" for call in calls)
-                self._db.execute(
-                    f'CREATE TEMP TRIGGER "{_NAME} {table} {event}" AFTER {event} ON main."{table}" '
-                    f"BEGIN SELECT {body}; END"
-                )
+            self._watch(table)
         self._watched = True
+
+    def _watch(self, table: str) -> None:
+        old, new = (", ".join(f'{row}."{name}"' for name in self._columns(table)) for row in ("OLD", "NEW"))
+        for event, calls in (
+            ("INSERT", [f"1, {new}"]),
+            ("DELETE", [f"-1, {old}"]),
+            ("UPDATE", [f"-1, {old}", f"1, {new}"]),
+        ):
+            body = ", ".join(f"note_row('{table}', {call})" for call in calls)
+            self._db.execute(
+                f'CREATE TEMP TRIGGER "{_NAME} {table} {event}" AFTER {event} ON main."{table}" '
+                f"BEGIN SELECT {body}; END"
+            )
 
     def add_noted(self) -> None:
         """Add what was noted since the transaction began; before it ends."""

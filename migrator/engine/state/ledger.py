@@ -13,7 +13,7 @@ import msgspec
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Rejection
-from migrator.engine.state.notes import SetAside
+from migrator.engine.state.notes import Origin, SetAside
 from migrator.engine.state.planned import PlannedFile
 from migrator.engine.state.set_aside import DocumentsSetAside
 
@@ -24,6 +24,9 @@ CREATE TABLE accounts (
 ) WITHOUT ROWID;
 CREATE TABLE remarks (kind TEXT PRIMARY KEY, documents INTEGER NOT NULL, examples TEXT NOT NULL) WITHOUT ROWID;
 """
+ORIGINS = """CREATE TABLE IF NOT EXISTS origins (
+    namespace TEXT NOT NULL, "index" TEXT NOT NULL, there INTEGER NOT NULL, PRIMARY KEY (namespace, "index")
+) WITHOUT ROWID"""
 _REMARK_EXAMPLES = 20
 
 
@@ -65,6 +68,21 @@ class Ledger(PlannedFile):
                 (name, c.read, c.written, c.present, c.differing, c.rejected, c.filtered, c.size_bytes)
                 for name, c in counts.items()
             ],
+        )
+
+    @property
+    def there(self) -> dict[Origin, int]:
+        """Documents of the bulk that the target held when they came, in whatever version, by where they were read.
+
+        Places that only later rounds read are among them, with 0.
+        """
+        return {Origin(*row[:2]): row[2] for row in self._rows('SELECT namespace, "index", there FROM origins')}
+
+    def _count_there(self, there: Mapping[Origin, int]) -> None:
+        self._db.executemany(
+            """INSERT INTO origins VALUES (?, ?, ?) ON CONFLICT (namespace, "index") DO UPDATE SET
+            there = there + excluded.there""",
+            [(origin.namespace, origin.index, documents) for origin, documents in there.items()],
         )
 
     # -- remarks ------------------------------------------------------------------------------------------------

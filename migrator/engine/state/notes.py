@@ -5,7 +5,7 @@ Knows nothing of SQLite, of readers and writers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,6 +48,17 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     index: str | None = None
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where documents were read: within one origin no id stands for two of them.
+
+    `namespace` is what the ids begin with, empty where an id doesn't begin with its document's namespace; `index` is
+    an index of Elasticsearch. Both are empty where a store has no indices.
+    """
+
+    namespace: str
+    index: str
+
+
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """What one batch adds: the position after it and the outcome of its documents."""
 
@@ -59,11 +70,21 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     remarks: Mapping[str, Sequence[str]] = {}  # ids by kind
     deleted: int = 0
     created: int = 0  # of the written ones, those that surely weren't in the target in any version
-    there: int = 0  # of the bulk: documents that the target holds, in whatever version
+    # How many documents of the bulk the target holds now, in whatever version, by where they were read; 0 in a round.
+    there: Mapping[Origin, int] = {}
 
     @property
     def written(self) -> int:
         return sum(counts.written for counts in self.counts.values())
+
+
+def sum_origins(counted: Iterable[Mapping[Origin, int]]) -> dict[Origin, int]:
+    """Documents by origin, of several together."""
+    result: dict[Origin, int] = {}
+    for some in counted:
+        for origin, documents in some.items():
+            result[origin] = result.get(origin, 0) + documents
+    return result
 
 
 class Shortfall(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.state.checkpoint import Checkpoint, Commit, Sample, SetAside
-from migrator.engine.state.notes import Shortfall
+from migrator.engine.state.notes import Origin, Shortfall
 from migrator.errors import Unavailable
 from migrator.testing.documents import activation
 from tests.support.worlds import SPEC
 
+HERE = Origin("guest", "a")
 SOURCE = Description(location="memory:a", product="memory", version="1", identity="a#1")
 TARGET = Description(location="memory:b", product="memory", version="1", identity="b#1")
 SELECTION = Selection(namespaces=("guest",))
@@ -56,7 +57,7 @@ def begun(checkpoint: Checkpoint, *keys: str, **changes: Any) -> int:
 
 def test_new_one_remembers_nothing(checkpoint: Checkpoint) -> None:
     assert (checkpoint.state, checkpoint.spec, checkpoint.stores) == ("new", None, None)
-    assert (checkpoint.round, checkpoint.deleted, checkpoint.created, checkpoint.there) == (0, 0, 0, 0)
+    assert (checkpoint.round, checkpoint.deleted, checkpoint.created, checkpoint.there) == (0, 0, 0, {})
     assert (checkpoint.full, checkpoint.was_complete, checkpoint.incomplete) == (False, False, False)
     assert (checkpoint.snapshot, checkpoint.snapshot_s, checkpoint.mark, checkpoint.prepared) == (None,) * 4
     assert (checkpoint.runs, checkpoint.samples, checkpoint.receipts, checkpoint.counts) == ([], [], [], {})
@@ -86,14 +87,16 @@ def test_plan_and_what_it_was_made_of_are_kept(checkpoint: Checkpoint, clock: li
 def test_commits_add_up(checkpoint: Checkpoint, clock: list[float]) -> None:
     """Positions, accounts, receipts and what was copied in which minute."""
     run = begun(checkpoint, "x", "y")
-    checkpoint.commit([commit(created=1, there=1), commit(deleted=2)], run=run, receipt={"name": "p1"})
+    checkpoint.commit([commit(created=1, there={HERE: 1}), commit(deleted=2)], run=run, receipt={"name": "p1"})
     clock[0] += 59.9
     checkpoint.commit([commit(position={"at": 3})], run=run)
     clock[0] += 0.2
     other = {"other": Counts(read=3, written=1, present=1, filtered=1, size_bytes=9)}
-    checkpoint.commit([commit(2, counts=other, created=3, there=4, deleted=5)], run=run, ended=[2])
+    there = {HERE: 2, Origin("guest", "b"): 2, Origin("x", "b"): 0}
+    checkpoint.commit([commit(2, counts=other, created=3, there=there, deleted=5)], run=run, ended=[2])
     assert checkpoint.counts == {"guest": Counts(read=6, written=6, size_bytes=300), **other}
-    assert (checkpoint.created, checkpoint.there, checkpoint.deleted) == (4, 5, 7)
+    assert (checkpoint.created, checkpoint.deleted) == (4, 7)
+    assert checkpoint.there == {HERE: 3, Origin("guest", "b"): 2, Origin("x", "b"): 0}
     assert checkpoint.samples == [Sample(10, 6, 300), Sample(11, 3, 9)]
     assert checkpoint.receipts == [(0, {"name": "p1"})]
     assert checkpoint.slices_left() == (1, 2)
@@ -131,7 +134,7 @@ def test_new_beginning_forgets_all_but_the_runs(checkpoint: Checkpoint) -> None:
         set_aside=[aside("guest/1")],
         remarks={"odd": ["guest/1"]},
         created=1,
-        there=1,
+        there={HERE: 1},
         deleted=1,
     )
     checkpoint.commit([rejected], run=run, ended=[1], receipt={"name": "p"})
@@ -145,7 +148,7 @@ def test_new_beginning_forgets_all_but_the_runs(checkpoint: Checkpoint) -> None:
     begun(checkpoint, "y")
     assert (checkpoint.counts, checkpoint.remarks, checkpoint.receipts, list(checkpoint.warnings)) == ({}, {}, [], [])
     assert (checkpoint.aside.any, checkpoint.aside.count("rejected")) == (False, 0)
-    assert (checkpoint.created, checkpoint.there, checkpoint.deleted) == (0, 0, 0)
+    assert (checkpoint.created, checkpoint.there, checkpoint.deleted) == (0, {}, 0)
     assert (checkpoint.was_complete, checkpoint.incomplete, bool(checkpoint.shortfall)) == (False, False, False)
     assert len(checkpoint.runs) == 2
 
