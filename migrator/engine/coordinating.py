@@ -25,7 +25,6 @@ from migrator.adapters.base import (
     Token,
     Writer,
 )
-from migrator.adapters.shared.optional import count
 from migrator.engine.carrying import Terms
 from migrator.engine.held import Flushed
 from migrator.engine.identity import TargetGuard
@@ -120,11 +119,11 @@ class Coordinator:
                 self._told.add(finding)
                 tell(TargetWarning(finding))
 
-    def expect(self, selection: Selection) -> None:
-        """Fill in what the progress needs to show a share and the time left."""
+    def expect(self, documents: int | None) -> None:
+        """Fill in what the progress needs to show a share and the time left: the source has so many, if known."""
         self._rejected = self._checkpoint.aside.count("rejected")
         self.progress.counts = total(self._checkpoint.counts.values())
-        self.progress.documents = count(self._reader, selection)
+        self.progress.documents = documents
 
     def run_slices(self) -> int:
         """Run every open slice of the checkpoint; returns how many documents they gave."""

@@ -190,7 +190,7 @@ class _Job:
             self._begin(selection, since)
         else:
             selection = checkpoint.selection if state == "unfinished" else selection
-            copy.expect(selection)
+            copy.expect(count(self._reader, selection))
             self._tell(self._resumed_event() if state == "unfinished" else Continued(self._spec.id, self._run))
         rounds = self._run_rounds(selection)
         if self._copy.dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
@@ -205,8 +205,9 @@ class _Job:
     def _begin(self, selection: Selection, since: Token) -> None:
         """Plan the job, from a snapshot or from the beginning."""
         reader, options, planned_s = self._reader, self._options, self._clock()
+        documents = count(reader, selection)
         if since is None:
-            plan = reader.plan(selection, slice_documents=_slice_documents(reader, selection, options))
+            plan = reader.plan(selection, slice_documents=_slice_documents(documents, options))
         else:
             assert isinstance(reader, SupportsCatchUp), "a snapshot of this source was given"
             plan = reader.catch_up(since, selection, slice_documents=options.slice_documents)
@@ -216,7 +217,7 @@ class _Job:
         self._checkpoint.begin(plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None)
         for warning in plan.warnings:
             self._tell(SourceWarning(warning))
-        self._copy.expect(selection)
+        self._copy.expect(documents)
 
     def _run_rounds(self, selection: Selection) -> int:
         """Run what is planned, then catch-up rounds: one after the bulk at least, in a dry run no more."""
@@ -319,9 +320,8 @@ def _start_over(reader: Reader, writer: Writer, checkpoint: Checkpoint, stop: St
     return source, target
 
 
-def _slice_documents(reader: Reader, selection: Selection, options: CopyOptions) -> int:
+def _slice_documents(documents: int | None, options: CopyOptions) -> int:
     """How large the slices of the bulk are: with several for each worker, none is left alone with the last one."""
-    documents = count(reader, selection)
     if documents is None:
         return options.slice_documents
     return min(options.slice_documents, max(_LEAST_SLICE_DOCUMENTS, documents // (8 * options.jobs)))

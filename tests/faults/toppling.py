@@ -14,6 +14,7 @@ import contextlib
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 from migrator.demo.servers import Server
@@ -122,7 +123,8 @@ class _Worker(threading.Thread):
                     self.verdicts.append(self._job(bench, number))
                     self._tell(self.verdicts[-1])
                     number += 1
-        except BaseException as error:  # noqa: BLE001  raised by `topple`
+        except BaseException as error:  # noqa: BLE001  raised by `topple` once the others are done
+            traceback.print_exc()
             self.error = error
 
     def _job(self, bench: Bench, number: int) -> Verdict:
