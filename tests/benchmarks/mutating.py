@@ -4,11 +4,15 @@
 
 1. The tests run once on a copy of the tree; which test runs which line, and for how long, is noted.
 2. Places are drawn from the modules at random, and one of mutmut's changes is made at each. The tests that run the
-   changed line run, the fastest first, until one fails. No real servers.
-3. Every change that no test noticed is printed, and the score of each module.
+   changed line run until one fails: those of the module itself first, then the others, the fastest first. No real
+   servers.
+3. Every change that no test noticed is printed, and the score of each module, also without the changes that
+   `equivalent.toml` explains: they change nothing that can be seen.
 
 Most changes are made in a fork of a process that has collected the tests already: the changed function gets its new
-code there. With `--again FILE` only what survived in the results of an earlier run is tried, with the tests of now.
+code there. With `--minutes` a run ends early, and the next one with the same `--results` goes on from there. With
+`--again FILE` only what survived in the results of an earlier run is tried, with the tests of now: `--limit 300`
+gives it more of them.
 Needs `mutmut`, for the changes that it knows and the coverage that comes with it.
 """
 
@@ -28,6 +32,7 @@ import signal
 import sys
 import tempfile
 import time
+import tomllib
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +74,15 @@ class Mutant(msgspec.Struct, frozen=True):
     now: str
     code: str
     outcome: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is known by in `equivalent.toml` and when a run goes on: lines move."""
+        return self.path, self.was, self.now
+
+    @property
+    def is_noticed(self) -> bool:
+        return self.outcome in ("killed", "too slow")
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}  {self.outcome}\n  - {self.was}\n  + {self.now}"
@@ -238,7 +252,9 @@ class _Trier:
     def run(self, mutant: Mutant, run_tests: Callable[[list[str]], int]) -> str:
         tests: list[str] = []
         lines, expected = self._noted["lines"].get(mutant.path, {}), 0.0
-        for test in lines.get(str(mutant.line)) or lines.get("0", []):
+        own = _tests_of(mutant.path)
+        that_run_it = lines.get(str(mutant.line)) or lines.get("0", [])
+        for test in sorted(that_run_it, key=lambda each: not each.startswith(own)):
             if tests and expected + self._noted["seconds"][test] > self._limit:
                 break
             expected += self._noted["seconds"][test]
@@ -306,6 +322,12 @@ class _Trier:
         return True
 
 
+def _tests_of(module: str) -> str:
+    """Where a module's own tests are."""
+    path = Path(module)
+    return str(Path("tests", *path.parts[1:-1], f"test_{path.name}")) + "::"
+
+
 def changed_function(before: str, after: str, file: str) -> CodeType | None:
     """The code of the one function that differs; None where it isn't one, or can't take the other's place."""
     old, new = ([*_functions(compile(text, file, "exec"))] for text in (before, after))
@@ -365,6 +387,8 @@ def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: arg
     quick = [_is_quick(mutant) for mutant in sample]
     count = 0
     for kind in (True, False):
+        if time.monotonic() > given.deadline:
+            return
         some = [mutant for mutant, is_quick in zip(sample, quick, strict=True) if is_quick is kind]
         done, next_of = context.SimpleQueue(), context.Value("i", 0)
         arguments = folder, noted, given.limit, some, next_of, done
@@ -374,6 +398,8 @@ def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: arg
         at_work = len(workers)
         try:
             while at_work:
+                if time.monotonic() > given.deadline:
+                    next_of.value = len(some)  # they end what they are at
                 if (came := done.get()) is None:
                     at_work -= 1
                     continue
@@ -402,22 +428,30 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--tests", nargs="+", default=["tests"], help="the tests that may notice")
     parser.add_argument("--but", nargs="+", default=[], help="tests that may not, by the beginnings of their names")
     parser.add_argument("--map", type=Path, help="where to keep the notes of step 1; taken from there when it exists")
-    parser.add_argument("--results", type=Path, help="where to keep what came of each change")
+    parser.add_argument("--results", type=Path, help="where to keep what came of each change; what is there counts")
+    parser.add_argument("--minutes", type=float, default=1e6, help="when to end before all have been tried")
     parser.add_argument("--again", type=Path, help="results whose survivors are tried again")
     return parser.parse_args()
 
 
 def main() -> int:
     given = _parsed()
+    given.deadline = time.monotonic() + given.minutes * 60
     draw = random.Random(given.seed)
     files = [file for each in given.paths for file in sorted((ROOT / each).rglob("*.py")) or [ROOT / each]]
     modules = [str(file.relative_to(ROOT)) for file in files]
     pool = [place for module in modules for place in places(module, draw)]
+    results: list[Mutant] = []
     if given.again:
-        earlier = msgspec.json.decode(given.again.read_bytes(), type=list[Mutant])
-        sample = [each for each in earlier if each.outcome not in ("killed", "too slow")]
+        earlier = _kept(given.again)
+        results = [each for each in earlier if each.is_noticed]
+        sample = [each for each in earlier if not each.is_noticed]
     else:
+        if given.results and given.results.exists():
+            results = _kept(given.results)
+        known = {each.key for each in results}
         sample = [place.mutant() for place in draw.sample(pool, min(given.number, len(pool)))]
+        sample = [each for each in sample if each.key not in known]
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
         shutil.copytree(ROOT, folder / "tree", ignore=_LEFT_OUT)
@@ -432,7 +466,6 @@ def main() -> int:
                 lines[line] = [test for test in tests if not test.startswith(tuple(given.but))]
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
         print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
-        results: list[Mutant] = []
         with contextlib.suppress(KeyboardInterrupt):  # what came until then is printed
             results.extend(_tried(sample, folder, noted, given))
     if given.results:
@@ -441,14 +474,37 @@ def main() -> int:
     return 0
 
 
+def _kept(results: Path) -> list[Mutant]:
+    return msgspec.json.decode(results.read_bytes(), type=list[Mutant])
+
+
+def _explained() -> set[tuple[str, str, str]]:
+    """The changes that change nothing that can be seen; those whose line is no longer there are told."""
+    known = tomllib.loads((ROOT / "tests/benchmarks/equivalent.toml").read_text()).get("change", [])
+    for each in known:
+        module = ROOT / each["path"]
+        if not module.exists() or each["was"] not in map(str.strip, module.read_text().splitlines()):
+            print(f"equivalent.toml: no longer there: {each['path']}  {each['was']}")
+    return {(each["path"], each["was"], each["now"]) for each in known}
+
+
 def _report(results: list[Mutant], pool: Counter[str]) -> None:
-    print(f"\n{'module':42}{'places':>8}{'tried':>8}" + "".join(f"{each:>10}" for each in OUTCOMES) + f"{'score':>8}")
+    explained = _explained()
+    print(
+        f"\n{'module':42}{'places':>8}{'tried':>8}"
+        + "".join(f"{each:>10}" for each in OUTCOMES)
+        + f"{'score':>8}{'equivalent':>12}{'without':>9}"
+    )
     for path in [*sorted({each.path for each in results}), "all"]:
         came = Counter(each.outcome for each in results if path in ("all", each.path))
-        score = (came["killed"] + came["too slow"]) / max(came.total(), 1)
+        noticed = came["killed"] + came["too slow"]
+        equal = sum(path in ("all", each.path) and not each.is_noticed and each.key in explained for each in results)
         number = pool.total() if path == "all" else pool[path]
         counts = "".join(f"{came[each]:10}" for each in OUTCOMES)
-        print(f"{path:42}{number:8}{came.total():8}{counts}{score:8.0%}")
+        print(
+            f"{path:42}{number:8}{came.total():8}{counts}{noticed / max(came.total(), 1):8.1%}"
+            f"{equal:12}{noticed / max(came.total() - equal, 1):9.1%}"
+        )
 
 
 if __name__ == "__main__":
