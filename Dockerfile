@@ -1,7 +1,8 @@
 # The migrator in an image: without a shell history, a compiler or root.
 #   docker build -t openwhisk-activation-migrator:0.2.0 .
 #   docker run --rm openwhisk-activation-migrator:0.2.0 --help
-# Both stages are of one exact release; add its digest (python:3.13.9-slim-bookworm@sha256:…) where you mirror images.
+# Both stages are of one exact release, by its tag. A registry may move a tag: for a build that can be repeated, add the
+# digest that yours gives for it, --build-arg PYTHON=3.13.9-slim-bookworm@sha256:…
 ARG PYTHON=3.13.9-slim-bookworm
 
 FROM python:${PYTHON} AS build

@@ -39,6 +39,7 @@ from migrator.events import IdsMissing, TargetCreated
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
+from migrator.units import counted
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer
@@ -211,7 +212,7 @@ def _check_found(report: Report, chosen: Sequence[str], ids: Path | None, run: R
     """Report ids that aren't in the source. Raises `NotFound` where none of them is."""
     if (absent := len(chosen) - report.totals.read) > 0:
         if absent == len(chosen):
-            raise NotFound(f"{report.source.location}: none of the {absent:,} ids in {ids} exists")
+            raise NotFound(f"{report.source.location}: none of {counted(absent, 'id')} in {ids} exists")
         run.tell(IdsMissing(report.source.location, absent, len(chosen)))
 
 
@@ -281,7 +282,7 @@ def ids_digest(ids: Sequence[str]) -> str:
 def _selection(wanted: SelectionSpec, chosen: Sequence[str] | None, part: Part | None) -> dict[str, Any]:
     """What is selected, as the job keeps it."""
     selection: dict[str, Any] = msgspec.to_builtins(wanted)
-    if chosen is not None:
+    if chosen is not None:  # part of the identity of jobs, so it stays as it is, also of one id
         selection["ids"] = f"{len(chosen):,} ids ({ids_digest(chosen)[:12]})"
     if part is not None:
         selection["part"] = str(part)

@@ -39,6 +39,7 @@ from migrator.events import Tell, VerificationNotNoted
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
+from migrator.units import counted
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +143,7 @@ def _check_nothing(
 ) -> None:
     """That nothing equals nothing proves nothing where names were typed. Raises `NotFound`."""
     if chosen:
-        raise NotFound(f"none of the {len(chosen):,} ids of {ids} is in either store")
+        raise NotFound(f"none of {counted(len(chosen), 'id')} of {ids} is in either store")
     missing: NotFound | None = None
     for side in ("a", "b"):
         try:

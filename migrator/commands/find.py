@@ -22,9 +22,10 @@ from migrator.commands.options import (
 )
 from migrator.commands.output import print_bytes, print_json, print_json_text, print_text
 from migrator.errors import UsageError
-from migrator.rendering.arguments import in_options
+from migrator.rendering.arguments import error_text, in_options
 from migrator.text.decoding import decode
 from migrator.text.printable import printable
+from migrator.units import counted
 
 if TYPE_CHECKING:
     from migrator.activations.document import Document
@@ -81,6 +82,8 @@ def find_command(
     A store that can't be searched, or only in part (a shard is down, an index is closed), is reported; results from
     the other stores are printed anyway.
 
+    With --json each id that is asked for has a line of one shape, also one that is found nowhere: docs/find.md.
+
     Exit codes: 0 found; 4 copies differ; 5 or 6 a store couldn't be searched; 10 found nowhere; 12 archive damaged;
     130/143 interrupted.
     """
@@ -100,17 +103,17 @@ def find_command(
     for _, error in findings.failed:
         current.get().warn(str(error))
     for activation in findings.activations:
-        _print_found(activation, raw=raw, as_json=as_json, is_list=is_list)
+        _print_found(activation, findings, raw=raw, as_json=as_json, is_list=is_list)
     _print_missing(findings, opened, as_json=as_json)
     sys.exit(findings.exit_code)
 
 
-def _print_found(activation: Activation, *, raw: bool, as_json: bool, is_list: bool) -> None:
+def _print_found(activation: Activation, findings: Findings, *, raw: bool, as_json: bool, is_list: bool) -> None:
     if raw:
         for copy in activation.copies:
             print_bytes(copy.found.body.strip(), b"\n")
     elif as_json:
-        print_json(_as_json(activation), documents=True)
+        print_json(_as_json(activation, findings), documents=True)
     elif is_list:
         print_text(printable(_row(activation)))
     else:
@@ -133,8 +136,8 @@ def _print_missing(findings: Findings, opened: Sequence[Store], *, as_json: bool
             messages.warn(f"{missing}: {looked}unknown for {', '.join(failed)}")
         else:
             messages.warn(f"{missing}: found in none of {asked}")
-            if as_json:  # what isn't known isn't said to be missing
-                print_json(_missing_as_json(missing, findings.reasons))
+        if as_json:
+            print_json(_missing_as_json(missing, findings))
     if findings.missing and not as_json:
         for line in _why(findings.reasons):
             messages.note(line)
@@ -161,9 +164,9 @@ def _where(activation: Activation) -> list[str]:
     if len(copies) == 1:
         verdict = "in one store"
     elif activation.agrees:
-        verdict = f"in {len(copies)} stores, and the copies agree"
+        verdict = f"in {counted(len(copies), 'store')}, and the copies agree"
     else:
-        verdict = f"in {len(copies)} stores, and the copies DIFFER"
+        verdict = f"in {counted(len(copies), 'store')}, and the copies DIFFER"
     lines = [f"{activation.id}: {verdict}"]
     for place, copy in enumerate(copies):
         differs = activation.differing.get(place)
@@ -194,18 +197,27 @@ def _why(reasons: Sequence[Reason]) -> Iterator[str]:
         yield in_options(f"-> {reason.finding.advice}")
 
 
-def _missing_as_json(missing: WantedId, reasons: Sequence[Reason]) -> dict[str, Any]:
-    """As an activation without copies, with the reasons that there could be."""
-    told = [{"store": reason.store or None, **msgspec.structs.asdict(reason.finding)} for reason in reasons]
-    return {"id": str(missing), "copies": [], "agree": None, "activation": None, "reasons": told}
+def _missing_as_json(missing: WantedId, findings: Findings) -> dict[str, Any]:
+    """As an activation without copies; whether it is missing is only known where every store answered."""
+    reasons = [{"store": each.store or None, **msgspec.structs.asdict(each.finding)} for each in findings.reasons]
+    return {
+        "id": str(missing),
+        "found": None if findings.failed else False,
+        "copies": [],
+        "agree": None,
+        "activation": None,
+        "reasons": reasons,
+        "unsearched": _unsearched(findings),
+    }
 
 
-def _as_json(activation: Activation) -> dict[str, Any]:
+def _as_json(activation: Activation, findings: Findings) -> dict[str, Any]:
     from migrator.operations.find.wsk import as_wsk_shows
 
     document = _best(activation)
     return {
         "id": activation.id,
+        "found": True,
         "copies": [
             {
                 "store": copy.store,
@@ -221,7 +233,16 @@ def _as_json(activation: Activation) -> dict[str, Any]:
         ],
         "agree": activation.agrees,
         "activation": msgspec.Raw(as_wsk_shows(document)) if document else None,
+        "reasons": [],
+        "unsearched": _unsearched(findings),
     }
+
+
+def _unsearched(findings: Findings) -> list[dict[str, Any]]:
+    """The stores that couldn't be searched, or not for all they hold."""
+    return [
+        {"store": store, "error": error_text(error), "exit_code": error.exit_code} for store, error in findings.failed
+    ]
 
 
 class _Response(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from migrator.commands.options import examples, log_format_option, quiet_option
 from migrator.commands.output import print_text
 from migrator.errors import UsageError
 from migrator.text.printable import printable_path
+from migrator.units import counted
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -61,5 +62,5 @@ def man_command(folder: Path, quiet: bool) -> None:
     except OSError as error:
         raise UsageError(f"{printable_path(folder)}: it can't be written: {error.strerror}") from error
     if not quiet:
-        print_text(f"wrote {written} pages to {printable_path(folder)}; read one:")
+        print_text(f"wrote {counted(written, 'page')} to {printable_path(folder)}; read one:")
         print_text(f"    man {printable_path(folder / 'migrator.1')}")

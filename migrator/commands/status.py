@@ -33,6 +33,7 @@ from migrator.errors import MigratorError, NotFound, UsageError
 from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 from migrator.rendering.parts import parts_as_dict, parts_as_text
+from migrator.units import counted
 from migrator.watching import Stop
 
 _LEAST_S = 0.2  # between two looks
@@ -184,7 +185,7 @@ def _watch(folder: Path, job: str | None, as_json: bool, every: float, stop: Sto
         if screen:
             lines = list(_screen(folder, job))
             room = height() - 1
-            more = f"… {len(lines) - room + 1} more lines" if len(lines) > room else ""
+            more = f"… {counted(len(lines) - room + 1, 'more line')}" if len(lines) > room else ""
             shown = [*lines[: room - 1], more] if more else lines
             clear_screen()
             for line in shown:

@@ -22,6 +22,7 @@ from migrator.adapters.archive.manifest import ARCHIVE, UNFINISHED, ArchiveHead,
 from migrator.adapters.archive.writer import Begun
 from migrator.adapters.base import Completion, Description, Token
 from migrator.demo.samples import ODD_SHAPES, everyday, odd
+from migrator.units import counted
 
 FULL, INCREMENT = "20260201T021500Z-5a3b1e", "20260202T021500Z-5a3b1f"
 EVERYDAY = 300
@@ -96,4 +97,5 @@ def _add_backup(place: Folder, begun: Begun, documents: list[Document], began_s:
 if __name__ == "__main__":
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "samples/archive")
     make_sample_archive(target)
-    print(f"{target}: {sum(each.stat().st_size for each in target.rglob('*') if each.is_file()):,} bytes")
+    size_bytes = sum(each.stat().st_size for each in target.rglob("*") if each.is_file())
+    print(f"{target}: {counted(size_bytes, 'byte')}")

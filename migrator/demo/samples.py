@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
+from migrator.units import counted
 
 NAMESPACES = ("guest", "whisk.system", "team-a", "team-b", "alice@example.com_dev", "Bob_Upper-CASE")
 
@@ -405,4 +406,4 @@ if __name__ == "__main__":
     folder.mkdir(exist_ok=True)
     for file_name, content in sample_files().items():
         (folder / file_name).write_bytes(content)
-        print(f"{folder / file_name}: {len(content.splitlines())} activations")
+        print(f"{folder / file_name}: {counted(len(content.splitlines()), 'activation')}")

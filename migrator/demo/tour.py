@@ -34,6 +34,7 @@ from migrator.rendering.arguments import OPTIONS
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.settings.locations import parse_location
+from migrator.units import counted
 
 DATABASE = "whisk_local_activations"
 
@@ -91,9 +92,10 @@ class Tour:
                 server.start()
                 self.say(f"    {server.product} {server.version} answers at {server.url} (process {server.pid})")
 
-            self.step(f"{EVERYDAY + ODD:,} activations as OpenWhisk stores them: everyday ones, and {ODD} odd ones")
+            some = counted(EVERYDAY + ODD, "activation")
+            self.step(f"{some} as OpenWhisk stores them: everyday ones, and {ODD} odd ones")
             loaded = self._load(couchdb.url)
-            self.say(f"    {loaded:,} documents and 1 design document are in {couchdb.url}/{DATABASE}:")
+            self.say(f"    {counted(loaded, 'document')} and 1 design document are in {couchdb.url}/{DATABASE}:")
             self.say(f"    {loaded + 1:,} to read; the design document is no activation (`filtered`).")
 
             source = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}"
@@ -111,7 +113,7 @@ class Tour:
             self.step("The same command again resumes where it stopped")
             self._migrator(*copy[1:])
             self.say()
-            self.say(f"    The killed copy had stored {there:,} documents. `present` are those that it")
+            self.say(f"    The killed copy had stored {counted(there, 'document')}. `present` are those that it")
             self.say("    could not record: they were found and compared, not written twice.")
             self.say(f"    written + present = {loaded:,}; with the design document (`filtered`)")
             self.say("    that is all there is to read.")
@@ -161,7 +163,7 @@ class Tour:
         self.say("\n")
         self.command("kill", "-KILL", str(process.pid))
         there = _documents_there(search)
-        self.say(f"    {there:,} documents are in Elasticsearch, counted after a refresh.")
+        self.say(f"    {counted(there, 'document')} are in Elasticsearch, counted after a refresh.")
         self.say("    The copy could no longer record the last of them.")
         return there
 
@@ -184,7 +186,7 @@ class Tour:
             self.say(f"    {line}")
         if expected != there:
             raise VerificationError("source and target differ")
-        self.say(f"    They agree: {sum(count for count, _ in there.values()):,} activations, value by value.")
+        self.say(f"    They agree: {counted(sum(count for count, _ in there.values()), 'activation')}, value by value.")
 
     def _tell_how_to_go_on(self, couchdb: servers.Server, search: servers.Server, state: Path) -> None:
         source, target = f"couchdb://127.0.0.1:{couchdb.port}/{DATABASE}", f"elasticsearch://127.0.0.1:{search.port}"

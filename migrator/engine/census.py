@@ -17,6 +17,7 @@ from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.engine.state.notes import Origin
 from migrator.errors import AccessDenied
+from migrator.units import counted
 
 _LOOKS = 3
 _PAUSE_S = 1.0
@@ -34,7 +35,8 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
     if (short := _for_good(missing)) <= 0:
         return None
     return Shortfall(unread=short), (
-        f"{location} counts {read + short:,} selected documents, but {read:,} were read: {short:,} are missing. "
+        f"{location} counts {counted(read + short, 'selected document')}, but {counted(read, 'was', 'were')} read: "
+        f"{counted(short, 'is', 'are')} missing. "
         "Run the same command to read everything again"
     )
 
@@ -54,7 +56,8 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
     if (short := _for_good(missing)) <= 0:
         return None
     return Shortfall(unstored=short), (
-        f"{location} counts {least - short:,} documents, but at least {least:,} were stored: {short:,} are missing. "
+        f"{location} counts {counted(least - short, 'document')}, but at least {counted(least, 'was', 'were')} stored: "
+        f"{counted(short, 'is', 'are')} missing. "
         "Run the same command to copy everything again"
     )
 

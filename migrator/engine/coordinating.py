@@ -33,6 +33,7 @@ from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.errors import LimitReached
 from migrator.events import TargetWarning, Tell
 from migrator.text.arguments import argument
+from migrator.units import counted
 from migrator.watching import Observer, Progress, Stop
 
 
@@ -250,7 +251,7 @@ class Coordinator:
         self._rejected += rejected
         if self._rejected > self._options.max_rejects:
             raise LimitReached(
-                f"{self._rejected} documents were rejected, more than "
+                f"{counted(self._rejected, 'document was', 'documents were')} rejected, more than "
                 f"{argument('max_rejects', self._options.max_rejects)}. "
                 "List them with `migrator status JOB rejected=True`, fix the cause or raise the limit, and run again"
             )

@@ -15,6 +15,7 @@ import msgspec
 from migrator.activations.document import Document
 from migrator.adapters.base import Description, SupportsPlaces, SupportsStored, Token, Writer
 from migrator.errors import AccessDenied, MigratorError
+from migrator.units import counted
 
 _LOOKS = 5
 _FIRST_PAUSE_S = 0.2
@@ -46,7 +47,7 @@ def find_change(before: Description, now: Description, *, least: int | None = No
         return lost
     least = before.progress if least is None else least
     if least is not None and now.progress is not None and now.progress < least:
-        return f"it counts {now.progress:,} changes, but at least {least:,} were made"
+        return f"it counts {counted(now.progress, 'change')}, but at least {counted(least, 'was', 'were')} made"
     return None
 
 

@@ -23,6 +23,7 @@ from migrator.errors import MigratorError, NotFound
 from migrator.events import NothingInTime
 from migrator.text.arguments import argument
 from migrator.text.printable import NAME_WIDTH, printable
+from migrator.units import counted
 
 _PAGES = 8  # looked at before a job begins, and for names
 _SLICE_DOCUMENTS = 20_000
@@ -45,7 +46,7 @@ def check_read(reader: Reader, selection: Selection, counts: Mapping[str, Counts
         return None
     where = reader.describe().location
     if sums.read and reader.abilities.dedicated and not any(counts):
-        raise NotFound(f"{where}: none of its {sums.read:,} documents is an activation; is it the right file?")
+        raise NotFound(f"{where}: none of its {counted(sums.read, 'document')} is an activation; is it the right file?")
     seen = Counter({name: each.read for name, each in counts.items() if name})
     return check_nothing(reader, selection, seen, where)
 

@@ -25,9 +25,8 @@ def listing_text(listing: Listing, *, width: int | None = None) -> str:
     """
     complete = sum(each.state == "complete" for each in listing.backups)
     size = human_bytes(sum(each.size_bytes for each in listing.backups))
-    chains = "1 chain" if listing.chains == 1 else f"{listing.chains:,} chains"
-    backups = "backup" if complete == 1 else "backups"
-    lines = [f"{listing.archive}: {complete:,} complete {backups} in {chains}, {size}"]
+    backups = counted(complete, "complete backup")
+    lines = [f"{listing.archive}: {backups} in {counted(listing.chains, 'chain')}, {size}"]
     if listing.backups:
         rows = [_COLUMNS, *map(_row, listing.backups)]
         table = align(rows, left={0, 1, 2, 3, 6, 7})

@@ -102,7 +102,7 @@ def _indices(probe: Examined) -> str:
     shards = sum(place.shards or 0 for place in probe.places)
     size = human_bytes(sum(place.size_bytes or 0 for place in probe.places))
     names = _list([place.name for place in probe.places])
-    return f"{len(probe.places):,} with {shards:,} shards, {size}: {names}"
+    return f"{len(probe.places):,} with {counted(shards, 'shard')}, {size}: {names}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from migrator import events as e
 from migrator.activations.forms import instant
 from migrator.engine.verification.values import PHASES
 from migrator.rendering.command_line import command
-from migrator.units import counted, human_bytes, human_duration
+from migrator.settings.stores import netloc
+from migrator.units import counted, human_bytes, human_duration, plural
 
 _NAMES_ITSELF = (e.ScheduleInvalid, e.ScheduleLocked)  # their reasons name the schedule
 
@@ -50,7 +51,8 @@ def progress_share(event: e.ProgressNoted) -> str:
 def progress_amount(event: e.ProgressNoted) -> str:
     """`12,200 of 20,000 documents, 13.1 MB`, of the whole job."""
     of = f" of {event.documents:,}" if event.documents else ""
-    return f"{event.read:,}{of} documents, {human_bytes(event.size_bytes)}"
+    documents = plural(event.documents or event.read, "document")
+    return f"{event.read:,}{of} {documents}, {human_bytes(event.size_bytes)}"
 
 
 def progress_tail(event: e.ProgressNoted) -> str:
@@ -83,7 +85,7 @@ def _of_stores(event: e.Event) -> str | None:
         case e.Retrying():
             return f"{event.reason}; trying again in {event.pause_s:.0f} s"
         case e.Recovered():
-            tries = "1 retry" if event.retries == 1 else f"{event.retries:,} retries"
+            tries = counted(event.retries, "retry", "retries")
             return f"continuing after an outage of {human_duration(event.waited_s)} ({tries})"
         case e.Controlled():
             rate = "the rate it began with" if event.max_rate is None else f"at most {event.max_rate}"
@@ -125,7 +127,7 @@ def _of_jobs(event: e.Event) -> str | None:
                 f"{event.source} was replaced since the last run of this job ({event.reason}); reading everything again"
             )
         case e.WorkerLost():
-            again = f"; carrying {event.slices} of its slices again" if event.slices else ""
+            again = f"; carrying {counted(event.slices, 'slice')} of it again" if event.slices else ""
             return f"{event.worker} {event.reason}{again}"
         case e.StoreReplaced():
             return f"{event.reason}; copying everything again"
@@ -134,7 +136,8 @@ def _of_jobs(event: e.Event) -> str | None:
         case e.DocumentsMissing():
             return event.text
         case e.IdsMissing():
-            return f"{event.missing:,} of the {event.ids:,} ids aren't in {event.source}"
+            arent = plural(event.missing, "isn't", "aren't")
+            return f"{event.missing:,} of the {counted(event.ids, 'id')} {arent} in {event.source}"
         case e.RunUnfinished():
             return f"{event.what} {event.id} is unfinished; resume with: {command(event.request)}"
     return None
@@ -142,9 +145,9 @@ def _of_jobs(event: e.Event) -> str | None:
 
 def _standing_text(event: e.Resumed) -> str:
     """How far a job is, as the end of a sentence: `at 61 %, 12,200 of 20,000 documents`."""
-    if event.share is None:
-        return f"after {event.read:,} documents"
-    return f"at {round(100 * event.share)} %, {event.read:,} of {event.documents:,} documents"
+    if event.share is None or event.documents is None:
+        return f"after {counted(event.read, 'document')}"
+    return f"at {round(100 * event.share)} %, {event.read:,} of {counted(event.documents, 'document')}"
 
 
 def _of_verifications(event: e.Event) -> str | None:
@@ -177,13 +180,13 @@ def _of_backups(event: e.Event) -> str | None:
             )
         case e.RejectedBefore():
             return (
-                f"{event.documents:,} documents were rejected by the backups that this one continues and aren't in "
-                "them; to try them again, make a full backup with --mode full"
+                f"{counted(event.documents, 'document was', 'documents were')} rejected by the backups that this one "
+                "continues, and missing in them; to try them again, make a full backup with --mode full"
             )
         case e.BackupDeleted():
             return f"{event.archive}: backup {event.backup} was deleted"
         case e.RemovalsSettled():
-            return f"an interrupted purge had removed {event.documents:,} documents more; they are in {event.log} now"
+            return f"an interrupted purge had removed {counted(event.documents, 'more document')}, now in {event.log}"
         case e.RepairDiscarded():
             return f"{event.archive}: discarding what an interrupted --repair left there"
     return None
@@ -204,9 +207,10 @@ def _of_schedules(event: e.Event) -> str | None:
         case e.RunMissed():
             return f"the run of {event.moment} was missed by longer than its grace"
         case e.MissedRuns():
-            return f"{event.runs} earlier runs were missed; this run makes up for all of them"
+            were = counted(event.runs, "earlier run was", "earlier runs were")
+            return f"{were} missed; this run makes up for all of them"
         case e.Listening():
-            return f"listening on {event.address}:{event.port}"
+            return f"listening on {netloc(event.address, event.port)}"
         case e.BackupDamaged():
             return "the last backup was found damaged when it was verified; making a full backup"
     return None
@@ -224,7 +228,7 @@ def _of_runs(event: e.Event) -> str | None:
             parts += [f"verified ({event.verified})"] if event.verified else []
             parts += [f"{counted(event.purged, 'old activation')} removed"] if event.purged else []
             parts += [f"{counted(event.unproven, 'old activation')} not proven"] if event.unproven else []
-            parts += [f"{event.deleted} old backups deleted"] if event.deleted else []
+            parts += [f"{counted(event.deleted, 'old backup')} deleted"] if event.deleted else []
             parts += [f"{event.rejected:,} rejected"] if event.rejected else []
             parts += [f"{event.differing:,} differing"] if event.differing else []
             return f"complete{_took(event)}: {', '.join(parts)}"
@@ -238,5 +242,5 @@ def _of_runs(event: e.Event) -> str | None:
 
 
 def _took(event: e.RunCompleted | e.RunFailed) -> str:
-    tries = f" after {event.tries} tries" if event.tries > 1 else ""
+    tries = f" after {counted(event.tries, 'try', 'tries')}" if event.tries > 1 else ""
     return f"{tries} in {human_duration(event.duration_s)}"

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 import msgspec
 
 from migrator.operations.stats.values import Statistics
+from migrator.units import counted
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +24,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return self.first if self.days == 1 else f"{self.first} and {self.days - 1} more days"
+        return self.first if self.days == 1 else f"{self.first} and {counted(self.days - 1, 'more day')}"
 
 
 def columns(found: Statistics, most: int) -> tuple[Column, ...]:

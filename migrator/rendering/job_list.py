@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from migrator.activations.document import REMARKS
 from migrator.rendering.events import lag_text
 from migrator.rendering.fold import Labelled, label_rows
 from migrator.rendering.job_status import JobStatus
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.units import counted, human_bytes, human_duration, human_moment, plural
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
 _RUNS = 5
@@ -34,7 +35,7 @@ def list_lines(status: JobStatus, *, now_s: float, width: int | None) -> Iterato
         )
     else:
         known = f" of {status.documents:,}" if _is_short(status) else ""
-        rows.append(("", f"read {counts.read:,}{known} documents on both sides", ""))
+        rows.append(("", f"read {counts.read:,}{known} {_documents(status)} on both sides", ""))
     yield from label_rows(rows, width=width)
     yield from label_rows(_trouble(status, now_s) + _next(status), width=width, indent=2)
 
@@ -81,11 +82,19 @@ def _is_short(status: JobStatus) -> bool:
 def selection_text(status: JobStatus) -> str:
     """What is selected, in brackets; empty where everything is."""
     parts = [
-        f"{name} {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}".replace(
+            "ids 1 ids", "id 1"
+        )
         for name, value in status.selection.items()
         if value
     ]
     return f"  [{'; '.join(parts)}]" if parts else ""
+
+
+def _selected(name: str, value: object) -> str:
+    if name == "ids":  # the job keeps "1 ids (…)", and so is known by it
+        return re.sub(r"^1 ids\b", "1 id", str(value))
+    return f"{name} {', '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def _trouble(status: JobStatus, now_s: float) -> list[Labelled]:
@@ -119,7 +128,7 @@ def detail_lines(status: JobStatus, *, now_s: float, width: int | None) -> Itera
         rows += _accounts(status)
     else:
         known = f" of {status.documents:,}" if _is_short(status) else ""
-        rows.append(("read", f"{counts.read:,}{known} documents on both sides", ""))
+        rows.append(("read", f"{counts.read:,}{known} {_documents(status)} on both sides", ""))
     rows += _moments(status)
     rows += [("reason", f"{count:,} × {reason}", "") for reason, count in status.rejected_reasons]
     for kind, count in sorted(status.remarks.items()):
@@ -129,13 +138,22 @@ def detail_lines(status: JobStatus, *, now_s: float, width: int | None) -> Itera
     yield from label_rows(rows + _trouble(status, now_s) + _next(status), width=width)
 
 
+def _documents(status: JobStatus) -> str:
+    """The noun after what was read, of as many as there are to read where that is told."""
+    return plural((status.documents if _is_short(status) else None) or status.totals.read, "document")
+
+
 def _accounts(status: JobStatus) -> list[Labelled]:
     counts = status.totals
     known = f" of {status.documents:,}" if _is_short(status) else ""
-    spaces = "1 namespace" if len(status.namespaces) == 1 else f"{len(status.namespaces):,} namespaces"
+    spaces = counted(len(status.namespaces), "namespace")
     rows: list[Labelled] = [
         ("slices", f"{status.slices_open:,} of {status.slices:,} open", ""),
-        ("read", f"{counts.read:,}{known} documents, {human_bytes(counts.size_bytes)}, in {spaces}", ""),
+        (
+            "read",
+            f"{counts.read:,}{known} {_documents(status)}, {human_bytes(counts.size_bytes)}, in {spaces}",
+            "",
+        ),
         ("written", f"{counts.written:,}", ""),
         ("present", f"{counts.present:,}", ""),
         ("differing", f"{counts.differing:,}", ""),
@@ -160,5 +178,5 @@ def _moments(status: JobStatus) -> list[Labelled]:
         rows += [("lag", f"unknown: {reason}", "") for reason in status.lag.unseen]
     for number, began_s, ended_s, outcome, read in status.runs[-_RUNS:]:
         took = f"{human_duration(ended_s - began_s)}, {outcome}" if ended_s else "not ended, or killed"
-        rows.append((f"run {number}", f"{human_moment(began_s)}, {read:,} documents read, {took}", ""))
+        rows.append((f"run {number}", f"{human_moment(began_s)}, {counted(read, 'document')} read, {took}", ""))
     return rows

@@ -27,7 +27,7 @@ from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import printable_name
 from migrator.rendering.verification import verdict
 from migrator.text.decoding import convert
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.units import counted, human_bytes, human_duration, human_moment
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart
@@ -157,11 +157,14 @@ def _accounts(status: JobStatus) -> Iterator[str]:
     yield html.heading("Accounts by namespace")
     yield html.table(["namespace", *_COLUMNS, "bytes"], shown, total=["total", *_cells(totals)])
     if len(rows) > len(shown):
-        yield html.paragraph(f"{len(rows) - len(shown):,} more namespaces are in the total.")
+        yield html.paragraph(
+            f"{counted(len(rows) - len(shown), 'more namespace is', 'more namespaces are')} in the total."
+        )
     verdict = "it adds up, in every namespace" if all(c.adds_up for _, c in rows) else "IT DOES NOT ADD UP"
     yield html.paragraph(f"read {totals.read:,} = {sum_text}: {verdict}.")
     if status.deleted:
-        yield html.paragraph(f"{status.deleted:,} deletions were seen in the source; deletions are never copied.")
+        were = counted(status.deleted, "deletion was", "deletions were")
+        yield html.paragraph(f"{were} seen in the source; deletions are never copied.")
 
 
 def _cells(counts: Counts) -> list[str]:
@@ -210,7 +213,7 @@ def _rates(samples: Sequence[Sample]) -> Iterator[str]:
         f"Documents a minute (UTC), up to {most:,.0f}; pauses are shortened",
         [(_minute(minute), read, 0) for minute, read in columns],
         [_minute(samples[0].minute), _minute(samples[-1].minute)],
-        words=[f"{_minute(minute)}: {read:,.0f} documents a minute" for minute, read in columns],
+        words=[f"{_minute(minute)}: {counted(round(read), 'document')} a minute" for minute, read in columns],
     )
 
 
@@ -225,7 +228,7 @@ def _set_aside(title: str, reasons: Sequence[tuple[str, int]]) -> Iterator[str]:
         yield html.table(["reason", "documents"], rows)
         if len(reasons) > _MOST_REASONS:
             rest = sum(count for _, count in reasons[_MOST_REASONS:])
-            yield html.paragraph(f"{rest:,} more for {len(reasons) - _MOST_REASONS:,} other reasons.")
+            yield html.paragraph(f"{rest:,} more for {counted(len(reasons) - _MOST_REASONS, 'other reason')}.")
 
 
 def _warnings(status: JobStatus) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from migrator.activations.accounts import Counts, total
 from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
 from migrator.engine.state.checkpoint import Checkpoint
-from migrator.engine.state.jobs import JobView, list_jobs, list_verifications, view_checkpoint
+from migrator.engine.state.jobs import JobView, files_version, list_jobs, list_verifications, view_checkpoint
 from migrator.engine.state.live import Live, read_live
 from migrator.errors import MigratorError
 from migrator.rendering.command_line import command, state_option
+from migrator.units import counted
 from migrator.watching import Lag
 
 
@@ -70,15 +72,17 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     rates: tuple[tuple[float, float], ...] = ()  # of a run that goes on: moments and documents a second
 
 
-def statuses(state: Path) -> Iterator[JobStatus | MigratorError]:
+def statuses(
+    state: Path, status_of: Callable[[JobView], JobStatus] | None = None
+) -> Iterator[JobStatus | MigratorError]:
     """All jobs of a state folder, and verifications that aren't complete, the newest first.
 
-    In the place of one that can't be looked at stands what is wrong with it.
+    In the place of one that can't be looked at stands what is wrong with it. `status_of` looks at one, as `job_status`.
     """
     found: list[JobStatus] = []
     for job in list_jobs(state):
         try:
-            found.append(job_status(job))
+            found.append((status_of or job_status)(job))
         except MigratorError as error:
             yield error
     for view in list_verifications(state):
@@ -86,6 +90,33 @@ def statuses(state: Path) -> Iterator[JobStatus | MigratorError]:
         if live is not None and (view.running or live.outcome != "complete"):
             found.append(verification_status(view, live))
     yield from sorted(found, key=lambda each: (each.state == "running", each.updated_s, each.job), reverse=True)
+
+
+class KnownJobs:
+    """The jobs of a state folder for whoever looks every few seconds: only what has changed is opened again."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[object, JobStatus]] = {}
+
+    def statuses(self) -> list[JobStatus | MigratorError]:
+        """As `statuses`; one look at a time, by however many threads."""
+        with self._lock:
+            seen: dict[Path, tuple[object, JobStatus]] = {}
+
+            def status_of(job: JobView) -> JobStatus:
+                version = files_version(job)  # before it is read: what changes meanwhile is read again
+                known = self._known.get(job.folder)
+                if job.running or known is None or known[0] != version:
+                    known = version, job_status(job)
+                if not job.running:
+                    seen[job.folder] = known
+                return known[1]
+
+            found = list(statuses(self._state, status_of))
+            self._known = seen
+            return found
 
 
 def job_status(job: JobView) -> JobStatus:
@@ -191,7 +222,7 @@ def _phase(checkpoint: Checkpoint, slices: int, left: int) -> str:
     if checkpoint.state != "unfinished":
         return ""
     phase = "copying" if checkpoint.round == 0 else f"catching up, round {checkpoint.round}"
-    return f"{phase}, {slices - left:,} of {slices:,} slices done"
+    return f"{phase}, {slices - left:,} of {counted(slices, 'slice')} done"
 
 
 def _running(live: Live | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from migrator.activations.selection import SelectionSpec
 from migrator.engine.state.parts import CopyInParts, PartOfCopy
 from migrator.rendering.command_line import command
 from migrator.text.decoding import convert
+from migrator.units import counted
 
 
 def parts_as_dict(copy: CopyInParts) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def parts_as_text(copy: CopyInParts) -> Iterator[str]:
     chosen = [f"{name}={value}" for name, value in copy.selection.items() if value]
     yield f"{copy.source} -> {copy.target}" + (f"  [{', '.join(chosen)}]" if chosen else "")
     complete = sum(part.state == "complete" for part in copy.parts)
-    yield f"  {complete} of {len(copy.parts)} parts complete"
+    yield f"  {complete} of {counted(len(copy.parts), 'part')} complete"
     yield (
         f"  read {totals.read:,}, written {totals.written:,}, present {totals.present:,}, differing "
         f"{totals.differing:,}, rejected {totals.rejected:,}"

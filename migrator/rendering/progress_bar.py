@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrator.events import ProgressNoted
 from migrator.rendering.events import lag_text
-from migrator.units import human_bytes, human_duration
+from migrator.units import human_bytes, human_duration, plural
 
 _LEAST_BAR = 6
 _MOST_BAR = 40
@@ -35,7 +35,7 @@ def progress_bar(
 def _tails(event: ProgressNoted, took_s: float | None, waited_s: float | None) -> Iterator[str]:
     """What stands right of the bar, shorter each time; the counts of trouble stay to the last."""
     of = f" of {event.documents:,}" if event.documents else ""
-    read = f"{event.read:,}{of}"
+    read, documents = f"{event.read:,}{of}", plural(event.documents or event.read, "document")
     counted = (("present", event.present), ("differing", event.differing), ("rejected", event.rejected))
     counts = [f"{count:,} {name}" for name, count in counted if count]
     if event.lag_s is not None:
@@ -47,8 +47,8 @@ def _tails(event: ProgressNoted, took_s: float | None, waited_s: float | None) -
     took = f" in {human_duration(took_s)}" if took_s is not None else ""
     size = human_bytes(event.size_bytes)
     for parts in (
-        [f"{read} documents", f"{size}{took}", *rate, *left, *counts],
-        [f"{read} documents{took}", *rate, *left, *counts],
+        [f"{read} {documents}", f"{size}{took}", *rate, *left, *counts],
+        [f"{read} {documents}{took}", *rate, *left, *counts],
         [f"{read}{took}", *rate, *left, *counts],
         [f"{read}{took}", *left, *counts],
         [f"{read}{took}", *counts],

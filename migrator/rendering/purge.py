@@ -11,7 +11,7 @@ from migrator.activations.forms import instant
 from migrator.engine.removal.values import KEPT, NamespacePurge, PurgeReport
 from migrator.rendering.arguments import in_options
 from migrator.rendering.tables import in_columns, printable_name
-from migrator.units import human_bytes, human_duration
+from migrator.units import counted, human_bytes, human_duration
 
 _MOST_NAMESPACES = 40
 
@@ -90,7 +90,7 @@ def _space(report: PurgeReport) -> Iterator[str]:
     if report.earlier:
         yield f"an interrupted run had removed {report.earlier:,} more"
     if report.forgotten is not None:
-        yield f"{report.forgotten:,} tombstones were dropped"
+        yield f"{counted(report.forgotten, 'tombstone was', 'tombstones were')} dropped"
     before, after = report.space_before, report.space_after
     if before is None or after is None or before.size_bytes is None or after.size_bytes is None:
         return

@@ -12,7 +12,7 @@ from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
 from migrator.rendering.tables import align, fit, printable_name
-from migrator.units import human_bytes, human_share
+from migrator.units import counted, human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
 _DAYS = 31  # lines of the chart by day
@@ -69,7 +69,7 @@ def _history(found: Statistics, width: int, paint: Paint) -> Iterator[str]:
     if not told:
         return
     days = told[0].days
-    title = "by day" if days == 1 else f"by {days} days"
+    title = "by day" if days == 1 else f"by {counted(days, 'day')}"
     rows = [
         [
             each.first,

@@ -10,7 +10,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns
 from migrator.rendering.tables import printable_name
-from migrator.units import human_bytes, human_share
+from migrator.units import counted, human_bytes, human_share
 
 _SHOWN = 25  # namespaces or actions
 _COLUMNS = 90
@@ -70,10 +70,11 @@ def _history(found: Statistics) -> Iterator[str]:
     told = columns(found, _COLUMNS)
     if not told:
         return
-    days = "day" if told[0].days == 1 else f"{told[0].days} days"
+    days = "day" if told[0].days == 1 else f"{counted(told[0].days, 'day')}"
     most = max(each.activations for each in told)
     said = [
-        f"{each.name}: {each.activations:,} activations, {each.errors:,} errors, {human_bytes(each.size_bytes)}"
+        f"{each.name}: {counted(each.activations, 'activation')}, {counted(each.errors, 'error')}, "
+        f"{human_bytes(each.size_bytes)}"
         for each in told
     ]
     yield html.heading("History")
@@ -96,7 +97,7 @@ def _groups(title: str, groups: Sequence[Group]) -> Iterator[str]:
         ["name", "activations", "bytes", "errors"], rows, shares=[each.activations / most for each in shown]
     )
     if len(groups) > len(shown):
-        yield html.paragraph(f"{len(groups) - len(shown):,} more aren't shown.")
+        yield html.paragraph(f"{counted(len(groups) - len(shown), 'more isn', 'more aren')}'t shown.")
 
 
 def _retention(found: Statistics) -> Iterator[str]:

@@ -9,7 +9,7 @@ from migrator.activations import forms
 from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Forecast, Retention, Statistics
 from migrator.rendering.tables import printable_name
-from migrator.units import human_bytes, human_share
+from migrator.units import counted, human_bytes, human_share
 
 _LONG_DAYS = 3650
 
@@ -44,10 +44,10 @@ def _growth(found: Statistics) -> str:
     growth = found.growth
     if growth is None:
         return "not known before a full day"
-    text = f"{growth.activations:,.0f} activations a day, {human_bytes(round(growth.size_bytes))} of JSON"
+    text = f"{counted(round(growth.activations), 'activation')} a day, {human_bytes(round(growth.size_bytes))} of JSON"
     if found.stored_bytes is not None:
         text += f", {human_bytes(round(growth.stored_bytes))} as stored"
-    days = "1 day" if growth.days == 1 else f"{growth.days} days"
+    days = counted(growth.days, "day")
     text += f" (mean of the {days} to {growth.last_day})"
     if growth.change is not None:
         text += f"; {growth.change:+.0%} in the last week"
@@ -64,7 +64,7 @@ def forecast(each: Forecast) -> str:
     if each.days > _LONG_DAYS or each.at_ms is None:
         return f"{room}: at this rate more than ten years until {each.room.limit}"
     when = time.strftime("%Y-%m-%d", time.gmtime(each.at_ms / 1000))
-    return f"{room}: at this rate {each.days:,.0f} days until {each.room.limit}, {when}"
+    return f"{room}: at this rate {counted(round(each.days), 'day')} until {each.room.limit}, {when}"
 
 
 def group_cells(each: Group) -> list[str]:
@@ -77,7 +77,7 @@ def retention_cells(each: Retention) -> list[str]:
     projected = ["at this rate"] if each.is_projected else []
     fits = [] if each.fits is None else ["fits" if each.fits else "DOESN'T FIT on the disk"]
     return [
-        f"{each.days} days",
+        counted(each.days, "day"),
         f"{each.activations:,}",
         human_bytes(each.size_bytes),
         human_bytes(each.stored_bytes),
@@ -87,7 +87,7 @@ def retention_cells(each: Retention) -> list[str]:
 
 def shards_head(found: Statistics) -> str:
     """What the sizes of shards are reported for."""
-    return f"keeping {found.shards_for_days} days" if found.shards_for_days else "for what is there now"
+    return f"keeping {counted(found.shards_for_days, 'day')}" if found.shards_for_days else "for what is there now"
 
 
 def shards_advice(found: Statistics) -> str:
@@ -97,5 +97,6 @@ def shards_advice(found: Statistics) -> str:
     text = f"one primary shard is enough for {one:,} of {len(found.shards):,} {what}"
     too_many = sum(each.now is not None and each.now > each.suggested for each in found.shards)
     if too_many:
-        text += f"; {too_many:,} have more than they need (migrator copy … --index-template --shards 1 makes new ones)"
+        more = counted(too_many, "has more than it needs", "have more than they need")
+        text += f"; {more} (migrator copy … --index-template --shards 1 makes new ones)"
     return text

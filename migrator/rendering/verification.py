@@ -104,7 +104,7 @@ def _render_unexplained(found: Verification) -> Iterator[str]:
         lines.append([f"{printable_name(each.namespace)} {each.hour}", f"{each.a:,}", f"{each.b:,}", digests])
     yield in_columns(lines, None)
     if found.unexplained_hours > _HOURS_SHOWN:
-        yield f"… {found.unexplained_hours - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
+        yield f"… {counted(found.unexplained_hours - _HOURS_SHOWN, 'more hour')} (--json lists up to {HOURS_TOLD:,})"
     yield (
         "in these hours, listing a store and looking up its ids gave different documents. A server, proxy or cache is "
         "unreliable, or documents keep changing; fix that, then verify again"
@@ -173,7 +173,7 @@ def _render_hours(found: Verification, width: int | None) -> Iterator[str]:
         lines.append([f"{printable_name(each.namespace)} {each.hour}", *counts])
     yield in_columns(lines, None, width=width)
     if len(with_findings) > _HOURS_SHOWN:
-        yield f"… {len(with_findings) - _HOURS_SHOWN:,} more hours (--json lists up to {HOURS_TOLD:,})"
+        yield f"… {counted(len(with_findings) - _HOURS_SHOWN, 'more hour')} (--json lists up to {HOURS_TOLD:,})"
     yield ""
 
 

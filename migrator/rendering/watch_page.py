@@ -14,7 +14,7 @@ from migrator.rendering import html
 from migrator.rendering.events import lag_text
 from migrator.rendering.job_list import ago, selection_text
 from migrator.rendering.job_status import JobStatus
-from migrator.units import human_bytes, human_duration
+from migrator.units import counted, human_bytes, human_duration
 
 _ENDED = 10  # jobs that aren't running, by name
 _REASONS = 5
@@ -58,7 +58,7 @@ def _job(status: JobStatus, now_s: float) -> Iterator[str]:
     known = f" of {status.documents:,}" if status.documents and status.documents > counts.read else ""
     facts = [("phase", status.phase), ("read", f"{counts.read:,}{known}, {human_bytes(counts.size_bytes)}")]
     if status.per_second:
-        facts.append(("rate", f"{status.per_second:,.0f} documents a second"))
+        facts.append(("rate", f"{counted(round(status.per_second), 'document')} a second"))
     if status.seconds_left is not None:
         facts.append(("time left", human_duration(status.seconds_left)))
     if status.kind == "job":
@@ -129,10 +129,9 @@ def archive_parts(archives: Sequence[Listing | tuple[str, str]], *, now_s: float
         if isinstance(each, Listing):
             complete = sum(backup.state == "complete" for backup in each.backups)
             whole = complete == len(each.backups)
-            amount = f"{complete:,} {'backup' if complete == 1 else 'backups'}"
             yield html.panel(
                 each.archive,
-                f"{amount}, {human_bytes(sum(backup.size_bytes for backup in each.backups))}",
+                f"{counted(complete, 'backup')}, {human_bytes(sum(backup.size_bytes for backup in each.backups))}",
                 "good" if whole else "warn",
                 _archive(each, now_s),
             )
@@ -141,10 +140,9 @@ def archive_parts(archives: Sequence[Listing | tuple[str, str]], *, now_s: float
 
 
 def _archive(listing: Listing, now_s: float) -> Iterator[str]:
-    chains = "1 chain" if listing.chains == 1 else f"{listing.chains:,} chains"
     complete = [each for each in listing.backups if each.state == "complete" and each.ended_ms is not None]
     newest = f", the newest {ago(max(each.ended_ms or 0 for each in complete) / 1000, now_s)}" if complete else ""
-    yield html.paragraph(f"{chains}{newest}")
+    yield html.paragraph(f"{counted(listing.chains, 'chain')}{newest}")
     shown = listing.backups[-_BACKUPS:]
     rows, marks = [], {}
     for number, each in enumerate(shown):
@@ -152,7 +150,7 @@ def _archive(listing: Listing, now_s: float) -> Iterator[str]:
         rows.append(_backup(each))
     yield html.table(["backup", "mode", "state", "ended", "documents", "size"], rows, marks=marks)
     if len(listing.backups) > len(shown):
-        yield html.paragraph(f"{len(listing.backups) - len(shown):,} older ones: migrator archive list")
+        yield html.paragraph(f"{counted(len(listing.backups) - len(shown), 'older one')}: migrator archive list")
     yield from (html.note(note, "warn") for note in listing.notes)
 
 

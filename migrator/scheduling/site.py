@@ -18,7 +18,7 @@ from migrator.operations.archive.listing import Listing, list_archive
 from migrator.rendering import html
 from migrator.rendering.arguments import error_text, in_options
 from migrator.rendering.job_list import ago
-from migrator.rendering.job_status import JobStatus, statuses
+from migrator.rendering.job_status import JobStatus, KnownJobs
 from migrator.rendering.watch_page import archive_parts, job_parts
 from migrator.scheduling.metrics import exposition
 from migrator.scheduling.overview import ScheduleStatus
@@ -45,6 +45,7 @@ class Site:
     ) -> None:
         """`archives` are by their printed locations; each is opened when it is looked at."""
         self._state = state
+        self._known_jobs = KnownJobs(state)
         self.schedules = schedules
         self._archives = archives
         self.alive = alive
@@ -90,7 +91,7 @@ class Site:
     def jobs(self, *, running: bool = False) -> Sequence[JobStatus]:
         """The jobs of the state folder, running ones first; none where it can't be read."""
         try:
-            found = [each for each in statuses(self._state) if isinstance(each, JobStatus)]
+            found = [each for each in self._known_jobs.statuses() if isinstance(each, JobStatus)]
         except MigratorError:  # the state folder can't be read; the run itself tells so
             return ()
         return [each for each in found if each.state == "running" or not running]

@@ -18,6 +18,7 @@ from migrator.events import BackupDamaged, LoginWarning, Tell
 from migrator.scheduling.planning import is_full_due
 from migrator.settings.config import load, resolve
 from migrator.settings.locations import parse_location
+from migrator.units import counted
 
 if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
@@ -225,7 +226,7 @@ def check_backup(schedule: Schedule, backup: str, how: Check, context: Context) 
     )
     if not report.findings:
         return Checked()
-    more = f" and {len(report.findings) - 1} more findings" if len(report.findings) > 1 else ""
+    more = f" and {counted(len(report.findings) - 1, 'more finding')}" if len(report.findings) > 1 else ""
     return Checked(
         trouble=f"{report.archive}: the check ({how}) found: {finding_line(report.findings[0])}{more}; "
         "nothing was deleted; run `migrator archive check`",

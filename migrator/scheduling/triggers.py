@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from migrator.errors import UsageError
+from migrator.units import counted
 
 _FOLD_S = 3 * 3600  # more than any change of the clocks sets them back
 
@@ -44,7 +45,7 @@ class Cron:
         self._zone = zone
         try:
             if len(expression.split()) != 5:
-                raise UsageError(f"{expression!r} has {len(expression.split())} fields instead of 5")
+                raise UsageError(f"{expression!r} has {counted(len(expression.split()), 'field')} instead of 5")
             next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
         except CronSimError as error:
             raise UsageError(f"{expression!r}: {str(error)[:1].lower()}{str(error)[1:]}") from None

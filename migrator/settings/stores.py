@@ -126,7 +126,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     def base_urls(self) -> tuple[str, ...]:
         """The http(s) URL of each host, without a trailing slash."""
         scheme = "https" if self.secure else "http"
-        return tuple(f"{scheme}://{_netloc(host, port)}{self.path_prefix}" for host, port in self.hosts)
+        return tuple(f"{scheme}://{netloc(host, port)}{self.path_prefix}" for host, port in self.hosts)
 
     @property
     def printed(self) -> str:
@@ -141,7 +141,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not self.hosts:
             return self.printed
-        hosts = ",".join(sorted({_netloc(host, port) for host, port in self.hosts}))
+        hosts = ",".join(sorted({netloc(host, port) for host, port in self.hosts}))
         return f"{self.kind}://{hosts}{self.path_prefix}/{quote(self.database or self.index_pattern, safe='')}"
 
     def _spell(self, *, user: str | None, login: LoginKind | None) -> str:
@@ -155,7 +155,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
                 f"{scheme}{quote(self.path, safe=_PATH_SAFE, errors='surrogateescape')}{f'?{query}' if query else ''}"
             )
         userinfo = f"{quote(user, safe='')}@" if user else ""
-        hosts = ",".join(_netloc(host, port) for host, port in self.hosts)
+        hosts = ",".join(netloc(host, port) for host, port in self.hosts)
         parameters = [f"index-pattern={quote(self.index_pattern, safe='*')}"] if self.kind == "elasticsearch" else []
         parameters += [f"login={login}"] if login else []
         query = f"?{'&'.join(parameters)}" if parameters else ""
@@ -166,7 +166,8 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
 _PATH_SAFE = "/:@&=+$,;~!*'() "  # of a path everything but %, ?, # and what no terminal shows
 
 
-def _netloc(host: str, port: int) -> str:
+def netloc(host: str, port: int) -> str:
+    """`127.0.0.1:9464`, `[::1]:9464`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -448,13 +448,13 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
         made = backup("memory:source", world.archive, state=world.folder / "state", tell=into(world.said))
     assert (made.report.unread, made.report.exit_code) == (1, 3)
     assert made.backup is not None
-    assert any("1 are missing" in warning for warning in made.backup.warnings)
+    assert any("1 is missing" in warning for warning in made.backup.warnings)
     with pytest.raises(UsageError, match="lacks documents"):
         world.backup(mode="incremental")
     assert made.backup.unread == 1
     # Another machine knows only the archive.
     elsewhere: dict[str, Any] = {"state": world.folder / "elsewhere", "tell": into(world.said)}
-    with pytest.raises(UsageError, match=r"builds on .*, which lacks 1 documents of the source; make a full backup"):
+    with pytest.raises(UsageError, match=r"builds on .*, which lacks 1 document of the source; make a full backup"):
         backup("memory:source", world.archive, mode="incremental", **elsewhere)
     other = backup("memory:source", world.archive, **elsewhere).backup
     assert other is not None
@@ -475,10 +475,10 @@ def test_what_a_chain_rejected_is_told_by_those_who_go_on_from_it(world: World) 
     world.said.clear()
     increment = world.backup()
     assert increment.parent == full.backup
-    assert [each for each in world.said if each.startswith("1 documents were rejected")]
+    assert [each for each in world.said if each.startswith("1 document was rejected")]
     world.said.clear()
     assert len(world.restore()) == 7
-    assert [each for each in world.said if "1 documents were rejected" in each]
+    assert [each for each in world.said if "1 document was rejected" in each]
     world.source.put("guest/unreadable", None)
     world.backup(mode="full")
     world.put(7)

@@ -103,7 +103,7 @@ def test_chosen_documents_are_copied_again(world: World) -> None:
             world.b.put(id, None)
         report = copy("memory:a", "memory:b", ids=file, state=world.state, tell=into(world.said))
         assert (report.totals.read, report.totals.written) == (2, 2)
-    assert world.said[-1] == "1 of the 3 ids aren't in memory:a"
+    assert world.said[-1] == "1 of the 3 ids isn't in memory:a"
     assert "--ids" in world.run("status", report.job, "--json").output
 
 

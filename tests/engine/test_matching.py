@@ -269,9 +269,9 @@ def test_nothing_is_not_the_same_as_nothing(source: MemoryStore, tmp_path: Path)
     assert "started between" in " ".join(said)
     ids = tmp_path / "ids"
     ids.write_text("guest/nothing\n")
-    with pytest.raises(NotFound, match="none of the 1 ids"):
+    with pytest.raises(NotFound, match="none of 1 id of"):
         verify("memory:source", "memory:target", ids=ids, state=tmp_path)
-    with pytest.raises(NotFound, match="none of the 1 ids"):
+    with pytest.raises(NotFound, match="none of 1 id in"):
         copy("memory:source", "memory:target", ids=ids, state=tmp_path)
 
 

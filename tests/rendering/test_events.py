@@ -23,6 +23,7 @@ from migrator.events import (
 )
 from migrator.rendering.events import sentence
 from migrator.text import secrets
+from tests.support.counts import ONE_OF_MANY
 
 REQUEST = JobRequest(verb="copy", source="a", target="b", options={"mend_ids": True})
 VALUES: dict[object, Any] = {
@@ -50,6 +51,13 @@ def test_every_event_has_a_sentence(kind: type[Event]) -> None:
     assert sentence(event)
     named = sentence(msgspec.structs.replace(event, schedule="nightly"))
     assert named in (f"nightly: {sentence(event)}", sentence(event))
+
+
+@pytest.mark.parametrize("kind", Event.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_one_of_something_is_told_as_one(kind: type[Event]) -> None:
+    """Where every number is 1, no sentence says "1 documents" or "1 are"."""
+    ones = {each.name: 1 for each in msgspec.structs.fields(kind) if each.type in (int, int | None)}
+    assert not ONE_OF_MANY.search(sentence(msgspec.structs.replace(made(kind), **ones)))
 
 
 def test_an_invalid_schedule_is_named_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +23,15 @@ from migrator.adapters.memory import memory_store
 from migrator.api.copy import copy
 from migrator.commands.main import migrator
 from migrator.commands.messages import Messages
-from migrator.engine.state.jobs import lock_folder
+from migrator.engine.state.checkpoint import Checkpoint
+from migrator.engine.state.jobs import JobView, forget_job, lock_folder, view_checkpoint
 from migrator.engine.state.live import FILE, Watched, read_live
-from migrator.events import Retrying
+from migrator.errors import UsageError
+from migrator.events import Listening, Retrying
+from migrator.rendering import job_status
+from migrator.rendering.events import sentence
 from migrator.scheduling.files import read_folder
-from migrator.scheduling.health import serve
+from migrator.scheduling.health import parse_address, serve
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.running import run_schedule
 from migrator.scheduling.site import Site
@@ -39,6 +44,17 @@ from tests.support.pages import assert_stands_alone
 
 SAMPLES = Path(__file__).parents[2] / "samples/activations-couchdb.ndjson"
 
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+HAS_IPV6 = socket.has_ipv6 and _has_ipv6()
 SCHEDULE = """
 source = "{source}"
 target = "archive:{archive}"
@@ -114,9 +130,11 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def get(port: int, path: str, accept: str = "*/*", method: str = "GET") -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, path, headers={"Accept": accept})
+def get(
+    port: int, path: str, accept: str = "*/*", method: str = "GET", *, host: str | None = None, at: str = "127.0.0.1"
+) -> tuple[int, dict[str, str], str]:
+    connection = http.client.HTTPConnection(at, port, timeout=30)
+    connection.request(method, path, headers={"Accept": accept, **({} if host is None else {"Host": host})})
     answer = connection.getresponse()
     found = answer.status, dict(answer.getheaders()), answer.read().decode()
     connection.close()
@@ -173,6 +191,136 @@ def test_metrics_have_the_jobs_and_what_they_wait_for(world: World) -> None:
         'migrator_schedule_last_run_success{schedule="nightly"} 1.0',
     ):
         assert line in text.splitlines(), line
+
+
+def test_a_scrape_opens_only_the_jobs_that_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: of a job that isn't running and whose files are as they were, the last look holds."""
+    opened: list[str] = []
+
+    def counting(job: JobView) -> Checkpoint:
+        opened.append(job.id)
+        return view_checkpoint(job)
+
+    monkeypatch.setattr(job_status, "view_checkpoint", counting)
+    site = world.site()
+    first = site.metrics()
+    assert len(opened) == len({*opened}) >= 2
+    assert site.metrics() == first
+    assert site.page()
+    assert len(opened) == len({*opened})
+    opened.clear()
+    memory_store("site", Form.COUCHDB).put(activation(99).id, activation(99).body)
+    copy("memory:site", "memory:site-target", state=world.state)
+    read = (
+        f'migrator_job_read_documents{{job="{world.job}",source="memory:site",target="memory:site-target",verb="copy"}}'
+    )
+    assert f"{read} 31.0\n" in first.decode()
+    assert f"{read} 32.0\n" in site.metrics().decode()
+    assert opened == [world.job]
+    opened.clear()
+    with world.running():
+        assert b"migrator_job_running" in site.metrics()
+        site.metrics()
+    assert opened == [world.job, world.job]
+
+
+def test_a_job_that_was_forgotten_is_no_longer_told(world: World) -> None:
+    site = world.site()
+    assert world.job in {each.job for each in site.jobs()}
+    forget_job(world.state, world.job, discard=True)
+    assert world.job not in {each.job for each in site.jobs()}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9464", 200),
+        ("localhost:9464", 200),
+        ("LOCALHOST", 200),
+        ("migrator.localhost:80", 200),
+        ("[::1]:9464", 200),
+        ("10.0.0.7:9464", 200),  # through a forwarded port
+        ("evil.example:9464", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+def test_on_this_machine_only_its_own_names_are_answered(world: World, host: str, status: int) -> None:
+    """A page from elsewhere whose name leads here asks for its own name, and must not read along."""
+    with serve(("127.0.0.1", 0), world.site()) as port:
+        for path in ("/", "/metrics", "/health", "/live"):
+            found, _, body = get(port, path, host=host)
+            assert (found == 421) is (status == 421)
+            assert "nightly" not in body or status == 200
+
+
+def test_two_hosts_in_a_request_must_both_be_this_machine(world: World) -> None:
+    with serve(("127.0.0.1", 0), world.site()) as port, socket.create_connection(("127.0.0.1", port), 10) as sent:
+        sent.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        assert sent.recv(1000).startswith(b"HTTP/1.0 421")
+
+
+def test_a_request_without_a_host_is_no_browsers(world: World) -> None:
+    """HTTP/1.0, as of simple probes."""
+    with serve(("127.0.0.1", 0), world.site()) as port, socket.create_connection(("127.0.0.1", port), 10) as sent:
+        sent.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+        assert sent.recv(1000).startswith(b"HTTP/1.0 200")
+
+
+def test_where_everybody_may_ask_every_name_is_answered(world: World) -> None:
+    """In a cluster a service is asked by its name."""
+    with serve(("0.0.0.0", 0), world.site()) as port:
+        assert get(port, "/metrics", host="migrator.openwhisk.svc:9464")[0] == 200
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+@pytest.mark.parametrize("address", ["[::1]:0", "[::]:0"])
+def test_it_listens_on_ipv6(world: World, address: str) -> None:
+    with serve(parse_address(address), world.site()) as port:
+        assert get(port, "/live", at="::1")[0] == 200
+    assert f"listening on [::1]:{port}" == sentence(Listening("::1", port))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:9464", ("0.0.0.0", 9464)),
+        ("localhost:9464", ("localhost", 9464)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("[fe80::1%eth0]:9464", ("fe80::1%eth0", 9464)),
+    ],
+)
+def test_an_address_is_understood(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("::1", "write an IPv6 address in brackets"),
+        ("::1:9464", "write an IPv6 address in brackets"),
+        ("[localhost]:9464", "write an IPv6 address in brackets"),
+        ("[]:9464", "write an IPv6 address in brackets"),
+        ("9464x", "give a port"),
+        ("", "give a port"),
+        ("host:", "give a port"),
+        ("host:70000", "give a port"),
+        ("host:٣", "give a port"),
+    ],
+)
+def test_what_is_no_address_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("address", [("256.1.1.1", 0), ("no such host", 0), ("a" * 70, 0), ("192.0.2.1", 0), ("\0", 0)])
+def test_an_address_that_is_not_here_is_one_line(world: World, address: tuple[str, int]) -> None:
+    with pytest.raises(UsageError, match="can't listen there: "), serve(address, world.site()):
+        pass
 
 
 def test_a_command_serves_while_it_runs_and_no_longer(world: World, tmp_path: Path) -> None:

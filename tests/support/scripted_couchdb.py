@@ -17,6 +17,7 @@ import msgspec
 from tests.support.scripted import Request, answer, chunked
 
 DATABASE = "acts"
+_CONFIG = "/_node/_local/_config/"
 _REV = "1-967a00dff5e02add41819138abb3284d"
 _TAIL = "g1AAAACbeJzLYWBgYMpgTmHgz8tPSTV0MDQy1zMAQsMckEQiQ1L9____szKYExlzgQLsZskm"
 
@@ -47,6 +48,7 @@ class ScriptedCouchDB:
         self.deleted: set[str] = set()
         self.number = 0
         self.began = began
+        self.settings: dict[str, dict[str, str]] = {}  # by section, as an administrator reads them
         self.refuses = False  # sequences that another database made
         self.fault = fault
         self.put(documents or {})
@@ -78,6 +80,8 @@ class ScriptedCouchDB:
                 return answer({"couchdb": "Welcome", "version": "3.5.0", "uuid": "85fb71bf700c17267fef77535820e371"})
             if request.path == "/_session":
                 return answer({"ok": True, "userCtx": {"name": None, "roles": ["_admin"]}})
+            if request.path.startswith(_CONFIG):
+                return answer(self.settings.get(request.path.removeprefix(_CONFIG), {}))
             operation = request.path.removeprefix(f"/{DATABASE}").removeprefix("/")
             if operation == "":
                 about = {"db_name": DATABASE, "doc_count": len(self.documents), "doc_del_count": len(self.deleted)}

@@ -32,6 +32,7 @@ from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.text.decoding import decode
+from migrator.units import counted
 
 _READERS = 8  # of manifests, which in a bucket each take a round trip or two
 
@@ -57,8 +58,8 @@ class Catalog(msgspec.Struct, frozen=True):
         """The backup whose id begins with a text. Raises `NotFound`."""
         found = [each for each in self.backups if each.backup.startswith(backup)]
         if len(found) != 1:
-            what = f"{len(found)} backups begin with {backup!r}" if found else f"there is no backup {backup!r}"
-            raise NotFound(f"{where}: {what}; `migrator archive list` shows them")
+            some = f"{counted(len(found), 'backup')} begin with" if found else "there is no backup"
+            raise NotFound(f"{where}: {some} {backup!r}; `migrator archive list` shows them")
         return found[0]
 
     def as_of(self, moment_ms: int, where: str) -> Manifest:
@@ -132,7 +133,7 @@ def read_catalog(place: Place) -> Catalog:
         wrong = [part for part in manifest.parts if sizes.get(part.name) != part.size_bytes]
         if wrong:
             has = sizes.get(wrong[0].name)
-            what = "is missing" if has is None else f"has {has:,} bytes instead of {wrong[0].size_bytes:,}"
+            what = "is missing" if has is None else f"has {counted(has, 'byte')} instead of {wrong[0].size_bytes:,}"
             incomplete.append((manifest.backup, f"{manifest.folder}{wrong[0].name} {what}"))
     return Catalog(
         head,

@@ -28,6 +28,7 @@ from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, MigratorError
+from migrator.units import counted
 
 _PIECE_BYTES = 1 << 20
 
@@ -176,14 +177,15 @@ def gaps(place: Place, name: str, size_bytes: int) -> list[Finding]:
     frames, has_index = 0, False
     for each in scan(place, name, size_bytes):
         if isinstance(each, Gap):
-            what = f"these bytes are not a complete frame; {frames:,} complete frames precede them"
+            before = counted(frames, "complete frame precedes", "complete frames precede")
+            what = f"these bytes are not a complete frame; {before} them"
             found.append(Finding(piece=name, what=what, offset=each.offset, size_bytes=each.size_bytes))
         elif isinstance(each, Notes):
             has_index = True
         else:
             frames += 1
     if not found and not has_index:
-        found.append(Finding(piece=name, what=f"it ends after {frames:,} complete frames", offset=size_bytes))
+        found.append(Finding(piece=name, what=f"it ends after {counted(frames, 'complete frame')}", offset=size_bytes))
     return found
 
 

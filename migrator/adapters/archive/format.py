@@ -24,6 +24,7 @@ from migrator.activations.document import Document, Form, Rejection, unreadable
 from migrator.adapters.shared.lines import as_lines, encode_string, line_start
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import decode, decoder
+from migrator.units import counted
 
 FRAME_BYTES = 1 << 20  # of documents in a frame; a larger one makes a larger frame
 HASH_BYTES = 8
@@ -175,7 +176,7 @@ def _storable(document: Document) -> Document | Rejection:
     """One document, with the reason where it can't be written."""
     if len(document.body) > _MOST_BODY_BYTES:
         return document.rejection(
-            f"has {len(document.body):,} bytes, and an archive takes {_MOST_BODY_BYTES:,} at most"
+            f"has {counted(len(document.body), 'byte')}, and an archive takes {_MOST_BODY_BYTES:,} at most"
         )
     try:
         encode_string(document.id), line_start(document.index)
@@ -249,7 +250,7 @@ def tail_needed(tail: bytes) -> int:
     """How many bytes of the end of a part are needed to read its index; raises `ArchiveDamaged`, as below."""
     count = _frames_in_table(tail)
     if count > _MOST_FRAMES:
-        raise ArchiveDamaged(f"its seek table lists {count:,} frames, more than a part can have")
+        raise ArchiveDamaged(f"its seek table lists {counted(count, 'frame')}, more than a part can have")
     table_bytes = SKIPPABLE.size + count * _SEEK_ENTRY.size + _SEEK_END.size
     if len(tail) < table_bytes + _HEADER_BYTES.size:
         return table_bytes + TAIL_BYTES
@@ -284,7 +285,8 @@ def read_index(tail: bytes, part_bytes: int) -> Index:
     for (_, raw_bytes), note in zip(sizes, header.frames, strict=False):
         if raw_bytes > MOST_FRAME_BYTES or not 0 < note.documents <= min(_MOST_LINES, raw_bytes):
             raise ArchiveDamaged(
-                f"a frame claims {raw_bytes:,} bytes in {note.documents:,} lines, which no writer produces"
+                f"a frame claims {counted(raw_bytes, 'byte')} in {counted(note.documents, 'line')}, which no writer "
+                "produces"
             )
     frames = tuple(
         Frame(offset, size, raw, note)
@@ -327,7 +329,7 @@ def decompress(data: bytes, raw_bytes: int | None, *, most_bytes: int = MOST_FRA
         if told < 0 or (raw_bytes is not None and told != raw_bytes):
             raise ArchiveDamaged("a frame's size isn't that of the seek table")
         if told > most_bytes:
-            raise ArchiveDamaged(f"a frame claims {told:,} bytes, and none has more than {most_bytes:,}")
+            raise ArchiveDamaged(f"a frame claims {counted(told, 'byte')}, and none has more than {most_bytes:,}")
         # Given whole, the content goes into a buffer of exactly the size that the frame tells.
         raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=told, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as error:
@@ -343,7 +345,7 @@ def split_lines(raw: bytes) -> list[bytes]:
         raise ArchiveDamaged("a frame doesn't end with a line")
     lines = raw.count(b"\n")
     if lines > _MOST_LINES:  # each would take more memory than its bytes
-        raise ArchiveDamaged(f"a frame has {lines:,} lines, and none has more than {_MOST_LINES:,}")
+        raise ArchiveDamaged(f"a frame has {counted(lines, 'line')}, and none has more than {_MOST_LINES:,}")
     return raw[:-1].split(b"\n")
 
 
@@ -352,5 +354,5 @@ def read_frame(data: bytes, frame: Frame) -> list[bytes]:
     raw = decompress(data, frame.raw_bytes)
     lines = split_lines(raw)
     if len(lines) != frame.note.documents:
-        raise ArchiveDamaged(f"a frame has {len(lines):,} lines instead of {frame.note.documents:,}")
+        raise ArchiveDamaged(f"a frame has {counted(len(lines), 'line')} instead of {frame.note.documents:,}")
     return lines

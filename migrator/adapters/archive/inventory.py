@@ -32,6 +32,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.text.decoding import decode
+from migrator.units import counted
 
 
 class Inventory(msgspec.Struct, kw_only=True):
@@ -148,7 +149,7 @@ def _check_backup(place: Place, backup: str, sizes: Mapping[str, int], archive: 
                 Finding(piece=folder + note.name, what="it is missing, and the manifest lists it")
             )
         elif size != note.size_bytes:
-            what = f"it has {size:,} bytes instead of {note.size_bytes:,}"
+            what = f"it has {counted(size, 'byte')} instead of {note.size_bytes:,}"
             inventory.findings.append(Finding(piece=folder + note.name, what=what))
             if manifest.encryption is None:
                 inventory.cut.append((folder + note.name, size))

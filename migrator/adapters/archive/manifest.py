@@ -22,6 +22,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.decoding import decode
+from migrator.units import counted
 
 FORMAT = "openwhisk-activation-archive"
 VERSION = 1
@@ -272,14 +273,15 @@ def uneven_counts(manifest: Manifest) -> str | None:
     for name in sorted(held.keys() | written.keys()):
         if held[name] != written.get(name, 0):
             told = f"of namespace {name}" if name else "without a namespace"
-            return f"its parts hold {held[name]:,} documents {told}, and {written.get(name, 0):,} were written"
+            has, had = counted(held[name], "document"), counted(written.get(name, 0), "was", "were")
+            return f"its parts hold {has} {told}, and {had} written"
     return None
 
 
 def incompleteness(manifest: Manifest) -> str | None:
     """What is known to be missing in a backup, as the end of a sentence about it; None where nothing is."""
     if manifest.unread:
-        return f"lacks {manifest.unread:,} documents of the source"
+        return f"lacks {counted(manifest.unread, 'document')} of the source"
     uneven = uneven_counts(manifest)
     return f"is inconsistent: {uneven}" if uneven is not None else None
 

@@ -14,6 +14,7 @@ from migrator.adapters.archive.format import SKIPPABLE, TAIL_BYTES, Frame, Index
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound
+from migrator.units import counted
 
 
 class Part:
@@ -34,7 +35,7 @@ class Part:
             if size is None:
                 raise ArchiveDamaged("it is missing, and the manifest lists it")
             if size != self.note.size_bytes:
-                raise ArchiveDamaged(f"it has {size:,} bytes instead of {self.note.size_bytes:,}")
+                raise ArchiveDamaged(f"it has {counted(size, 'byte')} instead of {self.note.size_bytes:,}")
             size = self._place.content_bytes(self.name, size)
             tail = self._tail(size, TAIL_BYTES)
             while (needed := min(tail_needed(tail), size)) > len(tail):

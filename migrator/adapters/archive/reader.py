@@ -61,6 +61,7 @@ from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
+from migrator.units import counted
 from migrator.watching import Stop
 
 
@@ -203,7 +204,8 @@ class ArchiveReader(
         ]
         warnings = [*lacks, *(reason for _, reason in self._catalog.damaged), *self._other_lines()]
         if rejected := count_rejected(self._chosen.chain):
-            warnings.append(f"{where}: {rejected:,} documents were rejected when the backup was made and aren't in it")
+            were = counted(rejected, "document was", "documents were")
+            warnings.append(f"{where}: {were} rejected when the backup was made, and not included")
         if self._backup is None and (told := contradiction(self._catalog.backups)):
             warnings.append(f"{where}: {told}")
         return Plan(slices=slices, snapshot=self._chosen.last.backup, warnings=tuple(warnings), incomplete=bool(lacks))

@@ -53,6 +53,7 @@ class _Properties(msgspec.Struct, frozen=True):
 
 class _Sizes(msgspec.Struct, frozen=True):
     file: int | None = None  # on disk
+    active: int | None = None  # of that, what documents and indices of now take
 
 
 class _Cluster(msgspec.Struct, frozen=True):

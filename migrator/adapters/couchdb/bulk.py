@@ -34,6 +34,7 @@ from migrator.adapters.couchdb.feed import take_alone, there
 from migrator.adapters.couchdb.ranges import TOP, Look
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
+from migrator.units import counted
 
 _TRIES = 8  # at a page whose proof fails, each half as large
 
@@ -118,7 +119,7 @@ class Bulk:
         if len(ids) > asked or not in_bounds or not is_ordered:
             raise self._client.malformed_answer(
                 "_all_docs",
-                f"{asked} documents of {low!r}..{high!r} were asked for in order, {len(ids)} from {ids[0]!r} came",
+                f"{counted(asked, 'document')} of {low!r}..{high!r} asked for, {len(ids):,} from {ids[0]!r} came",
             )
 
     # -- reading ------------------------------------------------------------------------------------------------

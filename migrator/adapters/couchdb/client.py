@@ -27,9 +27,12 @@ from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
+from migrator.units import counted
 from migrator.watching import Stop
 
 T = TypeVar("T")
+
+_CONFIG = "/_node/_local/_config"
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ class Client:
     def _about(self, ids: Sequence[str]) -> AbstractContextManager[None]:
         """Around a request about ids; raises `TooLarge` where answers to fewer of them broke off."""
         if not self._by_ids.allows(len(ids)):
-            raise TooLarge(f"{self.location}: answers were cut off even with fewer than {len(ids)} ids")
+            raise TooLarge(f"{self.location}: answers were cut off even with fewer than {counted(len(ids), 'id')}")
         return self._by_ids.watch(len(ids))
 
     def revisions(self, ids: Sequence[str]) -> list[rows.KeyRow]:
@@ -130,7 +133,8 @@ class Client:
             return self.revisions(ids[:half]) + self.revisions(ids[half:])
         found = self.understand(body, rows.KeyRows, "_all_docs").rows
         if [row.key for row in found] != list(ids):
-            raise self.malformed_answer("_all_docs", f"it has {len(found)} rows for {len(ids)} keys, or for others")
+            rows_for = f"{counted(len(found), 'row')} for {counted(len(ids), 'key')}"
+            raise self.malformed_answer("_all_docs", f"it has {rows_for}, or for others")
         for row in found:
             if (row.value is None and row.error != "not_found") or (row.value is not None and row.id != row.key):
                 raise self.malformed_answer("_all_docs", f"{row.key}: {row.error or f'it is about {row.id}'}")
@@ -287,17 +291,20 @@ class Client:
 
         Source: `couch_auto_purge_plugin` of CouchDB from 3.6 on; the setting of a database goes before the server's.
         """
-        settings = "/_node/_local/_config"
-        if self._asked(f"{settings}/couch_scanner_plugins").get("couch_auto_purge_plugin") != "true":
+        if (self.settings("couch_scanner_plugins") or {}).get("couch_auto_purge_plugin") != "true":
             return None
-        for path in (f"{self._path}/_auto_purge", f"{settings}/couch_auto_purge_plugin"):
-            found = self._asked(path).get("deleted_document_ttl")
+        for path in (f"{self._path}/_auto_purge", f"{_CONFIG}/couch_auto_purge_plugin"):
+            found = (self._asked(path) or {}).get("deleted_document_ttl")
             if found is not None:
                 return None if found == "infinity" else str(found)
         return None
 
-    def _asked(self, path: str) -> dict[str, Any]:
-        """An object that a path of the server gives; empty where it gives none, or not to this user.
+    def settings(self, section: str) -> dict[str, Any] | None:
+        """What a section of the configuration of the node that answers sets; None where this user may not read it."""
+        return self._asked(f"{_CONFIG}/{section}")
+
+    def _asked(self, path: str) -> dict[str, Any] | None:
+        """An object that a path of the server gives; None where it gives none, or not to this user.
 
         Only for what is reported: hosted servers and proxies refuse such paths in ways of their own.
         """
@@ -305,7 +312,7 @@ class Client:
             body = self._wire.send(path, "GET", path, params={})
             return self.understand(body, dict[str, Any], path)
         except MigratorError:
-            return {}
+            return None
 
     def post(self, path: str, value: object) -> bytes:
         """Ask the database for something by a POST: `_compact`, `_purge`."""

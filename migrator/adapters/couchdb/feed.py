@@ -27,6 +27,7 @@ from migrator.adapters.couchdb.standing import Standing, loss, parse_standing, s
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import convert
+from migrator.units import counted
 
 _TRIES = 3  # at reading a database that is replaced while it is read
 
@@ -164,13 +165,14 @@ class Feed:
         rows = len(changes.results)
         wrong = None
         if rows > asked or len({change.id for change in changes.results}) != rows:
-            wrong = f"{asked} changes were asked for, {rows} came, or some of them twice"
+            wrong = f"{counted(asked, 'change was', 'changes were')} asked for, {rows:,} came, or some of them twice"
         elif rows and counting.was_at(changes.last_seq):
-            wrong = f"after {rows} changes its last_seq is an earlier one"
+            wrong = f"after {counted(rows, 'change')} its last_seq is an earlier one"
         elif not rows and (changes.pending or (changes.pending is None and counting.pending)):
-            wrong = f"it has no changes though {changes.pending or counting.pending} are pending"
+            wrong = f"it has no changes though {counted(changes.pending or counting.pending or 0, 'is', 'are')} pending"
         elif changes.pending is not None and counting.pending is not None and rows + changes.pending < counting.pending:
-            wrong = f"{counting.pending} changes were pending, it has {rows} and leaves {changes.pending}"
+            were = counted(counting.pending, "change was", "changes were")
+            wrong = f"{were} pending, it has {rows:,} and leaves {changes.pending:,}"
         if wrong:
             raise self._client.malformed_answer("_changes", wrong)
 

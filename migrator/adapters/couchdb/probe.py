@@ -12,6 +12,7 @@ import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection
+from migrator.adapters.couchdb import health
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.namespaces import ids_from, namespaces
 from migrator.adapters.couchdb.ranges import after_all
@@ -20,6 +21,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.probe_counts import ProbeCounts, probe_of
 from migrator.text.decoding import decoder
+from migrator.units import counted
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _LOOKS = 500  # at keys, for the names of namespaces
@@ -42,6 +44,7 @@ def probe(client: Client, read: Callable[[], ProbeCounts], *, exact: bool) -> Pr
             version=server.version,
             places=(Place(name=client.database, documents=about.doc_count),),
             design_documents=tuple(designs),
+            findings=tuple(health.findings(hasty, about, server)),
         )
         if exact or documents <= _FEW:
             return _with_counts(found, read(), len(designs))
@@ -50,7 +53,9 @@ def probe(client: Client, read: Callable[[], ProbeCounts], *, exact: bool) -> Pr
 
 def _with_counts(found: Probe, counts: ProbeCounts, designs: int) -> Probe:
     return msgspec.structs.replace(
-        probe_of(counts, found), others=max(counts.others - designs, 0), findings=_findings(counts)
+        probe_of(counts, found),
+        others=max(counts.others - designs, 0),
+        findings=(*_findings(counts), *found.findings),
     )
 
 
@@ -72,7 +77,7 @@ def _sample(client: Client, found: Probe, documents: int) -> Probe:
         namespaces_complete=is_complete,
         others=counts.others,
         unreadable=counts.unreadable,
-        findings=_findings(counts),
+        findings=(*_findings(counts), *found.findings),
     )
 
 
@@ -117,8 +122,7 @@ def _findings(counts: ProbeCounts) -> tuple[Finding, ...]:
         Finding(
             kind="unreadable",
             level="warning",
-            text=f"{counts.unreadable:,} documents should be activations and can't be understood; OpenWhisk can't "
-            "read them either",
-            advice="a copy rejects them with their reasons: `migrator status JOB rejected=True`",
+            text=f"{counted(counts.unreadable, 'document')} can't be understood as activations, by OpenWhisk neither",
+            advice="a copy rejects such documents with their reasons: `migrator status JOB rejected=True`",
         ),
     )

@@ -19,6 +19,7 @@ from migrator.adapters.elasticsearch.fetching import Place, fetch_source, multi_
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
+from migrator.units import counted
 
 Addressed: TypeAlias = tuple[Address, Document]
 Versions: TypeAlias = dict[tuple[str, str], tuple[int, int]]
@@ -111,7 +112,9 @@ class Lookup:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return self._apart(addressed, versions)
         if len(found) != len(addressed):
-            raise self._client.malformed_answer(path, f"{len(found)} documents where {len(addressed)} were asked for")
+            raise self._client.malformed_answer(
+                path, f"{counted(len(found), 'document')} instead of {len(addressed):,}"
+            )
         if versions is not None:
             versions.update(
                 ((got.index, got.id), (got.number, got.term))

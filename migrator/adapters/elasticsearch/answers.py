@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from migrator.errors import Incomplete
+from migrator.units import counted
 
 
 class Shards(msgspec.Struct, frozen=True, gc=False):
@@ -25,10 +26,11 @@ def check_shards(
     """Raise `Incomplete` unless exactly so many shards answered, each in time; `where` is the request for messages."""
     see = "see GET /_cluster/health and GET /_cluster/allocation/explain"
     if shards.successful < expected:
-        raise Incomplete(f"{where}: only {shards.successful} of {expected} shards answered; {see}")
+        raise Incomplete(f"{where}: only {shards.successful} of {counted(expected, 'shard')} answered; {see}")
     if shards.failed:
-        raise Incomplete(f"{where}: {shards.failed} shards failed; {see}")
+        raise Incomplete(f"{where}: {counted(shards.failed, 'shard')} failed; {see}")
     if not shards.total == shards.successful == expected:
-        raise Incomplete(f"{where}: {shards.successful} of {shards.total} shards answered where {expected} should")
+        answered = f"{shards.successful:,} of {counted(shards.total, 'shard')} answered"
+        raise Incomplete(f"{where}: {answered} where {expected:,} should")
     if timed_out or terminated_early:
         raise Incomplete(f"{where}: the server stopped before it had searched everything")

@@ -19,6 +19,7 @@ from migrator.adapters.elasticsearch.addressed import Addressed, Versions
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.text.decoding import decoder
+from migrator.units import counted
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
 _ABOUT_DOCUMENTS = frozenset(
@@ -90,7 +91,9 @@ def read_answer(body: bytes, operation: str, sent: Sequence[Addressed]) -> list[
         raise ValueError(f"the answer can't be read: {error}") from error
     items = [item.get(operation) if len(item) == 1 else None for item in answer.items]
     if len(items) != len(sent):
-        raise ValueError(f"the answer is about {len(items)} documents, but {len(sent)} were sent")
+        raise ValueError(
+            f"the answer is about {counted(len(items), 'document')}, but {counted(len(sent), 'was', 'were')} sent"
+        )
     named: dict[tuple[str, str], Item | None] = {}
     for item in items:
         if item is not None:

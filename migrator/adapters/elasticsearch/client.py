@@ -20,6 +20,7 @@ from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, R
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
 from migrator.text.secrets import redact
+from migrator.units import counted
 
 T = TypeVar("T")
 
@@ -228,7 +229,9 @@ class Client:
         )
         total = found.hits.total if isinstance(found.hits.total, int) else found.hits.total.value
         if len(found.hits.hits) < (expected := min(size, total - first)):
-            raise Incomplete(f"{where}: {len(found.hits.hits)} hits came where {expected} are there")
+            raise Incomplete(
+                f"{where}: {counted(len(found.hits.hits), 'hit')} came where {counted(expected, 'is', 'are')} there"
+            )
 
     def check_whole(self, answer: Answer, path: str) -> None:
         """Raises `Incomplete` where a part of an answer is missing."""
@@ -358,7 +361,9 @@ def index_paths(names: Collection[str]) -> list[str]:
 def printable_path(path: str) -> str:
     """A path of `index_paths` as messages name it."""
     names = unquote(path).split(",")
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3:,} more indices"
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {counted(len(names) - 3, 'more index', 'more indices')}"
 
 
 def cause_of(body: bytes) -> Cause:

@@ -15,6 +15,7 @@ from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import Cause, Client, cause_of, index_paths
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import Unavailable
+from migrator.units import counted
 
 _SEARCHES = 200  # in one request
 _RIGHT = "the index privilege read"
@@ -126,7 +127,8 @@ def _ask_some(client: Client, asked: Sequence[ShardQuery]) -> list[Told]:
         return [_ask_alone(client, each) for each in asked]
     responses = client.understand(answer, _Responses, "/_msearch").responses
     if len(responses) != len(asked):
-        raise client.malformed_answer("/_msearch", f"{len(responses)} answers to {len(asked)} searches")
+        answers = f"{counted(len(responses), 'answer')} to {counted(len(asked), 'search', 'searches')}"
+        raise client.malformed_answer("/_msearch", answers)
     return [_parse_counts(client, each, response) for each, response in zip(asked, responses, strict=True)]
 
 
@@ -152,12 +154,13 @@ def _parse_counts(client: Client, asked: ShardQuery, response: _Response) -> Tol
     which = f"{asked.index}[{asked.shard}]"
     if response.error is not None or response.hits is None:
         raise Unavailable(f"{client.location}: {which}: {response.error or 'a search without an answer'}")
-    counted = f"{client.location}: a count of {which}"
-    check_shards(counted, response.shards, expected=1, timed_out=response.timed_out)
+    where = f"{client.location}: a count of {which}"
+    check_shards(where, response.shards, expected=1, timed_out=response.timed_out)
     documents = exact(client, "/_msearch", response.hits.total)
     highest = response.hits.hits[0].sort[0] if response.hits.hits else None
     if bool(documents) != (highest is not None):
-        raise client.malformed_answer("/_msearch", f"{documents} documents in {which}, of which it gives {highest}")
+        found = f"{counted(documents, 'document')} in {which}"
+        raise client.malformed_answer("/_msearch", f"{found}, of which it gives {highest}")
     return Told(documents, highest)
 
 

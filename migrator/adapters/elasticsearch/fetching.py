@@ -23,6 +23,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
+from migrator.units import counted
 
 _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search
@@ -170,11 +171,12 @@ def search_ids(
     check_shards(searched, found.shards, expected=expected, timed_out=found.timed_out)
     total, hits = exact(client, where, found.hits.total), found.hits.hits
     if total > size and len(ids) > 1:
-        raise TooLarge(f"{client.location}: {where}: {total} places of {len(ids)} ids")
+        raise TooLarge(f"{client.location}: {where}: {counted(total, 'place')} of {counted(len(ids), 'id')}")
     asked = frozenset(ids)
     places = [Place(hit.index, hit.type, hit.id, hit.routing) for hit in hits]
     if len(places) != total:
-        raise client.malformed_answer(where, f"{len(places)} places of {len(ids)} ids, of {total} that it counts")
+        places_of = f"{counted(len(places), 'place')} of {counted(len(ids), 'id')}"
+        raise client.malformed_answer(where, f"{places_of}, of {total} that it counts")
     if len({(place.index, place.id, place.routing) for place in places}) < total:
         raise client.malformed_answer(where, "a place twice")
     if strange := next((place for place in places if place.id not in asked or place.index not in among), None):
@@ -210,7 +212,7 @@ def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) ->
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Undecodable(str(error)) from error
     if [(got.index, got.id) for got in docs] != [(place.index, place.id) for place in places]:
-        raise client.malformed_answer("/_mget", f"not the {len(places)} documents that were asked for, in their order")
+        raise client.malformed_answer("/_mget", f"not the {counted(len(places), 'document')} asked for, in their order")
     for place, got in zip(places, docs, strict=True):
         if got.error is not None and got.error.type != "index_not_found_exception":
             raise Unavailable(f"{client.location}: index {place.index}: {got.error}")

@@ -24,7 +24,7 @@ from migrator.adapters.questions import Finding
 from migrator.errors import AccessDenied
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
-from migrator.units import human_bytes
+from migrator.units import counted, human_bytes
 
 _MANY_INDICES = 100
 _SMALL_SHARD_BYTES = 1_000_000_000  # the usual advice is 10 to 50 GB
@@ -266,9 +266,9 @@ def _shards(look: Look) -> Iterator[Finding]:
         yield Finding(
             kind="many-shards",
             level="warning",
-            text=f"{len(look.indices):,} indices of {per_index:.0f} shards each are {primaries:,} shards of "
-            f"{human_bytes(int(per_shard_bytes))}: each costs memory and time at every start, and a cluster allows "
-            "only so many",
+            text=f"{counted(len(look.indices), 'index', 'indices')} of {counted(round(per_index), 'shard')} each are "
+            f"{counted(primaries, 'shard')} of {human_bytes(int(per_shard_bytes))}: each costs memory and time at "
+            "every start, and a cluster allows only so many",
             advice="one shard a namespace is enough: install a template with number_of_shards 1 for new indices, and "
             "copy to them: `migrator copy … template=True shards=1`",
         )
@@ -280,8 +280,8 @@ def _shards(look: Look) -> Iterator[Finding]:
         yield Finding(
             kind="shard-limit",
             level="problem",
-            text=f"{used:,} of the {allowed:,} shards that cluster.max_shards_per_node allows are taken: new namespaces"
-            " soon get no index, and their activations are lost",
+            text=f"{used:,} of the {counted(allowed, 'shard')} that cluster.max_shards_per_node allows are taken: new "
+            "namespaces soon get no index, and their activations are lost",
             advice="raise it, add a node, or use fewer shards: `migrator copy … template=True shards=1`",
         )
 

@@ -19,6 +19,7 @@ from migrator.adapters.shared.http import Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
 from migrator.text.decoding import decoder
+from migrator.units import counted
 
 RIGHT = "the index privilege read"
 TOLD = {"track_total_hits": True, "seq_no_primary_term": True}
@@ -91,15 +92,15 @@ def decode(client: Client, asked: Asked, body: bytes) -> Found:
     elif len(set(given)) < len(hits) and len({(hit.id, hit.number) for hit in hits}) < len(hits):
         wrong = "a document twice"
     elif len(hits) > asked.size:
-        wrong = f"{len(hits)} documents where {asked.size} were asked for"
+        wrong = f"{counted(len(hits), 'document')} where {counted(asked.size, 'was', 'were')} asked for"
     else:
         return found
     raise Unavailable(f"{client.location}: the page {asked} holds {wrong}; is there a proxy or cache in between?")
 
 
-def incomplete(client: Client, asked: Asked, counted: int, given: int) -> Incomplete:
+def incomplete(client: Client, asked: Asked, there: int, given: int) -> Incomplete:
     return Incomplete(
-        f"{client.location}: the server counts {counted} documents in {asked} and gives {given}; "
+        f"{client.location}: the server counts {counted(there, 'document')} in {asked} and gives {given:,}; "
         "is there a proxy or cache in between?"
     )
 

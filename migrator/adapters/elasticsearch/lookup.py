@@ -23,6 +23,7 @@ from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
 from migrator.text.decoding import decode
+from migrator.units import counted
 
 _COPIES = 20  # of one id, in different namespaces or indices
 _LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives
@@ -96,12 +97,14 @@ class Lookup:
         asked = {"query": query, "size": _COPIES * len(wanted), "_source": False}
         hits = self._client.search(path, _Answer, shards=shards, body=asked).hits.hits
         if len(hits) == asked["size"]:
-            raise Incomplete(f"{self._client.location}: {len(hits)} documents and more match; search for fewer at once")
+            some = counted(len(hits), "document")
+            raise Incomplete(f"{self._client.location}: {some} and more match; search for fewer at once")
         if len({(hit.index, hit.id, hit.routing) for hit in hits}) < len(hits):
             raise self._client.malformed_answer("_search", "it gives a document twice")
-        counted = self._client.ask("POST", f"/{path}/_count", _Counted, body={"query": query}, right=_RIGHT).count
-        if counted > len(hits):
-            raise Incomplete(f"{self._client.location}: {counted} documents match, and the search gives {len(hits)}")
+        matching = self._client.ask("POST", f"/{path}/_count", _Counted, body={"query": query}, right=_RIGHT).count
+        if matching > len(hits):
+            match = counted(matching, "document matches", "documents match")
+            raise Incomplete(f"{self._client.location}: {match}, and the search gives {len(hits):,}")
         return [hit for hit in hits if any(each.is_met_by(hit.id) for each in wanted)]
 
     def _document(self, hit: _Hit, shards: int) -> Found | None:

@@ -28,7 +28,7 @@ from migrator.adapters.elasticsearch.rights import missing_rights
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
 from migrator.text.arguments import argument
-from migrator.units import human_bytes
+from migrator.units import counted, human_bytes
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -100,13 +100,13 @@ def _destinations(client: Client, pattern: str, wanted: Sequence[str]) -> Iterat
             continue
         if len(destination.uuids) > 1:
             yield (
-                f"alias {destination.name} refers to {len(destination.uuids)} indices: what is in any of them "
-                f"stays there, new documents are stored in {destination.address.index}"
+                f"alias {destination.name} refers to {counted(len(destination.uuids), 'index', 'indices')}: what is in "
+                f"any of them stays there, new documents are stored in {destination.address.index}"
             )
         if destination.routed:
             yield (
-                f"{destination.name} holds {destination.routed} documents with custom routing, which OpenWhisk doesn't "
-                "use; every shard is searched for them, so that none is stored twice"
+                f"{destination.name} holds {counted(destination.routed, 'document')} with custom routing, which "
+                "OpenWhisk doesn't use; every shard is searched for them, so that none is stored twice"
             )
 
 
@@ -196,8 +196,8 @@ def _shards(target: _Target) -> Iterator[str]:
     needed = each * len(target.new)
     if used + needed > limit:
         yield (
-            f"{len(target.new)} new indices of {each} shards need {needed} shards; {used} of the {limit} that "
-            "cluster.max_shards_per_node allows are taken; raise it, or use "
+            f"{counted(len(target.new), 'new index needs', 'new indices need')} {counted(needed, 'shard')}, {each:,} "
+            f"each; {used:,} of the {limit:,} that cluster.max_shards_per_node allows are taken; raise it, or use "
             f"{argument('template')} with fewer {argument('shards')}"
         )
 

@@ -82,6 +82,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.text.decoding import convert
+from migrator.units import counted
 from migrator.watching import Stop
 
 _COUNTED = 50  # namespaces, by a few requests each
@@ -246,8 +247,8 @@ class ElasticsearchReader(
         warnings.told += [f"index {name} doesn't exist; there is nothing to read" for name in found.missing]
         for name, documents in without_numbers(self._client, found.indices).items():
             warnings.lose(
-                f"index {name} has {documents} documents that Elasticsearch 5 stored, which have no sequence number "
-                "and can't be read; POST /_reindex them into a new index and read that"
+                f"index {name} has {counted(documents, 'document')} that Elasticsearch 5 stored, without a sequence "
+                "number, so they can't be read; POST /_reindex them into a new index and read that"
             )
         for name, told in find_changed_sources(self._client, found.indices).items():
             warnings.lose(

@@ -27,6 +27,7 @@ from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remo
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable
 from migrator.text.decoding import convert, decode, decoder
+from migrator.units import counted
 
 _MOST_BYTES = 20_000_000  # of an answer with several documents
 _encode = msgspec.json.Encoder().encode
@@ -217,7 +218,8 @@ class ElasticsearchRemover(Remover, SupportsWholeRemoval):
             for each in item.values():
                 named[each.id] = each
         if len(named) != len(changes) or any(each.index != index for each in named.values()):
-            raise self._client.malformed_answer(path, f"it has {len(named)} items for {len(changes)} documents")
+            wrong = f"{counted(len(named), 'item')} for {counted(len(changes), 'document')}"
+            raise self._client.malformed_answer(path, f"it has {wrong}")
         outcome = ChangeOutcome()
         for change in changes:
             outcome += self._sort(change, named.get(change.held.document.id))

@@ -13,6 +13,7 @@ import msgspec
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.indices import Index, is_closed, shard_states
 from migrator.errors import Incomplete
+from migrator.units import counted
 
 
 class _Shards(msgspec.Struct):
@@ -50,8 +51,8 @@ def all_up(client: Client, indices: Mapping[str, Index]) -> tuple[dict[str, Inde
             closed.append(name)
         elif down := sorted(set(range(index.shards)) - up.keys()):
             raise Incomplete(
-                f"{client.location}: {len(down)} of {index.shards} shards of index {name} can't be searched, since no "
-                "primary of them is up; see GET /_cluster/allocation/explain"
+                f"{client.location}: {len(down)} of {counted(index.shards, 'shard')} of index {name} can't be searched"
+                ", since no primary of them is up; see GET /_cluster/allocation/explain"
             )
         else:
             found[name] = index

@@ -27,6 +27,7 @@ from migrator.adapters.shared.http import read_bounded
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
 from migrator.settings.stores import Login, LoginKind, Store
+from migrator.units import counted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -60,7 +61,7 @@ class Arrival(io.RawIOBase):
             self._began_s = now_s
         self._size += count or 0
         if (took_s := now_s - self._began_s) > _ARRIVING_S + self._size / _BYTES_PER_S:
-            raise TimeoutError(f"only {self._size} bytes of the answer arrived in {took_s:.0f} s")
+            raise TimeoutError(f"only {counted(self._size, 'byte')} of the answer arrived in {took_s:.0f} s")
         return count
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterable
 
 from migrator.errors import AccessDenied, AnswerLost, Unavailable
+from migrator.units import counted
 
 
 class TooLarge(Exception):
@@ -27,7 +28,7 @@ def read_bounded(pieces: Iterable[bytes], bound_bytes: int | None) -> bytes:
         taken.append(piece)
         size_bytes += len(piece)
         if bound_bytes is not None and size_bytes > bound_bytes:
-            raise TooLarge(f"more than {bound_bytes} bytes")
+            raise TooLarge(f"more than {counted(bound_bytes, 'byte')}")
     return taken[0] if len(taken) == 1 else b"".join(taken)
 
 

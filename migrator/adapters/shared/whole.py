@@ -15,6 +15,7 @@ from migrator.adapters.base import Batch, Reader, Token
 from migrator.adapters.shared.optional import census
 from migrator.adapters.shared.patience import Policy
 from migrator.errors import Incomplete
+from migrator.units import counted
 
 LOOK_AGAIN = Policy(patience_s=2, first_pause_s=0.5)
 """A second and third look before a store is said to be unavailable; whoever mistyped a host learns it soon."""
@@ -43,9 +44,9 @@ def read_whole(reader: Reader, selection: Selection) -> Iterator[Batch]:
 
 def check_census(reader: Reader, selection: Selection, snapshot: Token, read: int) -> None:
     """Raise `Incomplete` where fewer documents were read than the server itself counts."""
-    counted = census(reader, selection, snapshot)
-    if counted is not None and read < counted:
+    there = census(reader, selection, snapshot)
+    if there is not None and read < there:
         raise Incomplete(
-            f"{reader.describe().location}: the server counts {counted:,} documents, but only {read:,} of them could "
-            "be read"
+            f"{reader.describe().location}: the server counts {counted(there, 'document')}, but only {read:,} of them "
+            "could be read"
         )

@@ -20,6 +20,7 @@ from migrator.activations.document import Document
 from migrator.adapters.base import WriteOutcome
 from migrator.adapters.shared.patience import Patience, Policy
 from migrator.errors import NothingAccepted, RequestRefused, Unavailable
+from migrator.units import counted
 
 _SUSPECTS = 3  # refused alone while nothing went through; then others are tried
 _OTHERS = 8
@@ -206,7 +207,7 @@ def _halves(documents: Documents) -> list[Documents]:
 def _server(parts: _Parts) -> NothingAccepted:
     refusal = parts.refused[-1][1]
     return NothingAccepted(
-        f"{refusal}; {len(parts.refused)} documents were refused one by one and none was accepted, so the cause "
-        "is the server, or something in front of it, and not a document. Nothing was rejected",
+        f"{refusal}; {counted(len(parts.refused), 'document was', 'documents were')} refused one by one and none was "
+        "accepted, so the cause is the server, or something in front of it, and not a document. Nothing was rejected",
         retry_after_s=refusal.retry_after_s,
     )

@@ -17,7 +17,7 @@ import msgspec
 
 from migrator.errors import UsageError
 from migrator.text.arguments import argument
-from migrator.units import BYTES, human_bytes, parse_bytes
+from migrator.units import BYTES, human_bytes, parse_bytes, plural
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000
@@ -38,7 +38,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.documents_per_s is not None:
-            return f"{self.documents_per_s:g} documents/s"
+            return f"{self.documents_per_s:g} {plural(1 if self.documents_per_s == 1 else 2, 'document')}/s"
         return f"{human_bytes(int(self.bytes_per_s))}/s" if self.bytes_per_s is not None else "no limit"
 
     def share(self, of: int) -> Rate:

@@ -32,6 +32,7 @@ from migrator.adapters.wrappers.apart import Apart
 from migrator.adapters.wrappers.forwarding import ForwardingReader, ForwardingWriter
 from migrator.adapters.wrappers.retrying_questions import Questions
 from migrator.errors import Unavailable
+from migrator.units import counted
 from migrator.watching import Stop
 
 _T = TypeVar("_T")
@@ -83,7 +84,7 @@ class RetryingReader(ForwardingReader):
 
     @override
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-        return self._go_on(f"{len(ids)} ids", after, lambda position: self._inner.fetch(ids, position, selection))
+        return self._go_on(counted(len(ids), "id"), after, lambda position: self._inner.fetch(ids, position, selection))
 
     def _go_on(
         self, what: str, after: Token, batches: Callable[[Token], Iterator[Batch]], *, whole: bool = False
@@ -104,7 +105,9 @@ class RetryingReader(ForwardingReader):
                         patience.success()
                         still = 0
                     elif (still := still + 1) >= _MOST_STILL:
-                        raise Unavailable(f"{what} makes no progress: the store returned the same page {still} times")
+                        raise Unavailable(
+                            f"{what} makes no progress: the store returned the same page {counted(still, 'time')}"
+                        )
                     yield batch
                     position = batch.position
                 return
@@ -192,14 +195,17 @@ class RetryingWriter(ForwardingWriter):
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         return self._apart.write(tuple(documents), replace=replace)
 
+    def _writing(self, documents: Sequence[Document]) -> str:
+        return f"{self._persistent.store}: writing {counted(len(documents), 'document')}"
+
     def _write_once(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        with self._persistent.policy.waiting(f"{self._persistent.store}: writing {len(documents)} documents"):
+        with self._persistent.policy.waiting(self._writing(documents)):
             return self._inner.write(documents, replace=replace)
 
     @override
     def replace_before(self, documents: Sequence[Document], mark: Token) -> WriteOutcome:
         def write(documents: Sequence[Document], *, replace: bool) -> WriteOutcome:  # noqa: ARG001  always
-            with self._persistent.policy.waiting(f"{self._persistent.store}: writing {len(documents)} documents"):
+            with self._persistent.policy.waiting(self._writing(documents)):
                 return self._inner.replace_before(documents, mark)
 
         return Apart(write, self._persistent.policy).write(tuple(documents), replace=True)

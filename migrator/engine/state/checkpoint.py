@@ -36,6 +36,7 @@ from migrator.engine.state.notes import (
 from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
 from migrator.text.secrets import redact
+from migrator.units import counted
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
 
@@ -385,7 +386,8 @@ class Checkpoint(Lags):
         written = total(self.counts.values()).written
         if None in proven or (documents := sum(filter(None, proven))) == written:
             return None
-        return f"{written:,} documents were counted as written, and the parts that are known hold {documents:,}"
+        were = counted(written, "document was", "documents were")
+        return f"{were} counted as written, and the parts that are known hold {documents:,}"
 
     def _take(self, commit: Commit, run: int) -> None:
         for counts in commit.counts.values():

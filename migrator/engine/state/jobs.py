@@ -38,6 +38,7 @@ from migrator.errors import (
 from migrator.settings.folders import user_state
 from migrator.text.arguments import argument
 from migrator.text.printable import printable
+from migrator.units import counted
 
 EVIDENCE = "evidence.sqlite"
 _CHECKPOINT = "job.sqlite"
@@ -242,7 +243,8 @@ def find_job(state: Path, id: str) -> JobView:
 
 def _the_one(found: Sequence[JobView], id: str, state: Path) -> JobView:
     if len(found) != 1:
-        what = f"{len(found)} jobs begin with '{printable(id)}'" if found else f"there is no job '{printable(id)}'"
+        some, shown = counted(len(found), "job"), printable(id)
+        what = f"{some} begin with '{shown}'" if found else f"there is no job '{shown}'"
         raise NotFound(f"{what} in {state}; `migrator status` lists them")
     return found[0]
 
@@ -281,6 +283,22 @@ def _set_aside(view: JobView) -> str:
     except StateDamaged:
         return ""
     return " and ".join(f"{count:,} {kind} document{'' if count == 1 else 's'}" for count, kind in counts if count)
+
+
+def files_version(job: JobView) -> tuple[tuple[int, int, int], ...]:
+    """What changes whenever one of a job's files does: two that are equal, of a job that isn't running, are one state.
+
+    A log without anything in it counts as none: whoever looks at a checkpoint makes one, and removes it again.
+    """
+    found = []
+    for name in (_CHECKPOINT, f"{_CHECKPOINT}-wal", LIVE):
+        try:
+            info = (job.folder / name).stat()
+        except OSError:
+            continue
+        if info.st_size:
+            found.append((info.st_ino, info.st_size, info.st_mtime_ns))
+    return tuple(found)
 
 
 def view_checkpoint(job: JobView) -> Checkpoint:

@@ -15,6 +15,7 @@ from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Slice, Token
 from migrator.errors import Unavailable
+from migrator.units import counted
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +140,6 @@ def refuse_unproven(written: int, receipt: Token) -> None:
     proven = 0 if receipt is None else documents_in(receipt)
     if proven is not None and proven != written:
         raise Unavailable(
-            f"{written:,} documents were sent to the target, but its receipt covers {proven:,}. None of them count "
-            "as written; run the same command to write them again"
+            f"{counted(written, 'document was', 'documents were')} sent to the target, but its receipt covers "
+            f"{proven:,}. None of them counts as written; run the same command to write them again"
         )

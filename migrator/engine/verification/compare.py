@@ -36,6 +36,7 @@ from migrator.engine.verification.values import PHASES, Refused, Verification, V
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Incomplete, MigratorError, Unavailable
 from migrator.events import ReadAgain, RunUnfinished, SourceWarning, Tell, VerificationRestarted, VerificationResumed
+from migrator.units import counted
 from migrator.watching import Observer, Progress, Stop
 
 _COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
@@ -237,10 +238,11 @@ class _Verify:
             read = evidence.read(side)
             if read is None:
                 continue  # an earlier release read it
-            counted = census(self._readers[side], evidence.selection, evidence.snapshot(side))
-            if counted is not None and read < counted:
-                where = self._readers[side].describe().location
-                return f"{side.upper()}, {where}: the server counts {counted:,} documents, but only {read:,} were read"
+            there = census(self._readers[side], evidence.selection, evidence.snapshot(side))
+            if there is not None and read < there:
+                where = f"{side.upper()}, {self._readers[side].describe().location}"
+                only = counted(read, "was", "were")
+                return f"{where}: the server counts {counted(there, 'document')}, but only {only} read"
         return ""
 
     def _after_compare(self) -> None:

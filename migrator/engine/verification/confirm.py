@@ -19,6 +19,7 @@ from migrator.engine.verification.listed import Suspect
 from migrator.engine.verification.values import Finding, Refused
 from migrator.errors import Incomplete
 from migrator.text.decoding import convert
+from migrator.units import counted
 from migrator.watching import Stop
 
 _SUSPECTS = 10_000  # ids that are held at once
@@ -112,7 +113,8 @@ def _pages(reader: Reader, suspects: Sequence[Suspect]) -> Iterator[tuple[Sequen
         yield suspects[done:end], found
         done = end
     if done < len(suspects):
-        raise Incomplete(f"{reader.describe().location}: {len(suspects):,} ids were requested, {done:,} returned")
+        asked = counted(len(suspects), "id was", "ids were")
+        raise Incomplete(f"{reader.describe().location}: {asked} requested, {done:,} returned")
 
 
 def _items(batch: Batch) -> list[Document | Rejection]:

@@ -127,11 +127,12 @@ def _some(
 def _what_it_proves(count: int, total: int) -> str:
     """What can be said after a sample without a finding."""
     if count == total:
-        return f"all {total} parts were read"
+        return f"{counted(total, 'part was', 'parts were')} read, which is all"
     share = 100 * (1 - 0.05 ** (1 / count))
+    read = f"{count:,} of {counted(total, 'part')} {plural(count, 'was', 'were')} read"
     return (
-        f"{count} of {total} parts were read, chosen at random: damage in more than {share:.1f} % of the parts would "
-        "have been found with a probability of 95 %; damage in a single part would probably be missed"
+        f"{read}, chosen at random: damage in more than {share:.1f} % of the parts would have been found "
+        "with a probability of 95 %; damage in a single part would probably be missed"
     )
 
 

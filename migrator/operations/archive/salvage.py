@@ -46,6 +46,7 @@ from migrator.events import RepairDiscarded, Tell
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
+from migrator.units import counted
 from migrator.watching import Observer, Progress, Stop
 
 __all__ = ["Missing", "SalvageReport", "Saved", "salvage_archive"]
@@ -229,7 +230,8 @@ class _Salvage:
             missing += save_part(self._place, piece, remains.parts.get(name), note, form, partial(take, layer))
             close_part(layer)
         lost = sum(each.documents or 0 for each in missing)
-        warning = f"saved from backup {remains.backup} of {self._place.printed}; {lost:,} documents are missing"
+        are = counted(lost, "document is", "documents are")
+        warning = f"saved from backup {remains.backup} of {self._place.printed}; {are} missing"
         writer.finish(self._completion(remains, form, like, receipts, namespaces, warning))
         self.close()
         assert writer.manifest is not None  # it is finished

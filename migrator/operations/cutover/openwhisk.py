@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.settings.stores import Location, Store
+from migrator.settings.stores import Location, Store, netloc
 
 DEPLOYMENTS = ("environment", "helm", "ansible")
 
@@ -85,7 +85,7 @@ def _host_of(text: str, default: int) -> tuple[str, int]:
 
 
 def _joined(address: _Address) -> str:
-    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in address.hosts)
+    return ",".join(netloc(host, port) for host, port in address.hosts)
 
 
 # -- environment ------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from migrator.operations.cutover.openwhisk import Instructions, instructions
 from migrator.operations.cutover.plan import Plan
 from migrator.operations.detect import Detection, detect
 from migrator.operations.detect import environments as read
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.units import counted, human_bytes, human_duration, human_moment
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords, WritingKeywords
@@ -121,8 +121,8 @@ def _answering(switch: Switch, found: Detection) -> Checked:
         probe = next(each for each in found.probes if each.identity == store.location.identity)
         if not probe.answers:
             raise CheckFailed(f"{probe.location}: {probe.error}", exit_code=probe.exit_code or 5)
-        amount = "no" if not probe.activations else f"about {probe.activations:,}"
-        checked.append(f"{probe.location} answers: {probe.product} {probe.version}, {amount} activations")
+        amount = f"about {counted(probe.activations, 'activation')}" if probe.activations else "no activations"
+        checked.append(f"{probe.location} answers: {probe.product} {probe.version}, {amount}")
         old = probe.product == "Elasticsearch" and probe.version.startswith("6.")
         if store is switch.target and probe.kind == "elasticsearch" and not old:
             switch.confirm(
@@ -147,11 +147,12 @@ def preflight(switch: Switch) -> Checked:
             switch.source, switch.target, wanted=wanted, **_options(switch, keywords, tell=tell, dry_run=True)
         )
     totals = report.totals
-    checked = [f"{totals.read:,} documents were read and converted, {human_bytes(totals.size_bytes)}", *heard]
+    checked = [f"{counted(totals.read, 'document')} read and converted, {human_bytes(totals.size_bytes)}", *heard]
     if heard or report.exit_code:
         switch.confirm(
-            f"{totals.rejected:,} documents would be rejected, {totals.differing:,} differ in the target; "
-            f"{len(heard)} warnings about the target. Go on?"
+            f"{counted(totals.rejected, 'document')} would be rejected, "
+            f"{counted(totals.differing, 'differs', 'differ')} in the target; {counted(len(heard), 'warning')} about "
+            "the target. Go on?"
         )
     return checked
 
@@ -180,7 +181,7 @@ def backing_up(switch: Switch) -> Checked:
         raise CheckFailed(f"{check.archive}: {check.findings[0].what}", exit_code=check.exit_code)
     _accept(switch, made.report, "backed up")
     id = made.backup.backup if made.backup else "none"
-    return [f"backup {id} of {made.report.totals.read:,} documents read", f"{check.archive} is whole (hashes)"]
+    return [f"backup {id} of {counted(made.report.totals.read, 'document')} read", f"{check.archive} is whole (hashes)"]
 
 
 # -- carrying ---------------------------------------------------------------------------------------------------
@@ -232,8 +233,9 @@ class _Lags:
             why = self._unknown or "no look at the source succeeded"
             raise CheckFailed(f"how far the target is behind can't be told: {why}", exit_code=3)
         if self._last.documents > most:
-            raise CheckFailed(f"{self._last.documents:,} documents are pending, more than {most:,}", exit_code=5)
-        return [f"{self._last.documents:,} documents were pending at the last of {self._looks:,} looks"]
+            pending = counted(self._last.documents, "document is", "documents are")
+            raise CheckFailed(f"{pending} pending, more than {most:,}", exit_code=5)
+        return [f"{counted(self._last.documents, 'document')} pending at the last of {counted(self._looks, 'look')}"]
 
 
 def _copy(switch: Switch, heard: _Lags | None = None, **follow: Any) -> Report:
@@ -265,15 +267,15 @@ def _accept(switch: Switch, report: Report, what: str) -> None:
     """Documents that aren't in the target as the source has them are accepted by a person; missing ones by nobody."""
     if report.unread or report.unstored:
         raise CheckFailed(
-            f"{report.unread + report.unstored:,} documents are missing by the stores' own counts; run the same "
-            "command again",
+            f"{counted(report.unread + report.unstored, 'document is', 'documents are')} missing by the stores' own "
+            "counts; run the same command again",
             exit_code=3,
         )
     if report.exit_code:
         reasons = "; ".join(report.warnings) or f"see `migrator status {report.job}`"
         switch.confirm(
-            f"Not everything was {what}: {report.rejected:,} documents rejected, {report.differing:,} differ in the "
-            f"target and stay ({reasons}). Go on?"
+            f"Not everything was {what}: {counted(report.rejected, 'document')} rejected, "
+            f"{counted(report.differing, 'differs', 'differ')} in the target and stays so ({reasons}). Go on?"
         )
 
 
@@ -304,7 +306,7 @@ def switching(switch: Switch) -> Checked:
     missing = [each.text for each in found.findings if each.kind == "setting-missing"]
     if missing:
         raise CheckFailed(missing[0], exit_code=3)
-    return [f"{each.said_by} activations are written to {each.identity or each.kind}" for each in found.backends]
+    return [f"{each.said_by}, activations are written to {each.identity or each.kind}" for each in found.backends]
 
 
 def verifying(switch: Switch) -> Checked:
@@ -320,9 +322,9 @@ def verifying(switch: Switch) -> Checked:
     checked = _agreement(switch, found, job, listed)
     totals = found.totals
     if totals.meanwhile:
-        checked.append(f"{totals.meanwhile:,} were stored while they were compared, on either side")
+        checked.append(f"{counted(totals.meanwhile, 'was', 'were')} stored while they were compared, on either side")
     if totals.extra:
-        return [*checked, f"{totals.extra:,} are only in {found.b.location}: OpenWhisk writes there"]
+        return [*checked, f"{counted(totals.extra, 'is', 'are')} only in {found.b.location}: OpenWhisk writes there"]
     switch.confirm(
         f"No activation is in {found.b.location} alone, so nothing proves that OpenWhisk writes there. Invoke an "
         "action and look for it there. Does it?"
@@ -339,20 +341,23 @@ def _agreement(switch: Switch, found: Verification, job: str, listed: Path) -> C
             exit_code=found.exit_code or 3,
         )
     if found.agrees and not totals.refused:
-        return [f"all {totals.a:,} activations of {found.a.location} are in {found.b.location}, compared by content"]
+        of = f"{counted(totals.a, 'activation')} of {found.a.location}"
+        return [f"{of}: all in {found.b.location}, compared by content"]
     ids = set() if found.agrees else {*read_ids(listed)}
     others = ids - _set_aside(job, switch.state)
     if others:
         raise CheckFailed(
-            f"{totals.missing:,} activations are missing in {found.b.location}, {totals.different:,} differ; {listed} "
-            f"lists them, and the copy set {len(ids) - len(others):,} of them aside",
+            f"{counted(totals.missing, 'activation is', 'activations are')} missing in {found.b.location}, "
+            f"{counted(totals.different, 'differs', 'differ')}; {listed} lists them, and the copy set "
+            f"{len(ids) - len(others):,} of them aside",
             exit_code=found.exit_code,
         )
     switch.confirm(
-        f"{len(ids):,} activations are missing in {found.b.location} or differ there, and {totals.refused:,} can't be "
-        f"compared. They are what the copy set aside: `migrator status {job}` lists it. Go on without them?"
+        f"{counted(len(ids), 'activation is missing', 'activations are missing')} in {found.b.location} or different "
+        f"there, and {totals.refused:,} can't be compared. They are what the copy set aside: `migrator status {job}` "
+        "lists it. Go on without them?"
     )
-    return [f"{totals.a:,} activations were compared; {len(ids) + totals.refused:,} were set aside by the copy"]
+    return [f"{counted(totals.a, 'activation')} compared; {len(ids) + totals.refused:,} set aside by the copy"]
 
 
 def _set_aside(job: str, state: Path | None) -> set[str]:
@@ -367,8 +372,8 @@ def reporting(switch: Switch) -> Checked:
         report = copy(switch.source, switch.target, template=_template(switch), **_options(switch, keywords))
     if report.run_read:
         switch.confirm(
-            f"{report.run_read:,} documents came to {report.source.location} after it was quiet, and were carried "
-            "over: something still writes there. Go on?"
+            f"{counted(report.run_read, 'document')} came to {report.source.location} after it was quiet, and went "
+            "on: something still writes there. Go on?"
         )
     return [f"the page is {switch.report(report.job)}"]
 

@@ -13,7 +13,7 @@ from migrator.adapters.questions import Finding
 from migrator.operations.detect.providers import NAMES, OUT_OF_REACH
 from migrator.operations.detect.values import Backend, Examined
 from migrator.text.arguments import argument
-from migrator.units import DAY_S, plural
+from migrator.units import DAY_S, counted, plural
 
 _OLD_BACKUP_MS = 7 * 1000 * DAY_S
 
@@ -273,7 +273,7 @@ def _backups(archives: Sequence[Examined], now_ms: int) -> list[Finding]:
         text, advice = f"{archives[0].location} holds no backup", "make one"
     elif now_ms - newest > _OLD_BACKUP_MS:
         days = (now_ms - newest) // (1000 * DAY_S)
-        text, advice = f"the newest backup is {days:,} days old", "make a new one, and put it on a schedule"
+        text, advice = f"the newest backup is {counted(days, 'day')} old", "make a new one, and put it on a schedule"
     else:
         return []
     level = "note" if not archives else "warning"

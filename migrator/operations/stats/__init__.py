@@ -28,6 +28,7 @@ from migrator.operations.stats.values import Growth, Statistics
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
+from migrator.units import counted
 from migrator.watching import Observer, Stop
 
 __all__ = ["Statistics", "stats"]
@@ -126,14 +127,14 @@ def _notes(measured: Measured, growth: Growth | None, *, has_room: bool, now_ms:
     amounts, notes = measured.amounts, []
     if measured.method == "sampled":
         notes.append(
-            f"all numbers are estimates from a sample of {amounts.sampled:,} documents; "
+            f"all numbers are estimates from a sample of {counted(amounts.sampled, 'document')}; "
             f"{argument('exact')} reads all of them"
         )
     elif measured.method == "aggregated":
         notes.append(
-            f"numbers of activations are exact; bytes, shares and the largest come from {amounts.sampled:,} documents "
-            "that were drawn at random and from those with the largest results; "
-            f"{argument('exact')} reads all of them"
+            "numbers of activations are exact; bytes, shares and the largest come from "
+            f"{counted(amounts.sampled, 'document')} that were drawn at random and from those with the largest "
+            f"results; {argument('exact')} reads all of them"
         )
     if measured.stored_bytes is None:
         notes.append("the store doesn't report its size on disk; the size of the JSON is used instead")

@@ -81,9 +81,9 @@ def test_a_backup_whose_parts_do_not_hold_what_was_written_is_not_completed(tmp_
     earlier = add_backup(tmp_path, Form.COUCHDB, [[activation(0)]])
     writer, receipt = begun(tmp_path)
     counts = {"guest": {"read": written, "written": written}}
-    with pytest.raises(ArchiveDamaged, match=f"its parts hold 1 documents of namespace guest, and {written} were"):
+    with pytest.raises(ArchiveDamaged, match=f"its parts hold 1 document of namespace guest, and {written} were"):
         writer.finish(completion(Form.COUCHDB, [(0, receipt)], counts=counts))
-    with pytest.raises(ArchiveDamaged, match="its parts hold 0 documents of namespace guest, and 1 were written"):
+    with pytest.raises(ArchiveDamaged, match="its parts hold 0 documents of namespace guest, and 1 was written"):
         writer.finish(completion(Form.COUCHDB, [], counts={"guest": {"read": 1, "written": 1}}))
     catalog = read_catalog(Folder(str(tmp_path)))
     assert [each.backup for each in catalog.backups] == [earlier.backup]

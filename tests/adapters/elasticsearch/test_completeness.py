@@ -19,11 +19,11 @@ def test_every_shard_in_time_is_a_whole_answer(shards: int) -> None:
     [
         (Shards(total=5, successful=4), 5, "only 4 of 5 shards answered"),
         (Shards(total=5, successful=4, failed=1), 5, "only 4 of 5 shards answered"),
-        (Shards(total=5, successful=5, failed=1), 5, "1 shards failed"),
+        (Shards(total=5, successful=5, failed=1), 5, "1 shard failed"),
         (Shards(total=4, successful=4), 5, "only 4 of 5 shards answered"),
         (Shards(total=2, successful=2), 1, "2 of 2 shards answered where 1 should"),
         (Shards(total=2, successful=1), 1, "1 of 2 shards answered where 1 should"),
-        (Shards(), 1, "only 0 of 1 shards answered"),
+        (Shards(), 1, "only 0 of 1 shard answered"),
     ],
 )
 def test_an_answer_without_some_shards_is_incomplete(shards: Shards, expected: int, told: str) -> None:

@@ -215,8 +215,8 @@ BUSY: dict[str, Any] = {"status": 429, "error": {"type": "es_rejected_execution_
     ("given", "told"),
     [
         (page(some(2), timed_out=True), "stopped before it had searched everything"),
-        (page(some(2), successful=0), "only 0 of 1 shards answered"),
-        (page([], total=0, successful=0), "only 0 of 1 shards answered"),
+        (page(some(2), successful=0), "only 0 of 1 shard answered"),
+        (page([], total=0, successful=0), "only 0 of 1 shard answered"),
         (answer(page(some(2)).partition(b"\r\n\r\n")[2][:300], length="4000"), "no answer"),
         (answer(b"<html>sign in</html>"), "can't be read"),
         (answer(b"<html>bad gateway</html>", "502 Bad Gateway"), "502 <html>bad gateway"),
@@ -254,7 +254,7 @@ def test_checkpoints_are_taken_before_the_refresh(script: Script, reader: Elasti
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([*LISTED, stats(), answer({"_shards": {"failed": 1}})], "1 shards failed"),
+        ([*LISTED, stats(), answer({"_shards": {"failed": 1}})], "1 shard failed"),
         ([*LISTED, stats(shard="1"), answer({"_shards": {"failed": 0}})], "have no primary that is up"),
         ([*LISTED, answer({}), error(503, "no_shard_available_action_exception")], "have no primary that"),
         ([*LISTED, stats(uuid="u2"), answer({"_shards": {"failed": 0}})], "just recreated"),
@@ -406,7 +406,7 @@ def test_a_document_that_is_too_large_alone(script: Script, writer: Elasticsearc
 @pytest.mark.parametrize(
     ("given", "kind", "told"),
     [
-        (bulk(DONE), Unavailable, "is about 1 documents, but 2 were sent"),
+        (bulk(DONE), Unavailable, "is about 1 document, but 2 were sent"),
         (answer({"errors": False, "items": []}), Unavailable, "is about 0 documents"),
         (answer(b'{"errors":false,"items":['), Unavailable, "can't be read"),
         (answer(b'{"errors":false,', length="999"), Unavailable, "no answer"),

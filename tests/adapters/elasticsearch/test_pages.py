@@ -570,7 +570,7 @@ def test_documents_by_id_are_those_that_were_asked_for(fault: Callable[[list[Any
     documents = some(3)
     cluster = Cluster().of_one(numbered(documents))
     cluster.alter = lambda request, right: {"docs": fault(right["docs"])} if request.path == "/_mget" else None
-    with reading(cluster) as (reader, _), pytest.raises(Unavailable, match="not the 3 documents that were asked for"):
+    with reading(cluster) as (reader, _), pytest.raises(Unavailable, match="not the 3 documents asked for"):
         list(reader.fetch([document.id for document in documents], None, ALL))
 
 

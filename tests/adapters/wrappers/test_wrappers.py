@@ -420,7 +420,7 @@ def test_calls_are_waited_for_under_their_names(policy: Policy) -> None:
         "memory:a: planning",
         "memory:a: reading first..last",
         "memory:a: reading first..last",
-        "memory:b: writing 1 documents",
+        "memory:b: writing 1 document",
     ]
 
 

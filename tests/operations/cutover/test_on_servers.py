@@ -175,5 +175,5 @@ def test_what_the_target_cant_hold_is_confirmed_and_nothing_else(
     new.put({lost.id: lost.body})
     state = openwhisk.cut_over()
     assert state.is_done("switch", "report")
-    assert any("1 activations are missing" in each for each in openwhisk.asked)
+    assert any("1 activation is missing" in each for each in openwhisk.asked)
     assert set(new.contents()) == {activation(number).id for number in range(20)}

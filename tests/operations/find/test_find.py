@@ -122,6 +122,7 @@ def test_what_is_found_nowhere_is_exit_code_10(stores: tuple[str, str, str]) -> 
     found, *missing = map(json.loads, result.stdout.splitlines())
     assert found["id"] == SOME.id
     assert [(each["id"], each["copies"]) for each in missing] == [(ABSENT, []), (f"nobody/{SOME_ID}", [])]
+    assert [each["found"] for each in (found, *missing)] == [True, False, False]
     assert f"{ABSENT}: found in none of" in result.stderr
     assert f"nobody/{SOME_ID}: found in none of" in result.stderr
 
@@ -132,6 +133,23 @@ def test_a_store_that_cannot_be_asked_keeps_no_other_from_answering(stores: tupl
     assert result.exit_code == 5
     assert json.loads(result.stdout)["agree"]
     assert "127.0.0.1:9" in result.stderr
+
+
+def test_each_id_has_a_line_of_one_shape_for_programs(memory: str) -> None:
+    """Found, found nowhere, and unknown, since a store couldn't be searched; only the middle one is missing."""
+    fill_memory(memory, [activation(1)])
+    asked = (activation_id(1), ABSENT)
+    all_answer = run(*asked, "--in", memory, "--json")
+    one_fails = run(*asked, "--in", memory, "--in", "elasticsearch://127.0.0.1:9", "--json")
+    lines = [json.loads(line) for each in (all_answer, one_fails) for line in each.stdout.splitlines()]
+    keys = {"id", "found", "copies", "agree", "activation", "reasons", "unsearched"}
+    assert [set(line) for line in lines] == [keys] * 4
+    assert [line["found"] for line in lines] == [True, False, True, None]
+    assert [line["agree"] for line in lines] == [True, None, True, None]
+    failed = {"store": "elasticsearch://127.0.0.1:9/?index-pattern=openwhisk-%25s", "exit_code": 5}
+    for line, unsearched in zip(lines, ([], [], [failed], [failed]), strict=True):
+        assert [{name: each[name] for name in failed} for each in line["unsearched"]] == unsearched
+    assert "no answer" in lines[3]["unsearched"][0]["error"]
 
 
 def test_the_same_id_in_two_namespaces_are_two_activations(
