@@ -78,8 +78,8 @@ def test_exceptions_only_get_fewer(copied: Path) -> None:
     config = copied / "pyproject.toml"
     text = config.read_text()
     assert text.count('id = "layers"') == 1
-    unneeded = 'id = "layers"\nignore_imports = ["migrator.errors -> migrator.units"]'
+    unneeded = 'id = "layers"\nignore_imports = ["migrator.errors -> migrator.text.units"]'
     config.write_text(text.replace('id = "layers"', unneeded))
     ended = lint(copied)
     assert ended.returncode == 1
-    assert "migrator.errors -> migrator.units" in ended.stdout + ended.stderr
+    assert "migrator.errors -> migrator.text.units" in ended.stdout + ended.stderr

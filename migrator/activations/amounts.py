@@ -12,7 +12,7 @@ import msgspec
 
 from migrator.activations.document import Document, activation_path
 from migrator.text.decoding import decoder
-from migrator.units import DAY_S
+from migrator.text.units import DAY_S
 
 DAY_MS = 1000 * DAY_S
 REST = "(others)"

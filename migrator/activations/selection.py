@@ -12,7 +12,7 @@ import msgspec
 from migrator.activations.document import Document
 from migrator.errors import UsageError
 from migrator.text.arguments import argument
-from migrator.units import parse_duration
+from migrator.text.units import parse_duration
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

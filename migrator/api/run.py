@@ -25,7 +25,7 @@ from migrator.events import Tell
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
-from migrator.units import DAY_S
+from migrator.text.units import DAY_S
 from migrator.watching import Observer, Stop
 
 __all__ = ["LEAST_RATE", "MOST_RATE", "Run", "RunKeywords", "WritingKeywords", "reading_keywords"]

@@ -119,7 +119,7 @@ def backup_command(
     from migrator.api.backup import backup
     from migrator.commands import running
     from migrator.rendering.report import report_as_dict
-    from migrator.units import human_bytes
+    from migrator.text.units import human_bytes
 
     keywords["config"] = config
     shown = running.archives(archive, "target", config)

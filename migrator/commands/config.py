@@ -25,7 +25,7 @@ from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
 from migrator.events import LoginWarning
 from migrator.text.printable import printable_path
-from migrator.units import parse_duration
+from migrator.text.units import parse_duration
 
 if TYPE_CHECKING:
     from migrator.settings.config import Config

@@ -20,7 +20,7 @@ from typing_extensions import override
 from migrator.commands.completing import choices
 from migrator.commands.messages import current
 from migrator.errors import UsageError
-from migrator.units import parse_bytes, parse_duration, parse_percent
+from migrator.text.units import parse_bytes, parse_duration, parse_percent
 
 if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec

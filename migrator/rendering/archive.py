@@ -13,7 +13,7 @@ from migrator.operations.archive.salvage import Missing, SalvageReport
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.text.printable import printable
-from migrator.units import counted, human_bytes, plural
+from migrator.text.units import counted, human_bytes, plural
 
 _COLUMNS = ("backup", "mode", "state", "ended", "documents", "size", "started", "source")
 

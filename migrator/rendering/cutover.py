@@ -8,7 +8,7 @@ from migrator.operations.cutover.state import StateOfCutover, StepState
 from migrator.operations.cutover.steps import STEPS, Step
 from migrator.rendering.fold import fold, label_rows
 from migrator.settings.stores import Store
-from migrator.units import human_duration
+from migrator.text.units import human_duration
 
 
 def render_instructions(told: Instructions, *, width: int | None = None) -> str:

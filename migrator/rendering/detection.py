@@ -10,7 +10,7 @@ from migrator.adapters.questions import Finding
 from migrator.operations.detect.conclusions import count
 from migrator.operations.detect.values import Detection, Examined
 from migrator.text.printable import printable
-from migrator.units import counted, human_bytes, plural
+from migrator.text.units import counted, human_bytes, plural
 
 _WIDTH = 100  # where there is no terminal
 _NAME_WIDTH = 80  # of a name with its counts

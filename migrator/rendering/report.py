@@ -13,7 +13,7 @@ from migrator.rendering.arguments import in_options
 from migrator.rendering.command_line import command, state_option
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
-from migrator.units import counted, human_bytes, human_duration, human_moment, plural
+from migrator.text.units import counted, human_bytes, human_duration, human_moment, plural
 
 
 def report_as_dict(report: Report) -> dict[str, Any]:

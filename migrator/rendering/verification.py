@@ -14,7 +14,7 @@ from migrator.rendering.command_line import command
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import in_columns, printable_name
 from migrator.text.printable import printable
-from migrator.units import counted, human_duration, plural
+from migrator.text.units import counted, human_duration, plural
 
 _HOURS_SHOWN = 15
 _NAMESPACES_SHOWN = 40

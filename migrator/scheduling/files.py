@@ -44,7 +44,7 @@ from migrator.settings.stores import Secret
 from migrator.settings.toml_file import TomlFile, decode_secret, meant
 from migrator.text.decoding import convert
 from migrator.text.printable import printable_path
-from migrator.units import parse_percent
+from migrator.text.units import parse_percent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _STORE_NAME = _NAME

@@ -31,7 +31,7 @@ from migrator.scheduling.state import Attempt, Memory, Run, State
 from migrator.scheduling.tasks import Context, Done, Purged, check_backup, perform, prune_backups, purge_source
 from migrator.scheduling.textfile import write_textfile
 from migrator.text.secrets import redact
-from migrator.units import human_duration
+from migrator.text.units import human_duration
 from migrator.watching import Stop
 
 

@@ -10,7 +10,7 @@ import msgspec
 from migrator.api.run import LEAST_RATE, MOST_RATE, MOST_REJECTS
 from migrator.operations.archive.retention import Retention
 from migrator.settings.stores import SecretAddress, SecretLocation
-from migrator.units import DAY_S, human_percent, parse_duration
+from migrator.text.units import DAY_S, human_percent, parse_duration
 
 _LONGEST_D = 3650
 

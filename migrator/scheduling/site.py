@@ -24,7 +24,7 @@ from migrator.scheduling.metrics import exposition
 from migrator.scheduling.overview import ScheduleStatus
 from migrator.settings.stores import Store
 from migrator.text.printable import printable_path
-from migrator.units import human_bytes, human_duration, human_moment
+from migrator.text.units import human_bytes, human_duration, human_moment
 
 _REFRESH_S = 5
 _LISTED_S = 60.0  # an archive is listed again after this long: a bucket is asked for every backup

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from migrator.rendering.fold import label_rows
 from migrator.scheduling.overview import ScheduleStatus
-from migrator.units import human_bytes
+from migrator.text.units import human_bytes
 
 
 def status_text(status: ScheduleStatus, *, width: int | None) -> str:

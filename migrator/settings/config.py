@@ -25,7 +25,7 @@ from migrator.settings.stores import LOGIN_SECRETS, Location, LoginKind, Secret,
 from migrator.settings.toml_file import TomlFile, meant
 from migrator.text import secrets
 from migrator.text.decoding import convert
-from migrator.units import DAY_S
+from migrator.text.units import DAY_S
 
 Role = Literal["source", "target"]
 Ask = Callable[[str], str | None]

@@ -1,1 +1,1 @@
-"""Text that leaves the program: secrets are taken out, what comes from outside is shown."""
+"""Text that comes in and leaves: quantities are parsed and printed, secrets taken out, control characters shown."""

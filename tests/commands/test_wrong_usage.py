@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migrator.testing.documents import activation
-from migrator.units import counted, plural
+from migrator.text.units import counted, plural
 from tests.commands.test_main import run
 from tests.support.stores import fill_memory
 

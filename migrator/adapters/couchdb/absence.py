@@ -17,7 +17,7 @@ from migrator.activations.forms import instant
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.questions import Finding, Probe, WantedId
 from migrator.errors import AccessDenied, MigratorError, NotFound
-from migrator.units import plural
+from migrator.text.units import plural
 
 _SUFFIX, _SUBJECTS = "activations", "subjects"
 _SUBJECTS_READ = 20_000

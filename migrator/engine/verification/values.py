@@ -9,7 +9,7 @@ import msgspec
 from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Description
-from migrator.units import human_percent
+from migrator.text.units import human_percent
 
 EXAMPLES = 20
 """Findings that a report tells one by one; a file of ids holds all."""

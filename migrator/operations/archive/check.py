@@ -24,7 +24,7 @@ from migrator.events import Tell
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.units import counted, plural
+from migrator.text.units import counted, plural
 from migrator.watching import Observer, Progress, Stop
 
 __all__ = ["CheckReport", "Finding", "check_archive", "place_in"]

@@ -15,7 +15,7 @@ import msgspec
 
 from migrator.activations.selection import parse_moment
 from migrator.errors import UsageError
-from migrator.units import parse_duration
+from migrator.text.units import parse_duration
 
 _MOST = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from migrator.api.run import Run
 from migrator.errors import UsageError
 from migrator.operations.cutover.openwhisk import DEPLOYMENTS
 from migrator.settings.toml_file import TomlFile
-from migrator.units import parse_duration
+from migrator.text.units import parse_duration
 
 _LONGEST_QUIET_S = 7 * 86_400
 

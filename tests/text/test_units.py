@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.units import human_bytes, human_duration, human_share, parse_bytes, parse_duration, parse_percent
+from migrator.text.units import human_bytes, human_duration, human_share, parse_bytes, parse_duration, parse_percent
 
 
 @pytest.mark.parametrize(
