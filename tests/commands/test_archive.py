@@ -20,6 +20,7 @@ from migrator.commands.main import migrator
 from migrator.testing.documents import activation
 from tests.support.archives import CLOCK, add_backup
 from tests.support.damage import documents_of, flipped, make_archive, pieces, put
+from tests.support.forked import run_forked_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,14 +76,7 @@ def test_the_time_that_the_list_shows_chooses_its_backup(tmp_path: Path, monkeyp
 def test_output_that_finds_no_room_is_told(archive: str, words: str) -> None:
     """`> FILE` on a full disk: one line, and no exit code 0."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123  no file
-        ended = subprocess.run(
-            [sys.executable, "-m", "migrator", *words.split(), archive],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            timeout=120,
-            text=True,
-        )
+        ended = run_forked_text(*words.split(), archive, stdout=full)
     assert ended.returncode == 5
     assert ended.stderr.splitlines()[-1] == (
         "migrator: the output can't be written: No space left on device; "

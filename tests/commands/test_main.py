@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from migrator import errors
 from migrator.commands.main import COMMANDS, Commands, migrator
+from tests.support.forked import run_forked_text
 
 CANARY = "kanarienvogel"
 ROOT = Path(__file__).parents[2]
@@ -25,12 +26,7 @@ def run(*words: str, environ: dict[str, str] | None = None) -> Result:
 
 
 def run_process(*words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "migrator", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
-        capture_output=True,
-        text=True,
-    )
+    return run_forked_text(*words, env={**os.environ, **(environ or {})})
 
 
 @pytest.fixture

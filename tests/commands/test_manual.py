@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,14 @@ from migrator.api.copy import copy
 from migrator.commands.main import COMMANDS, migrator
 from migrator.commands.reference import entries, man_name, man_page, reference_page
 from migrator.testing.documents import activation
+from tests.support.forked import run_forked_text
 
 
 def complete(*words: str, begun: str = "", folder: Path | None = None, **environ: str) -> list[str]:
     """What bash is offered for the word that is being typed."""
     env = {**os.environ, "_MIGRATOR_COMPLETE": "bash_complete", "MIGRATOR_CONFIG": "", **environ}
     env |= {"COMP_WORDS": " ".join(["migrator", *words, begun]), "COMP_CWORD": str(len(words) + 1)}
-    program = "from migrator.commands.main import main; main()"
-    ended = subprocess.run([sys.executable, "-c", program], env=env, cwd=folder, capture_output=True, text=True)
+    ended = run_forked_text(env=env, cwd=folder)
     assert ended.stderr == ""
     return [line.partition(",")[2] for line in ended.stdout.splitlines() if line.startswith("plain,")]
 

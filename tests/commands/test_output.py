@@ -17,6 +17,7 @@ from migrator.api.backup import backup
 from migrator.commands import output
 from migrator.commands.messages import one_line
 from migrator.testing.documents import activation
+from tests.support.forked import run_forked_text
 
 ROOT = Path(__file__).parents[2]
 FULL = (
@@ -73,13 +74,7 @@ COMMANDS = ("help", "version", "cat", "list", "json", "status", "copy", "verify"
 def test_full_disk_is_one_line_and_5(archive: str, name: str, buffered: bool) -> None:
     """Whether Python keeps output back until the end or not."""
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "migrator", *words_of(name, archive)],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env=environ(buffered),
-            text=True,
-        )
+        ended = run_forked_text(*words_of(name, archive), stdout=full, env=environ(buffered))
     assert ended.returncode == 5
     assert ended.stderr.splitlines()[-1] == FULL
     assert "Exception ignored" not in ended.stderr
@@ -93,13 +88,7 @@ def test_reader_that_left_ends_the_process_quietly(archive: str, name: str, buff
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
-        ended = subprocess.run(
-            [sys.executable, "-m", "migrator", *words_of(name, archive)],
-            stdout=closed,
-            stderr=subprocess.PIPE,
-            env=environ(buffered),
-            text=True,
-        )
+        ended = run_forked_text(*words_of(name, archive), stdout=closed, env=environ(buffered))
     assert ended.returncode == 141
     assert not [line for line in ended.stderr.splitlines() if "rror" in line or "unexpected" in line]
 
@@ -125,12 +114,8 @@ def test_reader_that_leaves_midway(archive: str, buffered: bool) -> None:
 def test_code_that_says_more_stays(tmp_path: Path, buffered: bool) -> None:
     """What a command found outlasts its output."""
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "migrator", "archive", "list", f"archive:{tmp_path}"],
-            stdout=full,
-            stderr=full,
-            env=environ(buffered),
-        )
+        words = ("archive", "list", f"archive:{tmp_path}")
+        ended = run_forked_text(*words, stdout=full, stderr=full, env=environ(buffered))
     assert ended.returncode == 10
 
 
@@ -199,12 +184,8 @@ def test_names_in_documents_steer_no_terminal(tmp_path: Path) -> None:
     archive, state = f"archive:{tmp_path / 'archive'}", ["--state", str(tmp_path / "state")]
 
     def run(*words: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "migrator", *words],
-            env={**environ(True), "MIGRATOR_DEBUG": "1"},
-            capture_output=True,
-        )
-        told = (ended.stdout + ended.stderr).decode()
+        ended = run_forked_text(*words, env={**environ(True), "MIGRATOR_DEBUG": "1"})
+        told = ended.stdout + ended.stderr
         assert not [sign for sign in STEERING if sign in told], (words, told)
         assert ended.returncode in (0, 3, 4, 10, 5), (words, told)
         return told

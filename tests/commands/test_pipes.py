@@ -6,18 +6,17 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from migrator.testing.documents import activation
+from tests.support.forked import run_forked
 
 BODIES = b"".join(activation(number).body + b"\n" for number in range(20))
 
 
 def migrator(folder: Path, *arguments: str, piped: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "migrator", *arguments, "--state", str(folder / "state")]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "XDG_CONFIG_HOME": str(folder)}
-    return subprocess.run(command, input=piped, capture_output=True, timeout=120, env=environment)
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(folder)}
+    return run_forked(*arguments, "--state", str(folder / "state"), piped=piped, env=environment)
 
 
 def test_documents_alone_go_to_standard_output(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forked import run_forked_text
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples/adapter"
 SOURCE = f"file:{ROOT}/samples/activations-couchdb.ndjson"
@@ -40,9 +42,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def migrator(environ: dict[str, str], *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "migrator", *words], env=environ, capture_output=True, text=True, timeout=120
-    )
+    ended = run_forked_text(*words, env=environ)
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from migrator.settings.folders import expand_user, user_config, user_state
 from migrator.settings.locations import parse_location
 from migrator.testing.documents import activation
 from migrator.text.printable import printable, printable_path
+from tests.support.forked import COMMAND, run_forked_text
 
-ROOT = Path(__file__).parents[2]
 NOBODY = """\
 import pwd, sys
 def nobody(*_): raise KeyError("no such user")
@@ -33,14 +32,7 @@ def run(*words: str, home: bool = False, **environ: str) -> subprocess.Completed
     """The command as a user without a home, as `docker run -u 1234` has it."""
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "PYTHONUNBUFFERED")}
     kept = {name: value for name, value in kept.items() if not name.startswith(("XDG_", "MIGRATOR_"))}
-    program = ["-m", "migrator"] if home else ["-c", NOBODY]
-    return subprocess.run(
-        [sys.executable, *program, *words],
-        env={**kept, "PYTHONPATH": str(ROOT), **environ},
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-    )
+    return run_forked_text(*words, env={**kept, **environ}, program=COMMAND if home else NOBODY)
 
 
 @pytest.fixture

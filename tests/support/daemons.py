@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.scheduling.state import Memory, State
+from tests.support.forked import run_forked_text
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
@@ -64,12 +65,11 @@ class Folders:
         with memory.lock():
             memory.write(State(known_since_s=then_s, handled_until_s=then_s))
 
-    def words(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "migrator", "schedule", *words, "--state", str(self.state)]
+    def _words(self, *words: str) -> list[str]:
+        return ["schedule", *words, "--state", str(self.state)]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "MIGRATOR_SCHEDULES": str(self.schedules)}
-        return subprocess.run(self.words(*words), env=environ, capture_output=True, text=True)
+        return run_forked_text(*self._words(*words), env={**os.environ, "MIGRATOR_SCHEDULES": str(self.schedules)})
 
     def list(self) -> list[Any]:
         return [json.loads(line) for line in self.run("list", "--json").stdout.splitlines()]
@@ -81,7 +81,7 @@ class Folders:
     @contextmanager
     def daemon(self, *options: str) -> Iterator[Process]:
         with self._log.open("ab") as log:
-            words = self.words("run", str(self.schedules), *options)
+            words = [sys.executable, "-m", "migrator", *self._words("run", str(self.schedules), *options)]
             process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=log)
         try:
             yield Process(process, self)

@@ -1,4 +1,4 @@
-"""How many examples hypothesis tries: with the profile `ci` as many as a test asks for, with `dev` a fifth of them.
+"""How many cases a test tries: with the profile `ci` as many as it asks for, with `dev` a fifth of them.
 
 HYPOTHESIS_PROFILE chooses; without it, it is `ci`. `make check` takes `dev`.
 """
@@ -20,6 +20,11 @@ def load_profile() -> None:
         untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
         settings.register_profile(name, untimed, max_examples=round(_USUAL * share), print_blob=True)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def stride() -> int:
+    """How far apart a test takes its cases that has a loop over all of them: every bit, every instant, every seed."""
+    return round(_USUAL / settings().max_examples)
 
 
 def examples(number: int) -> settings:

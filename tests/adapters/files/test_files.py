@@ -30,6 +30,7 @@ from migrator.errors import ArchiveDamaged, MigratorError, NotFound, Unavailable
 from migrator.settings.locations import parse_location
 from migrator.testing.documents import activation
 from migrator.testing.writers import COMPLETION
+from tests.support.profiles import stride
 
 ALL = Selection()
 HEAD = b'{"name":"@cloudant/couchbackup","version":"2.11.12","mode":"full"}\n'
@@ -120,7 +121,7 @@ def test_torn_line_before_a_resume_marker_comes_again(tmp_path: Path, page_bytes
     """At every byte where couchbackup may have been killed, nothing is lost, rejected or left over."""
     first, torn = array(body(0), body(1)), array(body(2), body(3, logs=['a "]} [{, \\ b']))
     path = tmp_path / "backup.txt"
-    for cut in range(0, len(torn), 1 if page_bytes == 1 else 7):
+    for cut in range(0, len(torn), stride() * (1 if page_bytes == 1 else 7)):
         path.write_bytes(HEAD + first + torn[:cut] + MARKER + torn + array())
         batches, damage = read(reader_of(path, page_bytes=page_bytes))
         assert damage is None

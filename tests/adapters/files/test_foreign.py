@@ -22,6 +22,7 @@ from migrator.api.copy import copy
 from migrator.errors import ArchiveDamaged, MigratorError, UsageError
 from migrator.testing.documents import activation
 from tests.adapters.files.test_files import ids, read, reader_of
+from tests.support.profiles import stride
 
 COUNT = 6
 BOM = b"\xef\xbb\xbf"
@@ -240,7 +241,7 @@ def test_values_over_several_lines_are_found_whatever_the_pieces(tmp_path: Path)
     odd = [json.loads(activation(number, logs=['a "]} [{, \\ \n b\\"']).body) for number in range(3)]
     path = tmp_path / "a.json.zst"
     text = pretty(odd)
-    for cut in range(0, len(text), 13):
+    for cut in range(0, len(text), 13 * stride()):
         path.write_bytes(zstandard.compress(text[:cut]) + zstandard.compress(text[cut:]))
         batches, damage = read(reader_of(path))
         assert damage is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from migrator.adapters.files.formats import nests_deeply
 from migrator.testing.documents import activation
+from tests.support.forked import run_forked_text
 
 _READ = """
 import resource, sys
@@ -27,7 +26,7 @@ print(sum(len(each.documents) for each in batches), *(r.reason for each in batch
 
 def read(path: Path) -> str:
     """What a reader with 1.5 GB of addresses finds in a file: documents and reasons of rejections."""
-    done = subprocess.run([sys.executable, "-c", _READ, str(path)], capture_output=True, text=True, timeout=200)
+    done = run_forked_text(str(path), program=_READ)
     assert done.returncode == 0, done.stderr[-1000:]
     return done.stdout.strip()
 

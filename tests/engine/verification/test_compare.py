@@ -31,7 +31,7 @@ from migrator.errors import Incomplete, Interrupted, Unavailable
 from migrator.rendering.verification import render_verification, verification_as_dict
 from migrator.testing.documents import activation
 from migrator.watching import Stop
-from tests.support.profiles import examples
+from tests.support.profiles import examples, stride
 from tests.support.said import into
 from tests.support.worlds import as_of_the_release_before
 
@@ -419,9 +419,9 @@ def test_cut_after_each_commit_ends_like_an_unbroken_run(
     world = World(tmp_path, count=300)
     planted = plant(world)
     whole = world.verify(evidence=Evidence(None))
-    cut_at = 0
+    cut_at = 1 - stride()
     while True:
-        cut_at += 1
+        cut_at += stride()
         world.path = tmp_path / f"{cut_at}.sqlite"
         left = [cut_at]
 
@@ -464,9 +464,9 @@ def test_cut_between_any_two_transactions_ends_like_an_unbroken_run(
 
     whole = world.verify(a=reader(), evidence=Evidence(None))
     assert whole.unexplained_hours == lies
-    cut_at = 0
+    cut_at = 1 - stride()
     while True:
-        cut_at += 1
+        cut_at += stride()
         world.path = tmp_path / f"{cut_at}.sqlite"
         left = [cut_at]
 

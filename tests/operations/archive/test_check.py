@@ -35,6 +35,7 @@ from tests.support.damage import (
     pieces,
     put,
 )
+from tests.support.profiles import stride
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_an_empty_backup_is_whole(tmp_path: Path) -> None:
 def test_flipped_bits_are_found(tmp_path: Path, made: list[Manifest], quick: bool) -> None:
     """In any file; every single one is flipped by `tests/benchmarks/flipping.py`, here one in some."""
     for name, data in pieces(tmp_path).items():
-        for bit in range(0, len(data) * 8, 151 if quick else 101):
+        for bit in range(0, len(data) * 8, stride() * (151 if quick else 101)):
             put(tmp_path, {name: flipped(data, bit)})
             assert exit_code(tmp_path, quick=quick) == 12, f"bit {bit} of {name}"
         put(tmp_path, {name: data})
@@ -111,7 +112,7 @@ def test_every_cut_is_found(tmp_path: Path, made: list[Manifest]) -> None:
     """Of a part, at every length; also where it is cut between two frames, which `zstdcat` doesn't see."""
     name = f"{made[0].folder}{made[0].parts[0].name}"
     data = pieces(tmp_path)[name]
-    for length in range(len(data)):
+    for length in range(0, len(data), stride()):
         put(tmp_path, {name: data[:length]})
         assert exit_code(tmp_path, quick=length % 2 == 0) == 12, f"cut to {length} bytes"
 
@@ -334,7 +335,7 @@ def test_no_flipped_bit_of_a_manifest_changes_what_is_restored(tmp_path: Path) -
     for manifest in manifests:
         for name in (f"{manifest.folder}manifest.json", f"{manifest.folder}SHA256SUMS"):
             data = (tmp_path / name).read_bytes()
-            for bit in range(0, len(data) * 8, 7):  # 7 is no divisor of 8: each bit of a byte has its turn
+            for bit in range(0, len(data) * 8, 7 * stride()):  # 7 is no divisor of 8: each bit of a byte has its turn
                 put(tmp_path, {name: flipped(data, bit)})
                 try:
                     assert documents_of(tmp_path) == right, f"bit {bit} of {name}"

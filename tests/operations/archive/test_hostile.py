@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -18,12 +17,12 @@ from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup
 from tests.support.damage import put
+from tests.support.forked import run_forked_text
 
 _CHECKED = """
-import resource, sys
+import resource
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
-from migrator.__main__ import main
-sys.argv = ["migrator", *sys.argv[1:]]
+from migrator.commands.main import main
 main()
 """
 
@@ -65,7 +64,7 @@ def forge(folder: Path, manifest: Manifest, frame: bytes, raw_bytes: int, docume
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     """What a command ends with that has 1.5 GB of addresses."""
-    return subprocess.run([sys.executable, "-c", _CHECKED, *arguments], capture_output=True, text=True, timeout=120)
+    return run_forked_text(*arguments, program=_CHECKED)
 
 
 @pytest.mark.parametrize(
