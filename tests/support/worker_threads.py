@@ -1,0 +1,124 @@
+"""Worker processes as threads of the test's own process: the same pipe, and the same code at both ends.
+
+So a test can have a reader or a writer of its own in a worker, and lose the worker at the moment that it chooses.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+from migrator.adapters.base import Reader, Writer
+from migrator.engine.executors import processes, worker
+from migrator.engine.executors.values import Ends, Opener, Quit
+from migrator.events import Tell
+from migrator.watching import Stop
+
+_GONE = 9
+
+
+class WorkerThread:
+    """What `multiprocessing` calls a process."""
+
+    def __init__(self, target: Callable[[Connection, Opener], None], args: tuple[Connection, Opener]) -> None:
+        # The coordinator closes its copy of the worker's end, as one in another process does.
+        self._connection, self._opener = Connection(os.dup(args[0].fileno())), args[1]
+        self._thread = threading.Thread(target=self._run, args=(target,), daemon=True)
+        self.exitcode: int | None = None
+        self.links: list[worker._Link] = []
+
+    @property
+    def pid(self) -> int | None:
+        return self._thread.native_id
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._thread.join(timeout)
+
+    def kill(self) -> None:
+        """End it: nothing that it says arrives any more, and nothing reaches it."""
+        if self.is_alive():
+            self.exitcode = -_GONE
+        self.lose()
+
+    def lose(self) -> None:
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as pipe:
+            pipe.shutdown(socket.SHUT_RDWR)
+        for link in self.links:
+            link.stop.ask()
+            link.inbox.put(Quit())
+
+    def _run(self, target: Callable[[Connection, Opener], None]) -> None:
+        with suppress(OSError), self._connection:  # a worker whose pipe is gone ends, however it does
+            target(self._connection, self._opener)
+            self.exitcode = 0
+
+
+class WorkerThreads:
+    """All workers of a test, in the place of `multiprocessing`'s context."""
+
+    def __init__(self) -> None:
+        self.started: list[WorkerThread] = []
+        self.ignored: set[Any] = set()  # signals
+        self.exits: list[int] = []  # exit codes of workers that ended at once
+
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+    def Process(self, *, target: Any, args: tuple[Connection, Opener], daemon: bool) -> WorkerThread:
+        assert daemon
+        self.started.append(WorkerThread(target, args))
+        return self.started[-1]
+
+    def close(self) -> None:
+        for each in self.started:
+            each.lose()
+            each.join(10)
+            assert not each.is_alive()
+
+
+@contextmanager
+def workers_as_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerThreads]:
+    """Inside the block `Processes` starts threads."""
+    workers = WorkerThreads()
+
+    class Link(worker._Link):
+        def __init__(self, connection: Connection) -> None:
+            (own,) = [each for each in workers.started if each._connection is connection]
+            own.links.append(self)
+            super().__init__(connection)
+
+    def end(code: int) -> None:
+        workers.exits.append(code)
+        raise SystemExit  # ends a thread
+
+    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: workers)
+    monkeypatch.setattr(worker, "_Link", Link)
+    monkeypatch.setattr(worker.signal, "signal", lambda number, _: workers.ignored.add(number))
+    monkeypatch.setattr(worker.os, "_exit", end)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def opener_of(make: Callable[[Stop, Tell], tuple[Reader, Writer]]) -> Opener:
+    """Opens what a test makes for each worker."""
+
+    @contextmanager
+    def open_ends(stop: Stop, tell: Tell) -> Iterator[Ends]:
+        yield Ends(*make(stop, tell))
+
+    return open_ends
