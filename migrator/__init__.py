@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from migrator.engine.verification.values import Verification
     from migrator.errors import MigratorError
     from migrator.events import Event
+    from migrator.events.watching import Progress, Stop
     from migrator.operations.archive.cat import cat_archive
     from migrator.operations.archive.check import CheckReport, check_archive
     from migrator.operations.archive.diff import Difference, diff_archive
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from migrator.operations.detect import Detection, detect
     from migrator.operations.find import Findings, find, list_newest
     from migrator.operations.stats import Statistics, stats
-    from migrator.watching import Progress, Stop
 
 __all__ = [
     "BackupReport",
@@ -83,7 +83,7 @@ _HOMES = {
     "Findings": "migrator.operations.find",
     "Listing": "migrator.operations.archive.listing",
     "MigratorError": "migrator.errors",
-    "Progress": "migrator.watching",
+    "Progress": "migrator.events.watching",
     "PruneReport": "migrator.operations.archive.prune",
     "PurgeReport": "migrator.engine.removal.values",
     "Report": "migrator.engine.report",
@@ -91,7 +91,7 @@ _HOMES = {
     "RetryOutcome": "migrator.engine.retry",
     "SalvageReport": "migrator.operations.archive.salvage",
     "Statistics": "migrator.operations.stats",
-    "Stop": "migrator.watching",
+    "Stop": "migrator.events.watching",
     "Verification": "migrator.engine.verification.values",
     "SelectionSpec": "migrator.activations.selection",
     "backup": "migrator.api.backup",

@@ -23,7 +23,7 @@ import msgspec
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.part import Part
 from migrator.activations.selection import Selection
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 Token: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """A JSON value that only the adapter which made it understands: a position, a snapshot, a mark."""

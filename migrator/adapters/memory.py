@@ -44,9 +44,9 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space
 from migrator.adapters.shared.paging import Page
+from migrator.events.watching import Stop
 from migrator.settings.stores import Store
 from migrator.text.decoding import convert
-from migrator.watching import Stop
 
 _LOOK_S = 0.1
 

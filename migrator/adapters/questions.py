@@ -15,7 +15,7 @@ from migrator.activations.amounts import Amounts
 from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.errors import UsageError
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 Level = Literal["problem", "warning", "note"]
 

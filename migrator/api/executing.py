@@ -25,10 +25,10 @@ from migrator.engine.executors.values import Ends, Opener
 from migrator.engine.options import CopyOptions
 from migrator.errors import UsageError
 from migrator.events import Tell
+from migrator.events.watching import Stop
 from migrator.settings.config import Role, load, resolve
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Writer

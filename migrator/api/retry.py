@@ -11,8 +11,8 @@ from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.errors import UsageError
 from migrator.events import Tell
+from migrator.events.watching import Stop
 from migrator.settings.config import resolve_store
-from migrator.watching import Stop
 
 
 def retry_rejected(

@@ -22,11 +22,11 @@ from migrator.engine.state.jobs import default_state
 from migrator.engine.state.live import Watched
 from migrator.errors import UsageError
 from migrator.events import Tell
+from migrator.events.watching import Observer, Stop
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
 from migrator.text.units import DAY_S
-from migrator.watching import Observer, Stop
 
 __all__ = ["LEAST_RATE", "MOST_RATE", "Run", "RunKeywords", "WritingKeywords", "reading_keywords"]
 

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from migrator.events import Event, ProgressNoted, Recovered, Retrying, Tell
+from migrator.events.watching import Pace, Progress
 from migrator.rendering.progress_bar import progress_bar
-from migrator.watching import Pace, Progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -21,10 +21,10 @@ from migrator.engine.report import Report
 from migrator.engine.verification.values import Verification
 from migrator.errors import NO_ROOM, Unavailable, UsageError
 from migrator.events import Event, Listening, LoginWarning, Tell, Warned
+from migrator.events.watching import Stop
 from migrator.rendering.arguments import in_options
 from migrator.rendering.report import render_report, report_as_dict
 from migrator.rendering.verification import render_verification, verification_as_dict
-from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 _GRACE_S = 4.5  # for the pages in hand; orchestrators kill a little later
 

@@ -30,6 +30,7 @@ from migrator.engine.state.jobs import (
 from migrator.engine.state.live import read_live
 from migrator.engine.state.parts import copies_in_parts
 from migrator.errors import MigratorError, NotFound, UsageError
+from migrator.events.watching import Stop
 from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 from migrator.rendering.parts import parts_as_dict, parts_as_text

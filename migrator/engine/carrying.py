@@ -29,7 +29,7 @@ from migrator.engine.accounting import account
 from migrator.engine.held import Flushed, Held
 from migrator.engine.state.checkpoint import Commit, OpenSlice
 from migrator.errors import Unavailable
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
 from migrator.errors import LimitReached
 from migrator.events import TargetWarning, Tell
+from migrator.events.watching import Observer, Progress, Stop
 from migrator.text.arguments import argument
 from migrator.units import counted
 from migrator.watching import Observer, Progress, Stop

@@ -49,7 +49,7 @@ from migrator.events import (
     TargetReplaced,
     Tell,
 )
-from migrator.watching import Observer, Progress, Stop
+from migrator.events.watching import Observer, Progress, Stop
 
 _MOST_BEGINNINGS = 3  # a store that is replaced again and again while it is copied isn't worth another
 _LEAST_SLICE_DOCUMENTS = 2_000  # a smaller one isn't worth its beginning and its end

@@ -18,7 +18,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import News, SupportsFollow
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.events import CaughtUp, LagNoted, LagUnknown, Tell
-from migrator.watching import Lag, Observer, Progress, Stop
+from migrator.events.watching import Lag, Observer, Progress, Stop
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 10.0  # how late something is noticed at most where a server can't tell by itself

@@ -17,8 +17,8 @@ from migrator.activations.document import LOSSES, Document, Rejection, read_docu
 from migrator.adapters.base import SupportsReceipts, WriteOutcome, Writer
 from migrator.engine.state.checkpoint import Checkpoint, SetAside
 from migrator.errors import NothingAccepted, UsageError
+from migrator.events.watching import Stop
 from migrator.text.arguments import argument
-from migrator.watching import Stop
 
 _CHUNK_DOCUMENTS = 500
 _CHUNK_BYTES = 4_000_000

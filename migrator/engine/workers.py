@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from migrator.errors import Interrupted
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 _LOOK_S = 0.2
 

@@ -16,6 +16,7 @@ from migrator.engine.state.checkpoint import Checkpoint
 from migrator.engine.state.jobs import JobView, files_version, list_jobs, list_verifications, view_checkpoint
 from migrator.engine.state.live import Live, read_live
 from migrator.errors import MigratorError
+from migrator.events.watching import Lag
 from migrator.rendering.command_line import command, state_option
 from migrator.units import counted
 from migrator.watching import Lag

@@ -34,13 +34,13 @@ from migrator.events import (
     ScheduleTrouble,
     Tell,
 )
+from migrator.events.watching import Stop
 from migrator.rendering.arguments import error_text
 from migrator.scheduling.files import Broken, Found, Schedule, find_files
 from migrator.scheduling.overview import ScheduleStatus, overview
 from migrator.scheduling.planning import correct_handled, plan
 from migrator.scheduling.running import end_event, run_schedule
 from migrator.scheduling.state import Memory
-from migrator.watching import Stop
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.base import BaseScheduler

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from migrator.events.watching import Lag
 from migrator.rendering.job_status import JobStatus
 from migrator.scheduling.overview import ScheduleStatus
 from migrator.scheduling.state import Run
-from migrator.watching import Lag
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -21,6 +21,7 @@ import msgspec
 
 from migrator.errors import ArchiveDamaged, Interrupted, LimitReached, Locked, MigratorError, Unavailable
 from migrator.events import MissedRuns, RunCompleted, RunFailed, Tell, TryFailed, Warned
+from migrator.events.watching import Stop
 from migrator.rendering.arguments import error_text
 from migrator.rendering.events import sentence
 from migrator.scheduling.files import Schedule
@@ -32,7 +33,6 @@ from migrator.scheduling.tasks import Context, Done, Purged, check_backup, perfo
 from migrator.scheduling.textfile import write_textfile
 from migrator.text.secrets import redact
 from migrator.text.units import human_duration
-from migrator.watching import Stop
 
 
 def run_schedule(

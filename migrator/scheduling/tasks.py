@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
     from migrator.api.run import RunKeywords
     from migrator.engine.report import Report
+    from migrator.events.watching import Stop
     from migrator.operations.archive.retention import Retention
     from migrator.scheduling.files import Schedule
     from migrator.scheduling.schema import Check, Purging
     from migrator.scheduling.state import State
     from migrator.settings.config import Role
     from migrator.settings.stores import Secret, Store
-    from migrator.watching import Stop
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

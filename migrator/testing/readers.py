@@ -21,9 +21,9 @@ from migrator.adapters.base import Batch, Plan, Reader, Slice, SupportsCatchUp, 
 from migrator.adapters.questions import SupportsLookup, SupportsNewest, SupportsProbe, SupportsVolume, WantedId
 from migrator.adapters.shared.optional import fetch
 from migrator.errors import Interrupted
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation, activation_id
 from migrator.text.decoding import decode
-from migrator.watching import Stop
 
 ALL = Selection()
 

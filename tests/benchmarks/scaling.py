@@ -50,7 +50,7 @@ from migrator.engine.executors.dask import SLICE_DOCUMENTS
 from migrator.engine.held import Flushed
 from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 from tests.support.worlds import SPEC
 
 NAMESPACES = [f"team-{number}" for number in range(20)]

@@ -43,7 +43,7 @@ from migrator.demo import samples
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import VerifySpec
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 GOAL_MB = 150
 _SLICE = 5_000

@@ -14,11 +14,11 @@ from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.report import Report
 from migrator.events import Warned
+from migrator.events.watching import Pace, Progress
 from migrator.rendering.events import sentence
 from migrator.rendering.progress_bar import progress_bar
 from migrator.rendering.report import render_report
 from migrator.rendering.tables import printable_name
-from migrator.watching import Pace, Progress
 
 
 def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **counts: int) -> Progress:

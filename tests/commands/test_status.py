@@ -28,9 +28,9 @@ from migrator.engine.state.jobs import lock_folder
 from migrator.engine.state.live import Watched
 from migrator.errors import Interrupted, Unavailable
 from migrator.events import Event, Retrying
+from migrator.events.watching import Progress, Stop
 from migrator.rendering.verification import render_verification
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 
 
 class World:

@@ -22,8 +22,8 @@ from migrator.engine.executors.processes import Processes
 from migrator.engine.identity import ReplacedError
 from migrator.errors import Interrupted, NotFound, Unavailable
 from migrator.events import Event, TargetWarning, Tell, WorkerLost
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.engine.test_coordinating import Bench
 from tests.support.worker_threads import WorkerThreads, opener_of, workers_as_threads
 

@@ -22,8 +22,8 @@ from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Unavailable, UsageError
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.archives import read_archive
 from tests.support.profiles import examples
 from tests.support.worlds import World

@@ -26,8 +26,8 @@ from migrator.engine.held import Flushed
 from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint, OpenSlice
 from migrator.errors import LimitReached, MigratorError, NotFound, RequestRefused, Unavailable
+from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 from tests.support.worlds import SPEC
 
 

@@ -20,8 +20,8 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Interrupted, LimitReached, Unavailable
+from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 from tests.support.worlds import SPEC, CutError, World
 
 

@@ -18,8 +18,8 @@ from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Interrupted, PlaceGone
 from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.worlds import CutError, World
 
 

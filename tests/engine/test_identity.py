@@ -21,8 +21,8 @@ from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.engine.state.notes import Origin, Shortfall, sum_origins
 from migrator.errors import AccessDenied
 from migrator.events import Resumed
+from migrator.events.watching import Progress
 from migrator.rendering.events import sentence
-from migrator.watching import Progress
 from tests.support.worlds import SPEC
 
 

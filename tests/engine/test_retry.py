@@ -16,8 +16,8 @@ from migrator.engine import retry
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit, SetAside
 from migrator.errors import Interrupted, NothingAccepted
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.documents import in_elasticsearch
 from tests.support.worlds import SPEC
 

@@ -9,7 +9,7 @@ import pytest
 
 from migrator.engine.workers import run_workers
 from migrator.errors import Interrupted, MigratorError, Unavailable
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 
 @pytest.mark.parametrize(("signal", "expected"), [(None, Unavailable), (130, Interrupted)])

@@ -21,7 +21,7 @@ from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.engine.verification.evidence import Evidence
 from migrator.errors import AccessDenied, RequestRefused, Unavailable
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 MOST_CALLS = 20_000
 FOR_GOOD = 1_000_000

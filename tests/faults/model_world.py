@@ -31,8 +31,8 @@ from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import Verification, VerifySpec
 from migrator.errors import Interrupted, LimitReached, MigratorError, NotFound, Unavailable
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.faults.model_stores import (
     Ahead,
     Clock,

@@ -11,8 +11,8 @@ import pytest
 from migrator import detect, find, list_newest, stats
 from migrator.activations.document import Form
 from migrator.errors import Interrupted
+from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 from tests.support.archives import add_backup
 
 COUNT = 40

@@ -15,10 +15,10 @@ import pytest
 
 from migrator.adapters.memory import memory_store
 from migrator.events import BackupStarted, Event, RunCompleted
+from migrator.events.watching import Stop
 from migrator.scheduling.daemon import work_for
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.state import Memory
-from migrator.watching import Stop
 from tests.support.profiles import stride
 from tests.support.virtual import World
 

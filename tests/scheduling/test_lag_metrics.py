@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from migrator.engine.state.jobs import find_job, open_job
+from migrator.events.watching import Lag
 from migrator.rendering.job_status import JobStatus, job_status
 from migrator.scheduling.metrics import exposition
-from migrator.watching import Lag
 from tests.support.worlds import SPEC
 
 

@@ -11,12 +11,12 @@ import time_machine
 
 from migrator.adapters.memory import _stores, memory_store
 from migrator.errors import AccessDenied, Locked, MigratorError, StateDamaged, Unavailable, UsageError
+from migrator.events.watching import Stop
 from migrator.scheduling import running, tasks
 from migrator.scheduling.files import read_schedule
 from migrator.scheduling.running import run_schedule, summary
 from migrator.scheduling.state import Memory, Run, State
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.daemons import backups_of, hearing
 from tests.support.said import into
 

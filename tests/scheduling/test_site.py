@@ -38,7 +38,6 @@ from migrator.scheduling.site import Site
 from migrator.settings.config import resolve
 from migrator.settings.stores import Store
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 from tests.support import browser
 from tests.support.pages import assert_stands_alone
 

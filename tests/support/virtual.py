@@ -17,13 +17,13 @@ import time_machine
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.base import BaseScheduler
 
+from migrator.events.watching import Stop
 from migrator.scheduling import running
 from migrator.scheduling.daemon import Daemon
 from migrator.scheduling.files import Schedule
 from migrator.scheduling.running import run_schedule
 from migrator.scheduling.state import Memory, Run, State
 from migrator.scheduling.tasks import Context, Done
-from migrator.watching import Stop
 from tests.support.said import into
 
 _TICK_S = 1800.0

@@ -20,7 +20,7 @@ from migrator.adapters.base import Reader, Writer
 from migrator.engine.executors import processes, worker
 from migrator.engine.executors.values import Ends, Opener, Quit
 from migrator.events import Tell
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 _GONE = 9
 

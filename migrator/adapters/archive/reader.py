@@ -59,6 +59,7 @@ from migrator.adapters.questions import (
 from migrator.adapters.shared.paging import Page, PageSize
 from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.errors import ArchiveDamaged, UsageError
+from migrator.events.watching import Stop
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
 from migrator.units import counted

@@ -24,6 +24,7 @@ from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.wire import Wire
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
+from migrator.events.watching import Stop
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode

@@ -64,8 +64,8 @@ from migrator.adapters.questions import (
 )
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.adapters.shared.probe_counts import read_all
+from migrator.events.watching import Stop
 from migrator.text.decoding import convert
-from migrator.watching import Stop
 
 _COUNTED = 50  # namespaces, by a few requests each
 

@@ -81,6 +81,7 @@ from migrator.adapters.questions import (
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
+from migrator.events.watching import Stop
 from migrator.text.decoding import convert
 from migrator.units import counted
 from migrator.watching import Stop

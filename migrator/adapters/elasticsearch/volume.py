@@ -27,9 +27,9 @@ from migrator.adapters.questions import Room, Volume
 from migrator.adapters.shared.http import TooLarge
 from migrator.adapters.shared.room import FULL
 from migrator.errors import AccessDenied, NotFound
+from migrator.events.watching import Stop
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
-from migrator.watching import Stop
 
 _RIGHT = "the index privilege read"
 _NAMESPACES = 1_000

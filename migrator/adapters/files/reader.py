@@ -29,8 +29,8 @@ from migrator.adapters.files.taking import Gathered, Pass
 from migrator.adapters.questions import SupportsVolume, Volume
 from migrator.adapters.shared.room import room_of_folder
 from migrator.errors import ArchiveDamaged, UsageError
+from migrator.events.watching import Stop
 from migrator.text.decoding import convert
-from migrator.watching import Stop
 
 
 class _Position(msgspec.Struct, frozen=True):

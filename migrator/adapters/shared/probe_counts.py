@@ -11,7 +11,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Reader
 from migrator.adapters.questions import Probe, plausible_ms
 from migrator.adapters.shared.whole import read_whole
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 
 class ProbeCounts:

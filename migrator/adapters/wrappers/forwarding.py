@@ -56,7 +56,7 @@ from migrator.adapters.questions import (
     Volume,
     WantedId,
 )
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 
 class AnyReader(

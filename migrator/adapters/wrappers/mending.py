@@ -17,8 +17,8 @@ from migrator.adapters.base import Batch, News, Plan, Reader, Slice, Token
 from migrator.adapters.questions import SupportsLookup, SupportsNewest
 from migrator.adapters.shared.fetch_by_reading import fetch_by_reading
 from migrator.adapters.wrappers.forwarding import ForwardingReader
+from migrator.events.watching import Stop
 from migrator.text.decoding import decoder
-from migrator.watching import Stop
 
 
 class _Header(msgspec.Struct):

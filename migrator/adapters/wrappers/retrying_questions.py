@@ -12,7 +12,7 @@ from migrator.adapters.shared.patience import Policy, persist
 from migrator.adapters.shared.whole import briefly
 from migrator.adapters.wrappers.forwarding import AnyReader
 from migrator.errors import MigratorError
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 _T = TypeVar("_T")
 

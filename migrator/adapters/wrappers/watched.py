@@ -17,7 +17,7 @@ from migrator.adapters.base import Batch, Plan, Reader, Slice, Token
 from migrator.adapters.shared.optional import count
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.forwarding import ForwardingReader
-from migrator.watching import Observer, Progress, Stop
+from migrator.events.watching import Observer, Progress, Stop
 
 
 class Watch:

@@ -33,7 +33,7 @@ from migrator.engine.state.checkpoint import Commit, OpenSlice
 from migrator.engine.state.notes import sum_origins
 from migrator.errors import MigratorError, Unavailable, UsageError
 from migrator.events import WorkerLost
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Queue

@@ -17,7 +17,7 @@ from migrator.engine.state.checkpoint import Commit, OpenSlice
 from migrator.engine.state.set_aside import id_digest
 from migrator.errors import MigratorError
 from migrator.events import Event, Tell
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 
 class Ends(NamedTuple):

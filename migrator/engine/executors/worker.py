@@ -38,7 +38,7 @@ from migrator.engine.executors.values import (
 from migrator.engine.held import Flushed
 from migrator.engine.identity import ReplacedError
 from migrator.errors import MigratorError
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 ALIVE_S = 2.0
 

@@ -18,7 +18,7 @@ from migrator.engine.removal.reading import Candidates, Ledger
 from migrator.engine.removal.values import NamespacePurge
 from migrator.errors import MigratorError
 from migrator.events import TargetWarning, Tell
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 _SETTLING_S = 2.0
 """How long writes may be on their way that an index took before it was frozen."""

@@ -32,7 +32,7 @@ from migrator.engine.removal.removing import Pace, Removing
 from migrator.engine.removal.values import Kept, PurgeReport
 from migrator.errors import AccessDenied, MigratorError
 from migrator.events import RemovalsSettled, SourceWarning, TargetWarning, Tell
-from migrator.watching import Observer, Stop
+from migrator.events.watching import Observer, Stop
 
 _SLICE_DOCUMENTS = 20_000
 _LOOK_S = 1.0

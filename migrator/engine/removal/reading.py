@@ -23,8 +23,8 @@ from migrator.engine.removal.proofs import Proofs
 from migrator.engine.removal.values import EXAMPLES, Kept, NamespacePurge
 from migrator.engine.verification.hours import digest
 from migrator.engine.workers import next_of, run_workers
+from migrator.events.watching import Observer, Progress, Stop
 from migrator.text.decoding import decoder
-from migrator.watching import Observer, Progress, Stop
 
 _LENGTH_BYTES = 4
 _fields = decoder(dict[str, msgspec.Raw])

@@ -23,7 +23,7 @@ from migrator.engine.removal.reading import Candidate, Candidates, Comparison, L
 from migrator.engine.removal.values import Kept
 from migrator.errors import AccessDenied, Unavailable
 from migrator.events import Tell
-from migrator.watching import Observer, Progress, Stop
+from migrator.events.watching import Observer, Progress, Stop
 
 BATCH_DOCUMENTS = 500
 _TRIAL_S = 5.0

@@ -6,8 +6,8 @@ Knows nothing of slices.
 from __future__ import annotations
 
 from migrator.engine.state.ledger import Ledger
+from migrator.events.watching import Lag
 from migrator.text.decoding import convert
-from migrator.watching import Lag
 
 LAGS = """CREATE TABLE IF NOT EXISTS lags (
     minute INTEGER PRIMARY KEY, documents INTEGER NOT NULL, seconds REAL NOT NULL

@@ -22,9 +22,9 @@ from migrator.activations.requests import JobRequest
 from migrator.durable import open_private
 from migrator.errors import Interrupted
 from migrator.events import Controlled, Event, Recovered, Retrying, Tell, Waiting
+from migrator.events.watching import Observer, Pace, Progress
 from migrator.text.decoding import decode
 from migrator.text.secrets import redact
-from migrator.watching import Observer, Pace, Progress
 
 FILE = "live.json"
 _EVERY_S = 1.0

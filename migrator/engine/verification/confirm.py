@@ -18,6 +18,7 @@ from migrator.engine.verification.evidence import SIDES, Evidence
 from migrator.engine.verification.listed import Suspect
 from migrator.engine.verification.values import Finding, Refused
 from migrator.errors import Incomplete
+from migrator.events.watching import Stop
 from migrator.text.decoding import convert
 from migrator.units import counted
 from migrator.watching import Stop

@@ -21,10 +21,10 @@ from migrator.adapters.shared.lines import as_lines
 from migrator.api.restore import choose_state
 from migrator.engine.matching import check_nothing
 from migrator.events import SourceWarning, Tell
+from migrator.events.watching import Stop
 from migrator.settings.config import resolve_store
 from migrator.settings.locations import DEFAULT_INDEX_PATTERN
 from migrator.settings.stores import Store
-from migrator.watching import Stop
 
 _PAGE_BYTES = 1_000_000
 

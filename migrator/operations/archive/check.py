@@ -21,11 +21,11 @@ from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.events import Tell
+from migrator.events.watching import Observer, Progress, Stop
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.units import counted, plural
-from migrator.watching import Observer, Progress, Stop
 
 __all__ = ["CheckReport", "Finding", "check_archive", "place_in"]
 

@@ -24,9 +24,9 @@ from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec
 from migrator.errors import Incomplete, UsageError
 from migrator.events import Event, RunUnfinished, Tell
+from migrator.events.watching import Observer, Stop
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
-from migrator.watching import Observer, Stop
 
 _JOBS = 2  # one for each state
 _WHAT = {"missing": "added", "different": "changed", "extra": "gone"}

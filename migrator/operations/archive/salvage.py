@@ -43,6 +43,7 @@ from migrator.adapters.archive.unpublished import Unpublished
 from migrator.adapters.base import Completion, Description, Token
 from migrator.errors import AccessDenied, UsageError
 from migrator.events import RepairDiscarded, Tell
+from migrator.events.watching import Observer, Progress, Stop
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument

@@ -21,13 +21,13 @@ from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, Interrupted, MigratorError, NotFound, UsageError
 from migrator.events import Tell
+from migrator.events.watching import Observer, Stop
 from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environment import Environment
 from migrator.operations.detect.values import Detection, Examined, State
 from migrator.settings.config import resolve_store
 from migrator.settings.stores import LoginKind, Store
-from migrator.watching import Observer, Stop
 
 __all__ = ["Detection", "Examined", "Finding", "detect"]
 

@@ -24,6 +24,7 @@ from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
 from migrator.errors import Interrupted, MigratorError, UsageError
 from migrator.events import Tell
+from migrator.events.watching import Observer, Stop
 from migrator.operations.detect.environment import Environment
 from migrator.operations.find.absence import Reason, explain
 from migrator.operations.find.agreement import find_differences
@@ -32,7 +33,6 @@ from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
-from migrator.watching import Observer, Stop
 
 __all__ = ["Activation", "Copy", "Findings", "Reason", "WantedId", "find", "list_newest", "parse_id"]
 

@@ -14,6 +14,7 @@ from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.room import disk_free
 from migrator.events import Tell
+from migrator.events.watching import Observer, Stop
 from migrator.operations.stats.measuring import Measured, measure
 from migrator.operations.stats.outlook import (
     date,

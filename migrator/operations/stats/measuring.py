@@ -18,10 +18,10 @@ from migrator.adapters.questions import Place, Room, SupportsVolume, Volume
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.engine.matching import check_nothing, is_narrow
+from migrator.events.watching import Observer, Stop
 from migrator.operations.stats.reading import read_all, read_sample
 from migrator.operations.stats.values import Method
 from migrator.settings.stores import Store
-from migrator.watching import Observer, Stop
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _SAMPLE_BYTES = 250_000  # a page of each slice is the sample

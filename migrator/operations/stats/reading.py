@@ -13,7 +13,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.shared.optional import count
 from migrator.adapters.shared.whole import check_census
-from migrator.watching import Observer, Progress, Stop
+from migrator.events.watching import Observer, Progress, Stop
 
 _SLICE_DOCUMENTS = 20_000
 _SAMPLED_SLICES = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.activations.selection import Selection
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 from tests.support.scripted_elasticsearch import Cluster, reading, some
 
 

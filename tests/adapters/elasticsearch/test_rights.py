@@ -8,7 +8,7 @@ import pytest
 
 from migrator.activations.selection import Selection
 from migrator.errors import AccessDenied
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 from tests.support.scripted import Request
 from tests.support.scripted_elasticsearch import Cluster, reading, some
 

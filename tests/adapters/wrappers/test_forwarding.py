@@ -41,7 +41,7 @@ from migrator.adapters.wrappers.rates import Timetable
 from migrator.adapters.wrappers.retrying import RetryingReader, RetryingWriter
 from migrator.adapters.wrappers.throttled import Throttle, ThrottledReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 POLICY = Policy(sleep=lambda _: None)
 READERS: dict[type, Callable[[Any], Any]] = {

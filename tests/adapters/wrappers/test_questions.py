@@ -12,8 +12,8 @@ from migrator.adapters.questions import Found, Probe, SupportsLookup, SupportsPr
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.errors import Unavailable
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 
 
 class Knowing(MemoryReader):

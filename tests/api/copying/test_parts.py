@@ -31,8 +31,8 @@ from migrator.engine.copy import run_copy
 from migrator.engine.options import CopyOptions
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import NotFound, UsageError
+from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.profiles import examples
 from tests.support.servers import couchdb_url, request
 from tests.support.stores import elasticsearch_location, fill_elasticsearch

@@ -13,8 +13,8 @@ from migrator.api.copy import copy
 from migrator.demo.servers import Server
 from migrator.engine.report import Report
 from migrator.errors import NotFound
+from migrator.events.watching import Progress
 from migrator.testing.documents import activation
-from migrator.watching import Progress
 from tests.support.places import CouchDBPlace, Place, SearchPlace
 from tests.support.said import into
 from tests.support.servers import request

@@ -20,7 +20,7 @@ from migrator.engine.state.jobs import find_job, open_job
 from migrator.engine.state.live import Watched, read_live
 from migrator.errors import UsageError
 from migrator.events import Controlled, Event
-from migrator.watching import Stop
+from migrator.events.watching import Stop
 
 REQUEST = JobRequest(verb="copy", source="a", target="b")
 SPEC = JobSpec(id="0123456789ab", source_identity="a", target_identity="b", request=REQUEST)

@@ -28,9 +28,9 @@ from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Added, Evidence
 from migrator.engine.verification.values import Finding, Verification, VerifySpec
 from migrator.errors import Incomplete, Interrupted, Unavailable
+from migrator.events.watching import Stop
 from migrator.rendering.verification import render_verification, verification_as_dict
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.profiles import examples, stride
 from tests.support.said import into
 from tests.support.worlds import as_of_the_release_before

@@ -10,9 +10,9 @@ import pytest
 from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import SelectionSpec
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
+from migrator.events.watching import Stop
 from migrator.operations.archive.cat import cat_archive
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.archives import add_backup
 from tests.support.damage import documents_of, flipped, make_archive, pieces, put
 

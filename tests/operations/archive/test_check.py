@@ -19,10 +19,10 @@ from migrator.adapters.archive.format import make_end, make_frame, new_compresso
 from migrator.adapters.archive.manifest import Manifest, make_sums
 from migrator.adapters.shared.lines import as_lines
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
+from migrator.events.watching import Progress, Stop
 from migrator.operations.archive.check import CheckReport, check_archive
 from migrator.rendering.archive import finding_line
 from migrator.testing.documents import activation
-from migrator.watching import Progress, Stop
 from tests.support.archives import add_backup
 from tests.support.damage import (
     all_documents,

@@ -13,9 +13,9 @@ from migrator.activations.document import Document, Form
 from migrator.activations.selection import SelectionSpec
 from migrator.errors import Interrupted, NotFound
 from migrator.events import Event, RunUnfinished
+from migrator.events.watching import Stop
 from migrator.operations.archive.diff import ChangeCounts, Changed, diff_archive
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.archives import add_backup
 from tests.support.damage import make_archive
 from tests.support.profiles import examples

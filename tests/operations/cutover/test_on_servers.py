@@ -13,12 +13,12 @@ import pytest
 
 from migrator.activations.document import Form
 from migrator.demo.servers import Server
+from migrator.events.watching import Stop
 from migrator.operations.cutover import Actions, StateOfCutover, cut_over, read_plan
 from migrator.operations.cutover.openwhisk import Instructions
 from migrator.operations.cutover.steps import CheckFailed
 from migrator.settings.locations import parse_location
 from migrator.testing.documents import activation
-from migrator.watching import Stop
 from tests.support.places import CouchDBPlace, Place, SearchPlace
 from tests.support.servers import request
 
