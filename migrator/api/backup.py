@@ -23,13 +23,12 @@ from migrator.adapters.shared.patience import persist
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.copy import carry, make_spec
 from migrator.api.executing import Order, executor_for
-from migrator.api.opening import open_reader_for
+from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint, JobSpec
 from migrator.errors import ArchiveDamaged, MigratorError, NotFound, UsageError
 from migrator.events import BackupResumed, BackupStarted, ClockBehind, FullBackup, RejectedBefore, Tell
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 

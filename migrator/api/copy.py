@@ -25,7 +25,7 @@ from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.adapters.wrappers.retrying import RetryingWriter
 from migrator.api.executing import Order, copy_options, executor_for
 from migrator.api.ids_file import read_ids
-from migrator.api.opening import open_reader_for
+from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import LONGEST_RETRY_S, Run, WritingKeywords
 from migrator.engine.copy import run_copy
 from migrator.engine.following import Follow
@@ -36,7 +36,6 @@ from migrator.engine.state.control import controlled
 from migrator.engine.state.jobs import is_begun, job_id, open_job
 from migrator.errors import NotFound, UsageError
 from migrator.events import IdsMissing, TargetCreated
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.units import counted

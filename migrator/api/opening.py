@@ -14,10 +14,14 @@ from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.throttled import Throttle, ThrottledReader
 from migrator.api.run import Run
 from migrator.errors import UsageError
+from migrator.events import LoginWarning, Tell
+from migrator.settings.config import Role, load, resolve
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from migrator.adapters.base import Reader
 
 
@@ -54,3 +58,13 @@ def open_reader_for(
 def page_bytes(jobs: int) -> int:
     """The size that pages aim at, so that all that is in flight stays within its budget."""
     return max(250_000, min(4_000_000, _IN_FLIGHT_BYTES // (2 * jobs)))
+
+
+def resolve_store(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
+    """A store as it was typed, with its login; what is doubtful about that is told. Raises `UsageError`."""
+    if isinstance(store, Store):
+        return store
+    found, warnings = resolve(store, role, load(config))
+    for warning in warnings:
+        tell(LoginWarning(warning))
+    return found

@@ -19,14 +19,13 @@ from typing import Unpack
 from migrator.activations.selection import Selection, SelectionSpec, parse_moment
 from migrator.adapters.base import Description
 from migrator.adapters.opening import open_remover
-from migrator.api.opening import open_reader_for
+from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import Run, RunKeywords
 from migrator.engine.removal.journal import Journal
 from migrator.engine.removal.purging import PurgeOptions, run_purge
 from migrator.engine.removal.values import PurgeReport
 from migrator.engine.state.jobs import job_id, list_jobs, lock_folder, view_checkpoint
 from migrator.errors import MigratorError, UsageError
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 

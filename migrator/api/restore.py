@@ -9,10 +9,10 @@ import msgspec
 
 from migrator.activations.selection import SelectionSpec, parse_moment
 from migrator.api.copy import copy
+from migrator.api.opening import resolve_store
 from migrator.api.run import Run, WritingKeywords
 from migrator.engine.report import Report
 from migrator.errors import UsageError
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from migrator.adapters.opening import open_writer
 from migrator.adapters.wrappers.retrying import RetryingWriter
+from migrator.api.opening import resolve_store
 from migrator.api.run import Run
 from migrator.engine.retry import RetryOutcome, retry_set_aside
 from migrator.engine.state.jobs import find_job, open_job, view_checkpoint
 from migrator.errors import UsageError
 from migrator.events import Tell
 from migrator.events.watching import Stop
-from migrator.settings.config import resolve_store
 
 
 def retry_rejected(

@@ -18,11 +18,11 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.waiting import LongWaits
 from migrator.adapters.wrappers.rates import LEAST_RATE, MOST_RATE, Timetable, parse_timetable
 from migrator.adapters.wrappers.throttled import Throttle
-from migrator.engine.state.jobs import default_state
 from migrator.engine.state.live import Watched
 from migrator.errors import UsageError
 from migrator.events import Tell
 from migrator.events.watching import Observer, Stop
+from migrator.settings.folders import user_state
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.printable import printable_path
@@ -132,7 +132,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """The folder that keeps jobs."""
-        return self.state or default_state()
+        return self.state or user_state()
 
     def request(self, verb: str, source: Store, target: Store, wanted: SelectionSpec, **options: object) -> JobRequest:
         """What is asked of this run, as a job keeps it; options at their defaults may be None or False."""

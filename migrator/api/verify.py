@@ -24,19 +24,19 @@ from migrator.adapters.wrappers.by_ids import ChosenReader
 from migrator.adapters.wrappers.throttled import Throttle
 from migrator.api.copy import ids_digest
 from migrator.api.ids_file import read_ids, write_ids
-from migrator.api.opening import open_reader_for
+from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import Run, RunKeywords
 from migrator.durable import open_private
 from migrator.engine.matching import check_nothing
 from migrator.engine.state.checkpoint import VerificationNote
-from migrator.engine.state.jobs import EVIDENCE, default_state, find_job, job_id, lock_folder, view_checkpoint
+from migrator.engine.state.jobs import EVIDENCE, find_job, job_id, lock_folder, view_checkpoint
 from migrator.engine.state.planned import open_for
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
 from migrator.engine.verification.values import KINDS, Verification, VerifySpec, proves
 from migrator.errors import NO_ROOM, MigratorError, NotFound, Unavailable, UsageError
 from migrator.events import Tell, VerificationNotNoted
-from migrator.settings.config import resolve_store
+from migrator.settings.folders import user_state
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.units import counted
@@ -51,7 +51,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 def scope_of_job(job: str, state: Path | None) -> Scope:
     """What a job has copied."""
-    with closing(view_checkpoint(find_job(state or default_state(), job))) as checkpoint:
+    with closing(view_checkpoint(find_job(state or user_state(), job))) as checkpoint:
         return Scope(selection=checkpoint.selection, snapshot=checkpoint.snapshot)
 
 

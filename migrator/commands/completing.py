@@ -55,13 +55,13 @@ def _schedules(context: click.Context) -> Iterable[tuple[str, str]]:
 
 
 def _state(context: click.Context) -> Path:
-    from migrator.engine.state.jobs import default_state
     from migrator.settings.config import load, settings
+    from migrator.settings.folders import user_state
 
     if context.params.get("state"):
         return Path(context.params["state"])
     found: Any = settings(load(context.params.get("config"))).get("state")
-    return Path(found.value) if found else default_state()
+    return Path(found.value) if found else user_state()
 
 
 stores = _completing(_stores, files=True)

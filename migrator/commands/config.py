@@ -85,13 +85,13 @@ def show_command(
 def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any]]:
     """Value and origin of each option that has a default in environment or file."""
     from migrator.commands.copy import copy_command
-    from migrator.engine.state.jobs import default_state
     from migrator.settings.config import Defaults, settings
+    from migrator.settings.folders import user_state
 
     built_in = {parameter.name: parameter.default for parameter in copy_command.params}
     built_in["retry_for"] = float(parse_duration(str(built_in["retry_for"])) or 0)  # in seconds, as a file has it
     with suppress(UsageError):  # a user without a home has no default
-        built_in["state"] = printable_path(default_state())
+        built_in["state"] = printable_path(user_state())
     found = settings(config)
     shown: dict[str, dict[str, Any]] = {}
     for name in Defaults.__struct_fields__:

@@ -39,11 +39,12 @@ def control_command(
     """
     from migrator.commands.output import print_json, print_text
     from migrator.engine.state.control import control_job
-    from migrator.engine.state.jobs import default_state, find_job
+    from migrator.engine.state.jobs import find_job
+    from migrator.settings.folders import user_state
 
     if pause and resume:
         raise UsageError("--pause and --resume can't be used together; give only one")
-    found = find_job(state or default_state(), job)
+    found = find_job(state or user_state(), job)
     asked = control_job(found, max_rate=max_rate, paused=True if pause else False if resume else None)
     if as_json:
         print_json({"job": found.id, "max_rate": asked.max_rate, "paused": asked.paused, "taken": asked.taken})

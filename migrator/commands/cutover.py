@@ -87,9 +87,8 @@ def cutover_command(
     if dry_run:
         hosts = read.openwhisk.source_hosts if rollback else read.openwhisk.target_hosts
         told = instructions(source if rollback else target, read.openwhisk.deployment, hosts=hosts)
-        print_text(
-            render_dry_run(read, (source, target, archive), read_state(state_path(plan)), told, rollback=rollback)
-        )
+        names = (source.typed, target.typed, archive.typed if archive else "")
+        print_text(render_dry_run(read, names, read_state(state_path(plan)), told, rollback=rollback))
         return
     actions = _actions(state, yes=yes, quiet=quiet or as_json)
     template = None
@@ -109,10 +108,11 @@ def cutover_command(
 
 def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
     from migrator.commands import running
-    from migrator.engine.state.jobs import default_state, find_job
+    from migrator.engine.state.jobs import find_job
     from migrator.operations.cutover import Actions
     from migrator.rendering.cutover import render_begun, render_ended, render_instructions
     from migrator.rendering.job_page import job_page, look_at
+    from migrator.settings.folders import user_state
 
     @contextmanager
     def watched() -> Iterator[RunKeywords]:
@@ -138,7 +138,7 @@ def _actions(state: Path | None, *, yes: bool, quiet: bool) -> Actions:
 
     def report(job: str) -> Path:
         file = Path(f"{job}.html")
-        view = find_job(state or default_state(), job)
+        view = find_job(state or user_state(), job)
         running.write_page(job_page(look_at(view), now_s=time.time()), file)
         return file
 

@@ -42,10 +42,11 @@ def report_command(job: str, output: Path | None, state: Path | None, quiet: boo
     Exit codes: 0 written; 10 job not found.
     """
     from migrator.commands import running
-    from migrator.engine.state.jobs import default_state, find_job
+    from migrator.engine.state.jobs import find_job
     from migrator.rendering.job_page import job_page, look_at
+    from migrator.settings.folders import user_state
 
-    view = find_job(state or default_state(), job)
+    view = find_job(state or user_state(), job)
     page = job_page(look_at(view), now_s=time.time())
     if output == Path("-"):
         print_bytes(page.encode(errors="replace"))

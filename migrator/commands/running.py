@@ -69,7 +69,7 @@ def run(
     With `listen`, an address, it is also served there, with all jobs of the state folder, and these archives.
     """
     from migrator.commands import telemetry
-    from migrator.engine.state.jobs import default_state
+    from migrator.settings.folders import user_state
 
     stop = Stop()
     messages = current.get()
@@ -77,7 +77,7 @@ def run(
         open_display(messages.tell, quiet=quiet, plain=messages.as_json) as display,
         stop_on_signals(stop, lambda text: display.tell(Warned(text))),
         serve(listen, state, archives or {}, display.tell) if listen else nullcontext(),
-        telemetry.export(state or default_state(), display.tell) if telemetry.is_wanted() else nullcontext(),
+        telemetry.export(state or user_state(), display.tell) if telemetry.is_wanted() else nullcontext(),
     ):
         yield Run(stop, display)
 
@@ -85,12 +85,12 @@ def run(
 @contextmanager
 def serve(listen: str, state: Path | None, archives: Archives, tell: Tell) -> Iterator[None]:
     """Serve the jobs of a state folder while the block goes on."""
-    from migrator.engine.state.jobs import default_state
     from migrator.scheduling import health
     from migrator.scheduling.site import Site
+    from migrator.settings.folders import user_state
 
     address = health.parse_address(listen)
-    with health.serve(address, Site(state or default_state(), archives=lambda: archives)) as port:
+    with health.serve(address, Site(state or user_state(), archives=lambda: archives)) as port:
         tell(Listening(address[0], port))
         yield
 

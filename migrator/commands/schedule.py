@@ -130,11 +130,11 @@ def run_command(
     The daemon exits with 0 when it is stopped.
     """
     from migrator.commands import running
-    from migrator.engine.state.jobs import default_state
+    from migrator.settings.folders import user_state
 
     if textfile is not None and not textfile.is_dir():
         raise UsageError(f"--textfile {textfile}: there is no such folder")
-    folder = state or default_state()
+    folder = state or user_state()
     with running.run(quiet=quiet) as run:
         if not once:
             _serve(what, schedules, listen, textfile, parallel, config, folder, run)
@@ -258,13 +258,13 @@ def list_command(
 
     Exit codes: 0 all is well; 3 a schedule is stale, its last run failed, or its file is invalid.
     """
-    from migrator.engine.state.jobs import default_state
     from migrator.scheduling.files import read_folder
     from migrator.scheduling.overview import overview
     from migrator.scheduling.status_text import status_text
+    from migrator.settings.folders import user_state
 
     folder = _folder(schedules)
-    statuses = overview(read_folder(folder), state or default_state(), time.time())
+    statuses = overview(read_folder(folder), state or user_state(), time.time())
     for status in statuses:
         if as_json:
             print_json(status)

@@ -19,7 +19,6 @@ from migrator.commands.terminal import height, paint, width
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import (
     JobView,
-    default_state,
     find_job,
     forget_job,
     list_jobs,
@@ -87,7 +86,7 @@ def status_command(
     With --all-parts, exit codes: 0 every part is complete; 3 complete, but some documents were rejected, differ or are
     missing; 5 some parts are absent, running or unfinished; 10 there are no parts.
     """
-    folder = state or default_state()
+    folder = state or user_state()
     if all_parts:
         if job is not None or rejected or differing:
             raise UsageError("--all-parts is about all jobs of a copy; leave out JOB, --rejected and --differing")
@@ -235,7 +234,7 @@ def forget_command(job: str, discard: bool, state: Path | None, quiet: bool) -> 
 
     Exit codes: 0 forgotten; 2 it keeps documents; 10 job not found; 11 it is running.
     """
-    view = forget_job(state or default_state(), job, discard=discard)
+    view = forget_job(state or user_state(), job, discard=discard)
     if not quiet:
         print_text(f"forgot {view.id}")
 

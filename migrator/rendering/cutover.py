@@ -7,7 +7,6 @@ from migrator.operations.cutover.plan import Plan
 from migrator.operations.cutover.state import StateOfCutover, StepState
 from migrator.operations.cutover.steps import STEPS, Step
 from migrator.rendering.fold import fold, label_rows
-from migrator.settings.stores import Store
 from migrator.text.units import human_duration
 
 
@@ -30,16 +29,18 @@ def render_ended(ended: StepState, *, width: int | None = None) -> str:
 
 def render_dry_run(
     plan: Plan,
-    stores: tuple[Store, Store, Store | None],
+    names: tuple[str, str, str],
     state: StateOfCutover | None,
     told: Instructions,
     *,
     rollback: bool,
     width: int | None = None,
 ) -> str:
-    """All that a cutover will do, in its order; no store is contacted."""
+    """All that a cutover will do, in its order; no store is contacted.
+
+    The names are those of source, target and archive as they were typed; an archive that there isn't has none.
+    """
     direction = "rollback" if rollback else "switch"
-    names = [each.typed if each else "" for each in stores]
     source, target = (names[1], names[0]) if rollback else (names[0], names[1])
     lines = [f"{'roll back' if rollback else 'switch'} OpenWhisk from {source} to {target}; nothing is done now", ""]
     for number, step in enumerate(STEPS, 1):

@@ -17,7 +17,6 @@ from urllib.parse import unquote
 import msgspec
 
 from migrator.errors import UsageError
-from migrator.events import LoginWarning, Tell
 from migrator.settings import logins
 from migrator.settings.folders import expand_user, user_config
 from migrator.settings.locations import ParsedLocation, is_file, parse_location
@@ -369,13 +368,4 @@ def environment_sources(role: Role, environ: Mapping[str, str] = os.environ) -> 
             found[secret] = logins.from_environment(variable, variable, environ)
         if file:
             found[secret] = logins.from_file(f"{variable}_FILE", expand_user(file))
-    return found
-
-
-def resolve_store(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
-    if isinstance(store, Store):
-        return store
-    found, warnings = resolve(store, role, load(config))
-    for warning in warnings:
-        tell(LoginWarning(warning))
     return found

@@ -273,9 +273,9 @@ def _call(operation: Operation, told: list[str]) -> Outcome:
 
 def _look(operation: Operation) -> Outcome:
     """How many activations there are, in the words of the commands that only look."""
+    from migrator.api.opening import resolve_store
     from migrator.operations.detect import detect
     from migrator.operations.stats import stats
-    from migrator.settings.config import resolve_store
 
     store = resolve_store(operation.source, "source", lambda _: None)
     if operation.name == "stats":

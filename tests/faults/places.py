@@ -14,7 +14,7 @@ import msgspec
 
 from migrator.activations.selection import Selection
 from migrator.adapters.opening import open_reader
-from migrator.settings.config import resolve_store
+from migrator.api.opening import resolve_store
 from tests.faults.couchdb import ScriptedCouchDB
 from tests.faults.secrets import LOGIN
 from tests.support.documents import in_elasticsearch

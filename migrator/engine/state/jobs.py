@@ -35,7 +35,6 @@ from migrator.errors import (
     Unavailable,
     UsageError,
 )
-from migrator.settings.folders import user_state
 from migrator.text.arguments import argument
 from migrator.text.printable import printable
 from migrator.units import counted
@@ -43,11 +42,6 @@ from migrator.units import counted
 EVIDENCE = "evidence.sqlite"
 _CHECKPOINT = "job.sqlite"
 _LOCK = "lock"
-
-
-def default_state() -> Path:
-    """The platform's folder for state. Raises `UsageError` where the user has none."""
-    return user_state()
 
 
 def job_id(source_identity: str, target_identity: str, selection: Mapping[str, Any]) -> str:

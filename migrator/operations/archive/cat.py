@@ -18,11 +18,11 @@ from migrator.activations.selection import SelectionSpec
 from migrator.adapters.archive.contents import check_kind
 from migrator.adapters.opening import open_reader
 from migrator.adapters.shared.lines import as_lines
+from migrator.api.opening import resolve_store
 from migrator.api.restore import choose_state
 from migrator.engine.matching import check_nothing
 from migrator.events import SourceWarning, Tell
 from migrator.events.watching import Stop
-from migrator.settings.config import resolve_store
 from migrator.settings.locations import DEFAULT_INDEX_PATTERN
 from migrator.settings.stores import Store
 

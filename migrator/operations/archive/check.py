@@ -19,10 +19,10 @@ from migrator.adapters.archive.findings import Finding, place_in
 from migrator.adapters.archive.inventory import take_inventory
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
+from migrator.api.opening import resolve_store
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.events import Tell
 from migrator.events.watching import Observer, Progress, Stop
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.units import counted, plural

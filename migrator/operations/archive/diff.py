@@ -17,7 +17,7 @@ import msgspec
 
 from migrator.activations.selection import SelectionSpec
 from migrator.adapters.archive.contents import check_kind
-from migrator.api.opening import open_reader_for
+from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import Run
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
@@ -25,7 +25,6 @@ from migrator.engine.verification.values import KINDS, Verification, VerifySpec
 from migrator.errors import Incomplete, UsageError
 from migrator.events import Event, RunUnfinished, Tell
 from migrator.events.watching import Observer, Stop
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 
 _JOBS = 2  # one for each state

@@ -13,8 +13,8 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.contents import BackupEntry, Contents, open_archive, read_contents
 from migrator.adapters.archive.order import contradiction
+from migrator.api.opening import resolve_store
 from migrator.events import Tell
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 
 

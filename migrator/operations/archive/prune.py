@@ -15,9 +15,9 @@ from migrator.adapters.archive.catalog import delete_backup
 from migrator.adapters.archive.contents import Contents, open_archive, read_contents
 from migrator.adapters.archive.manifest import id_ms
 from migrator.adapters.archive.places import Place
+from migrator.api.opening import resolve_store
 from migrator.events import BackupDeleted, Tell
 from migrator.operations.archive.retention import Candidate, Retention, Verdict, ago_ms, choose
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 
 

@@ -41,10 +41,10 @@ from migrator.adapters.archive.places import Place
 from migrator.adapters.archive.salvage_part import save_part
 from migrator.adapters.archive.unpublished import Unpublished
 from migrator.adapters.base import Completion, Description, Token
+from migrator.api.opening import resolve_store
 from migrator.errors import AccessDenied, UsageError
 from migrator.events import RepairDiscarded, Tell
 from migrator.events.watching import Observer, Progress, Stop
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.units import counted

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from migrator.engine.state.jobs import default_state, lock_folder
+from migrator.engine.state.jobs import lock_folder
 from migrator.errors import LimitReached, MigratorError, UsageError
 from migrator.operations.cutover.openwhisk import Instructions
 from migrator.operations.cutover.plan import Plan
@@ -29,6 +29,7 @@ from migrator.operations.cutover.state import (
     write_state,
 )
 from migrator.operations.cutover.steps import STEPS, Step, Switch
+from migrator.settings.folders import user_state
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords
@@ -71,7 +72,7 @@ def cut_over(
     """
     path = state_path(plan.path)
     identity = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:12]
-    _, lock = lock_folder(state or default_state(), "cutover", identity)
+    _, lock = lock_folder(state or user_state(), "cutover", identity)
     try:
         run = _Run(plan, source, target, path, actions, clock=clock, rollback=rollback)
         run.forget(again)

@@ -19,7 +19,7 @@ from migrator.api.copy import copy
 from migrator.api.ids_file import read_ids
 from migrator.api.verify import verify
 from migrator.engine.report import Report
-from migrator.engine.state.jobs import default_state, find_job, view_checkpoint
+from migrator.engine.state.jobs import find_job, view_checkpoint
 from migrator.engine.verification.values import Verification
 from migrator.errors import MigratorError
 from migrator.events import Event, LagNoted, LagUnknown, TargetWarning, Tell
@@ -362,7 +362,7 @@ def _agreement(switch: Switch, found: Verification, job: str, listed: Path) -> C
 
 def _set_aside(job: str, state: Path | None) -> set[str]:
     """The ids of what a copy rejected, or left in the target as it was."""
-    with closing(view_checkpoint(find_job(state or default_state(), job))) as checkpoint:
+    with closing(view_checkpoint(find_job(state or user_state(), job))) as checkpoint:
         return {each.id for kind in ("rejected", "differing") for each in checkpoint.aside.documents(kind)}
 
 

@@ -19,6 +19,7 @@ from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
+from migrator.api.opening import resolve_store
 from migrator.errors import AccessDenied, ArchiveDamaged, Incomplete, Interrupted, MigratorError, NotFound, UsageError
 from migrator.events import Tell
 from migrator.events.watching import Observer, Stop
@@ -26,7 +27,6 @@ from migrator.operations.detect.conclusions import conclude
 from migrator.operations.detect.deployment import Deployment, disagreements, read_deployment
 from migrator.operations.detect.environment import Environment
 from migrator.operations.detect.values import Detection, Examined, State
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import LoginKind, Store
 
 __all__ = ["Detection", "Examined", "Finding", "detect"]

@@ -22,6 +22,7 @@ from migrator.adapters.shared.lookup_by_reading import look_up_by_reading, newes
 from migrator.adapters.shared.whole import LOOK_AGAIN
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.adapters.wrappers.watched import Watch, WatchedReader
+from migrator.api.opening import resolve_store
 from migrator.errors import Interrupted, MigratorError, UsageError
 from migrator.events import Tell
 from migrator.events.watching import Observer, Stop
@@ -29,7 +30,6 @@ from migrator.operations.detect.environment import Environment
 from migrator.operations.find.absence import Reason, explain
 from migrator.operations.find.agreement import find_differences
 from migrator.operations.find.values import Activation, Copy
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode

@@ -13,6 +13,7 @@ from migrator.activations.amounts import DAY_MS
 from migrator.activations.selection import SelectionSpec
 from migrator.adapters.shared.patience import Policy
 from migrator.adapters.shared.room import disk_free
+from migrator.api.opening import resolve_store
 from migrator.events import Tell
 from migrator.events.watching import Observer, Stop
 from migrator.operations.stats.measuring import Measured, measure
@@ -26,7 +27,6 @@ from migrator.operations.stats.outlook import (
     shards_of,
 )
 from migrator.operations.stats.values import Growth, Statistics
-from migrator.settings.config import resolve_store
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.units import counted

@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form
+from migrator.api.opening import resolve_store
 from migrator.commands.main import migrator
 from migrator.demo import samples
 from migrator.demo.servers import Server
 from migrator.errors import UsageError
 from migrator.operations.find import find, list_newest, parse_id
 from migrator.operations.find.wsk import as_wsk_shows
-from migrator.settings.config import resolve_store
 from migrator.testing.documents import activation, activation_id
 from tests.support.servers import delete_indices, request
 from tests.support.stores import (
