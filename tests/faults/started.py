@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from migrator.demo.servers import _free_port
+from migrator.demo.server import free_port
 
 
 class Started:
@@ -24,7 +24,7 @@ class Started:
     def __init__(self, command: str, folder: Path) -> None:
         self._command = command
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.login = os.environ.get("COUCHDB_LOGIN", "")
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from migrator.demo import servers
+from migrator.demo.programs import distribution
 from migrator.demo.servers import Access, JavaMissing, Server
 from tests.support.servers import request
 
@@ -120,7 +121,7 @@ def _with_keys(cache: Path, version: str, jdk: Path) -> Path:
     Without them it can't make the index of API keys, whose mapping names them; their results don't matter for that.
     """
     home = cache / f"elasticsearch-{version}"
-    shutil.copytree(servers._distribution("elasticsearch", version), home)
+    shutil.copytree(distribution("elasticsearch", version), home)
     source, classes, plugin = cache / "Email.java", cache / "classes", home / "plugins/email"
     source.write_text(_SOURCE)
     classes.mkdir()
