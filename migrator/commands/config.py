@@ -25,7 +25,6 @@ from migrator.commands.output import print_json, print_json_text, print_text
 from migrator.errors import MigratorError, UsageError
 from migrator.events import LoginWarning
 from migrator.text.printable import printable_path
-from migrator.text.units import parse_duration
 
 if TYPE_CHECKING:
     from migrator.settings.config import Config
@@ -88,8 +87,11 @@ def _settings(context: click.Context, config: Config) -> dict[str, dict[str, Any
     from migrator.settings.config import Defaults, settings
     from migrator.settings.folders import user_state
 
-    built_in = {parameter.name: parameter.default for parameter in copy_command.params}
-    built_in["retry_for"] = float(parse_duration(str(built_in["retry_for"])) or 0)  # in seconds, as a file has it
+    built_in = {
+        each.name: each.process_value(context, each.get_default(context))
+        for each in copy_command.params
+        if each.name in Defaults.__struct_fields__
+    }
     with suppress(UsageError):  # a user without a home has no default
         built_in["state"] = printable_path(user_state())
     found = settings(config)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from migrator.demo import programs, servers
-from migrator.demo import server as processes
+from migrator.demo import server as one
 from migrator.demo.servers import JavaMissing, Server
 from migrator.errors import MigratorError, UsageError
 from tests.support.servers import bearer_token, request, status
@@ -218,12 +218,12 @@ class TestStarting:
     @pytest.mark.parametrize("kind", ["couchdb", "6.7.2"])
     def test_taken_port_is_replaced(self, kind: str, server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A port that somebody else took after it was found free is left to them, and another one is tried."""
-        free = processes.free_port()
+        free = one.free_port()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             ports = iter([taken.getsockname()[1], free])
-            monkeypatch.setattr(processes, "free_port", lambda: next(ports))
+            monkeypatch.setattr(one, "free_port", lambda: next(ports))
             with make(kind, server_folder) as server:
                 assert server.port == free
 
