@@ -61,7 +61,7 @@ def page_bytes(jobs: int) -> int:
 
 
 def resolve_store(store: Store | str, role: Role, tell: Tell, config: Path | None = None) -> Store:
-    """A store as it was typed, with its login; what is doubtful about that is told. Raises `UsageError`."""
+    """A store as it was typed, with its login; warns about what is doubtful in that. Raises `UsageError`."""
     if isinstance(store, Store):
         return store
     found, warnings = resolve(store, role, load(config))

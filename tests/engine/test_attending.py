@@ -134,7 +134,7 @@ def _wait(event: threading.Event, seconds: float) -> None:
 
 
 def test_workers_carry_all_and_leave_signals_to_the_coordinator(attended: Attended) -> None:
-    """What their stores tell is told; every slice is committed to its end."""
+    """What their stores tell arrives; every slice is committed to its end."""
     attended.opening = lambda tell: tell(TargetWarning("slow"))
     attended.run()
     assert len(attended.target) == attended.read == 40

@@ -44,7 +44,7 @@ class Actions(msgspec.Struct, frozen=True, kw_only=True):
 
     watched: Callable[[], AbstractContextManager[RunKeywords]]
     ask: Callable[[str], bool]
-    by: str  # who answers: "a person", "--yes"
+    by: str  # who answers, such as "a person"
     show: Callable[[Instructions], None]
     report: Callable[[str], Path]
     begun: Callable[[Step, StepState | None], None]  # a step begins, or was done before
