@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -75,19 +76,17 @@ class Raw:
         request("DELETE", f"{self.path(id)}?rev={self.rev(id)}")
 
 
-class TestReader(ReaderConformance):
+class _InDatabase:
+    """A fresh database, and the hooks of the suites that go past the adapter."""
+
     form = Form.COUCHDB
+    raw: Raw
+    store: Store
 
     @pytest.fixture(autouse=True)
     def _database(self, couchdb_database: str) -> None:
         self.raw = Raw(couchdb_database)
         self.store = store_of(couchdb_database)
-
-    @pytest.fixture
-    def reader(self) -> Iterator[Reader]:
-        reader = couchdb.open_reader(self.store, page_bytes=200_000)
-        yield reader
-        reader.close()
 
     def put(self, documents: Sequence[Document]) -> None:
         self.raw.put_all(documents)
@@ -95,53 +94,30 @@ class TestReader(ReaderConformance):
     def put_raw(self, id: str, body: bytes) -> None:
         self.raw.put(id, json.loads(body))
 
+    def fetch(self, document: Document) -> Any:
+        found = self.raw.get(document.id)
+        return found and {name: value for name, value in found.items() if name not in ("_id", "_rev")}
+
     def delete(self, document: Document) -> None:
         self.raw.delete(document.id)
 
 
-class TestWriter(StoreWriterConformance):
-    form = Form.COUCHDB
+class TestReader(_InDatabase, ReaderConformance):
+    @pytest.fixture
+    def reader(self) -> Iterator[Reader]:
+        with closing(couchdb.open_reader(self.store, page_bytes=200_000)) as reader:
+            yield reader
 
-    @pytest.fixture(autouse=True)
-    def _database(self, couchdb_database: str) -> None:
-        self.raw = Raw(couchdb_database)
-        self.store = store_of(couchdb_database)
 
+class TestWriter(_InDatabase, StoreWriterConformance):
     @pytest.fixture
     def writer(self) -> Iterator[Writer]:
-        writer = couchdb.open_writer(self.store, bulk_bytes=1_000_000)
-        yield writer
-        writer.close()
-
-    def fetch(self, document: Document) -> Any:
-        found = self.raw.get(document.id)
-        if found is not None:
-            found = {name: value for name, value in found.items() if name not in ("_id", "_rev")}
-        return found
+        with closing(couchdb.open_writer(self.store, bulk_bytes=1_000_000)) as writer:
+            yield writer
 
 
-class TestRemover(RemoverConformance):
-    form = Form.COUCHDB
-
-    @pytest.fixture(autouse=True)
-    def _database(self, couchdb_database: str) -> None:
-        self.raw = Raw(couchdb_database)
-        self.store = store_of(couchdb_database)
-
+class TestRemover(_InDatabase, RemoverConformance):
     @pytest.fixture
     def remover(self) -> Iterator[Remover]:
-        remover = couchdb.open_remover(self.store)
-        yield remover
-        remover.close()
-
-    def put(self, documents: Sequence[Document]) -> None:
-        self.raw.put_all(documents)
-
-    def fetch(self, document: Document) -> Any:
-        found = self.raw.get(document.id)
-        if found is not None:
-            found = {name: value for name, value in found.items() if name not in ("_id", "_rev")}
-        return found
-
-    def delete(self, document: Document) -> None:
-        self.raw.delete(document.id)
+        with closing(couchdb.open_remover(self.store)) as remover:
+            yield remover

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +35,8 @@ from tests.support.stores import elasticsearch_location, fill_elasticsearch
 
 DOCUMENTS = 9_000
 RATE = 1_500.0  # documents a second, so that there is time to kill somebody
+
+Villain = Callable[[], AbstractContextManager[list[Event]]]
 
 
 def everyday(count: int) -> list[Document]:
@@ -60,18 +62,43 @@ def source(couchdb_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return without_password(couchdb_database, monkeypatch)
 
 
-def kill_and_stop(pids: Callable[[], list[int]], ended: threading.Event) -> None:
-    """Kill one worker, and stop another for a while, once both are at work."""
+def _worker_pids() -> list[int]:
+    return [each.pid for each in multiprocessing.active_children() if each.pid]
+
+
+def _kill_and_stop(ended: threading.Event) -> None:
     deadline_s = time.monotonic() + 60
-    while len(pids()) < 2 and time.monotonic() < deadline_s:
+    while len(_worker_pids()) < 2 and time.monotonic() < deadline_s:
         time.sleep(0.1)
     time.sleep(3)
-    killed, stopped = pids()[:2]
+    killed, stopped = _worker_pids()[:2]
     os.kill(killed, signal.SIGKILL)
     os.kill(stopped, signal.SIGSTOP)
     ended.wait(14)
     with suppress(ProcessLookupError):
         os.kill(stopped, signal.SIGCONT)
+
+
+@pytest.fixture
+def villain(monkeypatch: pytest.MonkeyPatch) -> Villain:
+    """Inside its block one worker is killed, and another stopped until it is given up; the list takes the events."""
+    monkeypatch.setattr(processes, "SILENCE_S", 8.0)
+
+    @contextmanager
+    def at_work() -> Iterator[list[Event]]:
+        events: list[Event] = []
+        ended = threading.Event()
+        thread = threading.Thread(target=_kill_and_stop, args=(ended,))
+        thread.start()
+        try:
+            yield events
+        finally:
+            ended.set()
+            thread.join()
+        assert lost(events) >= 2
+        assert not multiprocessing.active_children()
+
+    return at_work
 
 
 def lost(events: list[Event]) -> int:
@@ -84,34 +111,22 @@ def test_processes_that_are_killed_and_stopped_lose_nothing(
     elasticsearch_server: Server,
     index_prefix: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    villain: Villain,
     on_conflict: str,
 ) -> None:
     """One worker is killed, another stopped until it is given up: all is there, and the accounts add up."""
-    monkeypatch.setattr(processes, "SILENCE_S", 8.0)
     target = elasticsearch_location(elasticsearch_server, f"{index_prefix}%s")
-    events: list[Event] = []
-    ended = threading.Event()
-
-    def pids() -> list[int]:
-        return [each.pid for each in multiprocessing.active_children() if each.pid]
-
-    villain = threading.Thread(target=kill_and_stop, args=(pids, ended))
-    villain.start()
-    report = copy(
-        source,
-        target,
-        executor="processes",
-        jobs=2,
-        max_rate=RATE,
-        on_conflict=on_conflict,
-        state=tmp_path,
-        tell=events.append,
-    )
-    ended.set()
-    villain.join()
-    assert lost(events) >= 2
-    assert not multiprocessing.active_children()
+    with villain() as events:
+        report = copy(
+            source,
+            target,
+            executor="processes",
+            jobs=2,
+            max_rate=RATE,
+            on_conflict=on_conflict,
+            state=tmp_path,
+            tell=events.append,
+        )
     totals = report.totals
     assert totals.adds_up
     assert totals.read == totals.written + totals.present == DOCUMENTS
@@ -119,32 +134,21 @@ def test_processes_that_are_killed_and_stopped_lose_nothing(
 
 
 def test_a_backup_by_processes_that_are_killed_has_every_part_once(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, tmp_path: Path, villain: Villain
 ) -> None:
     """Parts of lost workers are swept: the archive holds what the accounts say, and nothing besides."""
-    monkeypatch.setattr(processes, "SILENCE_S", 8.0)
     archive = f"archive:{tmp_path}/archive"
-    events: list[Event] = []
-    ended = threading.Event()
-
-    def pids() -> list[int]:
-        return [each.pid for each in multiprocessing.active_children() if each.pid]
-
-    villain = threading.Thread(target=kill_and_stop, args=(pids, ended))
-    villain.start()
-    made = backup(
-        source,
-        archive,
-        executor="processes",
-        jobs=2,
-        max_rate=RATE,
-        part_bytes=65_536,
-        state=tmp_path / "state",
-        tell=events.append,
-    )
-    ended.set()
-    villain.join()
-    assert lost(events) >= 2
+    with villain() as events:
+        made = backup(
+            source,
+            archive,
+            executor="processes",
+            jobs=2,
+            max_rate=RATE,
+            part_bytes=65_536,
+            state=tmp_path / "state",
+            tell=events.append,
+        )
     assert made.backup is not None
     assert made.report.totals.written == DOCUMENTS
     listed = {part.name for part in made.backup.parts}
