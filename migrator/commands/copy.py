@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.commands.completing import stores
-from migrator.commands.options import (
+from migrator.commands.copy_options import (
     TemplateCommand,
-    config_option,
     conflict_option,
     create_option,
-    examples,
     follow_options,
     ids_option,
-    json_option,
     keep_revisions_option,
-    listen_option,
-    log_format_option,
     mend_ids_option,
     part_option,
+    template_options,
+)
+from migrator.commands.options import (
+    config_option,
+    examples,
+    json_option,
+    listen_option,
+    log_format_option,
     quiet_option,
     run_options,
     selection_options,
     state_option,
-    template_options,
 )
 from migrator.errors import UsageError
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
     from migrator.adapters.elasticsearch import TemplateOptions
     from migrator.api.run import WritingKeywords
-    from migrator.commands.options import Following
+    from migrator.commands.copy_options import Following
 
 
 @click.command(

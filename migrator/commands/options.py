@@ -12,20 +12,16 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from typing_extensions import override
 
-from migrator.commands.completing import choices
 from migrator.commands.messages import current
 from migrator.errors import UsageError
 from migrator.text.units import parse_bytes, parse_duration, parse_percent
 
 if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec
-    from migrator.adapters.elasticsearch import TemplateOptions
-    from migrator.adapters.elasticsearch.template import MappingName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,16 +125,6 @@ log_format_option = click.option(
 )
 
 
-conflict_option = click.option(
-    "--on-conflict",
-    default="skip",
-    show_default=True,
-    metavar="skip|overwrite|fail",
-    shell_complete=choices("skip", "overwrite", "fail"),
-    help="If the target has another version of a document: keep it and list it, replace it, or stop.",
-)
-
-
 def parse_size(name: str, value: str, *, example: str) -> int:
     """The bytes of a size with its unit; `name` is the option's. Raises `UsageError`."""
     found = parse_bytes(value)
@@ -199,8 +185,8 @@ def _number_if_it_is_one(_: click.Context, __: click.Parameter, value: Any) -> f
 
 def run_options(command: F) -> F:
     """How a run that writes goes about it; with `--state` it is one argument, `keywords`, those of `runs.Run`."""
-    return _with(
-        _pack(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run", "executor"),
+    return with_options(
+        pack(command, "keywords", _keywords, *_RUN, "max_rejects", "dry_run", "executor"),
         click.option(
             "--executor",
             default="threads",
@@ -231,8 +217,8 @@ def run_options(command: F) -> F:
 
 def read_only_options(command: F) -> F:
     """The same of a run that only reads."""
-    return _with(
-        _pack(command, "keywords", _keywords, *_RUN),
+    return with_options(
+        pack(command, "keywords", _keywords, *_RUN),
         click.option(
             "--jobs",
             "-j",
@@ -254,96 +240,10 @@ def _keywords(*, retry_for: float, **options: Any) -> dict[str, Any]:
     return {**options, "retry_for_s": retry_for}
 
 
-def template_options(command: F) -> F:
-    """`--index-template` and what belongs to it, as one argument `template`; None where none was requested."""
-    return _with(
-        _pack(command, "template", _template, "index_template", "shards", "replicas", "field_limit"),
-        click.option(
-            "--index-template",
-            type=click.Choice(_TEMPLATES),
-            help="Install an index template in the target first: lean (names only, and exactly; the default of this "
-            "option) or searchable (logs and results too). By default none is installed, as with OpenWhisk.",
-        ),
-        click.option("--shards", type=int, help="With --index-template: primary shards of each new index."),
-        click.option("--replicas", type=int, help="With --index-template: replicas of each new index."),
-        click.option(
-            "--field-limit", type=int, help="With --index-template: maximum number of fields of each new index."
-        ),
-    )
-
-
-keep_revisions_option = click.option(
-    "--keep-revisions",
-    is_flag=True,
-    help="CouchDB to CouchDB: keep the _rev of each document; other revisions in the target stay.",
-)
-
-
-mend_ids_option = click.option(
-    "--mend-ids",
-    is_flag=True,
-    help="Treat documents under an id that OpenWhisk doesn't look up as if they had NAMESPACE/ACTIVATION_ID.",
-)
-
-
 listen_option = click.option(
     "--listen",
     metavar="[ADDRESS:]PORT",
     help="Serve a page, /health and /metrics there while it runs, on the loopback address unless you give one.",
-)
-
-create_option = click.option("--create", is_flag=True, help="Create a CouchDB database as the target if it is missing.")
-
-
-_TEMPLATES = ("lean", "searchable")
-
-
-class TemplateCommand(click.Command):
-    """A command whose `--index-template` may stand without a value, as it did before it took one.
-
-    Click would take the argument behind it for the value.
-    """
-
-    @override
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given = [*args, ""]
-        end = given.index("--") if "--" in given else len(args)
-        return super().parse_args(
-            ctx,
-            [
-                f"{word}={_TEMPLATES[0]}"
-                if word == "--index-template" and at < end and given[at + 1] not in _TEMPLATES
-                else word
-                for at, word in enumerate(args)
-            ],
-        )
-
-
-def _template(
-    *, index_template: MappingName | None, shards: int | None, replicas: int | None, field_limit: int | None
-) -> TemplateOptions | None:
-    """The template that was requested. Raises `UsageError` where only what belongs to it was given."""
-    if index_template:
-        from migrator.adapters.elasticsearch import TemplateOptions
-
-        return TemplateOptions(mapping=index_template, shards=shards, replicas=replicas, field_limit=field_limit)
-    if shards is not None or replicas is not None or field_limit is not None:
-        raise UsageError("--shards, --replicas and --field-limit need --index-template")
-    return None
-
-
-ids_option = click.option(
-    "--ids",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Only these documents: a file written by `migrator verify --output`, or one id per line.",
-)
-
-
-part_option = click.option(
-    "--part",
-    metavar="I/N",
-    help="Copy only part I of N; run all N parts, at any time and on any machine, to copy everything.",
 )
 
 
@@ -359,8 +259,8 @@ namespace_option = click.option(
 
 def selection_options(command: F) -> F:
     """`--namespace`, `--name`, `--since`, `--until`, as one argument `wanted`."""
-    return _with(
-        _pack(command, "wanted", _selection_spec, "namespaces", "names", "since", "until"),
+    return with_options(
+        pack(command, "wanted", _selection_spec, "namespaces", "names", "since", "until"),
         namespace_option,
         click.option(
             "--name",
@@ -382,47 +282,6 @@ def selection_options(command: F) -> F:
     )
 
 
-class Following(TypedDict):
-    """The keywords of `copy` about following, as the options give them."""
-
-    follow: bool
-    until_idle_s: float | None
-    until_lag: int | None
-
-
-def follow_options(command: F) -> F:
-    """`--follow` and when it ends, as one argument `following`."""
-    return _with(
-        _pack(command, "following", _following, "follow", "until_idle", "until_lag"),
-        click.option("--follow", is_flag=True, help="Stay after the copy, and copy what is new."),
-        click.option(
-            "--until-idle",
-            callback=_seconds,
-            metavar="DURATION",
-            help="With --follow: end when nothing new came for this long, such as 60s.",
-        ),
-        click.option(
-            "--until-lag",
-            type=int,
-            metavar="N",
-            help="With --follow: end when at most N documents of the source aren't in the target yet.",
-        ),
-    )
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    found = parse_duration(value)
-    if found is None:
-        raise UsageError(f"--until-idle {value}: give a duration such as 60s")
-    return float(found)
-
-
-def _following(*, follow: bool, until_idle: float | None, until_lag: int | None) -> Following:
-    return {"follow": follow, "until_idle_s": until_idle, "until_lag": until_lag}
-
-
 def _selection_spec(**selection: Any) -> SelectionSpec:
     from migrator.activations.selection import SelectionSpec
 
@@ -431,7 +290,7 @@ def _selection_spec(**selection: Any) -> SelectionSpec:
 
 def state_choice_options(command: F) -> F:
     """`--backup` and `--at`: which state of an archive is read."""
-    return _with(
+    return with_options(
         command,
         click.option("--backup", metavar="ID", help="Read this backup, with all it builds on; by default the newest."),
         click.option("--at", metavar="TIME", help="Read the newest backup that was complete at TIME; as for --since."),
@@ -446,18 +305,18 @@ identity_option = click.option(
 )
 
 
-def _pack(command: F, argument: str, pack: Callable[..., Any], *names: str) -> F:
+def pack(command: F, argument: str, pack_values: Callable[..., Any], *names: str) -> F:
     """The command with its parameters of these names handed over as one argument."""
 
     @wraps(command)
     def pack_parameters(**parameters: Any) -> Any:
-        parameters[argument] = pack(**{name: parameters.pop(name) for name in names})
+        parameters[argument] = pack_values(**{name: parameters.pop(name) for name in names})
         return command(**parameters)
 
     return cast("F", pack_parameters)
 
 
-def _with(command: F, *options: Callable[[F], F]) -> F:
+def with_options(command: F, *options: Callable[[F], F]) -> F:
     """The command with options, shown in their order."""
     for option in reversed(options):
         command = option(command)

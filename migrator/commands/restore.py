@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.commands.completing import stores
-from migrator.commands.options import (
+from migrator.commands.copy_options import (
     TemplateCommand,
-    config_option,
     conflict_option,
     create_option,
+    keep_revisions_option,
+    mend_ids_option,
+    part_option,
+    template_options,
+)
+from migrator.commands.options import (
+    config_option,
     examples,
     identity_option,
     json_option,
-    keep_revisions_option,
     listen_option,
     log_format_option,
-    mend_ids_option,
-    part_option,
     quiet_option,
     run_options,
     selection_options,
     state_choice_options,
     state_option,
-    template_options,
 )
 
 if TYPE_CHECKING:

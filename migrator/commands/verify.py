@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.commands.completing import stores
+from migrator.commands.copy_options import ids_option, mend_ids_option
 from migrator.commands.options import (
     config_option,
     examples,
-    ids_option,
     json_option,
     listen_option,
     log_format_option,
-    mend_ids_option,
     quiet_option,
     read_only_options,
     selection_options,
