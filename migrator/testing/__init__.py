@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("migrator.testing.readers", "migrator.testing.removers", "migrator.testing.writers")
+pytest.register_assert_rewrite(
+    *(f"migrator.testing.{name}" for name in ("asking", "readers", "removers", "source", "writers"))
+)
 
 from migrator.testing.documents import activation, activation_id  # noqa: E402  after the asserts are registered
 from migrator.testing.readers import ReaderConformance  # noqa: E402

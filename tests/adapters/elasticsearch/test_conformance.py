@@ -19,8 +19,9 @@ from migrator.adapters.shared.patience import Policy
 from migrator.adapters.wrappers.retrying import RetryingReader
 from migrator.demo.servers import Server
 from migrator.settings.stores import Location, Store
-from migrator.testing.readers import ALL, ReaderConformance
+from migrator.testing.readers import ReaderConformance
 from migrator.testing.removers import RemoverConformance
+from migrator.testing.source import ALL
 from migrator.testing.writers import StoreWriterConformance
 from tests.support.servers import request, status
 
