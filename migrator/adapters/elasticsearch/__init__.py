@@ -6,7 +6,7 @@ The index pattern and the login of a `Store` enter, a reader or a writer leaves.
 from __future__ import annotations
 
 from migrator.adapters.elasticsearch.client import Client
-from migrator.adapters.elasticsearch.indices import check_pattern, check_writable
+from migrator.adapters.elasticsearch.names import check_pattern, check_writable
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.removal import ElasticsearchRemover
 from migrator.adapters.elasticsearch.template import TemplateOptions

@@ -16,7 +16,8 @@ import msgspec
 from migrator.activations.forms import index_name, instant
 from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.indices import Index, expressions, name_refusal, resolve
+from migrator.adapters.elasticsearch.indices import Index, resolve
+from migrator.adapters.elasticsearch.names import expressions, name_refusal
 from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.shards import all_up, paths_of
 from migrator.adapters.questions import Finding, WantedId, plausible_ms

@@ -18,7 +18,8 @@ import msgspec
 
 from migrator.activations.forms import index_name
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.indices import name_refusal, refresh
+from migrator.adapters.elasticsearch.indices import refresh
+from migrator.adapters.elasticsearch.names import name_refusal
 from migrator.errors import AccessDenied
 
 

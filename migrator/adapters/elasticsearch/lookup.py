@@ -16,7 +16,8 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Reader
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import fetch_source
-from migrator.adapters.elasticsearch.indices import Index, expressions, select
+from migrator.adapters.elasticsearch.indices import Index, select
+from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import closed_error, paths_of, without_closed
 from migrator.adapters.questions import Found, WantedId

@@ -16,14 +16,8 @@ from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.destinations import Found, destinations, look, template_obstacles
 from migrator.adapters.elasticsearch.disks import disks
-from migrator.adapters.elasticsearch.indices import (
-    Index,
-    expressions,
-    is_closed,
-    name_refusal,
-    resolve,
-    shard_states,
-)
+from migrator.adapters.elasticsearch.indices import Index, is_closed, resolve, shard_states
+from migrator.adapters.elasticsearch.names import expressions, name_refusal
 from migrator.adapters.elasticsearch.rights import missing_rights
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError

@@ -16,7 +16,8 @@ from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import Client
 from migrator.adapters.elasticsearch.cluster_look import ACTIVATION, FOREIGN, Look, keyword_of
 from migrator.adapters.elasticsearch.health import checks
-from migrator.adapters.elasticsearch.indices import Index, expressions, resolve
+from migrator.adapters.elasticsearch.indices import Index, resolve
+from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import paths_of
 from migrator.adapters.questions import Finding, Probe, plausible_ms

@@ -51,7 +51,6 @@ from migrator.adapters.elasticsearch.indices import (
     Survey,
     aliases_of,
     check_identity,
-    expressions,
     is_closed,
     refresh,
     resolve,
@@ -61,6 +60,7 @@ from migrator.adapters.elasticsearch.indices import (
 )
 from migrator.adapters.elasticsearch.lookup import Lookup
 from migrator.adapters.elasticsearch.mappings import find_changed_sources, start_is_long
+from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.elasticsearch.probe import probe
 from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.scroll import ScrollReader

@@ -22,7 +22,8 @@ from migrator.adapters.base import Description
 from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Item
 from migrator.adapters.elasticsearch.client import Cause, Client, index_paths
 from migrator.adapters.elasticsearch.fetching import Place, locate, multi_get
-from migrator.adapters.elasticsearch.indices import expressions, resolve, shard_states
+from migrator.adapters.elasticsearch.indices import resolve, shard_states
+from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space, SupportsWholeRemoval
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable

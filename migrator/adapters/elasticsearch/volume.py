@@ -19,7 +19,8 @@ from migrator.activations.selection import Selection
 from migrator.adapters.elasticsearch.client import WHOLE, Client, index_paths
 from migrator.adapters.elasticsearch.cluster_look import ACTIVATION, Look, keyword_of
 from migrator.adapters.elasticsearch.disks import disks
-from migrator.adapters.elasticsearch.indices import Index, expressions, select
+from migrator.adapters.elasticsearch.indices import Index, select
+from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.elasticsearch.preflight import cluster_settings
 from migrator.adapters.elasticsearch.rights import why_hidden
 from migrator.adapters.elasticsearch.shards import paths_of

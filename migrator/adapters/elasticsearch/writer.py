@@ -40,14 +40,8 @@ from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Ite
 from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
-from migrator.adapters.elasticsearch.indices import (
-    expressions,
-    look_up_uuids,
-    name_refusal,
-    refresh,
-    resolve,
-    shard_states,
-)
+from migrator.adapters.elasticsearch.indices import look_up_uuids, refresh, resolve, shard_states
+from migrator.adapters.elasticsearch.names import expressions, name_refusal
 from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
 from migrator.adapters.shared.outcome import Outcome

@@ -20,7 +20,8 @@ from migrator.adapters.base import Slice
 from migrator.adapters.elasticsearch.bulk import Flow, Item, read_answer
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.adapters.elasticsearch.indices import check_pattern, check_writable, may_hold, name_refusal
+from migrator.adapters.elasticsearch.indices import may_hold
+from migrator.adapters.elasticsearch.names import check_pattern, check_writable, name_refusal
 from migrator.adapters.elasticsearch.reader import ElasticsearchReader
 from migrator.adapters.elasticsearch.writer import ElasticsearchWriter
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable, UsageError
