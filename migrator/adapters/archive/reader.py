@@ -373,7 +373,8 @@ class ArchiveReader(
     def look_up(self, wanted: Sequence[WantedId]) -> Iterator[Found]:
         return look_up(self.chain, self.part_of, self.form, wanted)
 
-    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:  # noqa: ARG002  the same for all
+    @override
+    def reasons(self, wanted: Sequence[WantedId]) -> Sequence[Finding]:
         return reasons_by_manifests(self.chain)
 
     @override

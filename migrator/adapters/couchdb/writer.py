@@ -40,11 +40,12 @@ from migrator.adapters.base import (
 )
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client
+from migrator.adapters.couchdb.preflight import find_validators, preflight
 from migrator.adapters.couchdb.reader import describe
 from migrator.adapters.couchdb.rows import Changes, key_rows
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.outcome import Outcome
-from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable, UsageError
+from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
@@ -60,27 +61,6 @@ class Result(msgspec.Struct, gc=False):
     rev: str = ""
     error: str | None = None
     reason: str | None = None
-
-
-class _DesignRow(msgspec.Struct):
-    id: str
-    doc: dict[str, msgspec.Raw]
-
-
-class _DesignRows(msgspec.Struct):
-    rows: list[_DesignRow]
-
-
-class _User(msgspec.Struct):
-    name: str | None = None
-
-
-class _Session(msgspec.Struct):
-    user: _User = msgspec.field(name="userCtx", default_factory=_User)
-
-
-class _Security(msgspec.Struct):
-    cloudant: dict[str, list[str]] | None = None
 
 
 class _There(NamedTuple):
@@ -126,28 +106,7 @@ class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsFence, Sup
         return self._client.create()
 
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
-        """As in the contract. What the user may do beyond what the server tells is seen with the first write only."""
-        where = self._client.location
-        if self._client.about().props.partitioned:
-            raise UsageError(f"{where} is a partitioned database, which can't store OpenWhisk's ids; use another one")
-        user = self._client.ask("_session", "get_session_information", _Session)
-        security = self._client.ask("_security", "get_security", _Security)
-        if user and user.user.name and security and security.cloudant is not None:
-            rights = security.cloudant.get(user.user.name, ["_writer"])
-            if not {"_writer", "_admin"}.intersection(rights):
-                raise AccessDenied(
-                    f"{where}: the user may not write (Cloudant's role _writer); grant it or use another user"
-                )
-        findings = [
-            f"{name} checks what is written (validate_doc_update); documents that it forbids will be rejected"
-            for name in self._validators
-        ]
-        findings += [
-            f"namespace {name}: CouchDB takes no ids that begin with an underscore; its activations will be rejected"
-            for name in namespaces
-            if name.startswith("_")
-        ]
-        return findings
+        return preflight(self._client, namespaces, validators=self._validators)
 
     def prepare(self) -> Token:
         """Nothing to set up: OpenWhisk's views are OpenWhisk's to install."""
@@ -231,10 +190,7 @@ class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsFence, Sup
 
     @cached_property
     def _validators(self) -> tuple[str, ...]:
-        """The design documents of the database that may forbid a document."""
-        body = self._client.all_docs(low="_design/", high="_design0", limit=1000, with_docs=True)
-        found = self._client.understand(body, _DesignRows, "_all_docs")
-        return tuple(row.id for row in found.rows if "validate_doc_update" in row.doc)
+        return find_validators(self._client)
 
     def _compare(
         self, conflicts: Sequence[Document], outcome: Outcome, *, replace: bool, fence: Token = None
