@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
 from migrator.activations.document import Form
 from migrator.activations.selection import Selection, SelectionSpec
-from migrator.adapters.archive import LEVEL, PART_BYTES, open_writer
+from migrator.adapters.archive import LEVEL, PART_BYTES, ArchiveWriter, open_writer
 from migrator.adapters.archive.catalog import Catalog, read_catalog
 from migrator.adapters.archive.manifest import Manifest, count_rejected, incompleteness
 from migrator.adapters.archive.opening import open_place
@@ -73,24 +74,6 @@ def backup(
     target = msgspec.structs.replace(target, encrypt_to=tuple(sorted(set(encrypt_to or target.encrypt_to))))
     writer = open_writer(target, level=level, part_bytes=part_bytes, file_mode=file_mode, clock=run.clock)
     with open_reader_for(store, run) as reader, closing(writer):
-
-        def begin(checkpoint: Checkpoint) -> Token:
-            """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
-            if checkpoint.state == "unfinished":
-                run.tell(BackupResumed())
-                return None
-            if checkpoint.shortfall and mode == "incremental":
-                raise UsageError(
-                    f"{argument('mode', mode)}: the newest backup of this job lacks documents; make a full backup first"
-                )
-            chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
-            checkpoint.forget()
-            catalog = _read_catalog(target, run)
-            parent = _parent(catalog, chosen, reader, selection, bool(target.encrypt_to), run.tell)
-            writer.continue_from(parent.backup if parent else None)
-            _report_start(catalog, parent, target, run.tell)
-            return parent.snapshot if parent else None
-
         order = Order(
             encrypt_to=target.encrypt_to,
             level=level,
@@ -105,7 +88,7 @@ def backup(
                     _spec(store, target, wanted, mode, run),
                     selection,
                     run,
-                    begin=begin,
+                    begin=partial(_begin, reader, writer, target, mode, selection, run),
                     executor=executor,
                 )
         except NotFound:
@@ -113,6 +96,32 @@ def backup(
                 writer.give_up()
             raise
         return BackupReport(report=report, backup=writer.manifest)
+
+
+def _begin(
+    reader: Reader,
+    writer: ArchiveWriter,
+    target: Store,
+    mode: str,
+    selection: Selection,
+    run: Run,
+    checkpoint: Checkpoint,
+) -> Token:
+    """Choose what a new backup continues; one that was interrupted is resumed as it was begun."""
+    if checkpoint.state == "unfinished":
+        run.tell(BackupResumed())
+        return None
+    if checkpoint.shortfall and mode == "incremental":
+        raise UsageError(
+            f"{argument('mode', mode)}: the newest backup of this job lacks documents; make a full backup first"
+        )
+    chosen = "full" if checkpoint.shortfall else mode  # what is missing isn't newer than its snapshot
+    checkpoint.forget()
+    catalog = _read_catalog(target, run)
+    parent = _parent(catalog, chosen, reader, selection, bool(target.encrypt_to), run.tell)
+    writer.continue_from(parent.backup if parent else None)
+    _report_start(catalog, parent, target, run.tell)
+    return parent.snapshot if parent else None
 
 
 def _check_arguments(target: Store, mode: str, level: int, part_bytes: int, file_mode: int | None) -> None:

@@ -9,7 +9,7 @@ Opens the store and its proof, takes the locks, runs the engine. Knows no comman
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Unpack
 
 from migrator.activations.selection import Selection, SelectionSpec, parse_moment
-from migrator.adapters.base import Description
+from migrator.adapters.base import Description, Reader
 from migrator.adapters.opening import open_remover
+from migrator.adapters.removal import Remover
 from migrator.api.opening import open_reader_for, resolve_store
 from migrator.api.run import Run, RunKeywords
 from migrator.engine.removal.journal import Journal
@@ -57,9 +58,7 @@ def purge(
     """
     run = Run(**keywords)
     held, proof = resolve_store(store, "target", run.tell), resolve_store(only_if_in, "source", run.tell)
-    _check_arguments(held, proof)
-    if whole_indices and (logs_only or proof.location.kind != "archive"):
-        raise UsageError(f"{argument('whole_indices')} needs an archive as the proof, and removes documents as a whole")
+    _check_arguments(held, proof, logs_only=logs_only, whole_indices=whole_indices)
     selection = _selection(older_than, namespaces, run.now_ms)
     options = PurgeOptions(
         jobs=run.jobs,
@@ -69,22 +68,10 @@ def purge(
         forget=purge_tombstones,
         whole=whole_indices,
     )
-    unthrottled = replace(run, max_rate=None)
     with ExitStack() as opened:
-        reader = opened.enter_context(open_reader_for(held, unthrottled))
-        proving = opened.enter_context(open_reader_for(proof, unthrottled))
-        remover = opened.enter_context(closing(open_remover(held)))
-        # All are asked before anything is written, so that a typing error leaves no trace.
-        reader.describe()
-        proving.describe()
-        identify = proving.describe
-        if proof.location.kind != "archive":
-            identify = opened.enter_context(closing(open_remover(proof))).describe
+        reader, proving, remover, identify = _open(opened, held, proof, run)
         described = [(held, remover.describe()), (proof, identify())]
-        journal = None
-        if not dry_run:
-            folder = opened.enter_context(_locked(run.folder, described))
-            journal = Journal(folder)
+        journal = None if dry_run else Journal(opened.enter_context(_locked(run.folder, described)))
         identities = {held.location.identity, proof.location.identity}
         return run_purge(
             reader,
@@ -104,7 +91,26 @@ def purge(
         )
 
 
-def _check_arguments(store: Store, proof: Store) -> None:
+def _open(
+    opened: ExitStack, held: Store, proof: Store, run: Run
+) -> tuple[Reader, Reader, Remover, Callable[[], Description]]:
+    """The store and its proof as they are read, what removes, and what describes the proof as finely as the store.
+
+    All are asked before anything is written, so that a typing error leaves no trace.
+    """
+    unthrottled = replace(run, max_rate=None)
+    reader = opened.enter_context(open_reader_for(held, unthrottled))
+    proving = opened.enter_context(open_reader_for(proof, unthrottled))
+    remover = opened.enter_context(closing(open_remover(held)))
+    reader.describe()
+    proving.describe()
+    identify = proving.describe
+    if proof.location.kind != "archive":
+        identify = opened.enter_context(closing(open_remover(proof))).describe
+    return reader, proving, remover, identify
+
+
+def _check_arguments(store: Store, proof: Store, *, logs_only: bool, whole_indices: bool) -> None:
     if store.location.kind == "archive":
         raise UsageError(f"{store.location.printed}: it is an archive; `migrator archive prune` deletes old backups")
     if proof.location.kind not in PROOFS:
@@ -113,6 +119,8 @@ def _check_arguments(store: Store, proof: Store) -> None:
         )
     if store.location.identity == proof.location.identity:
         raise UsageError(f"{store.location.printed}: a store is no proof of itself")
+    if whole_indices and (logs_only or proof.location.kind != "archive"):
+        raise UsageError(f"{argument('whole_indices')} needs an archive as the proof, and removes documents as a whole")
 
 
 def _selection(older_than: str, namespaces: Sequence[str], now_ms: int) -> Selection:

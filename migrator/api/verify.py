@@ -79,10 +79,7 @@ def verify(
     """
     run = Run(**keywords)
     a, b = resolve_store(a, "source", run.tell), resolve_store(b, "target", run.tell)
-    if a.location.identity == b.location.identity:
-        raise UsageError(f"{a.location.printed}: both sides are the same store")
-    if sample is not None and not 0 < sample < 1:
-        raise UsageError(f"{argument('sample', f'{100 * sample:g}%')}: give a share above 0% and below 100%")
+    _check_arguments(a, b, sample)
     selection = scope.selection if scope else wanted.fix(now_ms=run.now_ms)
     chosen = read_ids(ids) if ids is not None else None
     spec = _spec(a, b, wanted, ids, chosen, scope, sample, allow_extra, mend_ids, run)
@@ -117,6 +114,13 @@ def verify(
             run.tell,
         )
     return found
+
+
+def _check_arguments(a: Store, b: Store, sample: float | None) -> None:
+    if a.location.identity == b.location.identity:
+        raise UsageError(f"{a.location.printed}: both sides are the same store")
+    if sample is not None and not 0 < sample < 1:
+        raise UsageError(f"{argument('sample', f'{100 * sample:g}%')}: give a share above 0% and below 100%")
 
 
 def _open_readers(

@@ -185,6 +185,30 @@ class _Purge:
             self.warn(f"the space isn't known: {error}")
             return None
 
+    def report(
+        self, *, earlier: int, compacted: bool, forgotten: int | None, space_before: Space | None, duration_s: float
+    ) -> PurgeReport:
+        assert self._selection.until_ms is not None
+        journal = self._journal
+        return PurgeReport(
+            store=self.guard.store,
+            proof=self.guard.proof,
+            dry_run=journal is None,
+            logs_only=self._options.logs_only,
+            limit_ms=self._selection.until_ms,
+            namespaces=dict(sorted(self.ledger.namespaces.items())),
+            kept=dict(sorted(self.ledger.kinds.items())),
+            examples=tuple(self.ledger.examples),
+            earlier=earlier,
+            log=str(journal.log) if journal is not None else None,
+            space_before=space_before,
+            space_after=self.space() if journal is not None else None,
+            compacted=compacted,
+            forgotten=forgotten,
+            duration_s=duration_s,
+            warnings=tuple(self.warnings),
+        )
+
 
 def run_purge(
     store: Reader,
@@ -248,23 +272,12 @@ def run_purge(
             forgotten = purge.forget(candidates)
         if journal is not None and (candidates.documents or earlier):
             compacted = purge.compact()
-    return PurgeReport(
-        store=purge.guard.store,
-        proof=purge.guard.proof,
-        dry_run=journal is None,
-        logs_only=options.logs_only,
-        limit_ms=selection.until_ms,
-        namespaces=dict(sorted(purge.ledger.namespaces.items())),
-        kept=dict(sorted(purge.ledger.kinds.items())),
-        examples=tuple(purge.ledger.examples),
+    return purge.report(
         earlier=earlier,
-        log=str(journal.log) if journal is not None else None,
         space_before=before,
-        space_after=purge.space() if journal is not None else None,
         compacted=compacted,
         forgotten=forgotten,
         duration_s=time.monotonic() - began_s,
-        warnings=tuple(purge.warnings),
     )
 
 
