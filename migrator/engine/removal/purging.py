@@ -73,6 +73,7 @@ class _Purge:
         self._store, self._proof, self._remover, self._journal = store, proof, remover, journal
         self._selection, self._options, self._policy = selection, options, policy
         self._stop, self._observe, self._tell = stop, observe, tell
+        self._began_s = time.monotonic()
         self.comparison = Comparison(store, proof, logs_only=options.logs_only)
         self.guard = Guard(remover, proof, self.comparison, policy, identify=identify, busy=busy)
         self.reading = Reading(jobs=options.jobs, slice_documents=_SLICE_DOCUMENTS, stop=stop, observe=observe)
@@ -83,6 +84,13 @@ class _Purge:
     def warn(self, warning: str) -> None:
         self.warnings.append(warning)
         self._tell(TargetWarning(warning))
+
+    def check(self, now_s: float) -> None:
+        """Raise what speaks against a purge, and warn of the rest, before anything is read."""
+        self.guard.check_clock(int(now_s * 1000))
+        self.guard.check()
+        for told in self._remover.preflight():
+            self.warn(told)
 
     def prove(self, proofs: Proofs) -> None:
         """Read all of the proof that is selected."""
@@ -130,7 +138,19 @@ class _Purge:
             self.warn(warning)
         self.ledger.save()
 
-    def removing(self, journal: Journal) -> Removing:
+    def settle(self, journal: Journal) -> int:
+        """Find out what became of the removals of a run that was interrupted; how many were done."""
+        if earlier := self._removing(journal).settle():
+            self._tell(RemovalsSettled(earlier, str(journal.log)))
+        return earlier
+
+    def remove(self, journal: Journal, candidates: Candidates, proofs: Proofs) -> None:
+        progress, options = self.reading.progress, self._options
+        progress.phase, progress.documents = "removing", progress.counts.read + candidates.documents
+        self._removing(journal).run(candidates, proofs, progress, whole=options.whole and not options.logs_only)
+        self.ledger.save()
+
+    def _removing(self, journal: Journal) -> Removing:
         return Removing(
             self._remover,
             self.guard,
@@ -186,7 +206,7 @@ class _Purge:
             return None
 
     def report(
-        self, *, earlier: int, compacted: bool, forgotten: int | None, space_before: Space | None, duration_s: float
+        self, *, earlier: int, compacted: bool, forgotten: int | None, space_before: Space | None
     ) -> PurgeReport:
         assert self._selection.until_ms is not None
         journal = self._journal
@@ -205,7 +225,7 @@ class _Purge:
             space_after=self.space() if journal is not None else None,
             compacted=compacted,
             forgotten=forgotten,
-            duration_s=duration_s,
+            duration_s=time.monotonic() - self._began_s,
             warnings=tuple(self.warnings),
         )
 
@@ -235,7 +255,6 @@ def run_purge(
     on.
     """
     assert selection.until_ms is not None
-    began_s = time.monotonic()
     purge = _Purge(
         store,
         proof,
@@ -250,25 +269,17 @@ def run_purge(
         observe=observe,
         tell=tell,
     )
-    purge.guard.check_clock(int(clock() * 1000))
-    purge.guard.check()
-    for told in remover.preflight():
-        purge.warn(told)
+    purge.check(clock())
     earlier, compacted, forgotten = 0, False, None
     if journal is not None:
-        earlier = purge.removing(journal).settle()
-        if earlier:
-            tell(RemovalsSettled(earlier, str(journal.log)))
+        earlier = purge.settle(journal)
         journal.begin_log(log)
     before = purge.space()
     with closing(Proofs()) as proofs, closing(Candidates()) as candidates:
         purge.prove(proofs)
         purge.compare(proofs, candidates)
         if journal is not None and candidates.documents:
-            progress = purge.reading.progress
-            progress.phase, progress.documents = "removing", progress.counts.read + candidates.documents
-            purge.removing(journal).run(candidates, proofs, progress, whole=options.whole and not options.logs_only)
-            purge.ledger.save()
+            purge.remove(journal, candidates, proofs)
             forgotten = purge.forget(candidates)
         if journal is not None and (candidates.documents or earlier):
             compacted = purge.compact()
@@ -277,7 +288,6 @@ def run_purge(
         space_before=before,
         compacted=compacted,
         forgotten=forgotten,
-        duration_s=time.monotonic() - began_s,
     )
 
 
