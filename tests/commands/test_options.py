@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from migrator.activations.selection import SelectionSpec
 from migrator.adapters.elasticsearch.template import MAPPING_NAMES
 from migrator.api.run import Run, WritingKeywords, reading_keywords
-from migrator.commands import options
+from migrator.commands import copy_options
 from migrator.commands.copy import copy_command
 from migrator.commands.main import migrator
 from migrator.commands.messages import current
@@ -176,7 +176,7 @@ def test_without_the_option_no_template_is_asked_for() -> None:
     ended = CliRunner().invoke(migrator, ["copy", "a", "b", "--index-template=fat"])
     assert ended.exit_code == 2
     assert "'lean', 'searchable'" in ended.stderr
-    assert options._TEMPLATES == MAPPING_NAMES
+    assert copy_options._TEMPLATES == MAPPING_NAMES
 
 
 def commands(group: click.Group, context: click.Context) -> Iterator[click.Command]:

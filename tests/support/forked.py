@@ -8,6 +8,7 @@ of the start itself, or one that sends signals, starts its process as a user doe
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import pickle
 import socket
@@ -198,22 +199,22 @@ def _take_over(asked: _Asked, streams: Sequence[int]) -> None:
     os.chdir(asked.folder)
     sys.path[:0] = [each for each in asked.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.argv = ["migrator", *asked.words]
-    sys.stdin = sys.__stdin__ = _text(0, "r")
-    sys.stdout = sys.__stdout__ = _text(1, "w", sys.stdout.errors)
-    sys.stderr = sys.__stderr__ = _text(2, "w", "backslashreplace")
+    standard = {
+        "stdin": _text(0, "r"),
+        "stdout": _text(1, "w", sys.stdout.errors),
+        "stderr": _text(2, "w", "backslashreplace"),
+    }
+    for name, stream in standard.items():
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _text(number: int, mode: str, errors: str | None = None) -> IO[str]:
     """A standard stream as the interpreter makes it."""
     if mode == "r":
         return os.fdopen(number, mode, encoding="utf-8", errors=errors)
-    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    if unbuffered:
-        import io
-
-        return io.TextIOWrapper(
-            io.FileIO(number, "w"), encoding="utf-8", errors=errors, line_buffering=False, write_through=True
-        )
+    if os.environ.get("PYTHONUNBUFFERED"):
+        return io.TextIOWrapper(io.FileIO(number, "w"), encoding="utf-8", errors=errors, write_through=True)
     return os.fdopen(number, mode, encoding="utf-8", errors=errors, buffering=1 if number == 2 else -1)
 
 

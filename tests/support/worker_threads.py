@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from migrator.adapters.base import Reader, Writer
-from migrator.engine.executors import processes, worker
+from migrator.engine.executors import worker
 from migrator.engine.executors.values import Ends, Opener, Quit
 from migrator.events import Tell
 from migrator.events.watching import Stop
@@ -104,10 +105,10 @@ def workers_as_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerThread
         workers.exits.append(code)
         raise SystemExit  # ends a thread
 
-    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: workers)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: workers)
     monkeypatch.setattr(worker, "_Link", Link)
-    monkeypatch.setattr(worker.signal, "signal", lambda number, _: workers.ignored.add(number))
-    monkeypatch.setattr(worker.os, "_exit", end)
+    monkeypatch.setattr(signal, "signal", lambda number, _: workers.ignored.add(number))
+    monkeypatch.setattr(os, "_exit", end)
     try:
         yield workers
     finally:

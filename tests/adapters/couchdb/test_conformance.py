@@ -94,12 +94,14 @@ class _InDatabase:
     def put_raw(self, id: str, body: bytes) -> None:
         self.raw.put(id, json.loads(body))
 
+    def delete(self, document: Document) -> None:
+        self.raw.delete(document.id)
+
+
+class _Written(_InDatabase):
     def fetch(self, document: Document) -> Any:
         found = self.raw.get(document.id)
         return found and {name: value for name, value in found.items() if name not in ("_id", "_rev")}
-
-    def delete(self, document: Document) -> None:
-        self.raw.delete(document.id)
 
 
 class TestReader(_InDatabase, ReaderConformance):
@@ -109,14 +111,14 @@ class TestReader(_InDatabase, ReaderConformance):
             yield reader
 
 
-class TestWriter(_InDatabase, StoreWriterConformance):
+class TestWriter(_Written, StoreWriterConformance):
     @pytest.fixture
     def writer(self) -> Iterator[Writer]:
         with closing(couchdb.open_writer(self.store, bulk_bytes=1_000_000)) as writer:
             yield writer
 
 
-class TestRemover(_InDatabase, RemoverConformance):
+class TestRemover(_Written, RemoverConformance):
     @pytest.fixture
     def remover(self) -> Iterator[Remover]:
         with closing(couchdb.open_remover(self.store)) as remover:
