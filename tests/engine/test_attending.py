@@ -182,8 +182,8 @@ def test_a_worker_that_says_nothing_is_given_up(alone: Attended, monkeypatch: py
 def test_a_worker_that_waits_says_that_it_is_alive(alone: Attended, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may wait for a server for as long as it takes."""
     monkeypatch.setattr(worker, "ALIVE_S", 0.05)
-    alone.hook = once(lambda: _wait(threading.Event(), 2.5), at=1)
-    alone.run(silence_s=2.0)
+    alone.hook = once(lambda: _wait(threading.Event(), 1.2), at=1)
+    alone.run(silence_s=0.9)
     assert alone.read == 20
     assert alone.lost == []
 

@@ -23,7 +23,11 @@ from migrator.engine.executors.values import Ends, Opener, Quit
 from migrator.events import Tell
 from migrator.events.watching import Stop
 
-_GONE = 9
+_KILLED = 9
+
+
+class _ExitError(Exception):
+    """A worker ends at once: so do its threads."""
 
 
 class WorkerThread:
@@ -34,7 +38,7 @@ class WorkerThread:
         self._connection, self._opener = Connection(os.dup(args[0].fileno())), args[1]
         self._thread = threading.Thread(target=self._run, args=(target,), daemon=True)
         self.exitcode: int | None = None
-        self.links: list[worker._Link] = []
+        self.links: list[_Link] = []
 
     @property
     def pid(self) -> int | None:
@@ -44,28 +48,38 @@ class WorkerThread:
         self._thread.start()
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive()
+        return self.exitcode is None and self._thread.is_alive()
 
     def join(self, timeout: float | None = None) -> None:
-        self._thread.join(timeout)
+        if self.exitcode is None:  # one that was killed is gone, whatever its thread still does
+            self._thread.join(timeout)
 
     def kill(self) -> None:
         """End it: nothing that it says arrives any more, and nothing reaches it."""
         if self.is_alive():
-            self.exitcode = -_GONE
+            self.exitcode = -_KILLED
         self.lose()
 
     def lose(self) -> None:
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as pipe:
             pipe.shutdown(socket.SHUT_RDWR)
         for link in self.links:
+            link.ended.set()
             link.stop.ask()
             link.inbox.put(Quit())
 
+    def end(self) -> None:
+        for link in self.links:
+            for _ in range(2):  # as many threads as it has
+                assert link.over.acquire(timeout=10)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
     def _run(self, target: Callable[[Connection, Opener], None]) -> None:
-        with suppress(OSError), self._connection:  # a worker whose pipe is gone ends, however it does
+        with suppress(OSError):  # a worker whose pipe is gone ends, however it does
             target(self._connection, self._opener)
-            self.exitcode = 0
+            self.exitcode = self.exitcode or 0
+        self.lose()  # and its other threads
 
 
 class WorkerThreads:
@@ -86,8 +100,31 @@ class WorkerThreads:
     def close(self) -> None:
         for each in self.started:
             each.lose()
-            each.join(10)
-            assert not each.is_alive()
+            each.end()
+
+
+class _Link(worker._Link):
+    """A worker's end of the pipe, whose threads end with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.over = threading.Semaphore(0)
+        super().__init__(connection)
+
+    def _receive(self) -> None:
+        with self._noted():
+            super()._receive()
+
+    def _beat(self) -> None:
+        with self._noted():
+            super()._beat()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            with suppress(_ExitError):
+                yield
+        finally:
+            self.over.release()
 
 
 @contextmanager
@@ -95,18 +132,17 @@ def workers_as_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerThread
     """Inside the block `Processes` starts threads."""
     workers = WorkerThreads()
 
-    class Link(worker._Link):
-        def __init__(self, connection: Connection) -> None:
-            (own,) = [each for each in workers.started if each._connection is connection]
-            own.links.append(self)
-            super().__init__(connection)
+    def link_of(connection: Connection) -> _Link:
+        (own,) = [each for each in workers.started if each._connection is connection]
+        own.links.append(_Link(connection))
+        return own.links[-1]
 
     def end(code: int) -> None:
         workers.exits.append(code)
-        raise SystemExit  # ends a thread
+        raise _ExitError
 
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: workers)
-    monkeypatch.setattr(worker, "_Link", Link)
+    monkeypatch.setattr(worker, "_Link", link_of)
     monkeypatch.setattr(signal, "signal", lambda number, _: workers.ignored.add(number))
     monkeypatch.setattr(os, "_exit", end)
     try:

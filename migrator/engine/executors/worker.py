@@ -53,6 +53,8 @@ def serve(connection: Connection, opener: Opener) -> None:
             _Worker(ends, link).run()
     except Exception as error:  # noqa: BLE001  whatever it is, the coordinator tells the operator
         link.send(Failed(error))
+    finally:
+        link.ended.set()
 
 
 class _Link:
@@ -60,6 +62,7 @@ class _Link:
 
     def __init__(self, connection: Connection) -> None:
         self.stop = Stop()
+        self.ended = threading.Event()
         self.inbox: queue.SimpleQueue[Task | Rest | Committed | Quit] = queue.SimpleQueue()
         self._connection = connection
         self._lock = threading.Lock()
@@ -82,8 +85,7 @@ class _Link:
                 self.inbox.put(message)
 
     def _beat(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(ALIVE_S):
+        while not self.ended.wait(ALIVE_S):
             try:
                 self.send(Alive())
             except OSError:
