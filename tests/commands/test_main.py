@@ -69,7 +69,6 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     }
     assert not imported & heavy
     assert {name for name in imported if name.startswith("migrator.commands.")} == {
-        "migrator.commands.completing",
         "migrator.commands.main",
         "migrator.commands.messages",
         "migrator.commands.options",
