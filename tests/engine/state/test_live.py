@@ -15,7 +15,7 @@ from migrator.engine.state import live
 from migrator.engine.state.live import FILE, Live, Watched, read_live
 from migrator.errors import Interrupted
 from migrator.events import Controlled, Event, Recovered, Retrying, Waiting
-from migrator.watching import Progress
+from migrator.events.watching import Progress
 
 REQUEST = JobRequest(verb="copy", source="memory:a", target="memory:b")
 BEGAN_S = 1_790_000_000.0
