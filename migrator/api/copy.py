@@ -38,7 +38,7 @@ from migrator.errors import NotFound, UsageError
 from migrator.events import IdsMissing, TargetCreated
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.units import counted
+from migrator.text.units import counted
 
 if TYPE_CHECKING:
     from migrator.adapters.base import Reader, Token, Writer

@@ -39,7 +39,7 @@ from migrator.events import Tell, VerificationNotNoted
 from migrator.settings.folders import user_state
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):

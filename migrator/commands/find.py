@@ -25,7 +25,7 @@ from migrator.errors import UsageError
 from migrator.rendering.arguments import error_text, in_options
 from migrator.text.decoding import decode
 from migrator.text.printable import printable
-from migrator.units import counted
+from migrator.text.units import counted
 
 if TYPE_CHECKING:
     from migrator.activations.document import Document

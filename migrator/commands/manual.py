@@ -10,7 +10,7 @@ from migrator.commands.options import examples, log_format_option, quiet_option
 from migrator.commands.output import print_text
 from migrator.errors import UsageError
 from migrator.text.printable import printable_path
-from migrator.units import counted
+from migrator.text.units import counted
 
 _SHELLS = ("bash", "zsh", "fish")
 

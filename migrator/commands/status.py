@@ -33,8 +33,8 @@ from migrator.events.watching import Stop
 from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 from migrator.rendering.parts import parts_as_dict, parts_as_text
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.settings.folders import user_state
+from migrator.text.units import counted
 
 _LEAST_S = 0.2  # between two looks
 

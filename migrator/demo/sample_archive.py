@@ -22,7 +22,7 @@ from migrator.adapters.archive.manifest import ARCHIVE, UNFINISHED, ArchiveHead,
 from migrator.adapters.archive.writer import Begun
 from migrator.adapters.base import Completion, Description, Token
 from migrator.demo.samples import ODD_SHAPES, everyday, odd
-from migrator.units import counted
+from migrator.text.units import counted
 
 FULL, INCREMENT = "20260201T021500Z-5a3b1e", "20260202T021500Z-5a3b1f"
 EVERYDAY = 300

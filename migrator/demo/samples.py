@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from migrator.activations import forms
 from migrator.activations.document import Document, Form, read_document
-from migrator.units import counted
+from migrator.text.units import counted
 
 NAMESPACES = ("guest", "whisk.system", "team-a", "team-b", "alice@example.com_dev", "Bob_Upper-CASE")
 

@@ -34,7 +34,7 @@ from migrator.rendering.arguments import OPTIONS
 from migrator.rendering.fold import fold
 from migrator.rendering.tables import align, printable_name
 from migrator.settings.locations import parse_location
-from migrator.units import counted
+from migrator.text.units import counted
 
 DATABASE = "whisk_local_activations"
 

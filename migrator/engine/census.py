@@ -17,7 +17,7 @@ from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.engine.state.notes import Origin
 from migrator.errors import AccessDenied
-from migrator.units import counted
+from migrator.text.units import counted
 
 _LOOKS = 3
 _PAUSE_S = 1.0

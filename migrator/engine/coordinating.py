@@ -34,8 +34,7 @@ from migrator.errors import LimitReached
 from migrator.events import TargetWarning, Tell
 from migrator.events.watching import Observer, Progress, Stop
 from migrator.text.arguments import argument
-from migrator.units import counted
-from migrator.watching import Observer, Progress, Stop
+from migrator.text.units import counted
 
 
 class Executor(Protocol):

@@ -15,7 +15,7 @@ import msgspec
 from migrator.activations.document import Document
 from migrator.adapters.base import Description, SupportsPlaces, SupportsStored, Token, Writer
 from migrator.errors import AccessDenied, MigratorError
-from migrator.units import counted
+from migrator.text.units import counted
 
 _LOOKS = 5
 _FIRST_PAUSE_S = 0.2

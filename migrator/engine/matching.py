@@ -23,7 +23,7 @@ from migrator.errors import MigratorError, NotFound
 from migrator.events import NothingInTime
 from migrator.text.arguments import argument
 from migrator.text.printable import NAME_WIDTH, printable
-from migrator.units import counted
+from migrator.text.units import counted
 
 _PAGES = 8  # looked at before a job begins, and for names
 _SLICE_DOCUMENTS = 20_000

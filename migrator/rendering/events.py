@@ -12,7 +12,7 @@ from migrator.activations.forms import instant
 from migrator.engine.verification.values import PHASES
 from migrator.rendering.command_line import command
 from migrator.settings.stores import netloc
-from migrator.units import counted, human_bytes, human_duration, plural
+from migrator.text.units import counted, human_bytes, human_duration, plural
 
 _NAMES_ITSELF = (e.ScheduleInvalid, e.ScheduleLocked)  # their reasons name the schedule
 

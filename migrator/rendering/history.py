@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import msgspec
 
 from migrator.operations.stats.values import Statistics
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from migrator.activations.document import REMARKS
 from migrator.rendering.events import lag_text
 from migrator.rendering.fold import Labelled, label_rows
 from migrator.rendering.job_status import JobStatus
-from migrator.units import counted, human_bytes, human_duration, human_moment, plural
+from migrator.text.units import counted, human_bytes, human_duration, human_moment, plural
 
 _SUCH_AS = 3  # ids told of each remark; --json has more
 _RUNS = 5

@@ -27,7 +27,7 @@ from migrator.rendering.job_status import JobStatus, job_status
 from migrator.rendering.tables import printable_name
 from migrator.rendering.verification import verdict
 from migrator.text.decoding import convert
-from migrator.units import counted, human_bytes, human_duration, human_moment
+from migrator.text.units import counted, human_bytes, human_duration, human_moment
 
 _COLUMNS = ("read", "written", "present", "differing", "rejected", "filtered")
 _MOST_COLUMNS = 120  # of the chart

@@ -18,8 +18,7 @@ from migrator.engine.state.live import Live, read_live
 from migrator.errors import MigratorError
 from migrator.events.watching import Lag
 from migrator.rendering.command_line import command, state_option
-from migrator.units import counted
-from migrator.watching import Lag
+from migrator.text.units import counted
 
 
 class Step(msgspec.Struct, frozen=True):

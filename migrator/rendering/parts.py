@@ -12,7 +12,7 @@ from migrator.activations.selection import SelectionSpec
 from migrator.engine.state.parts import CopyInParts, PartOfCopy
 from migrator.rendering.command_line import command
 from migrator.text.decoding import convert
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 def parts_as_dict(copy: CopyInParts) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from migrator.events import ProgressNoted
 from migrator.rendering.events import lag_text
-from migrator.units import human_bytes, human_duration, plural
+from migrator.text.units import human_bytes, human_duration, plural
 
 _LEAST_BAR = 6
 _MOST_BAR = 40

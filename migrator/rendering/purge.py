@@ -11,7 +11,7 @@ from migrator.activations.forms import instant
 from migrator.engine.removal.values import KEPT, NamespacePurge, PurgeReport
 from migrator.rendering.arguments import in_options
 from migrator.rendering.tables import in_columns, printable_name
-from migrator.units import counted, human_bytes, human_duration
+from migrator.text.units import counted, human_bytes, human_duration
 
 _MOST_NAMESPACES = 40
 

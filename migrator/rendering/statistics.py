@@ -12,7 +12,7 @@ from migrator.rendering import statistics_words
 from migrator.rendering.bars import bar
 from migrator.rendering.history import columns
 from migrator.rendering.tables import align, fit, printable_name
-from migrator.units import counted, human_bytes, human_share
+from migrator.text.units import counted, human_bytes, human_share
 
 _SHOWN = 15  # namespaces, actions or indices
 _DAYS = 31  # lines of the chart by day

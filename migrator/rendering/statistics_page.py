@@ -10,7 +10,7 @@ from migrator.operations.stats.values import Statistics
 from migrator.rendering import html, statistics_words
 from migrator.rendering.history import columns
 from migrator.rendering.tables import printable_name
-from migrator.units import counted, human_bytes, human_share
+from migrator.text.units import counted, human_bytes, human_share
 
 _SHOWN = 25  # namespaces or actions
 _COLUMNS = 90

@@ -9,7 +9,7 @@ from migrator.activations import forms
 from migrator.activations.amounts import Group
 from migrator.operations.stats.values import Forecast, Retention, Statistics
 from migrator.rendering.tables import printable_name
-from migrator.units import counted, human_bytes, human_share
+from migrator.text.units import counted, human_bytes, human_share
 
 _LONG_DAYS = 3650
 

@@ -14,7 +14,7 @@ from migrator.rendering import html
 from migrator.rendering.events import lag_text
 from migrator.rendering.job_list import ago, selection_text
 from migrator.rendering.job_status import JobStatus
-from migrator.units import counted, human_bytes, human_duration
+from migrator.text.units import counted, human_bytes, human_duration
 
 _ENDED = 10  # jobs that aren't running, by name
 _REASONS = 5

@@ -18,7 +18,7 @@ from migrator.events import BackupDamaged, LoginWarning, Tell
 from migrator.scheduling.planning import is_full_due
 from migrator.settings.config import load, resolve
 from migrator.settings.locations import parse_location
-from migrator.units import counted
+from migrator.text.units import counted
 
 if TYPE_CHECKING:
     from migrator.activations.selection import SelectionSpec

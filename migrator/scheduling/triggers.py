@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from migrator.errors import UsageError
-from migrator.units import counted
+from migrator.text.units import counted
 
 _FOLD_S = 3 * 3600  # more than any change of the clocks sets them back
 

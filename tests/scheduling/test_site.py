@@ -28,6 +28,7 @@ from migrator.engine.state.jobs import JobView, forget_job, lock_folder, view_ch
 from migrator.engine.state.live import FILE, Watched, read_live
 from migrator.errors import UsageError
 from migrator.events import Listening, Retrying
+from migrator.events.watching import Progress, Stop
 from migrator.rendering import job_status
 from migrator.rendering.events import sentence
 from migrator.scheduling.files import read_folder

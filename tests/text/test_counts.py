@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.units import counted
+from migrator.text.units import counted
 from tests.support.counts import NOUNS, ONE_OF_MANY, PLURALS
 
 ROOT = Path(__file__).parents[2]

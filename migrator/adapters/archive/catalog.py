@@ -32,7 +32,7 @@ from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.text.decoding import decode
-from migrator.units import counted
+from migrator.text.units import counted
 
 _READERS = 8  # of manifests, which in a bucket each take a round trip or two
 

@@ -28,7 +28,7 @@ from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, MigratorError
-from migrator.units import counted
+from migrator.text.units import counted
 
 _PIECE_BYTES = 1 << 20
 

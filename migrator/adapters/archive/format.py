@@ -24,7 +24,7 @@ from migrator.activations.document import Document, Form, Rejection, unreadable
 from migrator.adapters.shared.lines import as_lines, encode_string, line_start
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import decode, decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 FRAME_BYTES = 1 << 20  # of documents in a frame; a larger one makes a larger frame
 HASH_BYTES = 8

@@ -32,7 +32,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
 from migrator.text.decoding import decode
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class Inventory(msgspec.Struct, kw_only=True):

@@ -22,7 +22,7 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.text.decoding import decode
-from migrator.units import counted
+from migrator.text.units import counted
 
 FORMAT = "openwhisk-activation-archive"
 VERSION = 1

@@ -14,7 +14,7 @@ from migrator.adapters.archive.format import SKIPPABLE, TAIL_BYTES, Frame, Index
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class Part:

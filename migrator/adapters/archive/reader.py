@@ -62,8 +62,7 @@ from migrator.errors import ArchiveDamaged, UsageError
 from migrator.events.watching import Stop
 from migrator.text.arguments import argument
 from migrator.text.decoding import convert
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.text.units import counted
 
 
 class _Chosen(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ from migrator.adapters.couchdb.feed import take_alone, there
 from migrator.adapters.couchdb.ranges import TOP, Look
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
-from migrator.units import counted
+from migrator.text.units import counted
 
 _TRIES = 8  # at a page whose proof fails, each half as large
 

@@ -28,8 +28,7 @@ from migrator.events.watching import Stop
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.text.units import counted
 
 T = TypeVar("T")
 

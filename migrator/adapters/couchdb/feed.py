@@ -27,7 +27,7 @@ from migrator.adapters.couchdb.standing import Standing, loss, parse_standing, s
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import convert
-from migrator.units import counted
+from migrator.text.units import counted
 
 _TRIES = 3  # at reading a database that is replaced while it is read
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from migrator.adapters.couchdb.about import Database, Server
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.questions import Finding
-from migrator.units import counted, human_bytes
+from migrator.text.units import counted, human_bytes
 
 _MANY = 100_000  # documents; below it reading takes seconds, however it is done
 _CHUNK_BYTES = 1_490  # CouchDB's own

@@ -21,7 +21,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.adapters.shared.probe_counts import ProbeCounts, probe_of
 from migrator.text.decoding import decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 _FEW = 5_000  # documents that are read at once rather than sampled
 _LOOKS = 500  # at keys, for the names of namespaces

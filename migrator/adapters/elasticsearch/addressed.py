@@ -19,7 +19,7 @@ from migrator.adapters.elasticsearch.fetching import Place, fetch_source, multi_
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
 from migrator.text.decoding import decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 Addressed: TypeAlias = tuple[Address, Document]
 Versions: TypeAlias = dict[tuple[str, str], tuple[int, int]]

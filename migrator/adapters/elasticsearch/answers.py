@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from migrator.errors import Incomplete
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class Shards(msgspec.Struct, frozen=True, gc=False):

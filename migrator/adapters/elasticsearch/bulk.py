@@ -19,7 +19,7 @@ from migrator.adapters.elasticsearch.addressed import Addressed, Versions
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
 from migrator.text.decoding import decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
 _ABOUT_DOCUMENTS = frozenset(

@@ -20,7 +20,7 @@ from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, R
 from migrator.settings.stores import Store
 from migrator.text.decoding import decode
 from migrator.text.secrets import redact
-from migrator.units import counted
+from migrator.text.units import counted
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from migrator.adapters.elasticsearch.answers import Shards, check_shards
 from migrator.adapters.elasticsearch.client import Cause, Client, cause_of, index_paths
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import Unavailable
-from migrator.units import counted
+from migrator.text.units import counted
 
 _SEARCHES = 200  # in one request
 _RIGHT = "the index privilege read"

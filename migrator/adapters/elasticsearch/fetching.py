@@ -23,7 +23,7 @@ from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
 from migrator.text.decoding import decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 _RIGHT = "the index privilege read"
 _IDS = 500  # looked for with one search

@@ -24,7 +24,7 @@ from migrator.adapters.questions import Finding
 from migrator.errors import AccessDenied
 from migrator.text.arguments import argument
 from migrator.text.decoding import decode
-from migrator.units import counted, human_bytes
+from migrator.text.units import counted, human_bytes
 
 _MANY_INDICES = 100
 _SMALL_SHARD_BYTES = 1_000_000_000  # the usual advice is 10 to 50 GB

@@ -19,7 +19,7 @@ from migrator.adapters.shared.http import Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
 from migrator.text.decoding import decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 RIGHT = "the index privilege read"
 TOLD = {"track_total_hits": True, "seq_no_primary_term": True}

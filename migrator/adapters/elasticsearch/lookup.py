@@ -24,7 +24,7 @@ from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
 from migrator.text.decoding import decode
-from migrator.units import counted
+from migrator.text.units import counted
 
 _COPIES = 20  # of one id, in different namespaces or indices
 _LOOKED_UP = 50  # ids in one search, so that it takes no more hits than a lowered index.max_result_window gives

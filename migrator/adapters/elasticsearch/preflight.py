@@ -22,7 +22,7 @@ from migrator.adapters.elasticsearch.rights import missing_rights
 from migrator.adapters.elasticsearch.template import TemplateOptions, existing_differs
 from migrator.errors import AccessDenied, UsageError
 from migrator.text.arguments import argument
-from migrator.units import counted, human_bytes
+from migrator.text.units import counted, human_bytes
 
 
 class _Target(msgspec.Struct, frozen=True):

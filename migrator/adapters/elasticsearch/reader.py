@@ -83,8 +83,7 @@ from migrator.adapters.shared.paging import PageSize
 from migrator.errors import AccessDenied, AnswerLost, NotFound, Unavailable
 from migrator.events.watching import Stop
 from migrator.text.decoding import convert
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.text.units import counted
 
 _COUNTED = 50  # namespaces, by a few requests each
 _NONE = -1  # the number before the first

@@ -28,7 +28,7 @@ from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remo
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable
 from migrator.text.decoding import convert, decode, decoder
-from migrator.units import counted
+from migrator.text.units import counted
 
 _MOST_BYTES = 20_000_000  # of an answer with several documents
 _encode = msgspec.json.Encoder().encode

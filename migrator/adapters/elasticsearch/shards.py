@@ -13,7 +13,7 @@ import msgspec
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.indices import Index, is_closed, shard_states
 from migrator.errors import Incomplete
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class _Shards(msgspec.Struct):

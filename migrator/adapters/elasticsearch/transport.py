@@ -27,7 +27,7 @@ from migrator.adapters.shared.http import read_bounded
 from migrator.adapters.shared.tls import ssl_context
 from migrator.errors import UsageError
 from migrator.settings.stores import Login, LoginKind, Store
-from migrator.units import counted
+from migrator.text.units import counted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterable
 
 from migrator.errors import AccessDenied, AnswerLost, Unavailable
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class TooLarge(Exception):

@@ -15,7 +15,7 @@ from migrator.adapters.base import Batch, Reader, Token
 from migrator.adapters.shared.optional import census
 from migrator.adapters.shared.patience import Policy
 from migrator.errors import Incomplete
-from migrator.units import counted
+from migrator.text.units import counted
 
 LOOK_AGAIN = Policy(patience_s=2, first_pause_s=0.5)
 """A second and third look before a store is said to be unavailable; whoever mistyped a host learns it soon."""

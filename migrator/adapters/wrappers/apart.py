@@ -20,7 +20,7 @@ from migrator.activations.document import Document
 from migrator.adapters.base import WriteOutcome
 from migrator.adapters.shared.patience import Patience, Policy
 from migrator.errors import NothingAccepted, RequestRefused, Unavailable
-from migrator.units import counted
+from migrator.text.units import counted
 
 _SUSPECTS = 3  # refused alone while nothing went through; then others are tried
 _OTHERS = 8

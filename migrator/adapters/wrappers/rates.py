@@ -17,7 +17,7 @@ import msgspec
 
 from migrator.errors import UsageError
 from migrator.text.arguments import argument
-from migrator.units import BYTES, human_bytes, parse_bytes, plural
+from migrator.text.units import BYTES, human_bytes, parse_bytes, plural
 
 LEAST_RATE = 0.001
 MOST_RATE = 1_000_000_000

@@ -32,8 +32,8 @@ from migrator.adapters.wrappers.apart import Apart
 from migrator.adapters.wrappers.forwarding import ForwardingReader, ForwardingWriter
 from migrator.adapters.wrappers.retrying_questions import Questions
 from migrator.errors import Unavailable
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.events.watching import Stop
+from migrator.text.units import counted
 
 _T = TypeVar("_T")
 _MOST_STILL = 20  # batches without a step forward, after which a reader is given up

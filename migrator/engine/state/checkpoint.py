@@ -36,7 +36,7 @@ from migrator.engine.state.notes import (
 from migrator.engine.state.set_aside import SCHEMA as SET_ASIDE
 from migrator.text.decoding import convert
 from migrator.text.secrets import redact
-from migrator.units import counted
+from migrator.text.units import counted
 
 __all__ = ["Checkpoint", "Commit", "JobSpec", "OpenSlice", "Sample", "SetAside", "Shortfall", "VerificationNote"]
 

@@ -37,7 +37,7 @@ from migrator.errors import (
 )
 from migrator.text.arguments import argument
 from migrator.text.printable import printable
-from migrator.units import counted
+from migrator.text.units import counted
 
 EVIDENCE = "evidence.sqlite"
 _CHECKPOINT = "job.sqlite"

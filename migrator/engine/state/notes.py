@@ -15,7 +15,7 @@ from migrator.activations.document import Form
 from migrator.activations.requests import JobRequest
 from migrator.adapters.base import Slice, Token
 from migrator.errors import Unavailable
-from migrator.units import counted
+from migrator.text.units import counted
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):

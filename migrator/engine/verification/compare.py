@@ -36,8 +36,8 @@ from migrator.engine.verification.values import PHASES, Refused, Verification, V
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Incomplete, MigratorError, Unavailable
 from migrator.events import ReadAgain, RunUnfinished, SourceWarning, Tell, VerificationRestarted, VerificationResumed
-from migrator.units import counted
-from migrator.watching import Observer, Progress, Stop
+from migrator.events.watching import Observer, Progress, Stop
+from migrator.text.units import counted
 
 _COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
 _LISTINGS = 3  # of hours that differ, before what no listing explains is reported as such

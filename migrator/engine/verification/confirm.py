@@ -20,8 +20,7 @@ from migrator.engine.verification.values import Finding, Refused
 from migrator.errors import Incomplete
 from migrator.events.watching import Stop
 from migrator.text.decoding import convert
-from migrator.units import counted
-from migrator.watching import Stop
+from migrator.text.units import counted
 
 _SUSPECTS = 10_000  # ids that are held at once
 

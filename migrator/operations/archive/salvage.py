@@ -47,8 +47,7 @@ from migrator.events import RepairDiscarded, Tell
 from migrator.events.watching import Observer, Progress, Stop
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.units import counted
-from migrator.watching import Observer, Progress, Stop
+from migrator.text.units import counted
 
 __all__ = ["Missing", "SalvageReport", "Saved", "salvage_archive"]
 

@@ -28,7 +28,8 @@ from migrator.operations.cutover.openwhisk import Instructions, instructions
 from migrator.operations.cutover.plan import Plan
 from migrator.operations.detect import Detection, detect
 from migrator.operations.detect import environments as read
-from migrator.units import counted, human_bytes, human_duration, human_moment
+from migrator.settings.folders import user_state
+from migrator.text.units import counted, human_bytes, human_duration, human_moment
 
 if TYPE_CHECKING:
     from migrator.api.run import RunKeywords, WritingKeywords

@@ -13,7 +13,7 @@ from migrator.adapters.questions import Finding
 from migrator.operations.detect.providers import NAMES, OUT_OF_REACH
 from migrator.operations.detect.values import Backend, Examined
 from migrator.text.arguments import argument
-from migrator.units import DAY_S, counted, plural
+from migrator.text.units import DAY_S, counted, plural
 
 _OLD_BACKUP_MS = 7 * 1000 * DAY_S
 

@@ -29,8 +29,7 @@ from migrator.operations.stats.outlook import (
 from migrator.operations.stats.values import Growth, Statistics
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.units import counted
-from migrator.watching import Observer, Stop
+from migrator.text.units import counted
 
 __all__ = ["Statistics", "stats"]
 
