@@ -39,9 +39,10 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Any]:
-    from distributed import LocalCluster
+    import distributed
 
-    with LocalCluster(
+    local: Any = distributed  # half of it has no types
+    with local.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
         processes=False,
