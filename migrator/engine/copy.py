@@ -190,7 +190,7 @@ class _Job:
             self._begin(selection, since)
         else:
             selection = checkpoint.selection if state == "unfinished" else selection
-            copy.expect(count(self._reader, selection))
+            copy.expect(count(self._reader, selection) if checkpoint.full else None)
             self._tell(self._resumed_event() if state == "unfinished" else Continued(self._spec.id, self._run))
         rounds = self._run_rounds(selection)
         if self._copy.dry_run:  # the namespaces are known now, and what will go wrong with them is what was asked
@@ -205,8 +205,9 @@ class _Job:
     def _begin(self, selection: Selection, since: Token) -> None:
         """Plan the job, from a snapshot or from the beginning."""
         reader, options, planned_s = self._reader, self._options, self._clock()
-        documents = count(reader, selection)
+        documents = None  # how many are new since a snapshot isn't known
         if since is None:
+            documents = count(reader, selection)
             plan = reader.plan(selection, slice_documents=_slice_documents(documents, options))
         else:
             assert isinstance(reader, SupportsCatchUp), "a snapshot of this source was given"
