@@ -139,7 +139,7 @@ def detail_lines(status: JobStatus, *, now_s: float, width: int | None) -> Itera
 
 
 def _documents(status: JobStatus) -> str:
-    """The noun after what was read, of as many as there are to read where that is told."""
+    """The noun after what was read, of as many as there are to read where that is known."""
     return plural((status.documents if _is_short(status) else None) or status.totals.read, "document")
 
 

@@ -16,4 +16,4 @@ NOUNS = "|".join(_NOUNS.split())
 PLURALS = "|".join([*_NOUNS.split(), *_VERBS.split()])
 
 ONE_OF_MANY = re.compile(rf"(?<![\d.,:/])\b1 (?:[a-z]+ )?(?:{PLURALS})\b(?!')")
-"""Text in which one of something is told as many."""
+"""Text in which one of something is called many."""

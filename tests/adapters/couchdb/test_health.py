@@ -123,7 +123,7 @@ def test_space_that_a_compaction_would_free_is_told(about: dict[str, Any], told:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 200])
 def test_nothing_is_concluded_from_settings_that_cannot_be_read(status: int) -> None:
-    """An ordinary user, a hosted server, a proxy, or an answer that is none; the rest is told all the same."""
+    """An ordinary user, a hosted server, a proxy, or an answer that is none; the rest is reported all the same."""
     plain = database()
     asked: list[str] = []
 
