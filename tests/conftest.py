@@ -48,10 +48,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     that few are started twice.
     """
     for item in items:
-        servers_needed = STARTING.intersection(item.fixturenames) if isinstance(item, pytest.Function) else ()
-        if servers_needed:
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+        servers_needed = STARTING.intersection(fixtures)
+        if servers_needed or "open_folder" in fixtures:  # where a test keeps a server of its own
             item.add_marker(pytest.mark.servers)
         item.add_marker(pytest.mark.xdist_group(_group(servers_needed) if servers_needed else str(item.path)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Let no test start a server that isn't marked: `make check` would start it too."""
+    start = Server.start
+
+    def start_if_marked(server: Server) -> None:
+        assert item.get_closest_marker("servers"), "mark this test with pytest.mark.servers: it starts one"
+        start(server)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "start", start_if_marked)
+        return (yield)
 
 
 def _group(servers_needed: Collection[str]) -> str:

@@ -189,6 +189,7 @@ def source(request: pytest.FixtureRequest) -> _Source:
     return _Source(search_store(server, f"{prefix}%s"), put_bulk)
 
 
+@pytest.mark.servers
 def test_an_increment_reads_what_is_new_and_misses_nothing(source: _Source, tmp_path: Path) -> None:
     """1,000 new activations, half of which started long before the full backup: the increment reads just these."""
     archive, state = f"archive:{tmp_path / 'archive'}", tmp_path / "state"

@@ -22,6 +22,8 @@ from migrator.testing.documents import activation, activation_id
 from tests.docs.test_permissions import PAGE, table
 from tests.support.servers import request
 
+pytestmark = pytest.mark.servers
+
 PASSWORD = "pw-of-everyone"
 READING, WRITING = list(table("## CouchDB")[0])[1:]
 ROWS = {row["user"]: row for row in table("## CouchDB")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from migrator.testing.documents import activation
 from tests.support.scripted import serve
 from tests.support.scripted_couchdb import DATABASE, ScriptedCouchDB
 
-pytest.importorskip("distributed", reason="the extra dask isn't installed")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="the extra dask isn't installed")
 
 Carry = Callable[[], dask.Result]
 Instead = Callable[[Carry, Task], "dask.Result | None"]
