@@ -19,7 +19,7 @@ demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 	@.venv/bin/migrator demo $(ARGS)
 
 check: lint types  ## Before each commit: formatting, ruff, imports, mypy, and the tests that need no servers
-	@$(call tests,dev) -q -m 'not servers' $(ARGS)
+	@$(call tests,dev) -q -m 'not servers and not slow' $(ARGS)
 
 test: lint types .venv/.jdk-tried  ## All of it: as `make check`, with real servers and more examples
 	@echo "Running all tests with real servers of this machine; the first time they are downloaded. Ctrl-C ends it."

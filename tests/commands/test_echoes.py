@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from migrator.adapters.shared import whole
 from migrator.commands.main import migrator
+from migrator.operations import detect, find
+from migrator.operations.find import absence
 from migrator.testing.documents import activation
 from tests.support.daemons import hearing
 from tests.support.profiles import stride
@@ -68,6 +72,14 @@ CASES = [
     for status in ((400, 401, 403, 500)[(number + place) // 2 % 4],)
     if (number + place) % 2 and (number + place // 2) % min(3, stride()) == 0  # each with each would take minutes
 ]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations that only read don't wait for a server that refuses."""
+    hasty = msgspec.structs.replace(whole.LOOK_AGAIN, patience_s=0.0)
+    for module in (whole, detect, find, absence):
+        monkeypatch.setattr(module, "LOOK_AGAIN", hasty)
 
 
 @pytest.mark.parametrize(("login", "status", "how"), CASES)

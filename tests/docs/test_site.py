@@ -12,9 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("material") is None, reason="mkdocs-material isn't installed (extra docs)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("material") is None, reason="mkdocs-material isn't installed (extra docs)"
+    ),
+]
 
 
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:

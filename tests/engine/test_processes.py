@@ -96,6 +96,7 @@ def test_workers_that_always_die_end_the_run_and_the_next_one_completes_it(archi
     assert verify(archive, f"archive:{tmp_path}/b", state=tmp_path / "state").agrees
 
 
+@pytest.mark.slow
 def test_a_silent_worker_is_killed_and_replaced(archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, it neither dies nor works; nobody waits for it for ever."""
     monkeypatch.setattr(processes, "SILENCE_S", 10.0)

@@ -375,6 +375,7 @@ def watching_for(text: str, seen: list[str]) -> Iterator[Callable[..., str]]:
         yield lambda *words: (CliRunner().invoke(migrator, words), "\n".join(told))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("size", [browser.PHONE, browser.DESK], ids=["phone", "desk"])
 def test_a_browser_shows_it_on_a_phone_and_a_desk_in_light_and_dark(
