@@ -50,7 +50,7 @@ def _unranked(backup: Manifest, by_id: dict[str, Manifest], ranked: dict[str, Ra
 
 
 def _rank(backup: Manifest, parent: Rank | None, numbered: Iterable[Manifest]) -> Rank:
-    below, time_ms, depth = (parent[0], max(parent[2], backup.ended_ms), parent[3] + 1) if parent else (0, 0, 0)
+    below, time_ms, depth = (parent[0], parent[2], parent[3] + 1) if parent else (0, 0, 0)
     time_ms = max(time_ms, backup.ended_ms)
     if backup.number is not None:
         return max(backup.number, below + 1), False, time_ms, depth, backup.backup
