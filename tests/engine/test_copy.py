@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
+from migrator.adapters.base import Batch, Plan, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.adapters.wrappers.dry_run import DryRunWriter
 from migrator.engine.copy import run_copy
@@ -65,6 +66,22 @@ def test_what_openwhisk_cannot_do_with_a_target_warns_before_the_copy(world: Wor
     assert report.exit_code == 0
     assert world.messages.count("stock OpenWhisk reads Elasticsearch 6.x only") == 1
     assert world.there() == world.expected()
+
+
+def test_what_a_source_cannot_give_is_told_in_each_round(world: World) -> None:
+    """Of the bulk and of what was stored meanwhile."""
+
+    class Closed(MemoryReader):
+        def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+            plan = super().plan(selection, slice_documents=slice_documents)
+            return msgspec.structs.replace(plan, warnings=("index x is closed",))
+
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+            plan = super().catch_up(snapshot, selection, slice_documents=slice_documents)
+            return msgspec.structs.replace(plan, warnings=("index y is closed",))
+
+    world.copy(reader=Closed(world.source))
+    assert [each for each in world.messages if "closed" in each] == ["index x is closed", "index y is closed"]
 
 
 def test_copy_again_carries_over_what_is_new(world: World) -> None:

@@ -83,6 +83,16 @@ def test_deletions_in_the_source_dont_keep_it_from_being_idle(world: World) -> N
     assert reader.looks >= 5
 
 
+def test_documents_that_are_none_of_its_own_dont_keep_it_from_being_idle(world: World) -> None:
+    """Such as views: between two of them the time without news adds up."""
+    steps: list[Callable[[], object]] = []
+    for number in range(20):
+        steps += [lambda: None, partial(world.source.put, f"_design/{number}", b'{"views":{}}')]
+    reader = Scripted(world, *steps)
+    follow(world, reader, until_idle_s=1)
+    assert reader.looks < len(steps)
+
+
 def test_no_lag_is_claimed_while_a_part_of_the_source_cant_be_seen(world: World) -> None:
     """The lag is unknown, it is said why, and a run that ends so has exit code 3."""
     reader = Scripted(world, lambda: setattr(reader, "unseen", ("index x is closed",)))
