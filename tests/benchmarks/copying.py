@@ -99,7 +99,7 @@ def main() -> None:
             for pair in range(chosen.pairs + 1):
                 began_s = taken_s(couchdb, search)
                 printed, pump_processor_s, _ = measure(
-                    sys.executable, "-m", "tests.benchmarks.pump", str(couchdb.port), DATABASE, str(search.port)
+                    sys.executable, "-m", "tests.benchmarks.pump", couchdb.url, DATABASE, search.url
                 )
                 pump_servers_s = taken_s(couchdb, search) - began_s
                 pumped = json.loads(printed)

@@ -33,6 +33,7 @@ class Ground:
     def __init__(self, opened: ExitStack, folder: Path, documents: int, jobs: int) -> None:
         self.folder, self.documents, self.jobs = folder, documents, jobs
         self.products: list[str] = []
+        self._remarks: dict[str, str] = {}
         self._opened = opened
         self._named = os.environ.get("COUCHDB_URL", "").rstrip("/")
 
@@ -45,13 +46,18 @@ class Ground:
         self.products.append(f"{server.product} {server.version}")
         return server.url
 
-    def couchdb(self, *, rate: float | None = None, documents: int | None = None) -> tuple[str, str]:
-        """The URL of a server and the name of a database with documents; with `rate` the yardstick, paced."""
+    def couchdb(
+        self, *, rate: float | None = None, always_paced: bool = False, documents: int | None = None
+    ) -> tuple[str, str]:
+        """The URL of a server and the name of a database with documents; with `rate` the yardstick is paced.
+
+        If it's `always_paced`, it is the yardstick also where another server is named.
+        """
         documents = documents or self.documents
-        if self._named and rate is None:
+        if self._named and not always_paced:
             self.products.append(f"CouchDB {ask(self._named, 'GET', '/')['version']}")
             return self._named, self._filled(self._named, documents)
-        self.products.append("yardstick")
+        self.products.append("yardstick" + (f" at {rate:,.0f} documents/s" if rate is not None else ""))
         words = [*("-m", "tests.benchmarks.yardstick", "--documents", str(documents), "--database", "acts")]
         words += ["--rate", str(rate)] if rate is not None else []
         process = subprocess.Popen(
@@ -60,6 +66,14 @@ class Ground:
         self._opened.callback(process.communicate)  # its input ends, and so does it
         assert process.stdout is not None
         return f"http://127.0.0.1:{int(process.stdout.readline())}", "acts"
+
+    def callback(self, call: Callable[[], object]) -> None:
+        """Call this when the row has ended."""
+        self._opened.callback(call)
+
+    def remark(self, kind: str, text: str) -> None:
+        """Tell this beside the row; of a kind the newest counts."""
+        self._remarks[kind] = text
 
     def _filled(self, url: str, documents: int) -> str:
         name = f"bench-{uuid.uuid4().hex}"
@@ -93,8 +107,15 @@ class Ground:
 
     def bare(self, *words: str) -> Taken:
         """A yardstick of `bare.py`; its seconds are its own, without the start of Python."""
+        return self._yardstick("bare", *words)
+
+    def pump(self, *words: str) -> Taken:
+        """The yardstick of `pump.py`, as above."""
+        return self._yardstick("pump", *words)
+
+    def _yardstick(self, module: str, *words: str) -> Taken:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.bare", *words], stdout=subprocess.PIPE, env=_ENVIRONMENT
+            [sys.executable, "-m", f"tests.benchmarks.{module}", *words], stdout=subprocess.PIPE, env=_ENVIRONMENT
         )
         assert process.stdout is not None
         printed = process.stdout.read()
@@ -123,16 +144,18 @@ class Ground:
 
     # -- contests -----------------------------------------------------------------------------------------------
 
-    def contest(self, name: str, contestants: Mapping[str, Contestant], *, rounds: int) -> Contest:
+    def contest(
+        self, name: str, contestants: Mapping[str, Contestant], *, rounds: int, warms_up: bool = True
+    ) -> Contest:
         """Run all in turn, first without counting; every other round in the opposite order."""
         runs: dict[str, list[Taken]] = defaultdict(list)
         for who in contestants:
             runs[who] = []
-        for round in range(rounds + 1):
+        for round in range(0 if warms_up else 1, rounds + 1):
             for who in list(contestants)[:: -1 if round % 2 else 1]:
                 taken = contestants[who]()
                 if round:
                     runs[who].append(taken)
                 told = f"{taken.documents / taken.seconds:,.0f} documents/s, {taken.processor_s:.1f} s of processor"
                 print(f"  {'warm-up' if not round else f'round {round}'}: {who}: {told}", flush=True)
-        return Contest(name, dict(runs), ", ".join(dict.fromkeys(self.products)))
+        return Contest(name, dict(runs), "; ".join([", ".join(dict.fromkeys(self.products)), *self._remarks.values()]))

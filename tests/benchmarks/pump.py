@@ -3,7 +3,7 @@
 No resume, no checks beyond "no errors", no accounts: what the servers and Python's HTTP client allow at most. For the
 everyday samples only. Prints one line of JSON: documents, seconds, own processor seconds.
 
-usage: python -m tests.benchmarks.pump COUCHDB_PORT DATABASE ELASTICSEARCH_PORT [READERS [WRITERS [PAGE]]]
+usage: python -m tests.benchmarks.pump COUCHDB_URL DATABASE ELASTICSEARCH_URL [READERS [WRITERS [PAGE]]]
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from queue import Queue
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
+
+from tests.benchmarks.bare import ask, login
 
 
 class Row(msgspec.Struct, gc=False):
@@ -62,23 +64,27 @@ def bulk_lines(row: Row) -> bytes:
     return encode(action) + b"\n" + encode(document) + b"\n"
 
 
-def get_rows(connection: http.client.HTTPConnection, path: str) -> list[Row]:
+def connect(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port)
+
+
+def get_rows(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> list[Row]:
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         return pages.decode(connection.getresponse().read()).rows
     except ConnectionError:
         # The server ends connections that were idle for some seconds, while the writers kept this reader waiting.
         connection.close()
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         return pages.decode(connection.getresponse().read()).rows
 
 
-def key_ranges(couchdb_port: int, database: str) -> Iterator[tuple[str, str]]:
+def key_ranges(couchdb: str, database: str) -> Iterator[tuple[str, str]]:
     """Each namespace in eight ranges by the first hex digit of the activation id."""
-    connection, key = http.client.HTTPConnection("127.0.0.1", couchdb_port), ""
+    key = ""
     while True:
-        connection.request("GET", f"/{database}/_all_docs?limit=1&startkey={quote(json.dumps(key))}")
-        rows = json.loads(connection.getresponse().read())["rows"]
+        rows = ask(couchdb, "GET", f"/{database}/_all_docs?limit=1&startkey={quote(json.dumps(key))}")["rows"]
         if not rows:
             return
         namespace = rows[0]["id"].split("/")[0]
@@ -88,14 +94,14 @@ def key_ranges(couchdb_port: int, database: str) -> Iterator[tuple[str, str]]:
         key = namespace + "0"  # the character after the slash
 
 
-def pump(couchdb_port: int, database: str, search_port: int, readers: int, writers: int, page: int) -> int:
+def pump(couchdb: str, database: str, search: str, readers: int, writers: int, page: int) -> int:
     """Copy everything; returns the number of documents."""
-    ranges = list(key_ranges(couchdb_port, database))
+    ranges, headers = list(key_ranges(couchdb, database)), login(couchdb)
     bodies: Queue[tuple[int, bytes] | None] = Queue(8)
     done: list[int] = []
 
     def read() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", couchdb_port)
+        connection = connect(couchdb)
         while True:
             try:
                 low, high = ranges.pop()
@@ -104,7 +110,8 @@ def pump(couchdb_port: int, database: str, search_port: int, readers: int, write
             rows: list[Row] = []
             while True:
                 query = f"limit={page}&startkey={quote(json.dumps(low))}&endkey={quote(json.dumps(high))}"
-                rows = get_rows(connection, f"/{database}/_all_docs?include_docs=true&inclusive_end=false&{query}")
+                path = f"/{database}/_all_docs?include_docs=true&inclusive_end=false&{query}"
+                rows = get_rows(connection, path, headers)
                 if rows:
                     bodies.put((len(rows), b"".join(map(bulk_lines, rows))))
                     low = rows[-1].id + "\0"
@@ -112,7 +119,7 @@ def pump(couchdb_port: int, database: str, search_port: int, readers: int, write
                     break
 
     def write() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", search_port)
+        connection = connect(search)
         while (item := bodies.get()) is not None:
             connection.request("POST", "/_bulk", item[1], {"Content-Type": "application/x-ndjson"})
             answer = connection.getresponse().read()
@@ -141,9 +148,9 @@ def fail_loudly(failure: threading.ExceptHookArgs) -> None:
 
 if __name__ == "__main__":
     threading.excepthook = fail_loudly
-    couchdb_port, database, search_port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    couchdb, database, search = sys.argv[1:4]
     readers, writers, page = [*map(int, sys.argv[4:]), *(2, 4, 2000)[len(sys.argv) - 4 :]]
     began_s = time.perf_counter()
-    documents = pump(couchdb_port, database, search_port, readers, writers, page)
+    documents = pump(couchdb, database, search, readers, writers, page)
     seconds = time.perf_counter() - began_s
     print(json.dumps({"documents": documents, "seconds": seconds, "processor_s": time.process_time()}))

@@ -1,4 +1,7 @@
-"""What the rows of a benchmark come to: a table, a JSON file, and a plot without anything from elsewhere."""
+"""What the rows of a benchmark come to: a table, a JSON file, and a plot without anything from elsewhere.
+
+The table is made of the files, so rows may be measured at different times; each tells when, on what commit and machine.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Taken(NamedTuple):
@@ -62,39 +66,78 @@ def _processor_us(runs: Sequence[Taken]) -> float:
     return statistics.median(1e6 * each.processor_s / each.documents for each in runs)
 
 
-def table(contests: Sequence[Contest]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "| row | who | documents/s | ours to this | processor µs/document | peak MB |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for contest in contests:
-        for number, (who, runs) in enumerate(contest.runs.items()):
-            ratio = f"{contest.ratio(who):.2f}" if contest.compares(who) else ""
-            name = "" if number else contest.name + (f" ({contest.note})" if contest.note else "")
+    for row in rows:
+        for number, (who, found) in enumerate(row["contestants"].items()):
+            ratio = f"{found['ours_to_this']:.2f}" if "ours_to_this" in found else ""
+            name = "" if number else f"{row['name']} ({row['documents']:,} documents; {row['note']})"
             shown = who.replace("|", "\\|")
             lines.append(
-                f"| {name} | {shown} | {contest.rate(who):,.0f} | {ratio} | "
-                f"{_processor_us(runs):.1f} | {max(each.peak_mb for each in runs):.0f} |"
+                f"| {name} | {shown} | {found['documents_per_s']:,} | {ratio} | "
+                f"{found['processor_us_per_document']:.1f} | {found['peak_mb']} |"
             )
     return "\n".join(lines)
 
 
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": _commit(),
         "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 1),
     }
 
 
-def save(folder: Path, contests: Sequence[Contest], about: dict[str, object]) -> None:
-    """Replace what earlier runs left of these rows; other rows stay."""
+def _commit() -> str:
+    """What is measured, as Git calls it; with `-dirty` where a file differs."""
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def save(folder: Path, contest: Contest, about: dict[str, Any]) -> dict[str, Any]:
+    """Replace what an earlier run left of a row; other rows stay. Returns what the file holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    for contest in contests:
-        content = {**about, **contest.as_dict()}
-        (folder / f"{contest.name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        (folder / f"{contest.name}.svg").write_text(plot(contest))
+    content: dict[str, Any] = {**contest.as_dict(), **about}
+    (folder / f"{contest.name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    (folder / f"{contest.name}.svg").write_text(plot(contest))
+    return content
+
+
+def collect(folder: Path, order: Sequence[str]) -> str:
+    """The page of all rows whose files are there."""
+    rows = [json.loads(file.read_text()) for name in order if (file := folder / f"{name}.json").exists()]
+    machines = {f"{row['cores']} cores ({row['processor']}), Python {row['python']}" for row in rows}
+    lines = [
+        "# Measured",
+        "",
+        f"On {' and '.join(sorted(machines))}. [Performance](../performance.md) tells what each row is.",
+        "Medians; the ratio is that of each round, in which both ran one right after the other.",
+        "",
+        table(rows),
+        "",
+        "| row | measured | commit | rounds | load before |",
+        "|---|---|---|---:|---:|",
+        *(
+            f"| {each['name']} | {each['when']} | {each['commit']} | {each['rounds']} | {each['load_before']} |"
+            for each in rows
+        ),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 _BAR, _LEFT, _WIDTH = 26, 190, 720

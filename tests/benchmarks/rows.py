@@ -9,31 +9,49 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import quote
 
-from migrator.adapters.elasticsearch.template import MAPPINGS
+from migrator.adapters.elasticsearch.template import MAPPINGS, template_name
 from migrator.demo import samples
 from migrator.demo.servers import npm_program
 from tests.benchmarks.archiving import COUCHBACKUP, COUCHRESTORE, ELASTICDUMP, bulks
 from tests.benchmarks.bare import write_bodies
 from tests.benchmarks.ground import Contestant, Ground
 from tests.benchmarks.results import Taken
+from tests.support.dask_cluster import DaskCluster
 from tests.support.servers import fetch, request
 
 
 class Row(NamedTuple):
     documents: int
     prepare: Callable[[Ground], Mapping[str, Contestant]]
+    minutes: float  # that it takes on two cores
+    rounds: int | None = None  # where the usual number would take too long
+    warms_up: bool = True
+
+
+_PATTERN = "openwhisk-%s"
 
 
 def _make_index(ground: Ground, index: str, mapping: str) -> None:
-    """An empty index of five shards, as OpenWhisk's deployment has it; `dynamic` has no mapping."""
+    """An empty index of five shards, as Elasticsearch 6 makes it by itself; `dynamic` has no mapping."""
     body: dict[str, Any] = {"settings": {"number_of_replicas": 0}}
     if mapping in MAPPINGS:
         body["mappings"] = {"_doc": MAPPINGS[mapping]}
     fetch("DELETE", f"{ground.search}/{index}*")
     request("PUT", f"{ground.search}/{index}", body)
+
+
+def _forget_indices(ground: Ground) -> None:
+    """As in a new cluster: no index and no template of OpenWhisk's."""
+    fetch("DELETE", f"{ground.search}/{_PATTERN.replace('%s', '*')}")
+    with suppress(HTTPError):  # where it wasn't installed
+        fetch("DELETE", f"{ground.search}/_template/{template_name(_PATTERN)}")
 
 
 def _checked(ground: Ground, index: str, taken: Taken) -> Taken:
@@ -53,7 +71,15 @@ def _fill(ground: Ground) -> None:
 
 
 def _search(ground: Ground, index: str) -> str:
-    return ground.location(ground.search, f"?index-pattern={index}", "elasticsearch")
+    return ground.location(ground.search, f"?index-pattern={quote(index)}", "elasticsearch")
+
+
+def _stored_bytes(ground: Ground, index: str) -> int:
+    """What an index takes on the disk once its segments are merged."""
+    fetch("POST", f"{ground.search}/{index}/_forcemerge?max_num_segments=1")
+    request("POST", f"{ground.search}/{index}/_flush")
+    found: int = request("GET", f"{ground.search}/{index}/_stats/store")["_all"]["primaries"]["store"]["size_in_bytes"]
+    return found
 
 
 # -- backups ------------------------------------------------------------------------------------------------------
@@ -70,7 +96,7 @@ def couchdb_archive(ground: Ground) -> Mapping[str, Contestant]:
 
 
 def couchdb_archive_paced(ground: Ground) -> Mapping[str, Contestant]:
-    url, database = ground.couchdb(rate=10_000)
+    url, database = ground.couchdb(rate=10_000, always_paced=True)
     return {
         "migrator": lambda: _backup(ground, ground.location(url, database)),
         "bare patient readers": lambda: ground.bare("all-docs", url, database),
@@ -82,15 +108,18 @@ def _backup(ground: Ground, source: str) -> Taken:
     return ground.migrator("backup", source, f"archive:{ground.folder / 'archive'}")
 
 
+def _elasticdump(ground: Ground, source: str | Path, target: str | Path) -> Taken:
+    options = ["--limit=2000", "--fsCompress", "--quiet", "--type=data"]
+    return ground.run([*npm_program(*ELASTICDUMP), f"--input={source}", f"--output={target}", *options])
+
+
 def elasticsearch_archive(ground: Ground) -> Mapping[str, Contestant]:
     _fill(ground)
     dump = ground.folder / "dump.gz"
 
     def elasticdump() -> Taken:
         dump.unlink(missing_ok=True)
-        options = ["--limit=2000", "--fsCompress", "--quiet", "--type=data"]
-        given = [f"--input={ground.search}/loaded", f"--output={dump}"]
-        return ground.run([*npm_program(*ELASTICDUMP), *given, *options])
+        return _elasticdump(ground, f"{ground.search}/loaded", dump)
 
     return {
         "migrator": lambda: _backup(ground, _search(ground, "loaded")),
@@ -103,7 +132,8 @@ def elasticsearch_archive(ground: Ground) -> Mapping[str, Contestant]:
 
 
 def archive_couchdb(ground: Ground) -> Mapping[str, Contestant]:
-    url, database = ground.couchdb()
+    """The yardstick stores as many a second as Apache CouchDB at its best; from memory it would take any number."""
+    url, database = ground.couchdb(rate=4_000)
     restored = f"bench-{uuid.uuid4().hex}"
     _backup(ground, ground.location(url, database))
     source, bodies = f"archive:{ground.folder / 'archive'}", ground.folder / "bodies"
@@ -136,46 +166,84 @@ def _bulk_docs(documents: int) -> Iterator[tuple[int, bytes]]:
         yield len(chunk), b'{"docs":[' + b",".join(chunk) + b"]}"
 
 
-def _archive_elasticsearch(mapping: str) -> Callable[[Ground], Mapping[str, Contestant]]:
-    def prepare(ground: Ground) -> Mapping[str, Contestant]:
-        url, database = ground.couchdb()
-        _backup(ground, ground.location(url, database))
-        source, bodies = f"archive:{ground.folder / 'archive'}", ground.folder / "bodies"
-        write_bodies(bodies, bulks(ground.documents, lambda _: "restored"))
+class _Restores:
+    """Restores of the same activations into an index of five shards: ours, made in advance, and elasticdump's."""
 
-        def into_new(call: Callable[[], Taken]) -> Taken:
-            _make_index(ground, "restored", mapping)
-            return _checked(ground, "restored", call())
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._bodies, self._dump = ground.folder / "bodies", ground.folder / "dump.gz"
+        self.bytes: dict[str, int] = {}  # of an index, by its mapping
+        write_bodies(self._bodies, bulks(ground.documents, lambda _: "restored"))
+        _fill(ground)
+        _backup(ground, _search(ground, "loaded"))
 
-        return {
-            "migrator": lambda: into_new(lambda: ground.migrator("restore", source, _search(ground, "restored"))),
-            "bare bulks": lambda: into_new(lambda: ground.bare("post", ground.search, "/_bulk", str(bodies))),
-        }
+    def _into_new(self, mapping: str, call: Callable[[], Taken]) -> Taken:
+        _make_index(self._ground, "restored", mapping)
+        return _checked(self._ground, "restored", call())
 
-    return prepare
+    def ours(self, mapping: str) -> Taken:
+        source, target = f"archive:{self._ground.folder / 'archive'}", _search(self._ground, "restored")
+        taken = self._into_new(mapping, lambda: self._ground.migrator("restore", source, target))
+        self.bytes[mapping] = _stored_bytes(self._ground, "restored")
+        self._ground.remark("bytes", ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in self.bytes.items()))
+        return taken
+
+    def bare(self, mapping: str) -> Taken:
+        words = ("post", self._ground.search, "/_bulk", str(self._bodies))
+        return self._into_new(mapping, lambda: self._ground.bare(*words))
+
+    def elasticdump(self) -> Taken:
+        if not self._dump.exists():
+            _elasticdump(self._ground, f"{self._ground.search}/loaded", self._dump)
+        target = f"{self._ground.search}/restored"
+        return self._into_new("dynamic", lambda: _elasticdump(self._ground, self._dump, target))
+
+
+def archive_elasticsearch(ground: Ground) -> Mapping[str, Contestant]:
+    restores = _Restores(ground)
+    return {
+        "migrator": lambda: restores.ours("dynamic"),
+        "bare bulks": lambda: restores.bare("dynamic"),
+        "elasticdump --fsCompress": restores.elasticdump,
+    }
+
+
+def archive_elasticsearch_searchable(ground: Ground) -> Mapping[str, Contestant]:
+    restores = _Restores(ground)
+    return {
+        "migrator (searchable)": lambda: restores.ours("searchable"),
+        "bare bulks (searchable)": lambda: restores.bare("searchable"),
+    }
+
+
+def archive_elasticsearch_lean(ground: Ground) -> Mapping[str, Contestant]:
+    restores = _Restores(ground)
+    return {
+        "migrator (lean)": lambda: restores.ours("lean"),
+        "bare bulks (lean)": lambda: restores.bare("lean"),
+        "migrator (searchable)": lambda: restores.ours("searchable"),
+        "migrator (dynamic)": lambda: restores.ours("dynamic"),
+    }
 
 
 # -- copies -------------------------------------------------------------------------------------------------------
 
 
 def _couchdb_elasticsearch(mapping: str) -> Callable[[Ground], Mapping[str, Contestant]]:
+    """Into the indices that OpenWhisk has, one for each namespace; the pump's have no mapping."""
+
     def prepare(ground: Ground) -> Mapping[str, Contestant]:
         url, database = ground.couchdb()
-        bodies = ground.folder / "bodies"
-        write_bodies(bodies, bulks(ground.documents, lambda _: "copied"))
+        source, target = ground.location(url, database), _search(ground, _PATTERN)
+        words = () if mapping == "dynamic" else ("--index-template", mapping)
 
-        def into_new(mapping: str, call: Callable[[], Taken]) -> Taken:
-            _make_index(ground, "copied", mapping)
-            return _checked(ground, "copied", call())
+        def into_new(call: Callable[[], Taken]) -> Taken:
+            _forget_indices(ground)
+            return _checked(ground, _PATTERN.replace("%s", "*"), call())
 
-        source = ground.location(url, database)
         return {
-            f"migrator ({mapping})": lambda: into_new(
-                mapping, lambda: ground.migrator("copy", source, _search(ground, "copied"))
-            ),
-            "bare bulks (dynamic)": lambda: into_new(
-                "dynamic", lambda: ground.bare("post", ground.search, "/_bulk", str(bodies))
-            ),
+            f"migrator ({mapping})": lambda: into_new(lambda: ground.migrator("copy", source, target, *words)),
+            "bare pump (dynamic)": lambda: into_new(lambda: ground.pump(url, database, ground.search)),
         }
 
     return prepare
@@ -224,16 +292,28 @@ def overhead(ground: Ground) -> Mapping[str, Contestant]:
 
 def growth(ground: Ground) -> Mapping[str, Contestant]:
     """Backups of once, three times and ten times as many documents; the rate and the memory should stay."""
+    checkpoints: dict[int, int] = {}
 
     def backup(documents: int) -> Contestant:
         url, database = ground.couchdb(documents=documents)
-        return lambda: _backup(ground, ground.location(url, database))._replace(documents=documents)
+
+        def run() -> Taken:
+            taken = _backup(ground, ground.location(url, database))._replace(documents=documents)
+            checkpoints[documents] = sum(file.stat().st_size for file in (ground.folder / "state").rglob("*.sqlite"))
+            sizes = ", ".join(f"{size / 1000:,.0f} kB" for _, size in sorted(checkpoints.items()))
+            ground.remark("checkpoint", f"checkpoints of {sizes}")
+            return taken
+
+        return run
 
     return {f"{count:,} documents": backup(count) for count in (ground.documents * times for times in (1, 3, 10))}
 
 
 def executors(ground: Ground) -> Mapping[str, Contestant]:
-    """The same copy by threads, by processes, and as two parts at once."""
+    """The same copy by threads, by processes, as two parts at once, and by two workers of a Dask cluster."""
+    cluster = DaskCluster(ground.folder / "dask")
+    ground.callback(cluster.close)
+    dask = ("--executor", f"dask://127.0.0.1:{cluster.port}")
     url, database = ground.couchdb()
     source = ground.location(url, database)
 
@@ -253,25 +333,33 @@ def executors(ground: Ground) -> Mapping[str, Contestant]:
         processor_s, peak_mb = sum(each.processor_s for each in taken), max(each.peak_mb for each in taken)
         return Taken(ground.documents, seconds, processor_s, peak_mb)
 
+    def by_dask(target: str) -> Taken:
+        taken = ground.migrator("copy", source, target, *dask)
+        ground.remark("dask", f"Dask's workers took {cluster.peak_mb:.0f} MB at most")
+        return taken
+
     return {
         "threads": lambda: into_new(lambda target: ground.migrator("copy", source, target)),
         "processes": lambda: into_new(lambda to: ground.migrator("copy", source, to, "--executor", "processes")),
         "--part 2 times": lambda: into_new(parts),
+        "dask, 2 workers": lambda: into_new(by_dask),
     }
 
 
 ROWS: Mapping[str, Row] = {
-    "couchdb-archive": Row(100_000, couchdb_archive),
-    "couchdb-archive-paced": Row(150_000, couchdb_archive_paced),
-    "couchdb-elasticsearch": Row(40_000, _couchdb_elasticsearch("dynamic")),
-    "couchdb-elasticsearch-lean": Row(40_000, _couchdb_elasticsearch("lean")),
-    "elasticsearch-archive": Row(60_000, elasticsearch_archive),
-    "archive-elasticsearch": Row(40_000, _archive_elasticsearch("dynamic")),
-    "archive-elasticsearch-lean": Row(40_000, _archive_elasticsearch("lean")),
-    "archive-couchdb": Row(40_000, archive_couchdb),
-    "present": Row(40_000, present),
-    "verify": Row(60_000, verify),
-    "overhead": Row(100_000, overhead),
-    "growth": Row(100_000, growth),
-    "executors": Row(40_000, executors),
+    "couchdb-archive": Row(100_000, couchdb_archive, 3),
+    "couchdb-archive-paced": Row(150_000, couchdb_archive_paced, 3),
+    "couchdb-elasticsearch": Row(40_000, _couchdb_elasticsearch("dynamic"), 2),
+    "couchdb-elasticsearch-lean": Row(40_000, _couchdb_elasticsearch("lean"), 2),
+    "elasticsearch-archive": Row(60_000, elasticsearch_archive, 2),
+    "elasticsearch-archive-large": Row(200_000, elasticsearch_archive, 4),
+    "archive-elasticsearch": Row(40_000, archive_elasticsearch, 3),
+    "archive-elasticsearch-searchable": Row(40_000, archive_elasticsearch_searchable, 3),
+    "archive-elasticsearch-lean": Row(40_000, archive_elasticsearch_lean, 3),
+    "archive-couchdb": Row(40_000, archive_couchdb, 3),
+    "present": Row(40_000, present, 3),
+    "verify": Row(60_000, verify, 1),
+    "overhead": Row(100_000, overhead, 2),
+    "growth": Row(100_000, growth, 6, rounds=2, warms_up=False),
+    "executors": Row(40_000, executors, 3),
 }

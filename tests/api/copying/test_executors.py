@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,6 +27,7 @@ from migrator.engine.executors import processes
 from migrator.errors import UsageError
 from migrator.events import Event, WorkerLost
 from migrator.operations.archive.check import check_archive
+from tests.support.dask_cluster import DaskCluster
 from tests.support.s3 import S3Server, s3_server
 from tests.support.servers import couchdb_url, request
 from tests.support.stores import elasticsearch_location, fill_elasticsearch
@@ -171,45 +170,6 @@ def test_a_password_in_a_location_is_refused_since_it_would_have_to_travel(tmp_p
 
 
 # -- Dask -----------------------------------------------------------------------------------------------------------
-
-
-class DaskCluster:
-    """A scheduler and two workers, as an operator starts them."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        environment = {
-            **os.environ,
-            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "8s",
-            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "20",
-        }
-        dask = str(Path(sys.executable).with_name("dask"))
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            quiet: Any = subprocess.DEVNULL
-            process = subprocess.Popen([dask, *words], env=environment, stdout=quiet, stderr=quiet)
-            self._processes.append(process)
-            return process
-
-        start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-        self._worker = (
-            *("worker", f"tcp://127.0.0.1:{self.port}", "--nthreads", "1", "--no-nanny", "--no-dashboard"),
-            *("--host", "127.0.0.1", "--local-directory", str(folder)),
-        )
-        self.workers = [start(*self._worker), start(*self._worker)]
-        self._start = start
-
-    def replace(self) -> None:
-        """Start another worker, as a cluster's own supervisor does."""
-        self._start(*self._worker)
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
