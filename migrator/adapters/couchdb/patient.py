@@ -73,6 +73,8 @@ class PatientResponse(HTTPResponse):
         pieces: list[memoryview] = []
         left, is_open = self._left, self._is_open
         while True:
+            if not (left or is_open or self._is_last):
+                at = self._take_whole(data, view, at, pieces)
             if left:
                 piece = view[at : at + left]
                 pieces.append(piece)
@@ -102,6 +104,26 @@ class PatientResponse(HTTPResponse):
             at = line + 2
         self._left, self._is_open, self._rest = left, is_open, data[at:]
         return b"".join(pieces)
+
+    @staticmethod
+    def _take_whole(data: bytes, view: memoryview, at: int, pieces: list[memoryview]) -> int:
+        """Take the chunks that are there whole, from the size of one on, as most are; returns where they end.
+
+        What else there is, and whatever is wrong, is left for closer looks.
+        """
+        end, find = len(data), data.find
+        while (line := find(b"\r\n", at)) > 0:
+            try:
+                size = int(data[at:line], 16)
+            except ValueError:
+                break
+            first = line + 2
+            last = first + size
+            if size <= 0 or last + 2 > end or data[last : last + 2] != b"\r\n":
+                break
+            pieces.append(view[first:last])
+            at = last + 2
+        return at
 
     def _size(self, line: bytes) -> int:
         try:
