@@ -179,5 +179,7 @@ class Lookup:
 
 def _as_stored(index: str, document: Document, source: bytes) -> Document:
     """What is stored in the place of a document, whatever it is."""
+    if source == document.body:
+        return document
     read = read_document(document.id, source, Form.ELASTICSEARCH, index=index)
     return read if isinstance(read, Document) else msgspec.structs.replace(document, body=source, index=index)

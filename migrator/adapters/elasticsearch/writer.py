@@ -48,6 +48,8 @@ from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import AccessDenied, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.text.decoding import convert
 
+_MOSTLY = 0.9  # of a write that were there already: then the next are looked up before they are sent
+
 
 class _IndexMark(msgspec.Struct, frozen=True):
     uuid: str
@@ -84,6 +86,7 @@ class ElasticsearchWriter(
         self._flow = Flow(bulk_bytes=bulk_bytes, bulks=bulks)
         self._destinations = Destinations(client, pattern)
         self._lookup = Lookup(client)
+        self._expects_present = False  # whether nearly all that was written last was there already
         self._described: set[str] = set()  # indices whose identity was given
 
     def describe(self) -> Description:
@@ -137,9 +140,20 @@ class ElasticsearchWriter(
 
     def _write(self, documents: Sequence[Document], *, replace: bool, fence: Token = None) -> WriteOutcome:
         outcome = Outcome()
+        try:
+            self._write_into(outcome, documents, replace=replace, fence=fence)
+        except MigratorError:
+            self._expects_present = False  # what may have been stored all the same is sent again, as ever
+            raise
+        self._expects_present = len(outcome.present) >= _MOSTLY * len(documents)
+        return outcome.result()
+
+    def _write_into(self, outcome: Outcome, documents: Sequence[Document], *, replace: bool, fence: Token) -> None:
         found = self._destinations.of(document.namespace for document in documents)
         taken = self._place(documents, found, outcome)
         new, there = self._apart(taken, found)
+        if self._expects_present and fence is None:
+            new = self._take_present(new, found, outcome)
         there += self._send("create", new, outcome)
         versions: Versions | None = None if fence is None else {}
         newer = self._compare(there, outcome, replace=replace, versions=versions) if there else []
@@ -148,7 +162,22 @@ class ElasticsearchWriter(
         unsettled = self._send("index", newer, outcome, versions=versions)
         self._settle(unsettled, outcome, fenced=fence is not None)
         self._look_at_new(found, taken)
-        return outcome.result()
+
+    def _take_present(
+        self, new: Sequence[Addressed], found: Mapping[str, Destination], outcome: Outcome
+    ) -> list[Addressed]:
+        """Sort out what stands there already, compared as after a conflict; returns all else, to be created.
+
+        A server parses a whole document before it refuses to create it again, which costs more than this look.
+        """
+        looked_at = [each for each in new if found[each[1].namespace].uuids]
+        left = [each for each in new if not found[each[1].namespace].uuids]
+        for each, there in zip(looked_at, self._lookup.fetch(looked_at), strict=True):
+            if there is not None and comparing.same(each[1], there, doubles=False):
+                outcome.present.append(each[1])
+            else:
+                left.append(each)
+        return left
 
     def _place(
         self, documents: Sequence[Document], found: Mapping[str, Destination], outcome: Outcome

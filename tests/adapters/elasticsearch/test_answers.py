@@ -47,6 +47,7 @@ class Index:
         self.refused: dict[str, str] = {}  # the reasons why documents of these ids are refused
         self.alter: Alter = untouched
         self.most_bytes = 1 << 40
+        self.bulks = 0
 
     def play(self, request: Request) -> bytes:
         if len(request.body) > self.most_bytes:
@@ -70,6 +71,7 @@ class Index:
 
     def _bulk(self, lines: list[Any]) -> Any:
         items = []
+        self.bulks += 1
         for action, source in zip(lines[::2], lines[1::2], strict=True):
             ((operation, where),) = action.items()
             there, status, error = where["_id"] in self.documents, 201, {}
@@ -248,17 +250,29 @@ def test_every_order_gives_each_document_its_own_item(order: list[int], statuses
 # -- looking up -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda docs: docs[::-1],
-        lambda docs: docs[:-1],
-        lambda docs: [docs[0]] * len(docs),
-        lambda docs: [{**each, "_index": "openwhisk-other"} for each in docs],
-        lambda docs: [{name: each[name] for name in ("_index", "_id")} for each in docs],
-    ],
-    ids=["reordered", "short", "repeated", "other-index", "undecided"],
-)
+NO_LOOKS: dict[str, Callable[[Any], Any]] = {
+    "reordered": lambda docs: docs[::-1],
+    "short": lambda docs: docs[:-1],
+    "repeated": lambda docs: [docs[0]] * len(docs),
+    "other-index": lambda docs: [{**each, "_index": "openwhisk-other"} for each in docs],
+    "undecided": lambda docs: [{name: each[name] for name in ("_index", "_id")} for each in docs],
+}
+"""Answers to a request for some ids that can't be the answers to it."""
+
+
+def for_looks(change: Callable[[Any], Any], *, times: int = 1 << 30) -> Alter:
+    """Change the documents in the answers to requests for ids, the first few or all."""
+    left = iter(range(times))
+
+    def alter(request: Request, content: Any) -> Any:
+        if not request.path.endswith("_mget") or next(left, None) is None:
+            return content
+        return {"docs": change(content["docs"])}
+
+    return alter
+
+
+@pytest.mark.parametrize("change", NO_LOOKS.values(), ids=NO_LOOKS)
 def test_what_is_stored_is_not_taken_from_another_answer(
     index: Index, writer: ElasticsearchWriter, change: Callable[[Any], Any]
 ) -> None:
@@ -273,6 +287,74 @@ def test_what_is_stored_is_not_taken_from_another_answer(
             call()
     index.alter = untouched
     assert ids(writer.write(documents, replace=True).present) == ids(documents)
+
+
+class TestLookedUpFirst:
+    """Where all of the last documents were there, the next are looked up before they are sent."""
+
+    @pytest.fixture
+    def documents(self, index: Index, writer: ElasticsearchWriter) -> list[Document]:
+        documents = some(20)
+        for _ in range(2):
+            writer.write(documents, replace=False)
+        assert index.documents.keys() == ids(documents)
+        index.bulks = 0
+        assert ids(writer.write(documents, replace=False).present) == ids(documents)
+        assert not index.bulks
+        return documents
+
+    @pytest.mark.parametrize("change", NO_LOOKS.values(), ids=NO_LOOKS)
+    def test_an_answer_that_cannot_be(
+        self, index: Index, writer: ElasticsearchWriter, documents: list[Document], change: Callable[[Any], Any]
+    ) -> None:
+        """Nothing counts as present by it, not even what is there."""
+        index.alter = for_looks(change)
+        with pytest.raises(Unavailable, match="can't be read"):
+            writer.write(documents, replace=False)
+        index.alter = for_looks(change, times=1)
+        assert ids(patient(writer).write(documents, replace=False).present) == ids(documents)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda docs: [{"_index": each["_index"], "_id": each["_id"], "found": False} for each in docs],
+            lambda docs: [{**each, "_source": {"logs": ["another"]}} for each in docs],
+            lambda docs: [{**each, "_source": docs[0]["_source"]} for each in docs],
+        ],
+        ids=["not-there", "another", "neighbour"],
+    )
+    def test_a_wrong_look_is_made_good_by_the_server(
+        self, index: Index, writer: ElasticsearchWriter, documents: list[Document], change: Callable[[Any], Any]
+    ) -> None:
+        """What it doesn't show to be the same is sent, and is compared after the server's conflict."""
+        index.alter = for_looks(change, times=1)
+        outcome = writer.write(documents, replace=False)
+        assert ids(outcome.present) == ids(documents)
+        assert index.bulks
+        assert not (outcome.written or outcome.differing or outcome.deferred)
+
+    def test_what_is_gone_or_another_there(
+        self, index: Index, writer: ElasticsearchWriter, documents: list[Document]
+    ) -> None:
+        """Each is counted as what it is."""
+        del index.documents[documents[3].id]
+        index.documents[documents[4].id] = {"logs": ["another"]}
+        absent = some(1, first=50)
+        outcome = writer.write([*documents, *absent], replace=False)
+        assert ids(outcome.written) == ids([documents[3], *absent])
+        assert ids(outcome.differing) == {documents[4].id}
+        assert ids(outcome.present) == ids([*documents[:3], *documents[5:]])
+        assert index.documents[documents[4].id] == {"logs": ["another"]}
+
+    def test_what_is_no_answer_to_a_bulk_ends_the_run(
+        self, index: Index, writer: ElasticsearchWriter, documents: list[Document]
+    ) -> None:
+        """As ever, since what isn't there is sent."""
+        index.alter = for_bulks(lambda _: answer(b"{}"))
+        with pytest.raises(Unavailable):
+            patient(writer).write(some(5, first=100), replace=False)
+        index.alter = untouched
+        assert ids(patient(writer).write(documents, replace=False).present) == ids(documents)
 
 
 def test_a_proxy_that_takes_small_requests_only(index: Index, writer: ElasticsearchWriter) -> None:

@@ -169,6 +169,24 @@ def test_written_again_replaced_and_differing(place: Place) -> None:
     assert writer.stored_since(mark, old) == ids(changed)
 
 
+def test_what_is_there_is_found_without_sending_it(place: Place) -> None:
+    """Once nearly all was there; what was deleted or changed meanwhile, or has no index yet, goes its usual way."""
+    writer, documents = place.writer(), some(50)
+    assert len(writer.write(documents, replace=False).written) == 50
+    assert len(writer.write(documents, replace=False).present) == 50
+    index = place.raw.index("guest")
+    request("DELETE", f"{place.url}/{index}/_doc/{documents[0].id.replace('/', '%2F')}")
+    other = some(1, first=1, logs=["another"])
+    assert len(place.writer().write(other, replace=True).written) == 1
+    elsewhere = some(1, "nobody", first=90)
+    outcome = writer.write([*documents, *elsewhere], replace=False)
+    assert ids(outcome.written) == {documents[0].id, elsewhere[0].id}
+    assert ids(outcome.differing) == {documents[1].id}
+    assert ids(outcome.present) == ids(documents[2:])
+    assert len(writer.write(documents, replace=True).written) == 1
+    assert len(writer.write([*documents, *elsewhere], replace=False).present) == 51
+
+
 def test_time_is_asked_of_the_server_where_start_is_long(place: Place) -> None:
     """With `start` mapped as long only the span is read; documents without it or with text there aren't lost."""
     place.raw.put_all(some(30))
