@@ -134,14 +134,15 @@ class _Worker(threading.Thread):
         fault = f"SIGKILL of {name}, {self._pair}"
         self._of_job = 0
         with contextlib.ExitStack() as stack:
+            calm = contextlib.ExitStack()
+            stack.callback(calm.close)  # after the job was removed: for that the server must be at work
             with self._calm:
                 job = stack.enter_context(bench.job(self._pair))
-            stack.callback(self._calm.release)  # when the job is removed, the server is at work
             verdict = stack.enter_context(judged(case, fault, number, job))
             rate = str(int(DOCUMENTS / _RUN_S))
             more = ("--max-rate", rate, "--retry-for", chance.choice(("1", "1", "60")))
             self._until_it_ends(bench, job, verdict, more)
-            self._calm.acquire()
+            calm.enter_context(self._calm)
             if verdict.exit_code == 0:
                 bench.judge_target(verdict, job)
             verdict.applied = verdict.cases = self._of_job
