@@ -249,6 +249,15 @@ class SupportsCensus(Protocol):
 
 
 @runtime_checkable
+class SupportsRepeats(Protocol):
+    """A reader whose ids are unique by its abilities, and whose store may break that rule all the same."""
+
+    def repeats_ids(self, snapshot: Token) -> bool:
+        """Whether an id may stand for two documents of one index, in what a snapshot speaks of; asks the server."""
+        ...
+
+
+@runtime_checkable
 class SupportsFetch(Protocol):
     """A reader of a store that finds documents by their ids; `shared.optional.fetch` reads through any other."""
 

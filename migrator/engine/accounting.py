@@ -66,18 +66,23 @@ def account(
 def _there(batch: Batch, rejected: Iterable[Rejection], *, bulk: bool) -> dict[Origin, int]:
     """How many of the documents are in the target, by where they were read; 0 where it isn't the bulk.
 
-    Every document has an index, or none has.
+    Where only rejected ones were read counts as well, with 0. Every document has an index, or none has.
     """
-    without = {rejection.id for rejection in rejected}
-    documents = [document for document in batch.documents if document.id not in without]
-    if not documents:
-        return {}
-    if documents[0].index is None:
+    without = [*rejected]
+    documents: Sequence[Document] = batch.documents
+    if without:
+        ids = {rejection.id for rejection in without}
+        documents = [document for document in documents if document.id not in ids]
+    if (documents or without) and (documents or without)[0].index is None:
         return {Origin("", ""): len(documents) if bulk else 0}
-    counted = Counter(
-        (each.namespace if each.id.startswith(f"{each.namespace}/") else "", each.index or "") for each in documents
-    )
-    return {Origin(*origin): number if bulk else 0 for origin, number in counted.items()}
+    there = Counter((_owner(each.id, each.namespace), each.index or "") for each in documents)
+    there.update(dict.fromkeys([(_owner(each.id, each.namespace), each.index or "") for each in without], 0))
+    return {Origin(*origin): number if bulk else 0 for origin, number in there.items()}
+
+
+def _owner(id: str, namespace: str) -> str:
+    """The namespace that an id tells, where it is that of the document too."""
+    return namespace if id.partition("/")[0] == namespace else ""
 
 
 def _set_aside(batch: Batch, outcome: WriteOutcome, refused: Sequence[Rejection]) -> list[SetAside]:

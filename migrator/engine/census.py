@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from migrator.activations.accounts import total
-from migrator.adapters.base import Reader, SupportsTargetCensus, Writer
+from migrator.adapters.base import Reader, SupportsRepeats, SupportsTargetCensus, Writer
 from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.engine.state.notes import Origin
@@ -43,8 +43,23 @@ def unread(reader: Reader, checkpoint: Checkpoint, location: str) -> Found | Non
 
 def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, location: str) -> Found | None:
     """Hold what a job copied in its bulk and the rounds after it against the target's own count."""
-    if not isinstance(writer, SupportsTargetCensus) or (least := _least(reader, checkpoint)) <= 0:
+    if not isinstance(writer, SupportsTargetCensus):
         return None
+    least = max(checkpoint.created, _distinguished(reader, checkpoint))
+    if (short := _lacking(writer, least)) and least > checkpoint.created and _repeats_ids(reader, checkpoint):
+        least = checkpoint.created
+        short = _lacking(writer, least)
+    if not short:
+        return None
+    return Shortfall(unstored=short), (
+        f"{location} counts {counted(least - short, 'document')}, but at least {counted(least, 'was', 'were')} stored "
+        f"or found there: {counted(short, 'is', 'are')} missing, unless somebody deleted documents there meanwhile. "
+        "Run the same command to copy everything again"
+    )
+
+
+def _lacking(writer: SupportsTargetCensus, least: int) -> int:
+    """How many documents a target lacks that holds at least so many."""
 
     def missing() -> int:
         try:
@@ -53,25 +68,17 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
             return 0
         return 0 if there is None else least - there
 
-    if (short := _for_good(missing)) <= 0:
-        return None
-    return Shortfall(unstored=short), (
-        f"{location} counts {counted(least - short, 'document')}, but at least {counted(least, 'was', 'were')} stored: "
-        f"{counted(short, 'is', 'are')} missing. "
-        "Run the same command to copy everything again"
-    )
+    return max(0, _for_good(missing)) if least > 0 else 0
 
 
-def _least(reader: Reader, checkpoint: Checkpoint) -> int:
-    """How many documents a target holds at least."""
-    least = checkpoint.created
+def _distinguished(reader: Reader, checkpoint: Checkpoint) -> int:
+    """How many documents a target holds at least, as far as the source's ids tell them apart."""
     if not (reader.abilities.unique_ids and checkpoint.knows_origins):
-        return least
-    there, unique = _distinct(checkpoint.there)
-    least = max(least, there)
-    if unique and (counted := _count(reader, checkpoint)) is not None:
+        return 0
+    least, unique = _distinct(checkpoint.there)
+    if unique and (selected := _count(reader, checkpoint)) is not None:
         totals = total(checkpoint.counts.values())
-        least = max(least, counted - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
+        least = max(least, selected - totals.filtered - totals.rejected - checkpoint.shortfall.unread)
     return least
 
 
@@ -88,6 +95,10 @@ def _distinct(there: Mapping[Origin, int]) -> tuple[int, bool]:
         odd = max(namespaces.pop("", [0]))
         return max(odd, sum(map(max, namespaces.values()))), unique
     return sum(there.values()), True
+
+
+def _repeats_ids(reader: Reader, checkpoint: Checkpoint) -> bool:
+    return isinstance(reader, SupportsRepeats) and reader.repeats_ids(checkpoint.snapshot)
 
 
 def _count(reader: Reader, checkpoint: Checkpoint) -> int | None:

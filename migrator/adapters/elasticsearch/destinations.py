@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from migrator.activations.forms import index_name
+from migrator.adapters.elasticsearch import counting
 from migrator.adapters.elasticsearch.client import Client, index_paths
 from migrator.adapters.elasticsearch.indices import refresh
 from migrator.adapters.elasticsearch.names import name_refusal
@@ -81,11 +82,6 @@ class Found(msgspec.Struct, frozen=True):
     aliases: dict[str, _Alias] = {}
     mappings: dict[str, Any] = {}  # of 6.x below the document type
     data_stream: str | None = None
-
-
-class _Counted(msgspec.Struct):
-    count: int
-    shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `ask` sees that all answered
 
 
 _SETTINGS = ("uuid", "default_pipeline", "final_pipeline", "mapping.source.mode", "mode")
@@ -199,17 +195,9 @@ def _count_routed(client: Client, found: Iterable[str]) -> dict[str, int]:
     with suppress(AccessDenied):
         refresh(client, names, open_only=True)
     try:
-        total = sum(_count_routed_in(client, path) for path in index_paths(names))
-        counts = {name: _count_routed_in(client, index_paths([name])[0]) for name in names} if total else {}
+        return counting.routed(client, names)
     except AccessDenied:
         return {}
-    return {name: count for name, count in counts.items() if count}
-
-
-def _count_routed_in(client: Client, path: str) -> int:
-    where = f"/{path}/_count?ignore_unavailable=true"
-    body = {"query": {"exists": {"field": "_routing"}}}
-    return client.ask("POST", where, _Counted, body=body, right="the index privilege read").count
 
 
 def _destination(name: str, found: Mapping[str, Found], routed: Mapping[str, int]) -> Destination:

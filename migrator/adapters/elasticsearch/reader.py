@@ -37,12 +37,20 @@ from migrator.adapters.base import (
     SupportsFollow,
     SupportsNamespaces,
     SupportsParts,
+    SupportsRepeats,
     SupportsVerificationPlan,
     Token,
 )
 from migrator.adapters.elasticsearch import absence
 from migrator.adapters.elasticsearch.client import Client, index_paths
-from migrator.adapters.elasticsearch.counting import ShardQuery, ask_shards, highest_above, numbers, without_numbers
+from migrator.adapters.elasticsearch.counting import (
+    ShardQuery,
+    ask_shards,
+    highest_above,
+    numbers,
+    routed,
+    without_numbers,
+)
 from migrator.adapters.elasticsearch.fetching import fetch_pages
 from migrator.adapters.elasticsearch.hits import Window, start_query
 from migrator.adapters.elasticsearch.indices import (
@@ -120,6 +128,7 @@ class ElasticsearchReader(
     SupportsFollow,
     SupportsVerificationPlan,
     SupportsCensus,
+    SupportsRepeats,
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
@@ -407,6 +416,10 @@ class ElasticsearchReader(
                         query = {"bool": {"filter": [query, start_query(selection)]}}
                     asked.append(ShardQuery(name, int(number), query))
         return sum(told.documents for told in ask_shards(self._client, asked))
+
+    def repeats_ids(self, snapshot: Token) -> bool:
+        """Where documents were stored with custom routing, which OpenWhisk doesn't use."""
+        return bool(routed(self._client, convert(snapshot, _Snapshot).indices))
 
     def _is_gone(self, name: str) -> bool:
         return name not in resolve(self._client, [name])[0] or is_closed(self._client, name)

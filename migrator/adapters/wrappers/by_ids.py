@@ -19,6 +19,7 @@ from migrator.adapters.base import (
     SupportsCensus,
     SupportsCount,
     SupportsFollow,
+    SupportsRepeats,
     SupportsVerificationPlan,
     Token,
 )
@@ -46,6 +47,7 @@ class ChosenReader(ForwardingReader):
         SupportsCatchUp,
         SupportsVerificationPlan,
         SupportsCensus,
+        SupportsRepeats,
         SupportsProbe,
         SupportsLookup,
         SupportsNewest,

@@ -36,6 +36,7 @@ from migrator.adapters.base import (
     SupportsPlaces,
     SupportsPreflight,
     SupportsReceipts,
+    SupportsRepeats,
     SupportsStored,
     SupportsTargetCensus,
     SupportsVerificationPlan,
@@ -65,6 +66,7 @@ class AnyReader(
     SupportsCatchUp,
     SupportsVerificationPlan,
     SupportsCensus,
+    SupportsRepeats,
     SupportsFetch,
     SupportsNamespaces,
     SupportsCount,
@@ -156,6 +158,9 @@ class ForwardingReader:
 
     def census(self, selection: Selection, snapshot: Token) -> int | None:
         return self._inner.census(selection, snapshot)
+
+    def repeats_ids(self, snapshot: Token) -> bool:
+        return self._inner.repeats_ids(snapshot)
 
     def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
         return self._inner.fetch(ids, after, selection)

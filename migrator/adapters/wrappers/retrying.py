@@ -143,6 +143,10 @@ class RetryingReader(ForwardingReader):
         return self._persistent.call("counting", lambda: self._inner.census(selection, snapshot))
 
     @override
+    def repeats_ids(self, snapshot: Token) -> bool:
+        return self._persistent.call("counting", lambda: self._inner.repeats_ids(snapshot))
+
+    @override
     def namespaces(self) -> Mapping[str, int | None]:
         return self._persistent.call("looking for namespaces", super().namespaces)
 

@@ -128,8 +128,8 @@ class Checkpoint(Lags):
 
     @property
     def knows_origins(self) -> bool:
-        """Whether `there` speaks of all that was read; False where an earlier release began the job."""
-        return bool(self._get("knows_origins", False))
+        """Whether `there` speaks of all that was read; False where an earlier release began the job, or ran it."""
+        return bool(self._get("knows_origins") == self.began_s and self._get("there") is None)
 
     @property
     def shortfall(self) -> Shortfall:
@@ -246,14 +246,15 @@ class Checkpoint(Lags):
             for table in ("slices", "accounts", "origins", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
             self.aside.clear()
-            for name in ("warnings", "incomplete", "deleted", "created", "shortfall", "was_complete"):
+            for name in ("warnings", "incomplete", "deleted", "created", "there", "shortfall", "was_complete"):
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             self._set("selection", selection)
             self._set("full", full)
-            self._set("knows_origins", True)
             self._set("mark", mark)
             self._set("prepared", prepared)
-            self._set("began_s", self._clock())
+            began_s = self._clock()
+            self._set("began_s", began_s)
+            self._set("knows_origins", began_s)
             self._set("state", "unfinished")
             self._add(plan, 0, run, planned_s)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -386,6 +387,25 @@ def test_a_shrunk_index_is_read_whole(place: Place) -> None:
     assert ids(documents_of(rest).values()) == ids(documents_of(batches[middle + 1 :]).values())
     verifying = reader.plan_verification(ALL, slice_documents=200)
     assert len(documents_of(read(reader, verifying))) == 3_000
+
+
+def test_ids_repeat_where_documents_have_custom_routing(place: Place) -> None:
+    """One id may stand in two shards then; no id does by itself, and an index that is gone has none."""
+    index = place.create("guest", settings={"number_of_shards": 3, "number_of_replicas": 0})
+    place.raw.put_all([*some(20), *some(5, "gone", first=100)])
+    reader = place.reader()
+    plan = reader.plan(ALL, slice_documents=100)
+    assert not reader.repeats_ids(plan.snapshot)
+    for routing in ("one", "two", "three", "four"):
+        (document,) = some(1)
+        path = f"{place.url}/{index}/_doc/{quote(document.id, safe='')}"
+        request("PUT", f"{path}?routing={routing}&refresh=true", document.body)
+    assert reader.repeats_ids(plan.snapshot)
+    request("DELETE", f"{place.url}/{place.raw.index('gone')}")
+    assert reader.repeats_ids(plan.snapshot)
+    plan = reader.plan(ALL, slice_documents=100)
+    read_ids = [document.id for batch in read(reader, plan) for document in batch.documents]
+    assert len(read_ids) > len(set(read_ids)) == 20
 
 
 def test_an_index_that_keeps_a_part_of_its_documents_is_told(place: Place) -> None:
