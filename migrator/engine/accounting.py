@@ -5,7 +5,7 @@ A batch and the outcome of its write enter, a `Commit` leaves. Knows neither rea
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -68,16 +68,15 @@ def _there(batch: Batch, rejected: Iterable[Rejection], *, bulk: bool) -> dict[O
 
     Where only rejected ones were read counts as well, with 0. Every document has an index, or none has.
     """
-    without = [*rejected]
-    documents: Sequence[Document] = batch.documents
-    if without:
-        ids = {rejection.id for rejection in without}
-        documents = [document for document in documents if document.id not in ids]
-    if (documents or without) and (documents or without)[0].index is None:
-        return {Origin("", ""): len(documents) if bulk else 0}
-    there = Counter((_owner(each.id, each.namespace), each.index or "") for each in documents)
-    there.update(dict.fromkeys([(_owner(each.id, each.namespace), each.index or "") for each in without], 0))
-    return {Origin(*origin): number if bulk else 0 for origin, number in there.items()}
+    lacking = {rejection.id for rejection in rejected}
+    read: Sequence[Document | Rejection] = [*batch.documents, *batch.rejections] if lacking else batch.documents
+    if read and read[0].index is None:
+        there = sum(each.id not in lacking for each in read) if lacking else len(read)
+        return {Origin("", ""): there if bulk else 0}
+    counted: dict[tuple[str, str], int] = defaultdict(int)
+    for each in read:
+        counted[_owner(each.id, each.namespace), each.index or ""] += bulk and each.id not in lacking
+    return {Origin(*origin): number for origin, number in counted.items()}
 
 
 def _owner(id: str, namespace: str) -> str:
