@@ -94,7 +94,7 @@ def test_a_copy_takes_another_rate_and_a_pause_while_it_runs(stores: tuple[str, 
         assert running.control("--pause", "--max-rate", "off")["taken"]
         before = running.wait_until_still()
         assert before < DOCUMENTS
-        (shown,) = json.loads(command("status", running.job, "--state", str(tmp_path), "--json").stdout)["jobs"]
+        shown = json.loads(command("status", running.job, "--state", str(tmp_path), "--json").stdout)
         assert "paused" in json.dumps(shown)
         assert running.process.poll() is None
         assert running.control("--resume")["taken"]
@@ -103,7 +103,7 @@ def test_a_copy_takes_another_rate_and_a_pause_while_it_runs(stores: tuple[str, 
         assert running.stored == DOCUMENTS
     asked = [event for line in told.splitlines() if (event := json.loads(line)).get("event") == "controlled"]
     assert [(each["max_rate"], each["paused"]) for each in asked] == [
-        ("1 documents/s", False),
+        ("1 document/s", False),
         ("no limit", True),
         ("no limit", False),
     ]
