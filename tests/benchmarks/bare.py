@@ -152,7 +152,10 @@ def post(url: str, path: str, file: Path) -> int:
             assert answer.status in (200, 201), content[:500]
             done += documents
 
-    return spread(send, list(range(CONNECTIONS)))
+    done = spread(send, list(range(CONNECTIONS)))
+    if path == "/_bulk":
+        ask(url, "POST", "/_refresh")  # without it nothing is found; the end of a restore waits for it as well
+    return done
 
 
 def main() -> None:
