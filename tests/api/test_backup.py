@@ -117,6 +117,19 @@ def test_an_earlier_state_is_restored_by_id_and_by_time(world: World) -> None:
         world.restore("never", at="2001-01-01")
 
 
+def test_an_increment_has_no_share_of_what_nobody_counted(world: World) -> None:
+    """How much is new isn't known before it was read: a bar would stay at 0 % of all that there is."""
+    expected: list[int | None] = []
+    world.put(*range(10))
+    world.backup(observe=lambda progress: expected.append(progress.documents))
+    assert 10 in expected
+    expected.clear()
+    world.put(11)
+    world.backup(observe=lambda progress: expected.append(progress.documents))
+    assert expected
+    assert {*expected} == {None}
+
+
 def test_a_backup_without_anything_new_is_a_backup(world: World) -> None:
     """It proves that the schedule ran, and can be continued."""
     world.put(*range(10))
