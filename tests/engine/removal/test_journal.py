@@ -142,7 +142,7 @@ def test_a_damaged_state_names_its_file_and_the_way_out(tmp_path: Path, damaged:
 
 
 def test_a_full_disk_stops_a_purge_before_it_sends_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be resumed: exit code 5. What is no lack of room is told as what it is."""
+    """It can be resumed: exit code 5. What is no lack of room is reported as what it is."""
     journal = begun(tmp_path)
 
     def failing(code: int) -> None:
