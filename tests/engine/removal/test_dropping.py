@@ -63,7 +63,7 @@ class Store:
 
 
 class Guarding:
-    """A guard that finds nothing wrong unless it is reported to."""
+    """A guard that finds nothing wrong unless one is set."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
