@@ -55,8 +55,10 @@ def topple(
             began_s = time.monotonic()
             bench.unbroken(pair)
             took_s.append(time.monotonic() - began_s)
-    # Where the machine is slow, a run must still get somewhere before the server is killed again.
+    # Where the machine is slow, a run must still get somewhere before the server is killed again: at its pace the whole
+    # of an archive may be one batch.
     shortest_s, longest_s = (seconds + max(took_s) for seconds in _UP_S[kind])
+    longest_s += _RUN_S
     calm = threading.Lock()  # who holds it finds the server at work
     workers = [_Worker(Bench(stores, known), calm, kind, pair, seed, kills, tell) for pair in wanted]
     for worker in workers:
