@@ -15,7 +15,7 @@ from migrator.commands.messages import current
 from migrator.commands.options import examples, json_option, log_format_option, quiet_option, state_option
 from migrator.commands.output import clear_screen, print_bytes, print_json, print_text
 from migrator.commands.signals import stop_on_signals
-from migrator.commands.terminal import height, paint, width
+from migrator.commands.terminal import fit, height, paint, width
 from migrator.engine.state.checkpoint import SetAside
 from migrator.engine.state.jobs import (
     JobView,
@@ -34,7 +34,6 @@ from migrator.rendering.job_list import detail_lines, list_lines
 from migrator.rendering.job_status import JobStatus, job_status, statuses, verification_status
 from migrator.rendering.parts import parts_as_dict, parts_as_text
 from migrator.settings.folders import user_state
-from migrator.text.units import counted
 
 _LEAST_S = 0.2  # between two looks
 
@@ -183,10 +182,7 @@ def _watch(folder: Path, job: str | None, as_json: bool, every: float, stop: Sto
     while True:
         stop.check()
         if screen:
-            lines = list(_screen(folder, job))
-            room = height() - 1
-            more = f"… {counted(len(lines) - room + 1, 'more line')}" if len(lines) > room else ""
-            shown = [*lines[: room - 1], more] if more else lines
+            shown = fit(list(_screen(folder, job)), rows=height() - 1, columns=width() or 80)
             clear_screen()
             for line in shown:
                 print_text(line)
