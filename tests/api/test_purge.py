@@ -561,3 +561,61 @@ def test_a_rate_is_kept(world: World) -> None:
         pace.wait(10)
     assert sum(waited) == pytest.approx(4.0)
     assert removing.Pace(None, sleep=sleep).batch == 500
+
+
+@pytest.mark.parametrize("logs_only", [False, True])
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("becomes", ["gone", "changed"])
+def test_what_happens_to_a_document_while_its_batch_is_sent_is_accounted_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, becomes: str, answered: bool, logs_only: bool
+) -> None:
+    """In its own namespace. One that went counts as removed only where the request may have done it."""
+    world.backup()
+    change, document = MemoryRemover.change, world.old[6]
+    calls = 0
+
+    def meanwhile(self: MemoryRemover, changes: Sequence[Change]) -> ChangeOutcome:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            if becomes == "gone":
+                world.store.put(document.id, None)
+            else:
+                world.change(document, duration=77)
+        if calls == 1 and not answered:
+            raise Unavailable("no answer")
+        return change(self, changes)
+
+    monkeypatch.setattr(MemoryRemover, "change", meanwhile)
+    report = world.purge(retry_for_s=30.0, logs_only=logs_only)
+    may_be_ours = becomes == "gone" and not answered and not logs_only
+    account = report.namespaces[document.namespace]
+    assert account.gone == (becomes == "gone" and not may_be_ours)
+    assert account.kept == (becomes == "changed")
+    assert account.removed == account.proven - account.gone - account.kept
+    assert report.totals.removed == len(world.old) - (not may_be_ours)
+    assert [(each.id, each.kind, each.note) for each in report.examples] == (
+        [(document.id, "changed", "")] if becomes == "changed" else []
+    )
+    assert len(world.logged(report)) == len(world.old) - account.gone
+
+
+def test_replacements_are_sent_in_requests_of_a_bounded_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty logs are sent with all the rest of a document; deletions, which carry nothing, all at once."""
+    world.backup()
+    change, sizes = MemoryRemover.change, list[list[int]]()
+
+    def noting(self: MemoryRemover, changes: Sequence[Change]) -> ChangeOutcome:
+        sizes.append([len(each.body or b"") for each in changes])
+        return change(self, changes)
+
+    monkeypatch.setattr(MemoryRemover, "change", noting)
+    monkeypatch.setattr(removing, "_BATCH_BYTES", 2000)
+    assert world.purge(logs_only=True).totals.removed == len(world.old)
+    assert len(sizes) > 1
+    assert all(sum(each[:-1]) < 2000 <= sum(each) for each in sizes[:-1])
+    sizes.clear()
+    assert world.purge().totals.removed == 0  # the archive has the logs: what is left differs
+    world.backup()
+    assert world.purge().totals.removed == len(world.old)
+    assert [len(each) for each in sizes] == [len(world.old)]
