@@ -15,7 +15,7 @@ import zstandard
 
 from migrator.activations.document import Document
 from migrator.adapters.memory import MemoryRemover, _stores, memory_store
-from migrator.adapters.removal import Change, ChangeOutcome
+from migrator.adapters.removal import Address, Change, ChangeOutcome, Held
 from migrator.api.backup import backup
 from migrator.api.purge import purge
 from migrator.api.restore import restore
@@ -619,3 +619,20 @@ def test_replacements_are_sent_in_requests_of_a_bounded_size(world: World, monke
     world.backup()
     assert world.purge().totals.removed == len(world.old)
     assert [len(each) for each in sizes] == [len(world.old)]
+
+
+@pytest.mark.parametrize("proof", ["", "memory:copy"])
+def test_a_purge_goes_on_in_batches(world: World, monkeypatch: pytest.MonkeyPatch, proof: str) -> None:
+    """Each looked at once more right before it goes; by a proof that is in use one document goes alone at first."""
+    world.backup()
+    restore(world.archive, "memory:copy", state=world.state)
+    look, sizes = MemoryRemover.look, list[int]()
+
+    def noting(self: MemoryRemover, addresses: Sequence[Address]) -> Sequence[Held]:
+        sizes.append(len(addresses))
+        return look(self, addresses)
+
+    monkeypatch.setattr(MemoryRemover, "look", noting)
+    monkeypatch.setattr(removing, "BATCH_DOCUMENTS", 15)
+    assert world.purge(proof=proof).totals.removed == len(world.old)
+    assert sizes == ([1, 15, 15, 9] if proof else [15, 15, 10])

@@ -94,6 +94,27 @@ def test_copy_again_carries_over_what_is_new(world: World) -> None:
     assert world.there() == world.expected()
 
 
+def test_a_job_keeps_to_its_selection_until_it_is_complete(world: World) -> None:
+    """`since="30d"` is another moment on the next day: what is resumed goes on with the first, what follows doesn't."""
+    asked: list[Selection] = []
+
+    class Asked(MemoryReader):
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+            asked.append(selection)
+            return super().catch_up(snapshot, selection, slice_documents=slice_documents)
+
+    class Cut(Checkpoint):
+        def commit(self, commits: Sequence[Commit], **more: Any) -> None:
+            raise CutError
+
+    days = [Selection(since_ms=1_600_000_000_000 + day) for day in range(3)]
+    with pytest.raises(CutError):
+        world.copy(selection=days[0], checkpoint=Cut(world.path))
+    for day in days[1:]:
+        world.copy(reader=Asked(world.source), selection=day)
+    assert asked == [days[0], days[2]]
+
+
 @pytest.mark.parametrize("cut_at", range(1, 32))
 def test_run_cut_after_each_commit_ends_like_an_unbroken_one(world: World, cut_at: int) -> None:
     """Whichever commit was the last, the next run completes the copy and sends at most the open pages twice."""
