@@ -14,13 +14,14 @@ from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, News, Plan, Slice, Token
 from migrator.adapters.memory import MemoryReader
 from migrator.engine.following import Follow
+from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Interrupted, PlaceGone
 from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned
 from migrator.events.watching import Stop
 from migrator.testing.documents import activation
-from tests.support.worlds import CutError, World
+from tests.support.worlds import SPEC, CutError, World
 
 
 @pytest.fixture
@@ -59,9 +60,27 @@ def test_what_is_stored_while_it_follows_is_carried_over(world: World) -> None:
     assert world.there() == world.expected()
     assert report.totals.adds_up
     assert (report.totals.written, report.rounds, report.exit_code) == (233, 4, 0)
-    lags = [each.documents for each in told if isinstance(each, LagNoted)]
-    assert lags == [1, 1, 1, 0]
-    assert sum(isinstance(each, CaughtUp) for each in told) == 1
+    lags = [(each.job, each.documents) for each in told if isinstance(each, LagNoted)]
+    assert lags == [(SPEC.id, documents) for documents in (1, 1, 1, 0)]
+    assert [each.job for each in told if isinstance(each, CaughtUp)] == [SPEC.id]
+
+
+@pytest.mark.parametrize("following", [False, True])
+def test_a_run_that_follows_looks_after_its_first_round(world: World, following: bool) -> None:
+    """Its lag is shown from then on; a copy that doesn't follow makes more rounds while much is new."""
+
+    class Busy(Scripted):
+        rounds = 0
+
+        def catch_up(self, snapshot: Token, selection: Selection, *, slice_documents: int) -> Plan:
+            self.rounds += 1
+            world.put(activation(1000 + self.rounds))
+            return super().catch_up(snapshot, selection, slice_documents=slice_documents)
+
+    reader, told = Busy(world), list[Event]()
+    report = world.copy(reader=reader, tell=told.append, follow=Follow(until_lag=0) if following else None)
+    assert reader.rounds == report.rounds == (1 if following else CopyOptions().most_rounds)
+    assert any(isinstance(each, LagNoted) for each in told) is following
 
 
 def test_it_ends_once_nothing_new_came_for_so_long(world: World) -> None:

@@ -151,8 +151,6 @@ def _decode(window: _Window, offset: int) -> tuple[bytes | None, int]:
 
 def _index_notes(window: _Window, offset: int, end: int) -> tuple[FrameNote, ...] | None:
     """What the index between two offsets says: its last four bytes tell how long the header before them is."""
-    if end - offset < _MAGIC.size:
-        return None
     (header_bytes,) = _MAGIC.unpack(window.get(end - _MAGIC.size, _MAGIC.size))
     at = end - _MAGIC.size - header_bytes
     if at < offset:

@@ -47,6 +47,19 @@ def test_the_index_is_read_from_the_end() -> None:
     assert read_index(data[-tail_needed(data[-20:]) :], len(data)) == index
 
 
+def test_the_seek_table_tells_what_each_frame_decompresses_to() -> None:
+    """As tools for seekable Zstandard read it: the index is a frame of nothing, and the sizes add up to the part."""
+    frames = [make_frame([activation(number)], new_compressor(3)) for number in range(3)]
+    data = b"".join(frame.data for frame in frames) + make_end(frames)
+    (number,) = struct.unpack_from("<I", data, len(data) - 9)
+    assert number == 4
+    table = len(data) - 9 - 8 * number
+    entries = [struct.unpack_from("<II", data, table + 8 * at) for at in range(number)]
+    assert entries[:-1] == [(len(frame.data), len(as_lines([activation(at)]))) for at, frame in enumerate(frames)]
+    assert entries[-1][1] == 0
+    assert sum(size for size, _ in entries) == table - 8
+
+
 def test_any_end_of_a_part_is_enough_or_is_damage() -> None:
     """From nothing to all of it: what `tail_needed` asks for is enough, and no byte more is needed."""
     frames = [make_frame([activation(number)], new_compressor(3)) for number in range(3)]

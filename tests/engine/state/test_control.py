@@ -110,7 +110,9 @@ def test_a_job_that_does_not_run_is_not_controlled(tmp_path: Path) -> None:
     assert ended.exit_code == 2
     assert "isn't running" in ended.stderr
     assert command(tmp_path, "--pause", "--resume").exit_code == 2
-    assert command(tmp_path).exit_code == 2
+    ended = command(tmp_path)
+    assert ended.exit_code == 2
+    assert "give --max-rate, --pause or --resume" in ended.stderr
     elsewhere = JobRequest(verb="copy", source="a", target="b", options={"executor": "processes"})
     with Running(tmp_path, elsewhere):
         job = find_job(tmp_path, "0123")

@@ -175,6 +175,15 @@ def test_how_a_run_ended_stays_noted(tmp_path: Path, raised: Exception, outcome:
     assert noted.last_error_s == (BEGAN_S if error else None)
 
 
+def test_a_run_that_ended_well_is_noted_as_complete(tmp_path: Path) -> None:
+    watched = Watched(lambda _: None, lambda _: None)
+    with watched.noted(tmp_path, "job", "abc", REQUEST):
+        pass
+    noted = read_live(tmp_path)
+    assert noted is not None
+    assert (noted.outcome, noted.percent, noted.last_error) == ("complete", 100, "")
+
+
 def test_a_note_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert read_live(tmp_path) is None
     for damaged in (b"", b"{", b"\xff\xfe", b'{"what":"job"}', b"[" * 100_000):

@@ -139,6 +139,17 @@ def plant(world: World) -> dict[str, str]:
     return planted
 
 
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_document_that_cannot_be_read_counts_as_read(world: World, side: str) -> None:
+    """In what the run read, in the progress that is shown, and in what the result says of the store."""
+    store = world.a if side == "a" else world.b
+    store.put("guest/odd", b'{"activationId":"odd","namespace":"guest","name":"x"}')
+    found = world.verify()
+    assert found.run_read == 1401
+    assert found.totals.refused == 1
+    assert found.exit_code == 3
+
+
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_equal_stores_agree(tmp_path: Path, a: Form, b: Form) -> None:
     """Whatever the forms, what a copy would have written is the same, and nothing is read twice."""

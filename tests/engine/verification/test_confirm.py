@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ FORM = Form.ELASTICSEARCH
 PAIR = Pair(MemoryReader(MemoryStore("a", FORM)), MemoryReader(MemoryStore("b", FORM)))
 
 
-def stored(index: str, **changes: object) -> Document:
+def stored(index: str, **changes: Any) -> Document:
     return msgspec.structs.replace(activation(1, form=FORM, **changes), index=index)
 
 

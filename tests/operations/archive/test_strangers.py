@@ -119,7 +119,10 @@ def test_a_linked_backup_is_neither_followed_nor_taken_for_missing(tmp_path: Pat
     """Nothing outside is read or deleted, and no older state passes for the newest."""
     archive, outside = linked(tmp_path)
     before = {each.name: each.read_bytes() for each in outside.iterdir()}
-    said = "is a link or a special file"
+    said = (
+        "is a link or a special file; only files and folders are read or deleted in an archive: put there what it "
+        "points to, or remove it"
+    )
     with pytest.raises(ArchiveDamaged, match=said):
         read_archive(archive)
     with pytest.raises(ArchiveDamaged, match=said):
