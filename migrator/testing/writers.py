@@ -134,7 +134,7 @@ class WriterConformance:
 
     # -- receipts -----------------------------------------------------------------------------------------------
 
-    def test_what_is_due_can_be_flushed_and_taken_up_again(self, writer: Writer) -> None:
+    def test_what_is_due_can_be_flushed_and_continued(self, writer: Writer) -> None:
         """Prepared tokens and receipts survive a checkpoint, and a job goes on by them."""
         prepared = writer.prepare()
         writer.write(self.some(3), replace=False)

@@ -346,7 +346,7 @@ class Instants:
             raise DiedError
 
 
-def test_a_backup_that_dies_at_any_instant_is_gone_on_with(
+def test_a_backup_that_dies_at_any_instant_is_resumed(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whichever step was the last: no half backup is listed, and the next run ends like an unbroken one."""
@@ -478,7 +478,7 @@ def test_backup_after_one_that_lacks_documents_is_a_full_one(world: World, monke
     assert world.backup().mode == "incremental"
 
 
-def test_what_a_chain_rejected_is_told_by_those_who_go_on_from_it(world: World) -> None:
+def test_what_a_chain_rejected_is_reported_by_those_who_go_on_from_it(world: World) -> None:
     """An increment is complete without it, and so is a restore; neither keeps quiet about it."""
     world.put(*range(5))
     world.source.put("guest/unreadable", b'{"_id":"guest/unreadable","activationId":"x","start":')

@@ -51,7 +51,7 @@ def test_the_newest_state_is_restored(world: World, wrong_s: float, mode: str) -
 
 
 @pytest.mark.parametrize("wrong_s", AHEAD_S.values())
-def test_a_clock_before_the_newest_backup_is_told(world: World, wrong_s: float) -> None:
+def test_a_clock_before_the_newest_backup_is_reported(world: World, wrong_s: float) -> None:
     """By the backups that follow, by a restore, and in the list."""
     made = four(world, wrong_s)
     told = [each for each in world.said if each.startswith("the clock says")]

@@ -120,7 +120,9 @@ def test_tombstones_are_dropped_where_that_is_asked_for(world: World, monkeypatc
     assert set(dropped) == rest
 
 
-def test_what_a_store_says_of_removing_is_told_before_and_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_store_says_of_removing_is_reported_before_and_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(MemoryRemover, "preflight", lambda _: ("tombstones stay",))
     assert world.purge().warnings == ("tombstones stay",)
     assert "tombstones stay" in world.said

@@ -88,7 +88,7 @@ def test_a_document_in_another_index_is_found(world: World) -> None:
     assert example.note == f"is stored in {world.raw.index('elsewhere')}, {world.raw.index('guest')}"
 
 
-def test_what_was_stored_and_deleted_meanwhile_is_told_apart(world: World) -> None:
+def test_what_was_stored_and_deleted_meanwhile_is_reported_apart(world: World) -> None:
     """While the verification reads, A gets new documents and changed ones; what was missing before is found."""
     gone = world.ids[17]
     world.search.delete([gone])
@@ -112,7 +112,7 @@ def test_what_was_stored_and_deleted_meanwhile_is_told_apart(world: World) -> No
     assert found.totals.meanwhile <= 2 * len(pages)
 
 
-def test_what_came_after_a_copy_is_told_apart(world: World) -> None:
+def test_what_came_after_a_copy_is_reported_apart(world: World) -> None:
     """By where the copy left A: new documents and changed ones aren't missing there; what it lost is."""
     world.database.load(samples.everyday(3, seed=77))
     changed, gone = world.ids[:2]

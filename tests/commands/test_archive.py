@@ -73,7 +73,7 @@ def test_the_time_that_the_list_shows_chooses_its_backup(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("words", ["archive cat", "archive list", "archive check", "stats --json"])
-def test_output_that_finds_no_room_is_told(archive: str, words: str) -> None:
+def test_output_that_finds_no_room_is_reported(archive: str, words: str) -> None:
     """`> FILE` on a full disk: one line, and no exit code 0."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123  no file
         ended = run_forked_text(*words.split(), archive, stdout=full)
@@ -138,7 +138,7 @@ def test_documents_are_printed(tmp_path: Path, archive: str, made: list[Manifest
     assert json.loads(line)["_index"].startswith("openwhisk-")
 
 
-def test_what_cannot_be_printed_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_printed_is_reported(tmp_path: Path) -> None:
     """On stderr, with exit code 3; the rest is printed."""
     add_backup(tmp_path, Form.COUCHDB, [[activation(1), activation(2, annotations="none")]])
     result = run("cat", f"archive:{tmp_path}", "--form", "elasticsearch", "--quiet")

@@ -83,7 +83,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("login", "status", "how"), CASES)
-def test_echo_of_a_login_is_told_and_kept_nowhere(
+def test_echo_of_a_login_is_reported_and_kept_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str, status: int, how: str
 ) -> None:
     """By any command, with the traceback that MIGRATOR_DEBUG asks for, in text and as JSON."""

@@ -58,7 +58,7 @@ def test_the_commands_that_it_prints_run(tmp_path: Path) -> None:
     assert "nightly  waiting" in ended.stdout
 
 
-def test_a_store_that_does_not_answer_is_told_and_the_files_stay(tmp_path: Path) -> None:
+def test_a_store_that_does_not_answer_is_reported_and_the_files_stay(tmp_path: Path) -> None:
     made = init(str(tmp_path), "--source", "elasticsearch://127.0.0.1:1", "--archive", "archive:/b")
     assert made.exit_code == 5
     assert f"migrator config check --connect --config {tmp_path}/migrator.toml" in made.output

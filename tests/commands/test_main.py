@@ -190,7 +190,7 @@ def test_an_interruption_ends_with_130(boom: list[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("words", [["--log-format", "json"], ["--log-format=json"]])
-def test_an_error_is_told_as_json_where_that_was_asked_for(words: list[str]) -> None:
+def test_an_error_is_reported_as_json_where_that_was_asked_for(words: list[str]) -> None:
     """Even one that is found before the option is read."""
     result = run("config", "check", "--none", *words)
     told = json.loads(result.stderr)

@@ -40,7 +40,7 @@ def test_without_a_known_number_there_is_no_share_and_no_time_left() -> None:
     assert sentence(shown.progress_event(progress(7, documents=None), 2.0)) == "copying: 7 documents, 7.0 kB, 2/s"
 
 
-def test_no_rate_is_told_before_enough_was_seen() -> None:
+def test_no_rate_is_reported_before_enough_was_seen() -> None:
     """The first page is no measure of anything."""
     pace = Pace()
     assert pace.rate(progress(0), 10.0) == 0

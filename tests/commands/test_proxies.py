@@ -120,7 +120,7 @@ def test_address_with_a_zone_is_refused(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
-def test_index_as_the_path_of_elasticsearch_is_told(status: int) -> None:
+def test_index_as_the_path_of_elasticsearch_is_reported(status: int) -> None:
     """A path is for a proxy; below an index no server answers."""
     from migrator.adapters.elasticsearch.client import Client
 

@@ -68,7 +68,7 @@ def test_one_of_a_kind_is_singular(count: int, said: str) -> None:
     assert plural(count, "index", "indices") == ("index" if count == 1 else "indices")
 
 
-def test_one_backup_of_one_document_is_told_in_the_singular(tmp_path: Path) -> None:
+def test_one_backup_of_one_document_is_reported_in_the_singular(tmp_path: Path) -> None:
     """`archive check` of the smallest archive."""
     fill_memory("memory:singular", [activation(1)])
     archive = f"archive:{tmp_path}/archive"

@@ -78,6 +78,7 @@ class PlaceConformance:
         assert list(place.names("b/")) == [("b/10", 4), ("b/2", 3), ("b/c/1", 5)]
         assert [name for name, _ in place.names("")] == ["a", "b/10", "b/2", "b/c/1", "bc/1"]
 
+    @pytest.mark.slow
     def test_many_pieces_are_all_listed(self, place: Place) -> None:
         """More than one answer of an object store holds."""
         names = [f"{FOLDER}{number:04}" for number in range(1005)]

@@ -271,7 +271,7 @@ def test_a_user_who_may_only_read_stores_nothing(secured: Secured, desk: Desk, r
 @pytest.mark.servers
 @pytest.mark.parametrize("user", LIMITED)
 @pytest.mark.parametrize("run", ["copy-from", "backup", "verify", "find", "detect", "stats"])
-def test_what_a_login_is_not_shown_is_told(desk: Desk, run: str, user: str) -> None:
+def test_what_a_login_is_not_shown_is_reported(desk: Desk, run: str, user: str) -> None:
     """Other indices, documents and fields are missing from answers without a word: nothing is complete then."""
     desk.log_in(user=user)
     ended = desk.run(*desk.prepare(run))

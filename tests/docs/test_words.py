@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 ENDINGS = {".py", ".md", ".toml", ".html", ".yml", ".yaml", ".sh", ".j2"}
 PHRASES = re.compile(
     "|".join(
-        rf"\b{'[ _]'.join(phrase.split())}\b"
+        rf"(?<![a-z]){'[ _]'.join(phrase.split())}(?![a-z])"
         for phrase in ("gone on with", "anew", "taken up", "sees to", "is told", "so it is that", "carried over")
     ),
     re.IGNORECASE,

@@ -44,7 +44,7 @@ class Lossy(MemoryReader):
             yield msgspec.structs.replace(batch, documents=kept)
 
 
-def test_source_that_counts_more_than_was_read_is_told(world: World) -> None:
+def test_source_that_counts_more_than_was_read_is_reported(world: World) -> None:
     """One line with the numbers, exit code 3, and the job remembers it."""
     report = world.copy(reader=Lossy(world))
     missing = 230 - len(world.there())
@@ -148,7 +148,7 @@ class Forgetful(MemoryWriter):
         return outcome
 
 
-def test_target_that_counts_less_than_was_stored_is_told(world: World) -> None:
+def test_target_that_counts_less_than_was_stored_is_reported(world: World) -> None:
     """A stale answer that says "stored" is found out by the target's own count; the next command copies again."""
     report = world.copy(writer=Forgetful(world.target))
     missing = 230 - len(world.there())

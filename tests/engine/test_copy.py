@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_everything_is_carried_over_and_accounted_for(world: World) -> None:
+def test_everything_is_copied_and_accounted_for(world: World) -> None:
     """All activations arrive in the form of the target; other documents are filtered; the accounts add up."""
     world.source.put("_design/x", b'{"_id":"_design/x","views":{}}')
     report = world.copy()
@@ -68,7 +68,7 @@ def test_what_openwhisk_cannot_do_with_a_target_warns_before_the_copy(world: Wor
     assert world.there() == world.expected()
 
 
-def test_what_a_source_cannot_give_is_told_in_each_round(world: World) -> None:
+def test_what_a_source_cannot_give_is_reported_in_each_round(world: World) -> None:
     """Of the bulk and of what was stored meanwhile."""
 
     class Closed(MemoryReader):
@@ -278,7 +278,7 @@ def test_emptied_target_is_noticed_and_filled_again(world: World) -> None:
     assert any("copying everything again" in message for message in world.messages)
 
 
-def test_deletions_are_counted_and_not_carried_over(world: World) -> None:
+def test_deletions_are_counted_and_not_copied(world: World) -> None:
     """A document deleted in the source stays in the target; the report counts the deletion."""
     world.copy()
     gone = activation(1)

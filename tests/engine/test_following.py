@@ -52,7 +52,7 @@ def follow(world: World, reader: MemoryReader, **until: int) -> tuple[Report, li
     return report, told
 
 
-def test_what_is_stored_while_it_follows_is_carried_over(world: World) -> None:
+def test_what_is_stored_while_it_follows_is_copied(world: World) -> None:
     """Round after round, until as little is pending as was asked for; the accounts add up."""
     steps = [partial(world.put, activation(number)) for number in range(1000, 1003)]
     reader = Scripted(world, *steps)

@@ -56,7 +56,7 @@ def copied(source: MemoryStore, tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_misspelt_namespace_is_told_with_the_nearest(copied: Any, tmp_path: Path, dry_run: bool) -> None:
+def test_misspelt_namespace_is_reported_with_the_nearest(copied: Any, tmp_path: Path, dry_run: bool) -> None:
     """Before a job is made."""
     with pytest.raises(NotFound, match=r"no activation matches `namespaces=gest`; nearest: guest \(12\)$") as raised:
         copied(GEST, dry_run=dry_run)
@@ -214,7 +214,7 @@ def test_complete_job_whose_namespace_was_cleared_has_nothing_new(copied: Any, s
     copied(SelectionSpec(namespaces=("whisk.system",)))
 
 
-def test_what_many_pages_do_not_tell_is_told_at_the_end(copied: Any, source: MemoryStore, tmp_path: Path) -> None:
+def test_what_many_pages_do_not_tell_is_reported_at_the_end(copied: Any, source: MemoryStore, tmp_path: Path) -> None:
     """Where reading all of a store was needed; the same command then starts over."""
     for number in range(20, 1500):
         source.put(activation(number).id, activation(number).body)
@@ -286,7 +286,7 @@ def test_file_without_a_single_activation_is_the_wrong_one(tmp_path: Path) -> No
     assert copy(f"file:{path}", "memory:target", state=tmp_path / "state", restart=True).exit_code == 0
 
 
-def test_namespace_that_a_file_does_not_have_is_told(tmp_path: Path) -> None:
+def test_namespace_that_a_file_does_not_have_is_reported(tmp_path: Path) -> None:
     _stores.clear()
     path = tmp_path / "a.ndjson"
     path.write_bytes(b"".join(activation(number).body + b"\n" for number in range(4)))

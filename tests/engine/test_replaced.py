@@ -351,7 +351,7 @@ def test_dry_run_does_not_look_at_the_target_for_each_page(world: World) -> None
     assert moments.passed == 2
 
 
-def test_change_is_told_in_words() -> None:
+def test_change_is_reported_in_words() -> None:
     """What is gone, what was made again, and how far the store has come."""
     before = Description(location="x", product="x", version="1", identity={"cluster": "a", "indices": {"i": "1"}})
     assert find_change(before, before) is None

@@ -90,7 +90,7 @@ def test_what_a_backup_rejected_is_in_no_increment_on_it() -> None:
         world.happens("put", NUMBERS - 1)
 
 
-def test_target_that_is_replaced_while_it_is_counted_is_told() -> None:
+def test_target_that_is_replaced_while_it_is_counted_is_reported() -> None:
     """It shows by nothing else where a target has no identity, and the next run copies everything again."""
     world = _filled(has_identity=False)
     found = world.copy(Fault("writer.census", "replace target"))

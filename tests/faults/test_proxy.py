@@ -140,7 +140,7 @@ def test_counts_are_altered_where_an_answer_has_them() -> None:
     assert stats["indices"]["b"]["shards"]["0"][0]["seq_no"]["global_checkpoint"] == -2
 
 
-def test_a_failed_shard_is_told_and_takes_hits_with_it() -> None:
+def test_a_failed_shard_is_reported_and_takes_hits_with_it() -> None:
     found = altered("failed-shard", "_search-page", ANSWERS["_search-page"]).json
     assert found["_shards"] == {"total": 1, "successful": 0, "failed": 1}
     assert len(found["hits"]["hits"]) == 2

@@ -121,7 +121,7 @@ def test_an_index_whose_shards_are_all_down_is_not_taken_for_a_closed_one(
         assert run(*words).exit_code == 5, words
 
 
-def test_a_closed_index_is_told(elasticsearch_server: Server, index_prefix: str) -> None:
+def test_a_closed_index_is_reported(elasticsearch_server: Server, index_prefix: str) -> None:
     """What others hold is shown; that an id is nowhere isn't said."""
     found = [activation(1), activation(2, "other")]
     fill_elasticsearch(elasticsearch_server, f"{index_prefix}%s", found)

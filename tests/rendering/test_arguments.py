@@ -142,7 +142,7 @@ def test_request_without_options_is_short() -> None:
     assert command(JobRequest(verb="backup", source="a", target="archive:b")) == "migrator backup a archive:b"
 
 
-def test_a_job_with_other_options_is_told_with_its_command() -> None:
+def test_a_job_with_other_options_is_reported_with_its_command() -> None:
     """In the same line as the refusal."""
     request = JobRequest(verb="copy", source="a", target="b", options={"mend_ids": True})
     told = with_command(OtherOptions("3f9a", request, request.deciding, {}))

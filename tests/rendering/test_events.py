@@ -54,7 +54,7 @@ def test_every_event_has_a_sentence(kind: type[Event]) -> None:
 
 
 @pytest.mark.parametrize("kind", Event.__subclasses__(), ids=lambda kind: kind.__name__)
-def test_one_of_something_is_told_as_one(kind: type[Event]) -> None:
+def test_one_of_something_is_reported_as_one(kind: type[Event]) -> None:
     """Where every number is 1, no sentence says "1 documents" or "1 are"."""
     ones = {each.name: 1 for each in msgspec.structs.fields(kind) if each.type in (int, int | None)}
     assert not ONE_OF_MANY.search(sentence(msgspec.structs.replace(made(kind), **ones)))
@@ -73,7 +73,7 @@ def test_a_resumed_job_says_where_it_stands(share: float | None, documents: int 
     assert sentence(Resumed("3f9a", 2, share, 5800, documents)) == f"resuming job 3f9a {standing} (run 2)"
 
 
-def test_progress_is_told_with_share_amount_rate_and_time_left() -> None:
+def test_progress_is_reported_with_share_amount_rate_and_time_left() -> None:
     """Trouble is counted at its end; documents of earlier runs count as done."""
     event = ProgressNoted("copying", 12_200, 20_000, 12_200_000, 3900.0, 2.0, 0, 0, 3)
     assert sentence(event) == "copying: 61 %, 12,200 of 20,000 documents, 12.2 MB, 3,900/s, 2.0 s left, 3 rejected"

@@ -100,7 +100,7 @@ def test_rejects_are_told_by_their_reason(job: Job) -> None:
     assert "start is text, but not an ISO instant 2" in text
 
 
-def test_a_verification_is_told_with_what_it_found(job: Job) -> None:
+def test_a_verification_is_reported_with_what_it_found(job: Job) -> None:
     """First that both agree, then, after another run and a change in the target, that they differ."""
     for number in range(12):
         job.put(number)

@@ -161,7 +161,7 @@ def test_a_run_missed_by_more_than_its_grace_waits_for_the_next(world: World) ->
     assert len(world.runs) == 1
 
 
-def test_files_are_taken_up_as_they_change(world: World) -> None:
+def test_files_are_loaded_as_they_change(world: World) -> None:
     """New ones, changed ones, ones that break and are mended, ones that go."""
     world.write("a", 'every = "1h"')
     world.write("b", 'every = "1h"')
@@ -237,8 +237,8 @@ def test_no_run_is_lost_or_doubled_in_a_month_of_trouble(make: Make, seed: int) 
         trigger = read_schedule(world.folder / f"{name}.toml", (world.folder / f"{name}.toml").read_bytes()).trigger
         moment_s = trigger.next_after(start.timestamp())
         while trigger.begins(moment_s) <= world.now_s:
-            sees_to_it = [run for run in runs if run.moment_s and run.moment_s >= moment_s]
-            assert sees_to_it[0].began_s >= trigger.begins(moment_s)
+            handling = [run for run in runs if run.moment_s and run.moment_s >= moment_s]
+            assert handling[0].began_s >= trigger.begins(moment_s)
             moment_s = trigger.next_after(moment_s)
 
 

@@ -99,7 +99,7 @@ def test_the_command_gets_the_report(tmp_path: Path, told: list[str]) -> None:
         ((sys.executable, "-c", "import sys; sys.stdin.close()"), None),
     ],
 )
-def test_a_command_that_fails_is_told(
+def test_a_command_that_fails_is_reported(
     tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], expected: str | None
 ) -> None:
     monkeypatch.setattr(notify, "_COMMAND_S", 1.0 if "time" in command[-1] else 60.0)
@@ -224,7 +224,7 @@ def test_address_that_can_not_be_used_is_refused_without_being_repeated(
     assert "kanarien" not in told[0]
 
 
-def test_certificate_that_nobody_vouches_for_is_told(tmp_path: Path, told: list[str]) -> None:
+def test_certificate_that_nobody_vouches_for_is_reported(tmp_path: Path, told: list[str]) -> None:
     """And plain HTTP on the port of an https address."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -238,7 +238,7 @@ def test_certificate_that_nobody_vouches_for_is_told(tmp_path: Path, told: list[
     assert "CERTIFICATE_VERIFY_FAILED" in told[1]
 
 
-def test_command_that_can_not_be_run_is_told(tmp_path: Path, told: list[str]) -> None:
+def test_command_that_can_not_be_run_is_reported(tmp_path: Path, told: list[str]) -> None:
     """Whatever is wrong with it."""
     run_command(Notify(command=("a\0b",)), "success", REPORT, tmp_path, into(told))
     run_command(Notify(command=("true",)), "success", {**REPORT, "schedule": "\ud800"}, tmp_path, into(told))

@@ -80,7 +80,7 @@ def test_a_run_is_kept_with_what_came_of_it(world: World) -> None:
     assert f"3 documents read, full backup {run.backup}" in summary(run)
 
 
-def test_a_misspelt_namespace_fails_and_is_told(world: World) -> None:
+def test_a_misspelt_namespace_fails_and_is_reported(world: World) -> None:
     """No empty backup is made that a check would then find in order."""
     run = world.run(CHECKED, 'select = { namespaces = ["gest"] }')
     assert (run.outcome, run.exit_code, run.backup) == ("failed", 10, "")
@@ -233,7 +233,7 @@ def test_what_is_not_due_is_not_run_twice(world: World) -> None:
     assert run_schedule(schedule, state=world.state, only_due=True, clock=clock) is None
 
 
-def test_the_second_of_two_is_told_who_holds_the_lock(world: World) -> None:
+def test_the_second_of_two_learns_who_holds_the_lock(world: World) -> None:
     with (
         Memory(world.state, "nightly").lock(),
         pytest.raises(Locked, match="schedule nightly is being run by process"),

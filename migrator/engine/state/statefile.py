@@ -93,7 +93,7 @@ class StateFile:
                 if path is None:
                     self._make()
                 else:
-                    self._take_up(view=view)
+                    self._load(view=view)
                 self._sums.watch()
             except BaseException:
                 self._db.close()
@@ -150,7 +150,7 @@ class StateFile:
             return _connect(f"{uri}?mode=ro{'' if _beside(path, '-wal').exists() else '&immutable=1'}", uri=True)
         return db
 
-    def _take_up(self, *, view: bool) -> None:
+    def _load(self, *, view: bool) -> None:
         """Hold the file against its checksums; bring an older one up to date."""
         self._db.execute("BEGIN")  # so that what is read is of one moment
         try:

@@ -330,7 +330,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_restored(
     assert touched == []
 
 
-def test_one_wrong_key_in_a_chain_is_told_before_the_target_is_touched(world: World, tmp_path: Path) -> None:
+def test_one_wrong_key_in_a_chain_is_reported_before_the_target_is_touched(world: World, tmp_path: Path) -> None:
     """Recipients may change within a chain, as keys do; who restores it needs a key for each of its backups."""
     old, new = make_key(tmp_path, "old"), make_key(tmp_path, "new")
     world.put(*range(50))
@@ -445,7 +445,7 @@ def test_a_file_without_a_secret_key_is_a_usage_error(
     assert "CANARY" not in said
 
 
-def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_its_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyrage", None)
     with pytest.raises(UsageError, match="pip install pyrage"):
         Encrypted(Folder("/nowhere"), recipients=["age1x"])

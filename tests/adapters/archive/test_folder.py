@@ -72,7 +72,7 @@ class TestFolder(PlaceConformance):
             with as_nobody():
                 assert list(Folder(str(folder)).names("")) == [("archive.json", 1)]
 
-    def test_a_folder_that_cannot_be_entered_is_told(self) -> None:
+    def test_a_folder_that_cannot_be_entered_is_reported(self) -> None:
         """In our words, whatever is asked first."""
         with readable_to_all() as folder:
             put_file(folder / "archive.json")

@@ -88,7 +88,7 @@ def test_any_end_of_a_part_is_enough_or_is_damage() -> None:
 
 @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=5), form=st.sampled_from(Form))
 @examples(20)
-def test_every_frame_is_told_where_it_stands(counts: list[int], form: Form) -> None:
+def test_every_frame_is_reported_where_it_stands(counts: list[int], form: Form) -> None:
     """With what it holds, and the hashes of the ids in the order of lines."""
     documents = [activation(number, f"ns{number % 2}", form=form) for number in range(sum(counts))]
     groups, first = [], 0

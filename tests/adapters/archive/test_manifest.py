@@ -106,7 +106,7 @@ def test_a_part_that_is_listed_twice_is_damage(made: Manifest) -> None:
     assert read(made, parts=twice).documents == 4
 
 
-def test_what_a_backup_lacks_is_told(made: Manifest) -> None:
+def test_what_a_backup_lacks_is_reported(made: Manifest) -> None:
     """Documents of the source, or those of a namespace that its parts don't hold."""
     assert incompleteness(made) is None
     assert "1,234" in (incompleteness(msgspec.structs.replace(made, unread=1234)) or "")

@@ -205,7 +205,7 @@ def test_a_missing_bucket_is_not_found(s3: S3Server, bucket: str, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bucket_that_refuses_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_bucket_that_refuses_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A real server that looks at who asks, and doesn't know the key."""
     with s3_server(INITIAL_NO_AUTH_ACTION_COUNT="1") as server:
         server.make_bucket("closed")
@@ -258,7 +258,7 @@ def test_the_other_clouds_open_by_their_variables(scheme: str, monkeypatch: pyte
         assert all("bucket" in path for path in server.paths)
 
 
-def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_its_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(UsageError, match="pip install obstore"):
         Bucket("s3://bucket")
@@ -324,7 +324,7 @@ _RIGHTS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         (503, "SlowDown", Unavailable, f"{HEAD}: 503 SlowDown (It was so)", ""),
     ],
 )
-def test_what_a_store_answers_is_told_by_what_to_do(
+def test_what_a_store_answers_is_reported_by_what_to_do(
     status: int, code: str, kind: type[MigratorError], told: str, todo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its status and its code; its sentence in one line, without the dot."""
@@ -342,7 +342,7 @@ def test_what_a_store_answers_is_told_by_what_to_do(
 
 
 @pytest.mark.parametrize("fault", ["5", "x"])
-def test_a_failure_is_told_after_one_request(fault: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_reported_after_one_request(fault: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library tries nothing again: that is the policy of the wrappers."""
     script = _Failing(fault * 4)
     with serve(script) as server:

@@ -161,7 +161,7 @@ def test_the_backups_of_other_sources_and_selections_are_told(tmp_path: Path) ->
         told(at_ms=0)
 
 
-def test_what_a_backup_lacks_is_told_and_makes_the_plan_incomplete(tmp_path: Path) -> None:
+def test_what_a_backup_lacks_is_reported_and_makes_the_plan_incomplete(tmp_path: Path) -> None:
     """Of any link of the chain."""
     full = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:2]], unread=3)
     last = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[2:4]], parent=full.backup)

@@ -31,7 +31,7 @@ def begun(folder: Path, parent: str | None = None) -> tuple[ArchiveWriter, dict[
     return writer, receipt
 
 
-def test_a_part_that_was_deleted_meanwhile_is_told(tmp_path: Path) -> None:
+def test_a_part_that_was_deleted_meanwhile_is_reported(tmp_path: Path) -> None:
     """As by a prune that gives up what was begun long ago."""
     writer, receipt = begun(tmp_path)
     delete_backup(Folder(str(tmp_path)), writer.backup)
@@ -41,7 +41,7 @@ def test_a_part_that_was_deleted_meanwhile_is_told(tmp_path: Path) -> None:
     assert read_catalog(Folder(str(tmp_path))).backups == ()
 
 
-def test_a_parent_that_was_deleted_meanwhile_is_told(tmp_path: Path) -> None:
+def test_a_parent_that_was_deleted_meanwhile_is_reported(tmp_path: Path) -> None:
     """What continues it couldn't be restored."""
     parent = add_backup(tmp_path, Form.COUCHDB, [[activation(0)]])
     writer, receipt = begun(tmp_path, parent.backup)

@@ -71,7 +71,7 @@ def test_nothing_is_said_of_good_settings() -> None:
         ({"max_document_size": "infinity"}, "3.5.0", None),
     ],
 )
-def test_a_limit_below_what_openwhisk_may_write_is_told(
+def test_a_limit_below_what_openwhisk_may_write_is_reported(
     couchdb: dict[str, str], version: str, said: str | None
 ) -> None:
     """By the server's own default where it isn't set, which is another before CouchDB 3."""
@@ -88,7 +88,7 @@ def test_writes_that_are_confirmed_too_early_are_told() -> None:
     assert not kinds(of_version(database(couchdb={**settings, "delayed_commits": "false"}), "2.3.1"))
 
 
-def test_compaction_that_is_switched_off_is_told() -> None:
+def test_compaction_that_is_switched_off_is_reported() -> None:
     assert kinds(database(smoosh={"db_channels": ""})).keys() == {"compaction-off"}
     assert not kinds(database(smoosh={"db_channels": "ratio_dbs", "state_dir": "./data"}))
 
@@ -112,7 +112,7 @@ def test_small_pieces_of_answers_are_told_of_a_large_database(monkeypatch: pytes
         ({"disk_size": 900_000_000}, False),
     ],
 )
-def test_space_that_a_compaction_would_free_is_told(about: dict[str, Any], told: bool) -> None:
+def test_space_that_a_compaction_would_free_is_reported(about: dict[str, Any], told: bool) -> None:
     """Not while one runs, nor where CouchDB would do it by itself, nor where it isn't known."""
     found = kinds(with_sizes(database(), **about))
     assert found.keys() == ({"space-to-free"} if told else set())

@@ -242,7 +242,7 @@ def test_what_is_deleted_while_it_is_read_is_no_loss() -> None:
 @ALTERATIONS
 @WAYS
 @pytest.mark.parametrize("ranked", [True, False], ids=["ranks", "no ranks"])
-def test_a_reading_that_is_gone_on_with_gives_the_rest_once(alter: Alter, way: str, ranked: bool) -> None:
+def test_a_reading_that_is_resumed_gives_the_rest_once(alter: Alter, way: str, ranked: bool) -> None:
     """What was given before answers began to be altered is behind the position, and nothing else is."""
     server = ScriptedCouchDB(BODIES)
     with reading(server) as reader:
@@ -333,7 +333,7 @@ def test_a_server_without_ranks_costs_one_more_look_a_page() -> None:
     assert costs[0] <= 2
 
 
-def test_a_position_of_an_earlier_version_is_gone_on_with() -> None:
+def test_a_position_of_an_earlier_version_is_resumed() -> None:
     """It was just an id."""
     with reading(ScriptedCouchDB(BODIES)) as reader:
         (slice,) = reader.plan(ALL, slice_documents=1000).slices

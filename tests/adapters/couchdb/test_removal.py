@@ -127,7 +127,7 @@ def test_what_is_not_there_is_looked_for_twice() -> None:
     ],
     ids=["not there", "without a time", "of the server", "not for this database"],
 )
-def test_a_server_that_drops_tombstones_by_itself_is_told(settings: dict[str, Any], told: str | None) -> None:
+def test_a_server_that_drops_tombstones_by_itself_is_reported(settings: dict[str, Any], told: str | None) -> None:
     """As the server spells the time; where it doesn't tell, nothing is said."""
 
     def configured(request: Request) -> bytes:

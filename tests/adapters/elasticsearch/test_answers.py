@@ -379,7 +379,7 @@ def test_a_link_that_cuts_large_answers(index: Index, writer: ElasticsearchWrite
     assert ids(writer.stored(documents).values()) == ids(documents)
 
 
-def test_a_document_too_large_alone_is_told_as_such(index: Index, writer: ElasticsearchWriter) -> None:
+def test_a_document_too_large_alone_is_reported_as_such(index: Index, writer: ElasticsearchWriter) -> None:
     """Among others it alone is refused; it is the cause, and the others are stored."""
     documents = [*some(4), *some(1, first=4, logs=["x" * 5000]), *some(3, first=5)]
     index.most_bytes = 3000

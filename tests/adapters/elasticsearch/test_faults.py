@@ -236,7 +236,7 @@ def test_a_page_that_is_not_whole_is_no_end(
         list(reader.read(WINDOW, None, ALL))
 
 
-def test_index_that_changed_while_it_was_read_is_told(script: Script, reader: ElasticsearchReader) -> None:
+def test_index_that_changed_while_it_was_read_is_reported(script: Script, reader: ElasticsearchReader) -> None:
     """After the last page the identity is looked at: another uuid or history ends the run."""
     for changed in (stats(uuid="u2"), stats(history="h2")):
         script.answers += [page(some(10)), counted(10), changed]

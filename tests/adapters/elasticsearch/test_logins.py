@@ -89,7 +89,7 @@ def test_certificate_is_checked_unless_told_otherwise(secured_elasticsearch: Ser
     assert describe(Store(location=place, login=login, tls=Tls(verify=False))).product == "Elasticsearch"
 
 
-def test_plain_http_to_a_tls_port_is_told(secured_elasticsearch: Server, index_prefix: str) -> None:
+def test_plain_http_to_a_tls_port_is_reported(secured_elasticsearch: Server, index_prefix: str) -> None:
     """The scheme without encryption on a port with it: no answer, and TLS is named as a thing to look at."""
     place = location(secured_elasticsearch, f"{index_prefix}%s", secure=False)
     with pytest.raises(Unavailable, match="TLS"):

@@ -48,7 +48,7 @@ def documents() -> list[tuple[int | None, Any]]:
 
 
 @pytest.mark.parametrize("case", GRANTED)
-def test_role_that_shows_a_part_is_told(case: str) -> None:
+def test_role_that_shows_a_part_is_reported(case: str) -> None:
     """A role for all of it, beside others, shows everything."""
     groups, is_part = GRANTED[case]
     cluster = Cluster().of_one(documents())
@@ -59,7 +59,7 @@ def test_role_that_shows_a_part_is_told(case: str) -> None:
     assert any("restricts the login to some documents or fields" in told for told in plan.warnings) == is_part
 
 
-def test_wildcard_that_stands_for_some_indices_is_told() -> None:
+def test_wildcard_that_stands_for_some_indices_is_reported() -> None:
     """Of those that the login may not see no answer says anything."""
     cluster = Cluster().of_one(documents())
     cluster.alter = granting({"read": True, "view_index_metadata": False}, [ALL])

@@ -282,7 +282,7 @@ def test_a_template_that_makes_such_an_index_is_noticed_by_its_first_write(
         target.writer().write(some(5), replace=False)
 
 
-def test_a_template_with_a_pipeline_is_told(target: Target) -> None:
+def test_a_template_with_a_pipeline_is_reported(target: Target) -> None:
     """However its settings are spelt; a template for other names isn't spoken of."""
     target.template("guest", settings={"index": {"default_pipeline": "p"}})
     target.template("other", settings={"index.default_pipeline": "q"})

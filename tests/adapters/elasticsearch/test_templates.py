@@ -276,7 +276,7 @@ def installed(place: Place, mapping: MappingName) -> Iterator[None]:
         ("lean", "searchable", "logs and results can't be searched"),
     ],
 )
-def test_an_index_with_the_other_mapping_is_told(
+def test_an_index_with_the_other_mapping_is_reported(
     place: Place, there: MappingName, wanted: MappingName, cost: str
 ) -> None:
     """With what it costs; without a template it is nobody's concern."""

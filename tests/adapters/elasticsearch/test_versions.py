@@ -276,7 +276,7 @@ def test_index_without_source_is_rejected_not_lost(place: Place) -> None:
 # -- indices --------------------------------------------------------------------------------------------------------
 
 
-def test_closed_index_is_told_and_caught_up_once_it_is_open(place: Place) -> None:
+def test_closed_index_is_reported_and_caught_up_once_it_is_open(place: Place) -> None:
     """A closed index makes the plan incomplete with a warning; the others are read, and it is once it opens."""
     place.raw.put_all([*some(5), *some(5, "shut", first=100)])
     shut = place.raw.index("shut")
@@ -408,7 +408,7 @@ def test_ids_repeat_where_documents_have_custom_routing(place: Place) -> None:
     assert len(read_ids) > len(set(read_ids)) == 20
 
 
-def test_an_index_that_keeps_a_part_of_its_documents_is_told(place: Place) -> None:
+def test_an_index_that_keeps_a_part_of_its_documents_is_reported(place: Place) -> None:
     """A mapping whose `_source` leaves fields out makes the plan incomplete, with the reason."""
     place.create("guest", _source={"excludes": ["logs"]})
     place.raw.put_all(some(3))

@@ -79,7 +79,7 @@ def lines(count: int) -> list[bytes]:
         (HEAD.strip(), Form.COUCHDB),
     ],
 )
-def test_form_is_told_by_the_first_line(tmp_path: Path, line: bytes, form: Form) -> None:
+def test_form_is_recognised_by_the_first_line(tmp_path: Path, line: bytes, form: Form) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(line + b"\n")
     assert reader_of(path).form is form
@@ -129,7 +129,7 @@ def test_torn_line_before_a_resume_marker_comes_again(tmp_path: Path, page_bytes
         assert not [rejection for batch in batches for rejection in batch.rejections], torn[:cut]
 
 
-def test_torn_line_without_a_marker_is_told(tmp_path: Path) -> None:
+def test_torn_line_without_a_marker_is_reported(tmp_path: Path) -> None:
     """Whole documents of it are given, the torn one is rejected: older versions mark nothing."""
     path = tmp_path / "backup.txt"
     path.write_bytes(array(body(0)) + array(body(1), body(2))[:-30] + b"\n" + array(body(3)))
@@ -272,7 +272,7 @@ def test_run_carries_over_what_stands_before_the_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["json", "gz", "zst"])
 @pytest.mark.parametrize("page_bytes", [1, 3000])
-def test_one_long_array_is_gone_on_with_at_every_position(tmp_path: Path, ending: str, page_bytes: int) -> None:
+def test_one_long_array_is_resumed_at_every_position(tmp_path: Path, ending: str, page_bytes: int) -> None:
     text = HEAD + array(*[body(number) for number in range(40)]) + array(*[body(number) for number in range(40, 50)])
     packs: dict[str, Callable[[bytes], bytes]] = {"json": bytes, "gz": gzip.compress, "zst": zstandard.compress}
     pack = packs[ending]
@@ -287,7 +287,7 @@ def test_one_long_array_is_gone_on_with_at_every_position(tmp_path: Path, ending
         assert ids(read(reader, batch.position)[0]) == ids(batches[number + 1 :])
 
 
-def test_changed_file_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_changed_file_is_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     path.write_bytes(b"".join(lines(5)))
     reader = reader_of(path)

@@ -216,7 +216,7 @@ REFUSED_AS_ASKED = [
 
 
 @pytest.mark.parametrize(("query", "name", "make", "kind", "told", "count"), REFUSED_AS_ASKED)
-def test_what_is_no_file_of_documents_or_not_whole_is_told(
+def test_what_is_no_file_of_documents_or_not_whole_is_reported(
     query: str, name: str, make: Callable[[], bytes], kind: type[MigratorError], told: str, count: int, carry: Any
 ) -> None:
     """By its name, after everything before was copied; naming a form lets nothing through."""

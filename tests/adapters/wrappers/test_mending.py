@@ -110,7 +110,7 @@ def test_each_batch_has_an_id_once_and_reading_goes_on_at_every_position(source:
     assert sum(len(batch.documents) for batch in batches) == 2 * COUNT
 
 
-def test_job_that_was_begun_without_is_not_gone_on_with(source: MemoryStore, tmp_path: Path) -> None:
+def test_job_that_was_begun_without_is_not_resumed(source: MemoryStore, tmp_path: Path) -> None:
     """Half finished it is refused; complete it starts over."""
     source.put("broken", b'{"activationId":1}')
     with pytest.raises(Exception, match="`max_rejects=0`"):

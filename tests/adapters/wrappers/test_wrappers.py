@@ -178,7 +178,7 @@ class Counting(Poisoned):
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_request_of_bad_documents_alone_is_told_from_a_bad_server(status: int, policy: Policy) -> None:
+def test_request_of_bad_documents_alone_is_distinguished_from_a_bad_server(status: int, policy: Policy) -> None:
     """What went through before goes through again, so that it is the documents."""
     every = documents(30)
     inner = Poisoned({document.id for document in every[10:]}, status=status)
@@ -380,7 +380,7 @@ def test_reader_that_breaks_off_without_coming_forward_uses_up_its_patience(poli
     assert sum(time.slept) == pytest.approx(60)
 
 
-def test_what_is_waited_for_is_told(time: Time) -> None:
+def test_what_is_waited_for_is_reported(time: Time) -> None:
     """After 15 seconds, then each time that twice as much has passed; nothing of what is over."""
     told: list[str] = []
     waiting = LongWaits(into(told), clock=time.clock)

@@ -245,7 +245,7 @@ def test_accounts_that_receipts_contradict_are_told(checkpoint: Checkpoint) -> N
     assert checkpoint.contradiction() == "2 documents were counted as written, and the parts that are known hold 1,002"
 
 
-def test_what_the_writer_is_told_at_the_end(checkpoint: Checkpoint) -> None:
+def test_what_the_writer_learns_at_the_end(checkpoint: Checkpoint) -> None:
     run = begun(checkpoint, "x", warnings=("careful",))
     checkpoint.commit([commit(deleted=3)], run=run, receipt={"name": "p"})
     checkpoint.note_shortfall(Shortfall(unread=4, unstored=1), "missing")

@@ -121,7 +121,7 @@ def test_a_job_that_does_not_run_is_not_controlled(tmp_path: Path) -> None:
         assert command(tmp_path, "--max-rate", "quick").exit_code == 2
 
 
-def test_what_no_run_takes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_run_takes_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is planning looks when it reads its first page."""
     monkeypatch.setattr(control, "_TAKEN_S", 0.2)
     job = open_job(tmp_path, SPEC)

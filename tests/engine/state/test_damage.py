@@ -406,7 +406,7 @@ def _raise(*_: Any) -> None:
 # -- one of many --------------------------------------------------------------------------------------------------
 
 
-def test_damaged_job_is_told_by_name_to_who_looks(tmp_path: Path) -> None:
+def test_damaged_job_is_reported_by_name_to_who_looks(tmp_path: Path) -> None:
     """Looking doesn't mend it, either."""
     begin(tmp_path)
     path = tmp_path / "jobs" / "0123456789ab" / "job.sqlite"

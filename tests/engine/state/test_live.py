@@ -113,7 +113,7 @@ def test_an_outage_is_waited_for_since_its_first_failure(run: Run) -> None:
     assert (noted.last_error, noted.last_error_s) == ("b: cut off", BEGAN_S + 5)
 
 
-def test_the_same_failure_is_told_again_after_a_minute_only(run: Run) -> None:
+def test_the_same_failure_is_reported_again_after_a_minute_only(run: Run) -> None:
     """Numbers in it make it no other, such as a port or a count."""
     for seconds, reason in ((0, "b:1: refused"), (30, "b:2: refused"), (0, "c: refused"), (29.5, "b:3: refused")):
         run.now_s += seconds

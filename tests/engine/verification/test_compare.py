@@ -278,7 +278,7 @@ def test_a_wrong_path_in_elasticsearch_is_a_difference(world: World) -> None:
 # -- what can't be compared -------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_converted_is_told_as_such(world: World) -> None:
+def test_what_cannot_be_converted_is_reported_as_such(world: World) -> None:
     """A document of A without a counterpart in B's form is neither missing nor a difference; the exit code says 3."""
     document = world.document(8, annotations={"no": "array"})
     world.a.put(document.id, document.body)
@@ -787,7 +787,7 @@ def test_what_is_always_read_otherwise_than_it_is_found_by_id_cannot_be_told(
     assert_consistent(found)
 
 
-def test_a_deletion_meanwhile_is_told_apart(world: World) -> None:
+def test_a_deletion_meanwhile_is_reported_apart(world: World) -> None:
     """Read, and then deleted in B: that it isn't there any more is seen by another listing."""
     document = world.document(30)
     world.put_b(world.document(30, logs=["changed"]))

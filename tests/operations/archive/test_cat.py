@@ -49,7 +49,7 @@ def test_the_other_form(tmp_path: Path) -> None:
     assert found["_source"]["annotations"]["path"] == "Guest/hello"
 
 
-def test_what_has_no_other_form_is_told(tmp_path: Path) -> None:
+def test_what_has_no_other_form_is_reported(tmp_path: Path) -> None:
     """And the others are printed."""
     odd = activation(2, annotations="none")
     add_backup(tmp_path, Form.COUCHDB, [[activation(1), odd]])

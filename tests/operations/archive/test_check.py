@@ -80,7 +80,7 @@ def test_a_whole_archive_has_no_findings(tmp_path: Path, form: Form) -> None:
     assert (report.backups, report.parts, report.parts_read, report.documents) == (2, 3, 3, 15)
 
 
-def test_an_unfinished_backup_is_told_and_is_no_damage(tmp_path: Path, made: list[Manifest]) -> None:
+def test_an_unfinished_backup_is_reported_and_is_no_damage(tmp_path: Path, made: list[Manifest]) -> None:
     writer = ArchiveWriter(Folder(str(tmp_path)))
     writer.prepare()
     writer.close()

@@ -87,7 +87,7 @@ def test_the_same_activations_in_two_forms_are_the_same(tmp_path: Path) -> None:
     assert diff_archive(f"archive:{tmp_path}", second.backup, first.backup).total == ChangeCounts(same=10)
 
 
-def test_a_backup_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_backup_that_is_not_there_is_reported(tmp_path: Path) -> None:
     full, _ = make_archive(tmp_path, 12)
     with pytest.raises(NotFound, match="there is no backup 'none'"):
         diff_archive(f"archive:{tmp_path}", full.backup, "none")

@@ -45,7 +45,7 @@ def _no_stores() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_a_stranger_is_told_and_passed_over(tmp_path: Path, stranger: str) -> None:
+def test_a_stranger_is_reported_and_passed_over(tmp_path: Path, stranger: str) -> None:
     """By check, list, restore, salvage, prune and the next backup; it stays where it is."""
     archive = tmp_path / "archive"
     made = make_archive(archive, 12)
@@ -152,7 +152,7 @@ def test_an_archive_may_be_a_link_itself(tmp_path: Path) -> None:
     assert documents_of(tmp_path / "link") == documents_of(tmp_path / "archive")
 
 
-def test_a_link_that_is_a_stranger_is_told(tmp_path: Path) -> None:
+def test_a_link_that_is_a_stranger_is_reported(tmp_path: Path) -> None:
     """Also one that leads back to where it stands."""
     make_archive(tmp_path / "archive", 12)
     (tmp_path / "archive" / "latest").symlink_to(tmp_path / "archive")

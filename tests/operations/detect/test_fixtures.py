@@ -195,7 +195,7 @@ def advice(name: str, kind: str) -> str:
     return found[0].advice
 
 
-def test_a_release_with_the_defaults_of_the_chart_is_told_how_to_be_reached() -> None:
+def test_a_release_with_the_defaults_of_the_chart_is_shown_with_how_to_reach_it() -> None:
     """By the port to forward and the location to give, with the chart's user and database."""
     assert advice("helm/default-release.yaml", "store-not-named") == (
         "forward its port (kubectl port-forward service/RELEASE-couchdb 5984) and name it: migrator detect … "
@@ -206,7 +206,7 @@ def test_a_release_with_the_defaults_of_the_chart_is_told_how_to_be_reached() ->
     )
 
 
-def test_the_cure_of_each_store_is_told() -> None:
+def test_the_cure_of_each_store_is_reported() -> None:
     """Exact settings, as OpenWhisk reads them."""
     assert "NoopDurationCheckerProvider" in advice("env/scheduler-couchdb.env", "duration-checker")
     assert "any user and password" in advice("env/elasticsearch-without-login.env", "setting-missing")

@@ -91,7 +91,7 @@ def test_wrapped_base64_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"), [(KEYSTORE, "holds bytes that aren't text"), (f"{CANARY}!", "isn't base64")]
 )
-def test_entry_that_is_no_text_is_told_where_it_is_referred_to(tmp_path: Path, value: str, reason: str) -> None:
+def test_entry_that_is_no_text_is_reported_where_it_is_referred_to(tmp_path: Path, value: str, reason: str) -> None:
     """By its name, not by its value; the rest of the deployment is read."""
     found = deployment(
         tmp_path, secret("db", p=value), controller([HOST, USER, from_secret(f"{COUCHDB}password", "db", "p")])
@@ -140,7 +140,7 @@ def test_values_of_secrets_are_not_expanded() -> None:
     assert found["P"] == "$(A)"
 
 
-def test_reference_to_a_value_that_was_not_given_is_told(tmp_path: Path) -> None:
+def test_reference_to_a_value_that_was_not_given_is_reported(tmp_path: Path) -> None:
     """The host would else be the text `$(DB_HOST)`."""
     found = deployment(
         tmp_path,

@@ -124,7 +124,7 @@ def test_an_id_is_in_no_namespace_only_where_all_are_known(left: slice) -> None:
     assert found.exit_code in (0, 5), found.output
 
 
-def test_an_id_that_is_in_no_namespace_is_told() -> None:
+def test_an_id_that_is_in_no_namespace_is_reported() -> None:
     """Both ways to list namespaces agree."""
     with serve(ScriptedCouchDB({each.id: each.body for each in (SOME, OTHER)})) as server:
         assert find(server.port, "0" * 32).exit_code == 10

@@ -100,7 +100,7 @@ def test_what_is_read_is_counted_exactly(memory: str) -> None:
     assert [each["size_bytes"] for each in found["largest"]] == largest
 
 
-def test_an_action_is_told_by_its_path(memory: str) -> None:
+def test_an_action_is_named_by_its_path(memory: str) -> None:
     """Two packages may have actions of one name."""
     paths = ("guest/hello", "guest/a/hello", "guest/b/hello", "guest/b/hello")
     fill_memory(memory, [activation(at, annotations=[{"key": "path", "value": path}]) for at, path in enumerate(paths)])
@@ -337,7 +337,7 @@ def test_names_cannot_become_markup(memory: str, tmp_path: Path) -> None:
     assert name in assert_stands_alone((tmp_path / "page.html").read_text())
 
 
-def test_an_empty_store_is_told_too(memory: str, tmp_path: Path) -> None:
+def test_an_empty_store_is_reported_too(memory: str, tmp_path: Path) -> None:
     result = run(memory, "--html", str(tmp_path / "page.html"))
     assert result.exit_code == 0, result.output
     assert "not known before a full day" in result.stdout
