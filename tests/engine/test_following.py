@@ -18,7 +18,7 @@ from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Interrupted, PlaceGone
-from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned
+from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned, StoreReplaced
 from migrator.events.watching import Stop
 from migrator.testing.documents import activation
 from tests.support.worlds import SPEC, CutError, World
@@ -201,6 +201,27 @@ def test_a_round_whose_source_goes_is_given_up_and_begun_again(world: World) -> 
     assert world.there() == world.expected()
     assert report.totals.adds_up
     assert report.exit_code == 0
+
+
+def test_a_source_that_goes_in_the_first_round_is_copied_anew(world: World) -> None:
+    """Nothing is complete yet that could be gone on with; it is told why."""
+
+    class LosingAtFirst(Scripted):
+        lost = False
+
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            for batch in super().read(slice, after, selection):
+                yield batch
+                if not self.lost:
+                    self.lost = True
+                    raise PlaceGone("index x was deleted while it was read", then="start over")
+
+    report, told = follow(world, LosingAtFirst(world), until_lag=0)
+    assert [each.reason for each in told if isinstance(each, StoreReplaced)] == [
+        "index x was deleted while it was read"
+    ]
+    assert world.there() == world.expected()
+    assert report.totals.adds_up
 
 
 def test_a_source_that_goes_again_and_again_ends_it(world: World) -> None:

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from migrator.activations.requests import JobRequest
 from migrator.adapters.wrappers.rates import parse_timetable
-from migrator.adapters.wrappers.throttled import Throttle
+from migrator.adapters.wrappers.throttled import Asked, Throttle
 from migrator.commands.main import migrator
 from migrator.engine.state import control
 from migrator.engine.state.checkpoint import JobSpec
-from migrator.engine.state.control import control_job, controlled
+from migrator.engine.state.control import Control, control_job, controlled
 from migrator.engine.state.jobs import find_job, open_job
 from migrator.engine.state.live import Watched, read_live
 from migrator.errors import UsageError
@@ -91,6 +91,20 @@ def test_a_running_job_takes_what_is_asked(tmp_path: Path) -> None:
         ]
         assert before <= running.read
     assert not list((tmp_path / "jobs" / SPEC.id).glob("control*"))
+
+
+def test_a_pause_leaves_the_rate_and_is_taken_once(tmp_path: Path) -> None:
+    """However often the run looks at what is asked."""
+    told: list[Event] = []
+    throttle = Throttle(parse_timetable("off"), sleep=lambda _: None)
+    with controlled(tmp_path, throttle, told.append):
+        listener = control._Listener(tmp_path, told.append)
+        assert listener.look() == Asked()
+        control._write(tmp_path / "control.json", Control(serial="x", paused=True))
+        for _ in range(3):
+            asked = listener.look()
+            assert (asked.timetable, asked.paused) == (None, True)
+        assert told == [Controlled(max_rate=None, paused=True)]
 
 
 def test_what_was_asked_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
