@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -18,6 +19,7 @@ from migrator.adapters.memory import _stores, memory_store
 from migrator.api.backup import backup
 from migrator.api.verify import verify
 from migrator.engine.executors import processes
+from migrator.engine.executors.values import Opener
 from migrator.errors import Unavailable
 from migrator.events import Event, WorkerLost
 from migrator.testing.documents import activation
@@ -97,6 +99,15 @@ def test_workers_that_always_die_end_the_run_and_the_next_one_completes_it(archi
 
 
 @pytest.mark.slow
+def test_a_worker_that_was_stopped_is_killed_at_the_end() -> None:
+    """It has nothing to do and doesn't end when it is asked to."""
+    worker = processes._Process(cast(Opener, None))
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    worker.close()
+    assert not multiprocessing.active_children()
+
+
 def test_a_silent_worker_is_killed_and_replaced(archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, it neither dies nor works; nobody waits for it for ever."""
     monkeypatch.setattr(processes, "SILENCE_S", 10.0)
