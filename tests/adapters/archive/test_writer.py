@@ -12,6 +12,7 @@ from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter, open_writer
 from migrator.adapters.archive.catalog import delete_backup, read_catalog
 from migrator.adapters.archive.folder import Folder
+from migrator.adapters.archive.manifest import UNFINISHED, folder_of
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, Unavailable
 from migrator.settings.locations import parse_location
@@ -161,4 +162,28 @@ def test_an_archive_that_is_opened_ends_its_parts_as_asked(tmp_path: Path, part_
     for number in range(3):
         writer.write([activation(number, logs=["x" * (1 << 20)])], replace=False)
     assert writer.due() is due
+    writer.close()
+
+
+def test_a_backup_is_taken_back_only_while_it_holds_nothing(tmp_path: Path) -> None:
+    """What has parts, or is complete, stays as it is: its parts belong to a run that goes on."""
+    place = Folder(str(tmp_path))
+    ArchiveWriter(place).give_up()  # that was never begun
+    writer = ArchiveWriter(place)
+    writer.prepare()
+    mark = tmp_path / folder_of(writer.backup) / UNFINISHED
+    assert mark.exists()
+    writer.give_up()
+    assert not mark.exists()
+    writer = ArchiveWriter(place)
+    writer.prepare()
+    mark = tmp_path / folder_of(writer.backup) / UNFINISHED
+    writer.write([activation(1)], replace=False)
+    receipts = [(0, writer.flush())]
+    writer.give_up()
+    assert mark.exists()
+    writer.finish(completion(Form.COUCHDB, receipts))
+    before = {path.name for path in mark.parent.iterdir()}
+    writer.give_up()
+    assert {path.name for path in mark.parent.iterdir()} == before
     writer.close()

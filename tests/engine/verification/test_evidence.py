@@ -191,6 +191,22 @@ def test_every_hour_that_differs_is_listed_once_more(evidence: Evidence, count: 
     assert list(evidence.relisted()) == sorted((namespace, hour) for namespace, hour, _ in sums)
 
 
+def test_hours_that_are_listed_as_a_whole_take_the_place_of_what_was_read_of_them(evidence: Evidence) -> None:
+    """In the number that is held against the server's count too; a side without a document in them stays as it was."""
+    slices = begin(evidence)
+    differing, same = ("guest", 1, WHOLE), ("guest", 2, WHOLE)
+    evidence.commit(added(slices["a"], "a", read=5, sums={differing: (2, 7), same: (3, 9)}))
+    evidence.commit(added(slices["b"], "b", read=3, sums={same: (3, 9)}))
+    evidence.relist_differing()
+    slices = begin(evidence, "relist")
+    seen = [Seen(id="left", namespace="guest", hour=1, digest=(4).to_bytes(16))]
+    evidence.commit(added(slices["a"], "a", seen=seen, sums={differing: (1, 4)}, lists=True))
+    evidence.commit(added(slices["b"], "b", lists=True))
+    evidence.take_listing()
+    assert (evidence.read("a"), evidence.read("b")) == (4, 3)
+    assert [each.id for each in evidence.suspects(10)] == ["left"]
+
+
 def test_suspects_are_what_was_listed_differently(evidence: Evidence) -> None:
     """An id on one side, or on both and not alike; also one that stands twice on one side."""
     slices = begin(evidence, "list")
