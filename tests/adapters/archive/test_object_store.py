@@ -370,3 +370,14 @@ def test_an_upload_that_fails_is_given_up_and_can_be_made_again(bucket: str, mon
         stored = place.store(PART, spool)
         assert stored.size_bytes == 11 << 20
         assert script.asked == ["POST uploads", *["PUT partNumber,uploadId"] * 3, "POST uploadId"]
+
+
+def test_a_key_that_hides_others_is_named_with_what_to_do() -> None:
+    """As `x//y`, which other tools can make and this one can't address."""
+    obstore = pytest.importorskip("obstore")
+    error = obstore.exceptions.InvalidPathError('Path "x//y" contained empty path segment')
+    told = Bucket("s3://bucket", LOGIN)._condition("", error)
+    assert isinstance(told, UsageError)
+    assert str(told) == (
+        "s3://bucket: the key x//y can't be addressed by this tool, and hides others from it; remove it from the bucket"
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.activations.selection import Selection
-from migrator.adapters.archive import ArchiveReader
+from migrator.adapters.archive import ArchiveReader, parts
 from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.base import Description, Slice
@@ -58,19 +58,25 @@ def test_both_ends_of_a_span_are_exact(archive: Path, at: int) -> None:
             if (since is None or each.start_ms >= since) and (until is None or each.start_ms < until)
         ]
         assert sorted(each.id for each in read_archive(archive, selection)) == sorted(expected)
-        parts = {DOCUMENTS.index(each) // 4 for each in DOCUMENTS if each.id in expected}
+        numbers = {DOCUMENTS.index(each) // 4 for each in DOCUMENTS if each.id in expected}
         slices = found.plan(selection, slice_documents=1).slices
-        assert [each.spec["part"] for each in slices] == [f"part-{1 + part:06}.ndjson.zst" for part in sorted(parts)]
-        assert [each.documents for each in slices] == [4] * len(parts)
-        assert found.count(selection) == 4 * len(parts)
+        assert [each.spec["part"] for each in slices] == [f"part-{1 + part:06}.ndjson.zst" for part in sorted(numbers)]
+        assert [each.documents for each in slices] == [4] * len(numbers)
+        assert found.count(selection) == 4 * len(numbers)
 
 
 def test_parts_of_other_namespaces_are_not_planned(archive: Path) -> None:
-    for names, parts in ((("guest",), 2), (("other",), 2), (("gue*", "other"), 3), (("third",), 0), ((), 3)):
+    for names, number in ((("guest",), 2), (("other",), 2), (("gue*", "other"), 3), (("third",), 0), ((), 3)):
         selection = Selection(namespaces=names)
-        assert len(reader(archive).plan(selection, slice_documents=1).slices) == parts
-        assert reader(archive).count(selection) == 4 * parts
+        assert len(reader(archive).plan(selection, slice_documents=1).slices) == number
+        assert reader(archive).count(selection) == 4 * number
     assert dict(reader(archive).namespaces()) == {"guest": 6, "other": 6}
+
+
+def test_a_long_index_is_read_in_as_many_steps_as_it_takes(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the end of a part that is read at first doesn't hold all of it."""
+    monkeypatch.setattr(parts, "TAIL_BYTES", 20)
+    assert sorted(each.id for each in read_archive(archive)) == sorted(each.id for each in DOCUMENTS)
 
 
 def test_frames_that_hold_nothing_selected_are_not_read(archive: Path) -> None:
