@@ -77,6 +77,7 @@ def _search(ground: Ground, index: str) -> str:
 def _stored_bytes(ground: Ground, index: str) -> int:
     """What an index takes on the disk once its segments are merged."""
     fetch("POST", f"{ground.search}/{index}/_forcemerge?max_num_segments=1")
+    request("POST", f"{ground.search}/{index}/_refresh")  # segments that were merged are still in use before
     request("POST", f"{ground.search}/{index}/_flush")
     found: int = request("GET", f"{ground.search}/{index}/_stats/store")["_all"]["primaries"]["store"]["size_in_bytes"]
     return found
@@ -185,7 +186,8 @@ class _Restores:
         source, target = f"archive:{self._ground.folder / 'archive'}", _search(self._ground, "restored")
         taken = self._into_new(mapping, lambda: self._ground.migrator("restore", source, target))
         self.bytes[mapping] = _stored_bytes(self._ground, "restored")
-        self._ground.remark("bytes", ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in self.bytes.items()))
+        sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in self.bytes.items())
+        self._ground.remark("bytes", f"indices of {sizes}")
         return taken
 
     def bare(self, mapping: str) -> Taken:
