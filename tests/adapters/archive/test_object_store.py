@@ -171,6 +171,26 @@ def test_an_upload_that_was_never_completed_is_no_piece(s3: S3Server, bucket: st
     assert place.size(PART) is None
 
 
+@pytest.mark.parametrize("odd", ["x//y", f"{PART.rpartition('/')[0]}//y"])
+def test_pieces_are_found_beside_a_key_that_cannot_be_named(s3: S3Server, bucket: str, odd: str) -> None:
+    """Each once, of every backup, wherever the key stands that makes listings fail; it is told too."""
+    pieces = [HEAD, PART, PART.replace("000001", "000002"), PART.replace("20261124", "20261125")]
+    for key in [*pieces, odd]:
+        s3.put(bucket, key, b"1234")
+    names = [name for name, _ in Bucket(f"s3://{bucket}").names("")]
+    assert sorted(set(names) - {odd}) == sorted(pieces)
+    assert len(names) == len(set(names))
+    assert odd in names
+
+
+def test_a_key_that_hides_all_backups_is_refused(s3: S3Server, bucket: str) -> None:
+    """It is named, with what to do: an archive that is listed without its backups would seem to be empty."""
+    for key in (HEAD, PART, "backups//y"):
+        s3.put(bucket, key, b"1234")
+    with pytest.raises(UsageError, match="the key backups// can't be addressed by this tool, and hides others from it"):
+        list(Bucket(f"s3://{bucket}").names(""))
+
+
 # -- what goes wrong ------------------------------------------------------------------------------------------------
 
 
