@@ -1,1 +1,1 @@
-"""Yardsticks and measurements; not tests. `make bench` runs `python -m tests.benchmarks.copying`."""
+"""Yardsticks and measurements; not tests. `make bench` runs `python -m tests.benchmarks`."""
