@@ -203,8 +203,8 @@ def test_a_round_whose_source_goes_is_given_up_and_begun_again(world: World) -> 
     assert report.exit_code == 0
 
 
-def test_a_source_that_goes_in_the_first_round_is_copied_anew(world: World) -> None:
-    """Nothing is complete yet that could be gone on with; it is told why."""
+def test_a_source_that_goes_in_the_first_round_is_copied_again(world: World) -> None:
+    """Nothing is complete yet that could be resumed; the reason is reported."""
 
     class LosingAtFirst(Scripted):
         lost = False

@@ -56,7 +56,7 @@ class WorkerThread:
 
     def kill(self) -> None:
         """End it: nothing that it says arrives any more, and nothing reaches it."""
-        if self.is_alive():
+        if self.exitcode is None:  # also one that is just being started
             self.exitcode = -_KILLED
         self.lose()
 

@@ -173,7 +173,7 @@ def test_an_upload_that_was_never_completed_is_no_piece(s3: S3Server, bucket: st
 
 @pytest.mark.parametrize("odd", ["x//y", f"{PART.rpartition('/')[0]}//y"])
 def test_pieces_are_found_beside_a_key_that_cannot_be_named(s3: S3Server, bucket: str, odd: str) -> None:
-    """Each once, of every backup, wherever the key stands that makes listings fail; it is told too."""
+    """Each once, of every backup, wherever the key stands that makes listings fail; that is reported too."""
     pieces = [HEAD, PART, PART.replace("000001", "000002"), PART.replace("20261124", "20261125")]
     for key in [*pieces, odd]:
         s3.put(bucket, key, b"1234")
