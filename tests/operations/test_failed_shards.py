@@ -132,7 +132,10 @@ def test_a_closed_index_is_reported(elasticsearch_server: Server, index_prefix: 
     assert f"{index_prefix}other can't be searched: closed" in hidden.stderr
     both = run("find", activation_id(1), activation_id(2), "--in", store, "--json")
     assert both.exit_code == 5
-    assert json.loads(both.stdout)["id"] == found[0].id
+    shown, unknown = map(json.loads, both.stdout.splitlines())
+    assert (shown["id"], shown["found"]) == (found[0].id, True)
+    assert (unknown["id"], unknown["found"]) == (activation_id(2), None)
+    assert [each["store"] for each in unknown["unsearched"]] == [store]
     listed = run("find", "--since", "2000-01-01", "--in", store, "--json")
     assert (listed.exit_code, json.loads(listed.stdout)["id"]) == (5, found[0].id)
 
