@@ -440,6 +440,19 @@ class SupportsTargetCensus(Protocol):
 
 
 @runtime_checkable
+class SupportsStock(Protocol):
+    """A writer of a store that knows later how much of what was in it before is still there."""
+
+    def stock(self) -> Token:
+        """What is in the target, before the first write; None where it can't tell."""
+        ...
+
+    def left_of(self, stock: Token) -> int:
+        """How many documents of a stock are there still: all of them where none was removed since, else 0."""
+        ...
+
+
+@runtime_checkable
 class SupportsPlaces(Protocol):
     """A writer that stores the documents of different namespaces in different places (indices)."""
 

@@ -36,6 +36,7 @@ from migrator.adapters.base import (
     SupportsFollow,
     SupportsNamespaces,
     SupportsParts,
+    SupportsStock,
     SupportsStored,
     SupportsTargetCensus,
     Token,
@@ -259,7 +260,7 @@ class MemoryReader(
         pass
 
 
-class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus):
+class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsStock):
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.form: Form | None = store.form
@@ -316,6 +317,16 @@ class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus):
     def census(self) -> int | None:
         with self._store.lock:
             return sum(entry.body is not None for entry in self._store.entries.values())
+
+    def stock(self) -> Token:
+        with self._store.lock:
+            return [id for id, entry in self._store.entries.items() if entry.body is not None]
+
+    def left_of(self, stock: Token) -> int:
+        assert isinstance(stock, list)
+        with self._store.lock:
+            entries = self._store.entries
+            return len(stock) if all(id in entries and entries[id].body is not None for id in stock) else 0
 
     def flush(self) -> Token:
         return None

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from migrator.activations.accounts import total
-from migrator.adapters.base import Reader, SupportsRepeats, SupportsTargetCensus, Writer
+from migrator.adapters.base import Reader, SupportsRepeats, SupportsStock, SupportsTargetCensus, Token, Writer
 from migrator.adapters.shared.optional import census
 from migrator.engine.state.checkpoint import Checkpoint, Shortfall
 from migrator.engine.state.notes import Origin
@@ -45,9 +45,10 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
     """Hold what a job copied in its bulk and the rounds after it against the target's own count."""
     if not isinstance(writer, SupportsTargetCensus):
         return None
-    least = max(checkpoint.created, _distinguished(reader, checkpoint))
-    if (short := _lacking(writer, least)) and least > checkpoint.created and _repeats_ids(reader, checkpoint):
-        least = checkpoint.created
+    sure = checkpoint.created + _left_of_stock(writer, checkpoint)
+    least = max(sure, _distinguished(reader, checkpoint))
+    if (short := _lacking(writer, least)) and least > sure and _repeats_ids(reader, checkpoint):
+        least = sure
         short = _lacking(writer, least)
     if not short:
         return None
@@ -56,6 +57,26 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
         f"or found there: {counted(short, 'is', 'are')} missing, unless somebody deleted documents there meanwhile. "
         "Run the same command to copy everything again"
     )
+
+
+def take_stock(writer: Writer) -> Token:
+    """What is in the target before the first write; None where nobody can tell."""
+    if not isinstance(writer, SupportsStock):
+        return None
+    try:
+        return writer.stock()
+    except AccessDenied:  # a login that may write and not search
+        return None
+
+
+def _left_of_stock(writer: Writer, checkpoint: Checkpoint) -> int:
+    stock = checkpoint.stock
+    if stock is None or not isinstance(writer, SupportsStock):
+        return 0
+    try:
+        return writer.left_of(stock)
+    except AccessDenied:
+        return 0
 
 
 def _lacking(writer: SupportsTargetCensus, least: int) -> int:

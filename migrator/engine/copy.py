@@ -215,7 +215,10 @@ class _Job:
         self._copy.preflight(selection.exact_namespaces() or (), self._tell)
         mark = self._writer.mark() if isinstance(self._writer, SupportsStored) else None
         prepared = self._writer.prepare()
-        self._checkpoint.begin(plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None)
+        stock = census.take_stock(self._writer)
+        self._checkpoint.begin(
+            plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None, stock=stock
+        )
         for warning in plan.warnings:
             self._tell(SourceWarning(warning))
         self._copy.expect(documents)

@@ -178,6 +178,29 @@ def test_what_was_replaced_or_present_is_counted_as_well(world: World) -> None:
     assert world.there() == world.expected()
 
 
+@pytest.mark.parametrize("removed", [0, 1])
+def test_what_was_in_the_target_before_hides_nothing(world: World, removed: int) -> None:
+    """As long as nobody removes documents there; also where a source's ids tell nothing."""
+
+    class Repeating(MemoryReader):
+        abilities = msgspec.structs.replace(MemoryReader.abilities, unique_ids=False)
+
+    class Removing(Forgetful):
+        def finish(self, completion: Any) -> None:
+            super().finish(completion)
+            for other in others[:removed]:
+                world.target.put(other.id, None)
+
+    others = [activation(number, form=world.target.form) for number in range(3000, 3050)]
+    for other in others:
+        world.target.put(other.id, other.body)
+    report = world.copy(reader=Repeating(world.source, page_documents=10), writer=Removing(world.target))
+    missing = 280 - len(world.there()) - removed
+    assert missing > 10
+    # Where something was removed, only what was created counts, and what was there before makes up for the rest.
+    assert (report.unstored, report.exit_code) == ((0, 0) if removed else (missing, 3))
+
+
 def test_target_that_held_documents_before_only_counts_more(world: World) -> None:
     for number in range(3000, 3050):
         other = activation(number, form=world.target.form)

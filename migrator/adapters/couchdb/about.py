@@ -64,8 +64,9 @@ class Database(msgspec.Struct, frozen=True):
     """What `GET /DATABASE` says."""
 
     doc_count: int
-    doc_del_count: int = 0
+    doc_del_count: int | None = None  # PouchDB doesn't tell
     update_seq: Sequence = 0
+    purge_seq: Sequence = 0
     sizes: _Sizes = _Sizes()
     disk_size: int | None = None  # the same before CouchDB 2, and of PouchDB
     instance_start_time: str = "0"

@@ -46,7 +46,7 @@ def reasons(client: Client, probed: Probe, wanted: Sequence[WantedId]) -> tuple[
 
 
 def _oldest(client: Client, probed: Probe) -> Iterator[Finding]:
-    deleted = client.about().doc_del_count
+    deleted = client.about().doc_del_count or 0
     have = "has" if deleted == 1 else "have"
     evidence = f"; {deleted:,} {plural(deleted, 'document')} {have} been deleted from it" if deleted else ""
     if probed.first_ms is not None:

@@ -204,7 +204,8 @@ class CouchDBReader(
     def _in_changes(self) -> int:
         """How many documents the changes tell of: counted in another tree than the ids are, so that both must agree."""
         changes = self._client.understand(self._client.changes(0, limit=0), rows.Changes, "_changes")
-        deleted = self._client.about().doc_del_count  # asked for later, so that nothing new makes the count too high
+        # Asked for later, so that nothing new makes the count too high.
+        deleted = self._client.about().doc_del_count or 0
         return 0 if changes.pending is None else changes.pending + len(changes.results) - deleted
 
     def _count(self, selection: Selection) -> int | None:

@@ -145,7 +145,7 @@ class CouchDBRemover(Remover, SupportsCompaction, SupportsForgetting):
 
     def space(self) -> Space:
         about = self._client.about()
-        return Space(documents=about.doc_count, deleted=about.doc_del_count, size_bytes=about.size_bytes)
+        return Space(documents=about.doc_count, deleted=about.doc_del_count or 0, size_bytes=about.size_bytes)
 
     def compact(self) -> None:
         self._client.post("_compact", {})

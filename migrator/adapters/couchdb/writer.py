@@ -32,12 +32,14 @@ from migrator.adapters.base import (
     SupportsCreation,
     SupportsFence,
     SupportsPreflight,
+    SupportsStock,
     SupportsStored,
     SupportsTargetCensus,
     Token,
     WriteOutcome,
     Writer,
 )
+from migrator.adapters.couchdb.about import Database, number_of
 from migrator.adapters.couchdb.ceiling import Ceiling
 from migrator.adapters.couchdb.client import Client
 from migrator.adapters.couchdb.preflight import find_validators, preflight
@@ -88,7 +90,9 @@ _fields = decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsPreflight):
+class CouchDBWriter(
+    Writer, SupportsCreation, SupportsStored, SupportsFence, SupportsTargetCensus, SupportsStock, SupportsPreflight
+):
     """Writes activations into a database."""
 
     abilities = Abilities(doubles=True)
@@ -286,6 +290,15 @@ class CouchDBWriter(Writer, SupportsCreation, SupportsStored, SupportsFence, Sup
     def census(self) -> int | None:
         return self._client.about().doc_count
 
+    def stock(self) -> Token:
+        about = self._client.about()
+        return None if about.doc_del_count is None else [about.doc_count, *_removed(about)]
+
+    def left_of(self, stock: Token) -> int:
+        assert isinstance(stock, list)
+        documents, *removed = stock
+        return documents if documents and removed == _removed(self._client.about()) else 0
+
     def flush(self) -> Token:
         """Nothing to wait for: an answer means that all is on disk.
 
@@ -313,6 +326,11 @@ def results_of(client: Client, documents: Sequence[Document], answer: bytes) -> 
     if any(found.values()):
         raise client.malformed_answer("_bulk_docs", "it has results of documents that weren't sent")
     return results
+
+
+def _removed(about: Database) -> list[int | None]:
+    """What changes when a document is deleted, or purged."""
+    return [about.doc_del_count, number_of(about.purge_seq)]
 
 
 def split(sendings: Sequence[S], bulk_bytes: int) -> Iterator[Sequence[S]]:

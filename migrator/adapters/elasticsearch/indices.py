@@ -107,6 +107,23 @@ class _Refreshed(msgspec.Struct):
     shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `understand` sees that none failed
 
 
+class _Indexing(msgspec.Struct):
+    delete_total: int
+
+
+class _Primaries(msgspec.Struct):
+    indexing: _Indexing
+
+
+class _IndexChanges(msgspec.Struct):
+    uuid: str
+    primaries: _Primaries
+
+
+class _Changes(msgspec.Struct):
+    indices: dict[str, _IndexChanges] = {}
+
+
 class _Counted(msgspec.Struct):
     count: int
 
@@ -119,6 +136,7 @@ class _AliasesOfIndex(msgspec.Struct):
     aliases: dict[str, _Alias] = {}
 
 
+_DELETIONS = "ignore_unavailable=true&filter_path=indices.*.uuid,indices.*.primaries.indexing.delete_total"
 _STATS = (
     "level=shards&ignore_unavailable=true&filter_path=_shards.failed,indices.*.uuid,indices.*.shards.*.routing,"
     "indices.*.shards.*.seq_no,indices.*.shards.*.commit.user_data.history_uuid"
@@ -274,6 +292,20 @@ def shard_states(client: Client, names: Iterable[str]) -> dict[str, tuple[str, d
                         shards[number] = _shard(client, f"{name}[{number}]", copy, copy.seq_no)
             states[name] = stats.uuid, shards
     return states
+
+
+def deletions(client: Client, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Of each index that is open: its uuid, and how many deletions its primaries have seen since they were opened."""
+    found: dict[str, tuple[str, int]] = {}
+    for path in index_paths(tuple(names)):
+        answer = client.call(
+            "GET", f"/{path}/_stats/indexing?{_DELETIONS}", accept=(404,), right="the index privilege monitor"
+        )
+        if answer.status == 404:
+            continue
+        for name, stats in client.understand(answer, _Changes, f"/{path}/_stats").indices.items():
+            found[name] = stats.uuid, stats.primaries.indexing.delete_total
+    return found
 
 
 def _shard(client: Client, which: str, copy: _Copy, at: _SeqNo) -> Shard:

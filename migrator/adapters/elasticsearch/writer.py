@@ -28,6 +28,7 @@ from migrator.adapters.base import (
     SupportsLimitations,
     SupportsPlaces,
     SupportsPreflight,
+    SupportsStock,
     SupportsStored,
     SupportsTargetCensus,
     Token,
@@ -40,7 +41,7 @@ from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Ite
 from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
-from migrator.adapters.elasticsearch.indices import look_up_uuids, refresh, resolve, shard_states
+from migrator.adapters.elasticsearch.indices import deletions, look_up_uuids, refresh, resolve, shard_states
 from migrator.adapters.elasticsearch.names import expressions, name_refusal
 from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
@@ -60,6 +61,11 @@ class _Mark(msgspec.Struct, frozen=True):
     indices: dict[str, _IndexMark]
 
 
+class _Stock(msgspec.Struct, frozen=True):
+    documents: int
+    removed: dict[str, tuple[str, int]]
+
+
 class _Counted(msgspec.Struct):
     count: int
     shards: msgspec.Raw = msgspec.field(name="_shards")  # of which `ask` sees that all answered
@@ -70,6 +76,7 @@ class ElasticsearchWriter(
     SupportsStored,
     SupportsFence,
     SupportsTargetCensus,
+    SupportsStock,
     SupportsPlaces,
     SupportsPreflight,
     SupportsLimitations,
@@ -434,6 +441,18 @@ class ElasticsearchWriter(
             return None  # one is closed, or a shard of it isn't up
         refresh(self._client, indices)
         return sum(self._count(path) for path in index_paths(indices))
+
+    def stock(self) -> Token:
+        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
+        removed = deletions(self._client, indices)  # before the count: what goes in between is missing from neither
+        documents = self.census() if removed.keys() == indices.keys() else None
+        return None if documents is None else {"documents": documents, "removed": removed}
+
+    def left_of(self, stock: Token) -> int:
+        before = convert(stock, _Stock)
+        if not before.documents:
+            return 0
+        return before.documents if deletions(self._client, before.removed) == before.removed else 0
 
     def _count(self, path: str) -> int:
         return self._client.ask("GET", f"/{path}/_count", _Counted, right="the index privilege read").count

@@ -14,6 +14,7 @@ from migrator.adapters.base import (
     SupportsFence,
     SupportsJoining,
     SupportsReceipts,
+    SupportsStock,
     SupportsStored,
     Token,
     WriteOutcome,
@@ -25,7 +26,7 @@ class DryRunWriter(ForwardingWriter):
     """Looks up what is there and sorts the documents as a write would; the target isn't touched."""
 
     # Nothing is written that they could speak of.
-    withholds = (SupportsReceipts, SupportsBuffer, SupportsFence, SupportsJoining)
+    withholds = (SupportsReceipts, SupportsBuffer, SupportsFence, SupportsJoining, SupportsStock)
 
     @override
     def prepare(self) -> Token:

@@ -37,6 +37,7 @@ from migrator.adapters.base import (
     SupportsPreflight,
     SupportsReceipts,
     SupportsRepeats,
+    SupportsStock,
     SupportsStored,
     SupportsTargetCensus,
     SupportsVerificationPlan,
@@ -89,6 +90,7 @@ class _AnyWriter(
     SupportsFence,
     SupportsJoining,
     SupportsTargetCensus,
+    SupportsStock,
     SupportsPlaces,
     SupportsPreflight,
     SupportsLimitations,
@@ -257,6 +259,12 @@ class ForwardingWriter:
 
     def census(self) -> int | None:
         return self._inner.census()
+
+    def stock(self) -> Token:
+        return self._inner.stock()
+
+    def left_of(self, stock: Token) -> int:
+        return self._inner.left_of(stock)
 
     def concerned(self, identity: Token, namespaces: Collection[str]) -> Token:
         return self._inner.concerned(identity, namespaces)

@@ -247,6 +247,14 @@ class RetryingWriter(ForwardingWriter):
         return self._persistent.call("counting", super().census)
 
     @override
+    def stock(self) -> Token:
+        return self._persistent.call("counting", super().stock)
+
+    @override
+    def left_of(self, stock: Token) -> int:
+        return self._persistent.call("counting", lambda: self._inner.left_of(stock))
+
+    @override
     def preflight(self, namespaces: Sequence[str]) -> Sequence[str]:
         return self._persistent.call("preflight", lambda: self._inner.preflight(namespaces))
 

@@ -103,6 +103,12 @@ class Checkpoint(Lags):
         return found
 
     @property
+    def stock(self) -> Token:
+        """What was in the target before the first write; None where that isn't known."""
+        began_s, stock = self._get("stock", (None, None))
+        return stock if began_s == self.began_s else None  # else an earlier release began the job again
+
+    @property
     def round(self) -> int:
         """0 while the bulk of the source is read, then the number of the catch-up round."""
         return int(self._get("round", 0))
@@ -237,11 +243,14 @@ class Checkpoint(Lags):
         run: int,
         planned_s: float,
         full: bool = False,
+        stock: Token = None,
     ) -> None:
         """Take the plan of a new job; everything that an earlier one left is dropped.
 
-        `full` tells that the plan is of everything selected, not of what is new since a snapshot.
+        `full` tells that the plan is of everything selected, not of what is new since a snapshot; `stock` is what was
+        in the target before.
         """
+        began_s = self._clock()
         with self._transaction():
             for table in ("slices", "accounts", "origins", "remarks", "receipts"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
@@ -251,8 +260,8 @@ class Checkpoint(Lags):
             self._set("selection", selection)
             self._set("full", full)
             self._set("mark", mark)
+            self._set("stock", [began_s, stock])
             self._set("prepared", prepared)
-            began_s = self._clock()
             self._set("began_s", began_s)
             self._set("knows_origins", began_s)
             self._set("state", "unfinished")

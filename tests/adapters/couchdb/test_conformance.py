@@ -13,8 +13,10 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters import couchdb
 from migrator.adapters.base import Reader, Writer
+from migrator.adapters.couchdb.writer import CouchDBWriter
 from migrator.adapters.removal import Remover
 from migrator.settings.stores import Location, Login, LoginKind, Secret, Store
+from migrator.testing.documents import activation
 from migrator.testing.readers import ReaderConformance
 from migrator.testing.removers import RemoverConformance
 from migrator.testing.writers import StoreWriterConformance
@@ -116,6 +118,21 @@ class TestWriter(_Written, StoreWriterConformance):
     def writer(self) -> Iterator[Writer]:
         with closing(couchdb.open_writer(self.store, bulk_bytes=1_000_000)) as writer:
             yield writer
+
+    def test_what_was_there_is_known_until_something_is_removed(self, writer: CouchDBWriter) -> None:
+        """By the server's count of deletions, which PouchDB's hasn't."""
+        documents = [activation(number) for number in range(30)]
+        self.put(documents[:20])
+        stock = writer.stock()
+        if stock is None:
+            assert "doc_del_count" not in request("GET", self.raw.url)
+            return
+        self.put([activation(number, logs=["new"]) for number in range(30)])
+        assert writer.left_of(stock) == 20
+        self.delete(documents[25])
+        assert writer.left_of(stock) == 0
+        stock = writer.stock()
+        assert writer.left_of(stock) == 29
 
 
 class TestRemover(_Written, RemoverConformance):

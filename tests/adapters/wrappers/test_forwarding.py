@@ -24,6 +24,7 @@ from migrator.adapters.base import (
     SupportsNamespaces,
     SupportsParts,
     SupportsReceipts,
+    SupportsStock,
 )
 from migrator.adapters.questions import SupportsLookup, SupportsNewest
 from migrator.adapters.shared.patience import Policy
@@ -60,7 +61,13 @@ WRITERS: dict[type, Callable[[Any], Any]] = {
 HIDDEN: dict[type, set[type]] = {
     ChosenReader: {*READER_PROTOCOLS} - {SupportsFetch, SupportsNamespaces, SupportsCount},  # it reads given ids
     MendingReader: {SupportsLookup, SupportsNewest},  # the store would answer with its own ids
-    DryRunWriter: {SupportsReceipts, SupportsBuffer, SupportsFence, SupportsJoining},  # it writes nothing
+    DryRunWriter: {
+        SupportsReceipts,
+        SupportsBuffer,
+        SupportsFence,
+        SupportsJoining,
+        SupportsStock,
+    },  # it writes nothing
 }
 GIVEN: dict[type, set[type]] = {ChosenReader: {SupportsCount}}  # it was given the ids, and counts them
 ASKED_BARE = {SupportsParts, SupportsCreation}  # before anything is put around the store
