@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -224,7 +223,6 @@ def test_nothing_counts_that_was_written_to_a_store_that_was_replaced(alone: Att
 
 def test_stores_that_a_worker_can_not_open_end_the_run(alone: Attended) -> None:
     def refuse(_: Tell) -> None:
-        time.sleep(0.5)  # until it has its slice: a pipe that closes before that is taken for a lost worker
         raise NotFound("memory:a: it isn't there")
 
     alone.opening = refuse

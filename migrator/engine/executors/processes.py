@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -69,11 +70,10 @@ class _Process:
         return self._process.pid
 
     def send(self, message: ToWorker) -> None:
+        """Send to a worker that may have ended: `receive` gives what it said before, then tells how it ended."""
         self._heard_s = time.monotonic()  # it may have been idle, and what it said then isn't read yet
-        try:
+        with suppress(OSError):
             self._connection.send(message)
-        except OSError as error:
-            raise _LostError(self._end()) from error
 
     def stop(self) -> None:
         if not self._told_to_stop:
@@ -102,11 +102,8 @@ class _Process:
     def close(self) -> None:
         """End it, whatever it does: what it didn't send wasn't committed."""
         if self._process.is_alive() and not self.uncommitted:
-            try:
-                self._connection.send(Quit())
-                self._process.join(2)
-            except OSError:
-                pass
+            self.send(Quit())
+            self._process.join(2)
         self._process.kill()
         self._process.join()
         self._connection.close()
