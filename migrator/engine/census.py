@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from migrator.activations.accounts import total
 from migrator.adapters.base import Reader, SupportsRepeats, SupportsStock, SupportsTargetCensus, Token, Writer
@@ -21,6 +22,8 @@ from migrator.text.units import counted
 
 _LOOKS = 3
 _PAUSE_S = 1.0
+
+_T = TypeVar("_T")
 
 Found = tuple[Shortfall, str]
 
@@ -61,32 +64,21 @@ def check_stored(reader: Reader, writer: Writer, checkpoint: Checkpoint, locatio
 
 def take_stock(writer: Writer) -> Token:
     """What is in the target before the first write; None where nobody can tell."""
-    if not isinstance(writer, SupportsStock):
-        return None
-    try:
-        return writer.stock()
-    except AccessDenied:  # a login that may write and not search
-        return None
+    return _if_allowed(writer.stock, None) if isinstance(writer, SupportsStock) else None
 
 
 def _left_of_stock(writer: Writer, checkpoint: Checkpoint) -> int:
     stock = checkpoint.stock
     if stock is None or not isinstance(writer, SupportsStock):
         return 0
-    try:
-        return writer.left_of(stock)
-    except AccessDenied:
-        return 0
+    return _if_allowed(lambda: writer.left_of(stock), 0)
 
 
 def _lacking(writer: SupportsTargetCensus, least: int) -> int:
     """How many documents a target lacks that holds at least so many."""
 
     def missing() -> int:
-        try:
-            there = writer.census()
-        except AccessDenied:  # a login that may write and not search
-            return 0
+        there = _if_allowed(writer.census, None)
         return 0 if there is None else least - there
 
     return max(0, _for_good(missing)) if least > 0 else 0
@@ -123,10 +115,15 @@ def _repeats_ids(reader: Reader, checkpoint: Checkpoint) -> bool:
 
 
 def _count(reader: Reader, checkpoint: Checkpoint) -> int | None:
+    return _if_allowed(lambda: census(reader, checkpoint.selection, checkpoint.snapshot), None)
+
+
+def _if_allowed(ask: Callable[[], _T], otherwise: _T) -> _T:
+    """What a store says, unless the login may read or write documents and not ask that."""
     try:
-        return census(reader, checkpoint.selection, checkpoint.snapshot)
-    except AccessDenied:  # a login that may read documents and no statistics
-        return None
+        return ask()
+    except AccessDenied:
+        return otherwise
 
 
 def _for_good(missing: Callable[[], int], *, sleep: Callable[[float], None] = time.sleep) -> int:

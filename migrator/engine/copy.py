@@ -215,7 +215,7 @@ class _Job:
         self._copy.preflight(selection.exact_namespaces() or (), self._tell)
         mark = self._writer.mark() if isinstance(self._writer, SupportsStored) else None
         prepared = self._writer.prepare()
-        stock = census.take_stock(self._writer)
+        stock = census.take_stock(self._writer) if since is None else None  # only a full copy is held against it
         self._checkpoint.begin(
             plan, selection, mark, prepared, run=self._run, planned_s=planned_s, full=since is None, stock=stock
         )

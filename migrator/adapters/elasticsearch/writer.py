@@ -41,7 +41,7 @@ from migrator.adapters.elasticsearch.bulk import ANSWER_PATHS, Bodies, Flow, Ite
 from migrator.adapters.elasticsearch.client import Cause, Client, advice, index_paths
 from migrator.adapters.elasticsearch.counting import names_index
 from migrator.adapters.elasticsearch.destinations import Address, Destination, Destinations
-from migrator.adapters.elasticsearch.indices import deletions, look_up_uuids, refresh, resolve, shard_states
+from migrator.adapters.elasticsearch.indices import Index, deletions, look_up_uuids, refresh, resolve, shard_states
 from migrator.adapters.elasticsearch.names import expressions, name_refusal
 from migrator.adapters.elasticsearch.openwhisk import limitation
 from migrator.adapters.elasticsearch.template import TemplateOptions, install_template
@@ -435,7 +435,12 @@ class ElasticsearchWriter(
     # -- the end ------------------------------------------------------------------------------------------------
 
     def census(self) -> int | None:
-        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
+        return self._count_in(self._indices())
+
+    def _indices(self) -> dict[str, Index]:
+        return resolve(self._client, expressions(self._pattern, Selection()))[0]
+
+    def _count_in(self, indices: Mapping[str, Index]) -> int | None:
         states = shard_states(self._client, indices)
         if any(len(states.get(name, ("", {}))[1]) != index.shards for name, index in indices.items()):
             return None  # one is closed, or a shard of it isn't up
@@ -443,9 +448,9 @@ class ElasticsearchWriter(
         return sum(self._count(path) for path in index_paths(indices))
 
     def stock(self) -> Token:
-        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
+        indices = self._indices()
         removed = deletions(self._client, indices)  # before the count: what goes in between is missing from neither
-        documents = self.census() if removed.keys() == indices.keys() else None
+        documents = self._count_in(indices) if removed.keys() == indices.keys() else None
         return None if documents is None else {"documents": documents, "removed": removed}
 
     def left_of(self, stock: Token) -> int:
@@ -463,8 +468,7 @@ class ElasticsearchWriter(
 
     @override
     def finish(self, completion: Completion) -> None:
-        indices = resolve(self._client, expressions(self._pattern, Selection()))[0]
-        refresh(self._client, shard_states(self._client, indices))
+        refresh(self._client, shard_states(self._client, self._indices()))
 
     def close(self) -> None:
         self._client.close()
