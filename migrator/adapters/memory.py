@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -64,6 +64,7 @@ class MemoryStore:
         self.name = name
         self.form = form
         self.generation = 1  # changes when the store is emptied
+        self.removals = 0  # documents that were deleted or dropped since
         self.lock = threading.Lock()
         self.entries: dict[str, _Entry] = {}
         self.sequence = 0
@@ -71,8 +72,18 @@ class MemoryStore:
     def put(self, id: str, body: bytes | None) -> None:
         """Store a document, or with None delete it."""
         with self.lock:
-            self.sequence += 1
-            self.entries[id] = _Entry(self.sequence, body)
+            self._change(id, body)
+
+    def _change(self, id: str, body: bytes | None) -> None:
+        self.removals += body is None and self.get(id) is not None
+        self.sequence += 1
+        self.entries[id] = _Entry(self.sequence, body)
+
+    def drop(self, chosen: Callable[[str], bool]) -> None:
+        """Forget every document whose id is chosen, as a store does of which a part is deleted."""
+        with self.lock:
+            for id in [id for id in self.entries if chosen(id)]:
+                self.removals += self.entries.pop(id).body is not None
 
     def get(self, id: str) -> bytes | None:
         entry = self.entries.get(id)
@@ -84,8 +95,7 @@ class MemoryStore:
             entry = self.entries.get(id)
             if entry is None or entry.body is None or entry.sequence != sequence:
                 return False
-            self.sequence += 1
-            self.entries[id] = _Entry(self.sequence, body)
+            self._change(id, body)
             return True
 
     def clear(self) -> None:
@@ -319,14 +329,15 @@ class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus, 
             return sum(entry.body is not None for entry in self._store.entries.values())
 
     def stock(self) -> Token:
-        with self._store.lock:
-            return [id for id, entry in self._store.entries.items() if entry.body is not None]
+        removed = self._removed()  # before the count: what goes in between is missing from neither
+        return [self.census(), *removed]
 
     def left_of(self, stock: Token) -> int:
-        assert isinstance(stock, list)
-        with self._store.lock:
-            entries = self._store.entries
-            return len(stock) if all(id in entries and entries[id].body is not None for id in stock) else 0
+        documents, *removed = convert(stock, list[int])
+        return documents if removed == self._removed() else 0
+
+    def _removed(self) -> list[int]:
+        return [self._store.generation, self._store.removals]
 
     def flush(self) -> Token:
         return None

@@ -201,6 +201,27 @@ def test_what_was_in_the_target_before_hides_nothing(world: World, removed: int)
     assert (report.unstored, report.exit_code) == ((0, 0) if removed else (missing, 3))
 
 
+def test_what_was_removed_and_is_written_again_is_not_counted_twice(world: World) -> None:
+    """What was there before has gone, and the documents of the job bear the same ids."""
+
+    class Removing(MemoryWriter):
+        gone = False
+
+        def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+            if not self.gone:
+                self.gone = True
+                self._store.drop(lambda id: id in there)
+            return super().write(documents, replace=replace)
+
+    world.copy(selection=Selection(until_ms=activation(20).start_ms))
+    there = set(world.there())
+    assert len(there) == 20
+    world.path.unlink()
+    report = world.copy(writer=Removing(world.target))
+    assert (report.unstored, report.exit_code) == (0, 0)
+    assert world.there() == world.expected()
+
+
 def test_target_that_held_documents_before_only_counts_more(world: World) -> None:
     for number in range(3000, 3050):
         other = activation(number, form=world.target.form)

@@ -43,11 +43,11 @@ class Moments:
     def __init__(self, at: frozenset[int], act: Any) -> None:
         self._at = at
         self._act = act
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.passed = 0
 
     def pass_one(self) -> None:
-        with self._lock:
+        with self.lock:
             self.passed += 1
             if self.passed in self._at:
                 self._act()
@@ -71,9 +71,12 @@ class Replaceable(MemoryWriter):
 
     def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
         self._moments.pass_one()
-        outcome = super().write(documents, replace=replace)
+        outcome = self._write(documents, replace=replace)
         self._moments.pass_one()
         return outcome
+
+    def _write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        return super().write(documents, replace=replace)
 
     def flush(self) -> Token:
         self._moments.pass_one()
@@ -95,8 +98,7 @@ class Indices:
 
     def delete(self, namespace: str) -> None:
         self.uuids.pop(namespace, None)
-        for id in [id for id in self._store.entries if id.startswith(f"{namespace}/")]:
-            del self._store.entries[id]
+        self._store.drop(lambda id: id.startswith(f"{namespace}/"))
 
 
 class IndexWriter(Replaceable):
@@ -111,11 +113,11 @@ class IndexWriter(Replaceable):
         assert isinstance(identity, dict)
         return {"indices": {name: uuid for name, uuid in identity["indices"].items() if name in namespaces}}
 
-    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
-        with self._moments._lock:
+    def _write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        with self._moments.lock:  # no index goes between its making and what is put into it
             for document in documents:
                 self._indices.make(document.namespace)
-        return super().write(documents, replace=replace)
+            return super()._write(documents, replace=replace)
 
 
 class NamelessWriter(Replaceable):

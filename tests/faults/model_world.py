@@ -165,7 +165,8 @@ class World:
             case "foreign":
                 self.foreign(n, version)
             case "foreign delete":
-                if self.target.entries.pop(id_of(n), None) is not None:
+                if self.target.get(id_of(n)) is not None:
+                    self.target.drop(id_of(n).__eq__)
                     self.touched.add(id_of(n))
             case _:
                 return False
