@@ -210,7 +210,7 @@ def test_what_was_removed_and_is_written_again_is_not_counted_twice(world: World
         def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
             if not self.gone:
                 self.gone = True
-                self._store.drop(lambda id: id in there)
+                self._store.drop(there.__contains__)
             return super().write(documents, replace=replace)
 
     world.copy(selection=Selection(until_ms=activation(20).start_ms))

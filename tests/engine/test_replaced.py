@@ -98,7 +98,7 @@ class Indices:
 
     def delete(self, namespace: str) -> None:
         self.uuids.pop(namespace, None)
-        self._store.drop(lambda id: id.startswith(f"{namespace}/"))
+        self._store.drop(lambda each: each.startswith(f"{namespace}/"))
 
 
 class IndexWriter(Replaceable):
