@@ -107,7 +107,6 @@ def _serve() -> None:
 
 
 def _import_all() -> None:
-    import elastic_transport
     import ibmcloudant.cloudant_v1
     import urllib3
 
@@ -126,7 +125,7 @@ def _import_all() -> None:
     import migrator.commands.verify
     import migrator.operations.stats
 
-    _ = (elastic_transport, ibmcloudant, urllib3, migrator)
+    _ = (ibmcloudant, urllib3, migrator)
 
 
 def _shorten() -> None:
