@@ -6,8 +6,9 @@
 2. Places are drawn from the modules at random, and one of mutmut's changes is made at each. The tests that run the
    changed line run until one fails: those of the module itself first, then the others, the fastest first. No real
    servers.
-3. Every change that no test noticed is printed, and the score of each module, also without the changes that
-   `equivalent.toml` explains: they change nothing that can be seen.
+3. What no test noticed is shown to mypy, which `make check` runs as well: a change that it refuses is `mistyped`.
+4. Every change that no test noticed is printed, and the score of each module: of the tests alone, with mypy, and of
+   both without the changes that `equivalent.toml` explains: they change nothing that can be seen.
 
 Most changes are made in a fork of a process that has collected the tests already: the changed function gets its new
 code there. With `--minutes` a run ends early, and the next one with the same `--results` goes on from there. With
@@ -19,6 +20,7 @@ Needs `mutmut`, for the changes that it knows and the coverage that comes with i
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import functools
 import gc
@@ -29,6 +31,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -57,8 +60,8 @@ MODULES = (
     "migrator/activations/comparing.py",
     "migrator/adapters/archive",
 )
-OUTCOMES = ("killed", "too slow", "survived", "not run")
-_LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "__pycache__")
+OUTCOMES = ("killed", "too slow", "mistyped", "survived", "not run")
+_LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "build", "dist", "__pycache__")
 _OPTIONS = ["-q", "-x", "-m", "not servers", "-p", "no:cacheprovider", "--timeout", "120"]
 _MEMORY = 12 << 30  # a change that takes more and more must not take the machine with it
 _SLOW = 4  # times as long as the tests took unchanged, and a change counts as noticed
@@ -82,7 +85,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
     @property
     def is_noticed(self) -> bool:
-        return self.outcome in ("killed", "too slow")
+        return self.outcome in ("killed", "too slow", "mistyped")
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}  {self.outcome}\n  - {self.was}\n  + {self.now}"
@@ -137,9 +140,15 @@ class _Map:
         self.coverage = coverage.Coverage(data_file=None, include=modules, config_file=False)
         self.seconds: dict[str, float] = defaultdict(float)
         self.failed: set[str] = set()
+        self.caches: list[Any] = []
+
+    def pytest_collection_finish(self) -> None:
+        self.caches = [each for each in gc.get_objects() if type(each) is functools._lru_cache_wrapper]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        for cache in self.caches:  # what an earlier test left there would hide lines from this one
+            cache.cache_clear()
         self.coverage.switch_context(item.nodeid)
         return (yield)
 
@@ -149,15 +158,34 @@ class _Map:
             self.failed.add(report.nodeid)
 
     def lines(self) -> dict[str, dict[str, list[str]]]:
-        """The tests of each line, and as line 0 those of the module, the fastest first."""
+        """The tests of each line of a function, and as line 0 those of the module, the fastest first."""
         data, found = self.coverage.get_data(), {}
+        everywhere = {test for test in self.seconds if test.startswith("tests/test_")} - self.failed
         for file in data.measured_files():
-            lines = {line: {*tests} - self.failed - {""} for line, tests in data.contexts_by_lineno(file).items()}
-            lines[0] = set().union(*lines.values())
+            run = {line: {*tests} - self.failed - {""} for line, tests in data.contexts_by_lineno(file).items()}
+            lines: dict[int, set[str]] = {0: everywhere.union(*run.values())}
+            for statement in statements(Path(file).read_text()):
+                together = set().union(*(run.get(line, ()) for line in statement))
+                lines.update((line, run.get(line) or together) for line in statement)
             found[str(Path(file).relative_to(Path.cwd()))] = {
                 str(line): sorted(tests, key=lambda each: (self.seconds[each], each)) for line, tests in lines.items()
             }
         return found
+
+
+def statements(code: str) -> list[range]:
+    """The lines of each statement in a function; of one with others in it those of its head.
+
+    What stands outside of functions runs when the module is imported, in whatever test comes first.
+    """
+    found: list[range] = []
+    for function in ast.walk(ast.parse(code)):
+        if isinstance(function, ast.FunctionDef):
+            for each in (node for inside in function.body for node in ast.walk(inside)):
+                if isinstance(each, ast.stmt):
+                    body = getattr(each, "body", None)
+                    found.append(range(each.lineno, body[0].lineno if body else (each.end_lineno or each.lineno) + 1))
+    return found
 
 
 def note_map(tree: Path, tests: list[str], modules: list[str]) -> dict[str, Any]:
@@ -167,11 +195,11 @@ def note_map(tree: Path, tests: list[str], modules: list[str]) -> dict[str, Any]
         os.environ.pop("PYTHONDONTWRITEBYTECODE")
         plugin = _Map([str(tree / each) for each in modules])
         plugin.coverage.start()
-        pytest.main([each for each in _OPTIONS if each != "-x"] + tests, plugins=[plugin])
+        status = pytest.main([each for each in _OPTIONS if each != "-x"] + tests, plugins=[plugin])
         plugin.coverage.stop()
         noted = {"lines": plugin.lines(), "seconds": plugin.seconds, "failed": sorted(plugin.failed)}
         (tree / "map.json").write_text(json.dumps(noted))
-        return 0
+        return 0 if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else 1
 
     def enter() -> int:
         _enter(tree)
@@ -415,6 +443,33 @@ def _tried(sample: list[Mutant], folder: Path, noted: dict[str, Any], given: arg
                 each.join()
 
 
+# -- types ----------------------------------------------------------------------------------------------------------
+
+
+def _typed(tried: list[Mutant], tree: Path) -> Iterator[Mutant]:
+    """What was tried, with the changes that mypy refuses among those that no test noticed."""
+    command = [sys.executable, "-m", "mypy.dmypy", "--status-file", str(tree.parent / "dmypy.json")]
+
+    def is_refused() -> bool:
+        check = [*command, "run", "--", "--no-error-summary", "--no-warn-unused-ignores", "-p", "migrator"]
+        return bool(subprocess.run(check, cwd=tree, capture_output=True).returncode)
+
+    try:
+        if is_refused():
+            sys.exit("mypy refuses the code as it is")
+        for mutant in tried:
+            if mutant.is_noticed:
+                yield mutant
+                continue
+            file = tree / mutant.path
+            original = file.read_bytes()
+            file.write_text(mutant.code)
+            yield msgspec.structs.replace(mutant, outcome="mistyped") if is_refused() else mutant
+            file.write_bytes(original)
+    finally:
+        subprocess.run([*command, "stop"], cwd=tree, capture_output=True)
+
+
 # -- the command ----------------------------------------------------------------------------------------------------
 
 
@@ -466,8 +521,10 @@ def main() -> int:
                 lines[line] = [test for test in tests if not test.startswith(tuple(given.but))]
         print(f"{len(noted['seconds'])} tests, {sum(noted['seconds'].values()):.0f} s; left out, failing unchanged:")
         print("  " + "\n  ".join(noted["failed"] or ["none"]), flush=True)
+        tried: list[Mutant] = []
         with contextlib.suppress(KeyboardInterrupt):  # what came until then is printed
-            results.extend(_tried(sample, folder, noted, given))
+            tried.extend(_tried(sample, folder, noted, given))
+        results.extend(_typed(tried, folder / "tree"))
     if given.results:
         given.results.write_bytes(msgspec.json.encode(results))
     _report(results, Counter(each.path for each in pool))
@@ -493,17 +550,18 @@ def _report(results: list[Mutant], pool: Counter[str]) -> None:
     print(
         f"\n{'module':42}{'places':>8}{'tried':>8}"
         + "".join(f"{each:>10}" for each in OUTCOMES)
-        + f"{'score':>8}{'equivalent':>12}{'without':>9}"
+        + f"{'tests':>8}{'with mypy':>11}{'equivalent':>12}{'without':>9}"
     )
     for path in [*sorted({each.path for each in results}), "all"]:
         came = Counter(each.outcome for each in results if path in ("all", each.path))
-        noticed = came["killed"] + came["too slow"]
+        by_tests = came["killed"] + came["too slow"]
+        noticed = by_tests + came["mistyped"]
         equal = sum(path in ("all", each.path) and not each.is_noticed and each.key in explained for each in results)
         number = pool.total() if path == "all" else pool[path]
         counts = "".join(f"{came[each]:10}" for each in OUTCOMES)
         print(
-            f"{path:42}{number:8}{came.total():8}{counts}{noticed / max(came.total(), 1):8.1%}"
-            f"{equal:12}{noticed / max(came.total() - equal, 1):9.1%}"
+            f"{path:42}{number:8}{came.total():8}{counts}{by_tests / max(came.total(), 1):8.1%}"
+            f"{noticed / max(came.total(), 1):11.1%}{equal:12}{noticed / max(came.total() - equal, 1):9.1%}"
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 
 import msgspec
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +17,16 @@ from migrator.activations.selection import parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,
+    FrameNote,
+    decompress,
     id_hash,
     make_end,
     make_frame,
     new_compressor,
     read_frame,
     read_index,
+    read_line,
+    read_notes,
     split_lines,
     storable,
     tail_needed,
@@ -195,3 +201,209 @@ def test_a_note_takes_as_many_bytes_as_it_adds_to_an_index() -> None:
     note = make_frame(DOCUMENTS, new_compressor(3)).note
     two, three = (len(msgspec.json.encode([note] * count)) for count in (2, 3))
     assert bytes_of_parts.note_bytes(note) == three - two
+
+
+# -- what is said of damage ------------------------------------------------------------------------------------------
+
+
+def refused(told: str) -> pytest.RaisesExc[ArchiveDamaged]:
+    return pytest.RaisesExc(ArchiveDamaged, match=f"^{re.escape(told)}$")
+
+
+def forged(notes: list[FrameNote], hashes: bytes, *, raw_bytes: int | None = None) -> bytes:
+    """A part of one frame with an index that says something else of it."""
+    frame = make_frame(DOCUMENTS, new_compressor(3))
+    raw = frame.raw_bytes if raw_bytes is None else raw_bytes
+    return frame.data + bytes_of_parts.make_end_of([(len(frame.data), raw)], notes, hashes)
+
+
+def test_an_end_that_is_none_says_in_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = part()
+    index = read_index(data, len(data))
+    for tail in (data[-16:], b""):
+        with refused("it is too short for a part"):
+            tail_needed(tail)
+        with refused("it is too short for a part"):
+            read_index(tail, len(data))
+    ends = "it doesn't end with a seek table: it was truncated, or something was appended"
+    for other in (data + b"x", data[:-1], data[:-5] + b"\x01" + data[-4:], data[:-9] + bytes(4) + data[-5:]):
+        with refused(ends):
+            tail_needed(other)
+    with refused("its seek table is damaged: it is longer than the part"):
+        read_index(data[-24:], len(data))
+    with refused("its seek table is damaged: it is longer than the part"):
+        read_index(data[index.end - 3 :], len(data))
+    for at in (0, 4):
+        changed = data[: index.end + at] + bytes([data[index.end + at] ^ 1]) + data[index.end + at + 1 :]
+        with refused("its seek table is damaged"):
+            read_index(changed, len(changed))
+    for size in (len(data) - 1, len(data) + 1):
+        with refused("its frames don't add up to its size: something was cut out or added"):
+            read_index(data, size)
+    monkeypatch.setattr(bytes_of_parts, "_MOST_FRAMES", 1)
+    with refused("its seek table lists 2 frames, more than a part can have"):
+        tail_needed(data)
+
+
+def test_an_index_that_does_not_fit_its_frames_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = make_frame(DOCUMENTS, new_compressor(3)).note
+    hashes = b"".join(id_hash(each.id) for each in DOCUMENTS)
+    assert forged([note], hashes) == part()
+    for notes, of in (([note, note], hashes), ([], hashes), ([note], hashes[8:]), ([note], hashes + hashes[:8])):
+        data = forged(notes, of)
+        with refused("its index doesn't fit its frames"):
+            read_index(data, len(data))
+    none = forged([msgspec.structs.replace(note, documents=0)], b"")
+    raw = make_frame(DOCUMENTS, new_compressor(3)).raw_bytes
+    with refused(f"a frame claims {raw:,} bytes in 0 lines, which no writer produces"):
+        read_index(none, len(none))
+    few = forged([note], hashes, raw_bytes=4)
+    with refused("a frame claims 4 bytes in 5 lines, which no writer produces"):
+        read_index(few, len(few))
+    enough = forged([note], hashes, raw_bytes=5)
+    assert read_index(enough, len(enough)).frames[0].raw_bytes == 5
+    monkeypatch.setattr(bytes_of_parts, "_MOST_HEADER_BYTES", 1)
+    for read in (tail_needed, lambda data: read_index(data, len(data))):
+        with pytest.raises(
+            ArchiveDamaged, match=r"^(its index is damaged|a frame claims \d+ bytes, and none has more)"
+        ):
+            read(part())
+
+
+def test_the_length_of_a_header_may_not_lead_out_of_the_index() -> None:
+    """Up to the one at which no hash is left."""
+    data = part()
+    index = read_index(data, len(data))
+    at = index.end - 4
+    (header,) = struct.unpack_from("<I", data, at)
+    for told in (header + index.hashes_bytes + 1, len(data), 2**32 - 1):
+        changed = data[:at] + struct.pack("<I", told) + data[at + 4 :]
+        with refused("its index is damaged"):
+            read_index(changed, len(changed))
+    for told in (header - 1, header + index.hashes_bytes):
+        changed = data[:at] + struct.pack("<I", told) + data[at + 4 :]
+        with pytest.raises(ArchiveDamaged, match=r"^a frame is damaged: "):
+            read_index(changed, len(changed))
+
+
+def test_a_frame_that_is_not_what_the_index_says_tells_how() -> None:
+    frame = make_frame(DOCUMENTS, new_compressor(3))
+    raw = as_lines(DOCUMENTS)
+    assert decompress(frame.data, len(raw)) == decompress(frame.data, None) == raw
+    for told in (len(raw) - 1, len(raw) + 1):
+        with refused("a frame's size isn't that of the seek table"):
+            decompress(frame.data, told)
+    with refused(f"a frame claims {len(raw):,} bytes, and none has more than {len(raw) - 1:,}"):
+        decompress(frame.data, len(raw), most_bytes=len(raw) - 1)
+    assert decompress(frame.data, len(raw), most_bytes=len(raw)) == raw
+    without_size = zstandard.ZstdCompressor(write_content_size=False).compress(raw)
+    with refused("a frame's size isn't that of the seek table"):
+        decompress(without_size, None)
+    for data in (b"", b"no frame at all", frame.data[:-1], frame.data + b"x", frame.data + frame.data):
+        with pytest.raises(ArchiveDamaged, match=r"^a frame (is damaged: |was truncated, or something follows it$)"):
+            decompress(data, len(raw))
+    index = read_index(part(), len(part()))
+    with refused("a frame has 5 lines instead of 4"):
+        read_frame(frame.data, msgspec.structs.replace(index.frames[0], note=FrameNote(4, 0, 0, ())))
+    with refused("a frame doesn't end with a line"):
+        split_lines(b"{}\n{}")
+    assert split_lines(b"{}\n\n") == [b"{}", b""]
+
+
+def test_notes_are_read_as_they_were_written_and_nothing_else_is() -> None:
+    note = FrameNote(2, 3, 4, ("guest",))
+    written = msgspec.json.encode({"frames": [note], "hashes": "0" * 64})
+    assert read_notes(written) == (note,)
+    for other in (b"", b"{}", b"[]", written[:-1], b'{"frames":[1],"hashes":""}'):
+        assert read_notes(other) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "form", "read"),
+    [
+        (b'{"_id":"guest/1","x":1}', Form.COUCHDB, ("guest/1", b'{"_id":"guest/1","x":1}', None)),
+        (b'{"_index":"a","_id":"guest/1","_source":{"x":1}}', Form.ELASTICSEARCH, ("guest/1", b'{"x":1}', "a")),
+        (b'{"_index":"","_id":"guest/1","_source":{"x":1}}', Form.ELASTICSEARCH, ("guest/1", b'{"x":1}', None)),
+        (b'{"_id":"guest/1","_source":{"x":1}}', Form.ELASTICSEARCH, ("guest/1", b'{"x":1}', None)),
+    ],
+)
+def test_a_line_is_its_document_in_either_form(line: bytes, form: Form, read: tuple[str, bytes, str | None]) -> None:
+    assert read_line(line, form) == read
+
+
+# -- what can be written ---------------------------------------------------------------------------------------------
+
+
+def given_as(id: str, body: bytes, form: Form = Form.COUCHDB, index: str | None = None) -> Document:
+    return Document(id, form, body, "guest", "hello", 1, index=index)
+
+
+@pytest.mark.parametrize("before", [b"", b" \t\r\n"])
+def test_a_document_without_its_id_is_given_it(before: bytes) -> None:
+    """As every store would; the others of its batch stay as they are."""
+    other = activation(1)
+    without = given_as('guest/"1', before + b'{"start":1}')
+    kept, rejected = storable([other, without])
+    assert [each.body for each in kept] == [other.body, b'{"_id":"guest/\\"1","start":1}']
+    assert rejected == []
+    assert read_line(kept[1].body, Form.COUCHDB)[0] == without.id
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (given_as("guest/1", b'{"_id":"guest/2"}'), "its _id is read as 'guest/2', and it was given as 'guest/1'"),
+        (
+            given_as("guest/\ud800", b"{}", Form.ELASTICSEARCH),
+            "its id or index holds a lone surrogate (\\ud800 to \\udfff), which is not text",
+        ),
+        (
+            given_as("guest/1", b"{}", Form.ELASTICSEARCH, index="\udfff"),
+            "its id or index holds a lone surrogate (\\ud800 to \\udfff), which is not text",
+        ),
+    ],
+)
+def test_a_document_whose_line_would_be_another_is_rejected_with_the_reason(document: Document, reason: str) -> None:
+    """Alone."""
+    others = [activation(1), activation(2)]
+    kept, rejected = storable([others[0], document, others[1]])
+    assert kept == others
+    assert [(each.id, each.reason, each.body) for each in rejected] == [(document.id, reason, document.body)]
+
+
+def test_a_document_that_is_no_json_is_rejected() -> None:
+    kept, (rejected,) = storable([given_as("guest/1", b'{"_id":"guest/1",')])
+    assert list(kept) == []
+    assert "truncated" in rejected.reason or "JSON" in rejected.reason
+
+
+def test_a_frame_says_what_is_in_it() -> None:
+    """Whatever the order of its documents."""
+    documents = [activation(3, "whisk.system"), activation(1), activation(2)]
+    frame = make_frame(documents, new_compressor(3))
+    assert frame.note == FrameNote(3, documents[1].start_ms, documents[0].start_ms, ("guest", "whisk.system"))
+    assert frame.hashes == b"".join(id_hash(each.id) for each in documents)
+    assert (frame.raw_bytes, decompress(frame.data, None)) == (len(as_lines(documents)), as_lines(documents))
+    parameters = zstandard.get_frame_parameters(frame.data)
+    assert (parameters.has_checksum, parameters.content_size) == (True, frame.raw_bytes)
+
+
+def test_the_hash_of_an_id_is_eight_bytes_of_blake2b() -> None:
+    """Of its UTF-8, and of what stands for it where it isn't text."""
+    assert id_hash("guest/ä") == hashlib.blake2b("guest/ä".encode(), digest_size=8).digest()
+    assert id_hash("\ud800") == hashlib.blake2b(b"\xed\xa0\x80", digest_size=8).digest()
+
+
+def test_an_archive_has_the_numbers_of_its_description() -> None:
+    """What other programs rely on, and what is refused before memory is taken for it."""
+    names = ("FRAME_BYTES", "MOST_LINE_BYTES", "_MOST_BODY_BYTES", "MOST_FRAME_BYTES", "_MOST_LINES", "_MOST_FRAMES")
+    assert [getattr(bytes_of_parts, name) for name in names] == [
+        2**20,
+        100 * 2**20,
+        100 * 2**20 - 64 * 2**10,
+        117 * 2**20,
+        2**18,
+        2**20,
+    ]
+    assert (bytes_of_parts._MOST_HEADER_BYTES, bytes_of_parts.FULL_HEADER_BYTES) == (64 * 2**20, 16 * 2**20)
+    assert bytes_of_parts.TAIL_BYTES == 128 * 2**10
