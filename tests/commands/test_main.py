@@ -61,9 +61,10 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert "migrator.commands.main" in imported
     heavy = {
         "msgspec",
+        "elasticsearch",
+        "elastic_transport",
         "ibmcloudant",
         "requests",
-        "urllib3",
         "tqdm",
         "platformdirs",
         "sqlite3",

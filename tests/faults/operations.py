@@ -107,6 +107,7 @@ def _serve() -> None:
 
 
 def _import_all() -> None:
+    import elastic_transport
     import ibmcloudant.cloudant_v1
     import urllib3
 
@@ -125,7 +126,7 @@ def _import_all() -> None:
     import migrator.commands.verify
     import migrator.operations.stats
 
-    _ = (ibmcloudant, urllib3, migrator)
+    _ = (elastic_transport, ibmcloudant, urllib3, migrator)
 
 
 def _shorten() -> None:

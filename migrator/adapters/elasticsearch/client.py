@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from migrator.adapters.elasticsearch.answers import Shards, check_shards
-from migrator.adapters.elasticsearch.transport import NoAnswer, open_transport, was_reached
+from migrator.adapters.elasticsearch.transport import answer_bound, open_transport, was_reached
 from migrator.adapters.shared.http import TooLarge, no_answer, retry_after_s
 from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
@@ -150,23 +150,25 @@ class Client:
         Every request has an id of its own, which servers put into the answer (Source: `X-Opaque-Id`, since 6.2). So an
         answer that a cache or a confused proxy kept from another request isn't taken for this one's.
         """
+        from elastic_transport import TransportError
+
         id = f"{self._run}-{next(self._numbers)}"
         headers = {"accept": "application/json", "x-opaque-id": id}
         if body is not None:
             headers["content-type"] = "application/x-ndjson" if ndjson else "application/json"
         try:
-            status, told, data, host = self._transport.perform(
-                method, path, body=body, headers=headers, bound_bytes=bound_bytes
-            )
-        except NoAnswer as error:
+            with answer_bound(bound_bytes):
+                meta, data = self._transport.perform_request(method, path, body=body, headers=headers)
+        except TransportError as error:
             raise self._unreachable(error, method, path, smaller=splits or not holds_documents) from error
-        expected = 200 <= status < 300 or status in accept
-        self._check_request(method, path, id, told.get("x-opaque-id"), host, expected=expected)
+        expected = 200 <= meta.status < 300 or meta.status in accept
+        host = meta.node.host, meta.node.port
+        self._check_request(method, path, id, meta.headers.get("x-opaque-id"), host, expected=expected)
         if expected:
-            return Answer(status, data)
-        if splits and status == 413:
+            return Answer(meta.status, data)
+        if splits and meta.status == 413:
             raise TooLarge(f"{self._where(method, path)}: 413 {cause_of(data)}")
-        raise self._refusal(method, path, status, data, told.get("retry-after"), holds_documents, right)
+        raise self._refusal(method, path, meta.status, data, meta.headers.get("retry-after"), holds_documents, right)
 
     def _check_request(
         self, method: str, path: str, id: str, answered: str | None, host: tuple[str, int], *, expected: bool

@@ -3,22 +3,25 @@
 An answer is given up when it grows too large, and when it arrives too slowly: a stall ends by the timeout of the
 connection, a trickle by the time that its size allows.
 
-A `Store` enters, a `Transport` leaves: bytes are sent, bytes arrive. Knows nothing of what is asked and answered.
+A `Store` enters, a `Transport` of the `elasticsearch` package leaves. Knows nothing of what is asked and answered.
 
-The `elasticsearch` package isn't used: its calls refuse 6.7, OpenSearch, or servers of another major version than its
-own, and its transport by itself imports every HTTP client that it could use, which takes a third of the start of a run.
-Plain JSON headers are taken by all servers. Source: measured with elasticsearch 8.19 and 9.5 against six servers.
+Of the `elasticsearch` package only its transport is used: nodes, their life and death, connection pools. The calls of
+the package itself refuse 6.7, OpenSearch, or servers of another major version than its own; plain JSON headers are
+taken by all of them. Source: measured with elasticsearch 8.19 and 9.5 against six servers.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from typing_extensions import override
 
 from migrator.adapters.shared.http import read_bounded
 from migrator.adapters.shared.tls import ssl_context
@@ -28,15 +31,12 @@ from migrator.text.units import counted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+    from elastic_transport import ApiResponseMeta, BaseNode, NodeConfig, Transport
+    from urllib3 import BaseHTTPResponse
 
-_AGENT = "openwhisk-activation-migrator"
 _PIECE_BYTES = 256 * 1024
 _ARRIVING_S = 60.0  # that any answer may take to arrive, once its first byte is there
 _BYTES_PER_S = 100_000  # and so many bytes earn it a second more
-_LONGEST_REST_S = 30.0
-_AILING = frozenset({502, 503, 504})
-"""Statuses of a host, or of a proxy before it, that can't do its work now."""
 
 
 class Arrival(io.RawIOBase):
@@ -77,96 +77,79 @@ class _Response(HTTPResponse):
         self.fp: io.BufferedReader = io.BufferedReader(Arrival(self.fp.detach()))
 
 
-class NoAnswer(Exception):
-    """None of the hosts that were asked gave an answer; the cause is why the last one didn't."""
-
-
-class Arrived(NamedTuple):
-    """An answer, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
+class _NodeAnswer(NamedTuple):
+    meta: ApiResponseMeta
     body: bytes
-    host: tuple[str, int]
 
 
-class _Host:
-    """One host: its connections, and whether it is left in peace for a while after it didn't answer."""
-
-    def __init__(self, address: tuple[str, int], pool: HTTPConnectionPool, clock: Callable[[], float]) -> None:
-        self.address = address
-        self.pool = pool
-        self._clock = clock
-        self._failures = 0  # in a row
-        self._rests_until_s = 0.0
-
-    @property
-    def rests(self) -> bool:
-        return bool(self._failures) and self._clock() < self._rests_until_s
-
-    def did(self, *, well: bool) -> None:
-        if well:
-            self._failures = 0
-        else:
-            self._rests_until_s = self._clock() + min(2.0 ** min(self._failures, 10), _LONGEST_REST_S)
-            self._failures += 1
+_bound_bytes: ContextVar[int | None] = ContextVar("bound_bytes", default=None)
 
 
-class Transport:
-    """The hosts of a store, asked in turn, each once at most; used by several threads at once.
+@contextmanager
+def answer_bound(bound_bytes: int | None) -> Iterator[None]:
+    """Within it, answers that this thread waits for and that grow beyond the bound raise `TooLarge`.
 
-    Not a retry but the next host, where one can't be reached; nothing is waited for or tried twice.
+    The transport has no place for it in a request.
     """
-
-    def __init__(self, hosts: Sequence[_Host], path_prefix: str, headers: Mapping[str, str]) -> None:
-        self._hosts = hosts
-        self._path_prefix = path_prefix
-        self._headers = headers
-        self._turns = itertools.count(time.monotonic_ns())  # clients that start together ask different ones first
-
-    def perform(
-        self, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str], bound_bytes: int | None
-    ) -> Arrived:
-        """Send a request. Raises `NoAnswer`, and `TooLarge` where the answer grows beyond its bound."""
-        import urllib3
-
-        hosts = self._in_turn()
-        for host in hosts:
-            try:
-                response = host.pool.urlopen(
-                    method,
-                    self._path_prefix + path,
-                    body=body,
-                    headers={**self._headers, **headers},
-                    retries=False,
-                    preload_content=False,
-                )
-                data = _read(response, bound_bytes)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                host.did(well=False)
-                # What took too long there would take as long at the next one.
-                if host is hosts[-1] or isinstance(error, urllib3.exceptions.ReadTimeoutError):
-                    raise NoAnswer(str(error)) from error
-            else:
-                host.did(well=response.status not in _AILING)
-                return Arrived(response.status, response.headers, data, host.address)
-        raise AssertionError("a store without a host")
-
-    def _in_turn(self) -> list[_Host]:
-        """All hosts, those that rest last."""
-        first = next(self._turns) % len(self._hosts)
-        return sorted([*self._hosts[first:], *self._hosts[:first]], key=lambda host: host.rests)
-
-    def close(self) -> None:
-        for host in self._hosts:
-            host.pool.close()
+    token = _bound_bytes.set(bound_bytes)
+    try:
+        yield
+    finally:
+        _bound_bytes.reset(token)
 
 
-def open_transport(
-    store: Store, *, timeout_s: float, connections: int, clock: Callable[[], float] = time.monotonic
-) -> Transport:
-    """The transport to the hosts of a store; opens no connection yet. Raises `UsageError`."""
+def open_transport(store: Store, *, timeout_s: float, connections: int) -> Transport:
+    """The transport to the hosts of a store; opens no connection yet. Raises `UsageError`.
+
+    It gives bodies as bytes, whatever they are, and asks each host once at most.
+    """
+    from elastic_transport import NodeConfig, Serializer, Transport
+
+    class PassThrough(Serializer):
+        mimetype = "application/json"
+
+        def loads(self, data: bytes) -> bytes:
+            return data
+
+        def dumps(self, data: bytes) -> bytes:
+            return data
+
+    location = store.location
+    configs = [
+        NodeConfig(
+            "https" if location.secure else "http",
+            host,
+            port,
+            path_prefix=location.path_prefix,
+            # A proxy that keeps answers would say for ever that nothing is new.
+            headers={"cache-control": "no-cache", **_login_headers(store.login)},
+            connections_per_node=connections,
+            request_timeout=timeout_s,
+            ssl_context=ssl_context(store.tls) if location.secure else None,
+        )
+        for host, port in location.hosts
+    ]
+    return Transport(
+        configs,
+        node_class=_node_class(),
+        serializers={"application/json": PassThrough(), "application/x-ndjson": PassThrough()},
+        # Not a retry but the next host, once each, where one doesn't answer; nothing is waited for or tried twice.
+        max_retries=len(configs) - 1,
+        retry_on_status=(),
+        meta_header=False,
+    )
+
+
+def _node_class() -> type[BaseNode]:
+    """The class of a node that gives an answer up while it arrives; made here so that nothing heavy is imported."""
     import urllib3
+    from elastic_transport import (
+        ApiResponseMeta,
+        BaseNode,
+        ConnectionError,  # noqa: A004  the transport's own name
+        ConnectionTimeout,
+        HttpHeaders,
+    )
 
     # Both names are looked up on the connection: http.client has no other way to say how an answer is read.
     class Plain(urllib3.connection.HTTPConnection):
@@ -175,25 +158,53 @@ def open_transport(
     class Secure(urllib3.connection.HTTPSConnection):
         response_class = _Response
 
-    location = store.location
-    how: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=10, read=timeout_s),
-        "maxsize": connections,
-        "block": True,
-    }
-    if location.secure:
-        how["ssl_context"] = ssl_context(store.tls)
+    class Node(BaseNode):
+        def __init__(self, config: NodeConfig) -> None:
+            super().__init__(config)
+            secure: dict[str, Any] = {"ssl_context": config.ssl_context} if config.ssl_context else {}
+            self._pool = (urllib3.HTTPSConnectionPool if secure else urllib3.HTTPConnectionPool)(
+                config.host,
+                port=config.port,
+                timeout=urllib3.Timeout(connect=10, read=config.request_timeout),
+                maxsize=config.connections_per_node,
+                block=True,
+                **secure,
+            )
+            self._pool.ConnectionCls = Secure if secure else Plain
 
-    def pool(host: str, port: int) -> HTTPConnectionPool:
-        made = (urllib3.HTTPSConnectionPool if location.secure else urllib3.HTTPConnectionPool)(host, port=port, **how)
-        made.ConnectionCls = Secure if location.secure else Plain
-        return made
+        @override
+        def perform_request(
+            self,
+            method: str,
+            target: str,
+            body: bytes | None = None,
+            headers: HttpHeaders | None = None,
+            request_timeout: Any = None,  # the pool has it
+        ) -> Any:  # the transport takes whatever has `meta` and `body`
+            try:
+                response = self._pool.urlopen(
+                    method,
+                    self.path_prefix + target,
+                    body=body,
+                    headers={**self.headers, **(headers or {})},
+                    retries=False,
+                    preload_content=False,
+                )
+                data = _read(response, _bound_bytes.get())
+            except urllib3.exceptions.ReadTimeoutError as error:
+                raise ConnectionTimeout(str(error), errors=(error,)) from error
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise ConnectionError(str(error), errors=(error,)) from error
+            # Every answer is handed on as bytes: the transport must not choose a serializer by what a proxy calls it.
+            kept = {name: response.headers.get(name, "") for name in ("retry-after", "x-opaque-id")}
+            told = HttpHeaders({"content-type": "application/json", **kept})
+            meta = ApiResponseMeta(response.status, "1.1", told, 0.0, self.config)
+            return _NodeAnswer(meta, data)
 
-    hosts = [_Host((host, port), pool(host, port), clock) for host, port in location.hosts]
-    # A proxy that keeps answers would say for ever that nothing is new.
-    headers = {"cache-control": "no-cache", "user-agent": _AGENT, **_login_headers(store.login)}
-    prefix = location.path_prefix.strip("/")
-    return Transport(hosts, f"/{prefix}" if prefix else "", headers)
+        def close(self) -> None:
+            self._pool.close()
+
+    return Node
 
 
 def was_reached(error: BaseException) -> bool:
