@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,27 +33,23 @@ def store(identity: Token = "a", progress: int | None = None) -> Description:
     ("before", "now", "how"),
     [
         ("a", "a", None),
-        ("a", "b", "it was"),
+        ("a", "b", "it was recreated"),
         (None, None, None),
         ({"x": 1}, {"x": 1, "y": 2}, None),
         ({"x": 1, "y": 2}, {"x": 1}, "y is gone"),
-        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was"),
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, "y was recreated"),
         ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 2}}, None),
         ({"of": {"x": 1, "y": 2}}, {"of": {"y": 2}}, "x is gone"),
-        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was"),
-        ({"of": {"x": 1}}, {"of": "x"}, "of was"),
-        ({"x": 1}, "x", "it was"),
+        ({"of": {"x": 1, "y": 2}}, {"of": {"x": 1, "y": 3}}, "y was recreated"),
+        ({"of": {"x": 1}}, {"of": "x"}, "of was recreated"),
+        ({"x": 1}, "x", "it was recreated"),
         ({}, {"x": 1}, None),
     ],
 )
 def test_a_store_is_another_where_something_it_named_is_gone(before: Token, now: Token, how: str | None) -> None:
     """What came in addition doesn't matter."""
-    assert _told(find_change(store(before), store(now)), how)
+    assert find_change(store(before), store(now)) == how
     assert still_there(before, now) is (how is None)
-
-
-def _told(how: str | None, named: str | None) -> bool:
-    return how is None if named is None else how is not None and how.startswith(named)
 
 
 @pytest.mark.parametrize(
@@ -62,25 +57,20 @@ def _told(how: str | None, named: str | None) -> bool:
     [
         (1000, 1000, None, None),
         (1000, 1001, None, None),
-        (1000, 999, None, [999, 1000]),
+        (1000, 999, None, "it counts 999 changes, but at least 1,000 were made"),
         (None, 0, None, None),
         (1000, None, None, None),
         (1000, 1500, 1500, None),
-        (1000, 1499, 1500, [1499, 1500]),
-        (None, 4, 5, [4, 5]),
+        (1000, 1499, 1500, "it counts 1,499 changes, but at least 1,500 were made"),
+        (None, 0, 1, "it counts 0 changes, but at least 1 was made"),
         (5, 0, 0, None),
     ],
 )
 def test_a_store_is_another_where_it_went_back(
-    before: int | None, now: int | None, least: int | None, how: list[int] | None
+    before: int | None, now: int | None, least: int | None, how: str | None
 ) -> None:
     """Behind where it was, or where it must have come."""
-    found = find_change(store(progress=before), store(progress=now), least=least)
-    assert (found and _numbers(found)) == how
-
-
-def _numbers(told: str) -> list[int]:
-    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", told)]
+    assert find_change(store(progress=before), store(progress=now), least=least) == how
 
 
 @pytest.mark.parametrize("right", range(7))
@@ -162,8 +152,10 @@ def test_source_that_counts_more_at_three_looks_was_read_short(
         return
     assert found is not None
     assert found[0] == Shortfall(unread=short)
-    assert found[1].startswith("there ")
-    assert _numbers(found[1]) == [1000 + short, 1000, short]
+    assert found[1] == (
+        f"there counts {1000 + short:,} selected documents, but 1,000 were read: "
+        f"{short:,} {'is' if short == 1 else 'are'} missing. Run the same command to read everything again"
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,8 +186,12 @@ def test_target_holds_at_least_what_was_stored_in_it(
             continue
         assert found is not None
         assert found[0] == Shortfall(unstored=short)
-        assert found[1].startswith("there ")
-        assert _numbers(found[1]) == [there, least, short]
+        assert found[1] == (
+            f"there counts {there} document{'' if there == 1 else 's'}, but at least {least} were stored or found "
+            "there: "
+            f"{short} {'is' if short == 1 else 'are'} missing, unless somebody deleted documents there meanwhile. "
+            "Run the same command to copy everything again"
+        )
     for unknown in (None, AccessDenied("no")):
         reader, writer = Reader(counted, unique=unique), Writer([unknown])
         assert census.check_stored(reader, writer, checkpoint(counts, **noted), "there") is None
