@@ -7,7 +7,7 @@ install = scripts/prepare install
 
 tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup
 
-.PHONY: help setup demo check test coverage lint format types faults bench clean model mutants dist site
+.PHONY: help setup demo check test quick-tests all-tests coverage lint format types faults bench clean model mutants dist site
 
 help:  ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -18,11 +18,18 @@ setup: .venv/.installed-test  ## Prepare .venv for development
 demo: .venv/.installed-demo  ## See it work, on real servers on this machine
 	@.venv/bin/migrator demo $(ARGS)
 
-check: lint types  ## Before each commit: formatting, ruff, imports, mypy, and the tests that need no servers
+check: lint  ## Before each commit: formatting, ruff, imports, mypy, and the tests that need no servers
+	@$(MAKE) --no-print-directory -j2 types quick-tests
+
+test: lint .venv/.jdk-tried  ## All of it: as `make check`, with real servers and more examples
+	@echo "Running all tests with real servers of this machine; the first time they are downloaded. Ctrl-C ends it."
+	@$(MAKE) --no-print-directory -j2 types all-tests
+
+# Beside mypy, which leaves all cores but one idle.
+quick-tests:
 	@$(call tests,dev) -q -m 'not servers and not slow' $(ARGS)
 
-test: lint types .venv/.jdk-tried  ## All of it: as `make check`, with real servers and more examples
-	@echo "Running all tests with real servers of this machine; the first time they are downloaded. Ctrl-C ends it."
+all-tests:
 	@$(call tests,ci) $(ARGS)
 
 coverage: .venv/.installed-test  ## Which branches the tests without servers take; too few in the core are an error

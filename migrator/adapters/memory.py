@@ -330,7 +330,8 @@ class MemoryWriter(Writer, SupportsStored, SupportsFence, SupportsTargetCensus, 
 
     def stock(self) -> Token:
         removed = self._removed()  # before the count: what goes in between is missing from neither
-        return [self.census(), *removed]
+        documents = self.census()
+        return None if documents is None else [documents, *removed]
 
     def left_of(self, stock: Token) -> int:
         documents, *removed = convert(stock, list[int])
