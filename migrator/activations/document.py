@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -128,6 +129,34 @@ def read_document(
         path = _string(header.path) if form is Form.ELASTICSEARCH else None
         path = path or activation_path(header.namespace, header.name, header.annotations)
     return Document(id, form, body, header.namespace, header.name, start_ms, path, index, remarks)
+
+
+def read_plain_documents(found: Iterable[tuple[str, bytes, str | None]], form: Form) -> list[Document | None]:
+    """Look at the header fields of many documents at once, each given as its id, body and index.
+
+    None stands for each that `read_document` has more to say of: it isn't an activation, can't be understood, or has
+    remarks. The others, nearly all, are what it returns.
+    """
+    decode, is_elasticsearch = _header.decode, form is Form.ELASTICSEARCH
+    documents: list[Document | None] = []
+    append = documents.append
+    for id, body, index in found:
+        try:
+            header = decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            append(None)
+            continue
+        namespace = header.namespace
+        if (
+            id != f"{namespace}/{header.activationId}"
+            or header.attachments is not None
+            or header.conflicts is not None
+            or (is_elasticsearch and bytes(header.annotations)[:1] == b"[")
+        ):
+            append(None)
+        else:
+            append(Document(id, form, body, namespace, header.name, header.start, None, index))
+    return documents
 
 
 def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _Header | Rejection | None:

@@ -5,9 +5,10 @@ A batch and the outcome of its write enter, a `Commit` leaves. Knows neither rea
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import attrgetter
 
 from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Rejection
@@ -31,10 +32,12 @@ def account(
     slice is of the plan that the job began with.
     """
     counts: dict[str, Counts] = defaultdict(Counts)
+    sizes: dict[str, int] = defaultdict(int)
     for document in batch.documents:
-        count = counts[document.namespace]
-        count.read += 1
-        count.size_bytes += len(document.body)
+        sizes[document.namespace] += len(document.body)
+    for namespace, read in _by_namespace(batch.documents):
+        counts[namespace].read += read
+        counts[namespace].size_bytes += sizes[namespace]
     for rejection in batch.rejections:
         count = counts[rejection.namespace]
         count.read += 1
@@ -42,10 +45,10 @@ def account(
     for namespace, filtered in batch.filtered.items():
         counts[namespace].read += filtered
         counts[namespace].filtered += filtered
-    for document in outcome.written:
-        counts[document.namespace].written += 1
-    for document in outcome.present:
-        counts[document.namespace].present += 1
+    for namespace, written in _by_namespace(outcome.written):
+        counts[namespace].written += written
+    for namespace, present in _by_namespace(outcome.present):
+        counts[namespace].present += present
     for document in outcome.differing:
         counts[document.namespace].differing += 1
     for rejection in chain(refused, outcome.rejected):
@@ -73,15 +76,23 @@ def _there(batch: Batch, rejected: Iterable[Rejection], *, bulk: bool) -> dict[O
     if read and read[0].index is None:
         there = sum(each.id not in lacking for each in read) if lacking else len(read)
         return {Origin("", ""): there if bulk else 0}
-    counted: dict[tuple[str, str], int] = defaultdict(int)
-    for each in read:
-        counted[_owner(each.id, each.namespace), each.index or ""] += bulk and each.id not in lacking
+    # The namespace that an id tells, where it is that of the document too.
+    owners = [each.namespace if each.id.partition("/")[0] == each.namespace else "" for each in read]
+    origins = [*zip(owners, [each.index or "" for each in read], strict=True)]
+    if bulk and not lacking:
+        counted = Counter(origins)
+    else:
+        counted = Counter(dict.fromkeys(origins, 0))
+        counted.update(origin for origin, each in zip(origins, read, strict=True) if bulk and each.id not in lacking)
     return {Origin(*origin): number for origin, number in counted.items()}
 
 
-def _owner(id: str, namespace: str) -> str:
-    """The namespace that an id tells, where it is that of the document too."""
-    return namespace if id.partition("/")[0] == namespace else ""
+_namespace = attrgetter("namespace")
+
+
+def _by_namespace(documents: Iterable[Document]) -> Iterable[tuple[str, int]]:
+    """How many there are of each namespace."""
+    return Counter(map(_namespace, documents)).items()
 
 
 def _set_aside(batch: Batch, outcome: WriteOutcome, refused: Sequence[Rejection]) -> list[SetAside]:

@@ -315,15 +315,16 @@ class ArchiveReader(
 
     def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
         form = self.form
-        for number, line in enumerate(lines):
-            try:
-                id, body, index = read_line(line, form)
-            except msgspec.MsgspecError as error:
-                raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
-            if number in dropped:
-                page.filter(id.partition("/")[0])
-            else:
-                page.take(id, body, index=index)
+        try:
+            read = [read_line(line, form) for line in lines]
+        except msgspec.MsgspecError as error:
+            raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
+        if dropped:
+            for number, (id, _, _) in enumerate(read):
+                if number in dropped:
+                    page.filter(id.partition("/")[0])
+            read = [each for number, each in enumerate(read) if number not in dropped]
+        page.take_all([id for id, _, _ in read], [body for _, body, _ in read], [index for _, _, index in read])
 
     # -- custody ------------------------------------------------------------------------------------------------
 

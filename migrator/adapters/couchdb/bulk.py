@@ -189,9 +189,9 @@ class Bulk:
         if again and rows and rows[0].id == high:
             del rows[0]
         page = Page(Form.COUCHDB, selection)
-        for row in rows:
-            if self._part is None or self._part.takes_id(row.id):
-                page.take(row.id, there(self._client, row.id, row.doc, "_all_docs"))
+        taken = rows if self._part is None else [row for row in rows if self._part.takes_id(row.id)]
+        bodies = [there(self._client, row.id, row.doc, "_all_docs") for row in taken]
+        page.take_all([row.id for row in taken], bodies)
         last = rows[-1].id if rows else None
         return _Read(page, len(rows), len(body), low, high, last, came, answer.offset, came < asked + again)
 

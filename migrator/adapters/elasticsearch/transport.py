@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 _PIECE_BYTES = 256 * 1024
+_WHOLE_BYTES = 64 << 20  # an answer that announces no more is read in one piece, without copying it together
 _ARRIVING_S = 60.0  # that any answer may take to arrive, once its first byte is there
 _BYTES_PER_S = 100_000  # and so many bytes earn it a second more
 
@@ -220,6 +221,10 @@ def was_reached(error: BaseException) -> bool:
 def _read(response: BaseHTTPResponse, bound_bytes: int | None) -> bytes:
     """The whole body; a body that is cut raises, one beyond the bound is dropped with its connection."""
     try:
+        size_bytes = response.length_remaining
+        most_bytes = _WHOLE_BYTES if bound_bytes is None else min(bound_bytes, _WHOLE_BYTES)
+        if size_bytes is not None and size_bytes <= most_bytes and "content-encoding" not in response.headers:
+            return response.read()
         return read_bounded(response.stream(_PIECE_BYTES), bound_bytes)
     except BaseException:
         response.close()

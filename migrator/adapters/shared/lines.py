@@ -18,7 +18,7 @@ def as_lines(documents: Sequence[Document]) -> bytes:
     A line break can stand between the signs of a JSON text, never in a string; there it becomes a blank.
     """
     lines = _join(documents)
-    if lines.count(b"\n") != len(documents) or b"\r" in lines:
+    if b"\r" in lines or True in [b"\n" in document.body for document in documents]:
         lines = _join([_on_one_line(document) for document in documents])
     return lines
 
@@ -26,11 +26,14 @@ def as_lines(documents: Sequence[Document]) -> bytes:
 def _join(documents: Sequence[Document]) -> bytes:
     """The lines at once: each document is copied once, and no line is made by itself."""
     pieces: list[bytes] = []
+    index, start = None, line_start(None)
     for document in documents:
         if document.form is Form.COUCHDB:
             pieces += (document.body, b"\n")
         else:
-            pieces += (line_start(document.index), encode_string(document.id), b',"_source":', document.body, b"}\n")
+            if document.index != index:
+                index, start = document.index, line_start(document.index)
+            pieces += (start, encode_string(document.id), b',"_source":', document.body, b"}\n")
     return b"".join(pieces)
 
 

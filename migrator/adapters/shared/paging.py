@@ -10,12 +10,13 @@ all readers, so that they count and refuse alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Rejection, read_document
+from migrator.activations.document import Document, Form, Rejection, read_document, read_plain_documents
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.shared.http import TooLarge, Undecodable
@@ -55,6 +56,25 @@ class Page:
             self.reject(found)
         else:
             self._filtered[found.namespace] += 1
+
+    def take_all(
+        self, ids: Sequence[str], bodies: Sequence[bytes], indices: Iterable[str | None] = repeat(None)
+    ) -> None:
+        """Sort in many documents, as `take` does each."""
+        if self._with_path:
+            for id, body, index in zip(ids, bodies, indices, strict=False):
+                self.take(id, body, index=index)
+            return
+        given = [*zip(ids, bodies, indices, strict=False)]
+        found = read_plain_documents(given, self._form)
+        takes_all, takes, append = self._takes_all, self._selection.takes, self._documents.append
+        for (id, body, index), document in zip(given, found, strict=True):
+            if document is None or not id.isascii():
+                self.take(id, body, index=index)
+            elif takes_all or takes(document):
+                append(document)
+            else:
+                self._filtered[document.namespace] += 1
 
     def reject(self, rejection: Rejection) -> None:
         """Keep what can't be understood, unless its namespace alone shows that it wasn't requested."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from migrator.activations.document import Form, Rejection
-from migrator.activations.selection import Selection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.activations.document import Form, Rejection, read_document, read_plain_documents
+from migrator.activations.selection import Selection, literal
 from migrator.adapters.memory import _stores, memory_store
 from migrator.adapters.shared.paging import Page
 from migrator.api.copy import copy
@@ -33,3 +37,58 @@ def test_rejections_and_namespaces_with_lone_surrogates_can_be_stored() -> None:
     batch = page.batch(None, size_bytes=0)
     assert [rejection.id.encode() for rejection in batch.rejections] == [b"\\ud800/a"]
     assert batch.filtered == {"\\ud800": 1}
+
+
+_PLAIN = json.loads(activation(1).body)
+_BODIES: list[tuple[str, bytes]] = [
+    ("guest/" + _PLAIN["activationId"], activation(1).body),
+    ("team/" + _PLAIN["activationId"], json.dumps(_PLAIN | {"namespace": "team"}).encode()),
+    ("no id that OpenWhisk looks up", activation(2).body),
+    ("guest/\udcff", activation(3).body),
+    ("mañana/" + _PLAIN["activationId"], json.dumps(_PLAIN | {"namespace": "mañana"}).encode()),
+    ("guest/attached", json.dumps(_PLAIN | {"_attachments": {}}).encode()),
+    ("guest/in conflict", json.dumps(_PLAIN | {"_conflicts": ["1-a"]}).encode()),
+    (
+        "owner/" + _PLAIN["activationId"],
+        json.dumps(_PLAIN | {"namespace": "owner", "annotations": {"path": "guest/other"}}).encode(),
+    ),
+    ("guest/started", json.dumps(_PLAIN | {"start": "2026-11-26T00:00:00Z"}).encode()),
+    ("guest/unnamed", json.dumps(_PLAIN | {"name": None}).encode()),
+    ("guest/other", b'{"entityType":"action"}'),
+    ("_design/views", b"{}"),
+    ("guest/cut off", activation(4).body[:-1]),
+    ("guest/not UTF-8", b'{"a":"\xff"}'),
+    ("guest/an array", b"[1]"),
+]
+
+
+@given(
+    found=st.lists(st.tuples(st.sampled_from(_BODIES), st.sampled_from([None, "one", "other"])), max_size=20),
+    form=st.sampled_from(Form),
+    selection=st.sampled_from(
+        [
+            Selection(),
+            Selection(namespaces=(literal("guest"),)),
+            Selection(names=(literal("guest/hello"),)),
+            Selection(since_ms=1),
+            Selection(until_ms=1),
+        ]
+    ),
+)
+def test_documents_that_are_taken_together_become_what_each_becomes_by_itself(
+    found: list[tuple[tuple[str, bytes], str | None]], form: Form, selection: Selection
+) -> None:
+    together, by_themselves = Page(form, selection), Page(form, selection)
+    together.take_all([id for (id, _), _ in found], [body for (_, body), _ in found], [index for _, index in found])
+    for (id, body), index in found:
+        by_themselves.take(id, body, index=index)
+    assert together.batch(1, size_bytes=2) == by_themselves.batch(1, size_bytes=2)
+
+
+def test_most_documents_need_no_closer_look() -> None:
+    """What is taken together is read at once: nothing but a remark, a fault or a stranger is looked at again."""
+    for form, expected in ((Form.COUCHDB, ["guest", "team", "mañana", "owner"]), (Form.ELASTICSEARCH, ["owner"])):
+        plain = read_plain_documents([(id, body, None) for id, body in _BODIES], form)
+        assert [document.namespace for document in plain if document is not None] == expected
+        for (id, body), document in zip(_BODIES, plain, strict=True):
+            assert document is None or document == read_document(id, body, form)
