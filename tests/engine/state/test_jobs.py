@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,22 @@ from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
 from migrator.engine.state.checkpoint import Checkpoint, Commit, JobSpec, SetAside
-from migrator.engine.state.jobs import find_job, job_id, list_jobs, open_job, view_checkpoint
+from migrator.engine.state.jobs import (
+    JobView,
+    OtherOptions,
+    files_version,
+    find_job,
+    forget_job,
+    is_begun,
+    job_id,
+    list_jobs,
+    list_verifications,
+    lock_folder,
+    lock_holder,
+    open_job,
+    state_folders_below,
+    view_checkpoint,
+)
 from migrator.engine.state.statefile import FORMAT, remove_state
 from migrator.errors import AccessDenied, Locked, MigratorError, NotFound, Unavailable, UsageError
 from migrator.rendering.job_status import job_status
@@ -67,7 +84,15 @@ def test_second_process_is_refused_and_told_who_runs_it(tmp_path: Path) -> None:
     )
     second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert second.returncode == 11, second.stderr
-    assert f"process {os.getpid()}" in second.stdout
+    assert re.fullmatch(
+        rf"job 0123456789ab is being run by process {os.getpid()} on {re.escape(socket.gethostname())} since "
+        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; wait for it, or stop it\n",
+        second.stdout,
+    )
+    os.truncate(tmp_path / "jobs" / "0123456789ab" / "lock", 0)  # a holder that was stopped before it wrote its name
+    with pytest.raises(Locked, match=r"^job 0123456789ab is being run by another process; wait for it, or stop it$"):
+        open_job(tmp_path, spec())
+    assert [view.running for view in list_jobs(tmp_path)] == ["another process"]
     job.close()
     open_job(tmp_path, spec()).close()
 
@@ -94,8 +119,15 @@ def test_half_finished_job_with_other_options_is_refused(tmp_path: Path) -> None
     """One line says which option differs and how to go on; `restart` starts over."""
     begin(tmp_path)
     other = spec(on_conflict="overwrite")
-    with pytest.raises(UsageError, match=r"`on_conflict` skip instead of overwrite.*`restart`"):
+    told = (
+        "job 0123456789ab is unfinished and was started with `on_conflict` skip instead of overwrite; give the same "
+        "options to resume, or `restart` to start over"
+    )
+    with pytest.raises(UsageError) as refused:
         open_job(tmp_path, other)
+    assert str(refused.value) == told
+    assert isinstance(refused.value, OtherOptions)
+    assert (refused.value.job, refused.value.request) == ("0123456789ab", spec().request)
     job = open_job(tmp_path, other, restart=True)
     assert job.checkpoint.state == "new"
     job.close()
@@ -128,7 +160,8 @@ def test_a_job_with_another_mapping_is_refused(tmp_path: Path) -> None:
 def test_state_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """The message names the folder and the option that chooses another."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"can't be written.*`state`"):
+    told = f"{tmp_path / 'file'}: the state folder can't be written: Not a directory; choose another with `state`"
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
         open_job(tmp_path / "file", spec())
 
 
@@ -139,7 +172,11 @@ def test_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
     with checkpoint._transaction():
         checkpoint._set("format", FORMAT + 1)
     checkpoint.close()
-    with pytest.raises(UsageError, match="another release"):
+    told = (
+        f"{tmp_path}/jobs/0123456789ab/job.sqlite: the job was started by another release (its format is {FORMAT + 1}, "
+        f"this release's {FORMAT}); finish it with that release, or start over with `restart`"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
         open_job(tmp_path, spec())
 
 
@@ -147,7 +184,12 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     """A file that isn't a checkpoint gives one clear line."""
     begin(tmp_path)
     (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x" * 5000)
-    with pytest.raises(MigratorError, match=r"is damaged.*`restart`"):
+    folder = tmp_path / "jobs" / "0123456789ab"
+    told = (
+        f"{folder}/job.sqlite: the state of the job is damaged and was not used: file is not a database. Start over "
+        f"with the same command and `restart`; for a schedule, remove {folder} and run it again"
+    )
+    with pytest.raises(MigratorError, match=f"^{re.escape(told)}$"):
         open_job(tmp_path, spec())
 
 
@@ -276,7 +318,11 @@ def test_full_disk_under_a_new_job_is_resumable(
             patched.setattr(Path, "mkdir", full)
         else:
             patched.setattr(os, {"lock": "open", "holder": "pwrite"}[where], full)
-        with pytest.raises(Unavailable, match=r"the state folder can't be written: .*; free disk space") as raised:
+        told = (
+            f"{tmp_path}: the state folder can't be written: {os.strerror(number)}; free disk space or repair the "
+            "disk, then run the same command again"
+        )
+        with pytest.raises(Unavailable, match=f"^{re.escape(told)}$") as raised:
             open_job(tmp_path, spec())
     assert raised.value.exit_code == 5
     open_job(tmp_path, spec()).close()
@@ -290,7 +336,11 @@ def test_full_disk_while_the_checkpoint_is_made_is_resumable(tmp_path: Path, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", full)
-        with pytest.raises(Unavailable, match=r"job\.sqlite: No space left on device; free disk space"):
+        told = (
+            f"{tmp_path}/jobs/0123456789ab/job.sqlite: No space left on device; free disk space or repair the disk, "
+            "then run the same command again"
+        )
+        with pytest.raises(Unavailable, match=f"^{re.escape(told)}$"):
             open_job(tmp_path, spec())
     assert not list(list_jobs(tmp_path))
     open_job(tmp_path, spec()).close()
@@ -321,9 +371,17 @@ def test_jobs_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
     """As with git; an unknown id is exit code 10."""
     begin(tmp_path)
     assert find_job(tmp_path, "0123").id == "0123456789ab"
-    for wrong in ("ffff", ""):
-        with pytest.raises(NotFound):
+    for wrong in ("ffff", "", "x\x1b[31m"):
+        shown = wrong.replace("\x1b", "\\x1b")
+        told = f"there is no job '{shown}' in {tmp_path}; `migrator status` lists them"
+        with pytest.raises(NotFound, match=f"^{re.escape(told)}$"):
             find_job(tmp_path, wrong)
+    open_job(tmp_path, msgspec.structs.replace(spec(), id="0123ffffffff")).close()
+    with pytest.raises(
+        NotFound, match=f"^{re.escape(f'2 jobs begin with {chr(39)}0123{chr(39)} in {tmp_path}; `migrator')}"
+    ):
+        find_job(tmp_path, "0123")
+    assert find_job(tmp_path, "0123f").id == "0123ffffffff"
 
 
 def test_status_tells_how_to_go_on(tmp_path: Path) -> None:
@@ -331,3 +389,127 @@ def test_status_tells_how_to_go_on(tmp_path: Path) -> None:
     begin(tmp_path)
     status = job_status(find_job(tmp_path, "0123"))
     assert (status.state, status.slices_open, status.next) == ("unfinished", 1, "resume with: migrator copy a b")
+
+
+# -- forgetting, and looking from outside -----------------------------------------------------------------------------
+
+
+def set_aside(state: Path, **kinds: int) -> None:
+    """Let a job keep so many documents of each kind."""
+    job = open_job(state, spec())
+    documents = [
+        SetAside(kind=kind, id=f"{kind}/{number}", namespace="guest", reason="x", body=b"{}")
+        for kind, count in kinds.items()
+        for number in range(count)
+    ]
+    counts = {"guest": Counts(read=len(documents), **kinds)}
+    job.checkpoint.commit([Commit(slice=1, position="x", counts=counts, set_aside=documents)], run=1)
+    job.close()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_job_that_is_forgotten_leaves_its_lock_only(tmp_path: Path) -> None:
+    """So that nobody can hold another one of the same job meanwhile."""
+    begin(tmp_path)
+    folder = tmp_path / "jobs" / "0123456789ab"
+    (folder / "live.json").write_text("{}")
+    assert is_begun(tmp_path, "0123456789ab")
+    assert forget_job(tmp_path, "0123") == JobView(id="0123456789ab", folder=folder, running=None)
+    assert files(folder) == ["lock"]
+    assert not is_begun(tmp_path, "0123456789ab")
+    assert list(list_jobs(tmp_path)) == []
+    with pytest.raises(NotFound):
+        forget_job(tmp_path, "0123")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ({"rejected": 1}, "1 rejected document"),
+        ({"differing": 2}, "2 differing documents"),
+        ({"rejected": 1234, "differing": 1}, "1,234 rejected documents and 1 differing document"),
+    ],
+)
+def test_what_nothing_else_keeps_is_not_forgotten_by_the_way(tmp_path: Path, kinds: dict[str, int], told: str) -> None:
+    begin(tmp_path)
+    set_aside(tmp_path, **kinds)
+    sentence = (
+        f"job 0123456789ab keeps {told}, and nothing else has them; list them with `migrator status 0123456789ab`, "
+        "then forget them with `discard`"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+        forget_job(tmp_path, "0123")
+    assert is_begun(tmp_path, "0123456789ab")
+    forget_job(tmp_path, "0123", discard=True)
+    assert not is_begun(tmp_path, "0123456789ab")
+
+
+def test_a_damaged_job_is_forgotten(tmp_path: Path) -> None:
+    """Nobody can tell any more what it kept."""
+    begin(tmp_path)
+    (tmp_path / "jobs" / "0123456789ab" / "job.sqlite").write_bytes(b"x")
+    forget_job(tmp_path, "0123")
+    assert not is_begun(tmp_path, "0123456789ab")
+
+
+def test_a_job_that_runs_is_not_forgotten(tmp_path: Path) -> None:
+    job = open_job(tmp_path, spec())
+    with pytest.raises(Locked, match=r"^job 0123456789ab is being run by process "):
+        forget_job(tmp_path, "0123")
+    job.close()
+    assert is_begun(tmp_path, "0123456789ab")
+
+
+def test_a_verification_is_listed_and_forgotten_as_a_job_is(tmp_path: Path) -> None:
+    """By what it notes of itself; its evidence goes with it."""
+    folder, lock = lock_folder(tmp_path, "verification", "fedcba987654")
+    assert folder == tmp_path / "verifications" / "fedcba987654"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "lock").stat().st_mode & 0o777 == 0o600
+    assert list(list_verifications(tmp_path)) == []
+    for name in ("live.json", "evidence.sqlite"):
+        (folder / name).write_text("{}")
+    (view,) = list_verifications(tmp_path)
+    assert (view.id, view.folder, view.running) == ("fedcba987654", folder, lock_holder(folder))
+    assert str(view.running).startswith(f"process {os.getpid()} on ")
+    with pytest.raises(Locked, match=r"^verification fedcba987654 is being run by process "):
+        forget_job(tmp_path, "fedc")
+    os.close(lock)
+    assert lock_holder(folder) is None
+    assert forget_job(tmp_path, "fedc").id == "fedcba987654"
+    assert files(folder) == ["lock"]
+    assert lock_holder(tmp_path) is None
+
+
+def test_state_folders_below_a_folder_are_found_by_their_jobs(tmp_path: Path) -> None:
+    """As where each machine has its own; the folder of jobs itself is none of them."""
+    assert state_folders_below(tmp_path / "none") == []
+    for name in ("b", "a", "jobs"):
+        (tmp_path / name / "jobs").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    assert state_folders_below(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    (tmp_path / "file").write_text("")
+    told = f"{tmp_path / 'file'}: the state folder can't be read: Not a directory"
+    with pytest.raises(AccessDenied, match=f"^{re.escape(told)}$"):
+        state_folders_below(tmp_path / "file")
+
+
+def test_the_version_of_a_jobs_files_changes_with_any_of_them(tmp_path: Path) -> None:
+    """A log without anything in it counts as none."""
+    begin(tmp_path)
+    (view,) = list_jobs(tmp_path)
+    before = files_version(view)
+    assert len(before) == 1
+    (view.folder / "job.sqlite-wal").write_bytes(b"")
+    (view.folder / "other").write_bytes(b"x")
+    assert files_version(view) == before
+    (view.folder / "live.json").write_text("{}")
+    with_live = files_version(view)
+    assert with_live[:1] == before
+    assert len(with_live) == 2
+    (view.folder / "job.sqlite-wal").write_bytes(b"x")
+    assert len(files_version(view)) == 3
+    assert files_version(view)[1] not in with_live
