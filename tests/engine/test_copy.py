@@ -5,22 +5,36 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from migrator.activations.accounts import Counts
 from migrator.activations.document import Document, Form, Rejection
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Plan, Slice, Token, WriteOutcome
+from migrator.adapters.base import Batch, Description, Plan, Reader, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryReader, MemoryStore, MemoryWriter
 from migrator.adapters.wrappers.dry_run import DryRunWriter
-from migrator.engine.copy import run_copy
+from migrator.engine import identity
+from migrator.engine.copy import _slice_documents, run_copy
 from migrator.engine.options import CopyOptions
+from migrator.engine.report import Report
 from migrator.engine.retry import retry_set_aside
 from migrator.engine.state.checkpoint import Checkpoint, Commit
 from migrator.errors import Interrupted, LimitReached, Unavailable
+from migrator.events import (
+    Continued,
+    Event,
+    Reread,
+    Resumed,
+    RoundStarted,
+    RunUnfinished,
+    SourceReplaced,
+    TargetReplaced,
+)
 from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
 from tests.support.worlds import SPEC, CutError, World
@@ -456,3 +470,191 @@ def test_document_that_another_stores_during_the_first_run_stays(world: World) -
 
     report = world.copy(reader=Meanwhile(world.source, page_documents=10), jobs=1)
     assert (world.target.get(other.id), report.differing, report.exit_code) == (other.body, 1, 3)
+
+
+# -- what a whole run tells, and what stays of it ---------------------------------------------------------------------
+
+
+class Told:
+    """Runs of one job by a clock that moves a second with each look, with all that they tell."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.now_s = 1_000_000.0
+        self.events: list[Event] = []
+        self.phases: list[tuple[str, int | None]] = []
+
+    def clock(self) -> float:
+        self.now_s += 1
+        return self.now_s
+
+    def observe(self, progress: Progress) -> None:
+        if not self.phases or self.phases[-1] != (progress.phase, progress.documents):
+            self.phases.append((progress.phase, progress.documents))
+
+    def run(self, *, reader: Any = None, writer: Any = None, **options: Any) -> Report:
+        self.events.clear()
+        self.phases.clear()
+        with closing(Checkpoint(self.world.path, clock=lambda: 60.0)) as checkpoint:
+            report = run_copy(
+                reader or MemoryReader(self.world.source, page_documents=10),
+                writer or MemoryWriter(self.world.target),
+                checkpoint,
+                SPEC,
+                Selection(),
+                CopyOptions(**{"jobs": 2, "small_round": 1, **options}),
+                stop=Stop(),
+                observe=self.observe,
+                tell=self.events.append,
+                clock=self.clock,
+            )
+        assert 0 < report.duration_s < 600
+        return msgspec.structs.replace(report, duration_s=0.0)
+
+    @property
+    def runs(self) -> list[tuple[int, str | None, int]]:
+        with closing(Checkpoint(self.world.path, view=True)) as checkpoint:
+            return [(number, outcome, read) for number, _, _, outcome, read in checkpoint.runs]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(World(tmp_path, 30))
+
+
+STORES = [Description(location=f"memory:{name}", product="memory", version="1", identity=f"{name}#1") for name in "ab"]
+
+
+def test_a_run_is_reported_with_all_that_became_of_it(told: Told) -> None:
+    """What was rejected, what differs, what was remarked on, and when all that was stored before was read."""
+    world = told.world
+    bad, other = activation(60), activation(1, form=Form.ELASTICSEARCH, logs=["other"])
+    world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
+    world.source.put("_design/x", b'{"_id":"_design/x","views":{}}')
+    world.target.put(other.id, other.body)
+    size = sum(len(entry.body or b"") for id, entry in world.source.entries.items() if id != "_design/x")
+    report = told.run()
+    totals = report.totals
+    assert msgspec.structs.replace(report, counts={}) == Report(
+        job="0123456789ab",
+        run=1,
+        state="complete",
+        source=STORES[0],
+        target=STORES[1],
+        counts={},
+        rejected=1,
+        differing=1,
+        remarks={},
+        left_behind=False,
+        deleted=0,
+        rounds=1,
+        caught_up_to=1_000_002.0,
+        run_read=32,
+        duration_s=0.0,
+        request=SPEC.request,
+    )
+    assert totals == Counts(read=32, written=29, differing=1, rejected=1, filtered=1, size_bytes=size)
+    assert told.events == [RoundStarted(1)]
+    assert told.phases[0] == ("copying", 32)
+    assert told.phases[-1] == ("catching up, round 1", 32)
+    assert told.runs == [(1, "complete", 32)]
+
+
+def test_a_run_after_a_complete_one_continues_it(told: Told) -> None:
+    told.run()
+    told.world.put(activation(100))
+    report = told.run()
+    assert told.events == [Continued("0123456789ab", 2), RoundStarted(2), RoundStarted(3)]
+    assert (report.run, report.rounds, report.run_read, report.totals.read) == (2, 2, 1, 31)
+    assert told.runs[1] == (2, "complete", 1)
+
+
+class Away(MemoryWriter):
+    """A server that goes away after so many writes."""
+
+    left = 2
+
+    def write(self, documents: Sequence[Document], *, replace: bool) -> WriteOutcome:
+        self.left -= 1
+        if self.left < 0:
+            raise Unavailable("the server is away")
+        return super().write(documents, replace=replace)
+
+
+def test_a_run_that_fails_is_told_and_the_next_one_says_how_far_it_was(told: Told) -> None:
+    with pytest.raises(Unavailable, match=r"^the server is away$"):
+        told.run(writer=Away(told.world.target), jobs=1)
+    assert told.events == [RunUnfinished("job", "0123456789ab", SPEC.request)]
+    assert told.runs == [(1, "the server is away", 20)]
+    told.run()
+    assert told.events == [
+        Resumed(job="0123456789ab", run=2, share=0.66, read=20, documents=30),
+        RoundStarted(1),
+    ]
+    assert told.runs[1] == (2, "complete", 10)
+
+
+def test_a_run_that_fails_before_its_plan_leaves_nothing_to_resume(told: Told) -> None:
+    class Closed(MemoryReader):
+        def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+            raise Unavailable("no plan")
+
+    with pytest.raises(Unavailable, match=r"^no plan$"):
+        told.run(reader=Closed(told.world.source))
+    assert told.events == []
+    assert told.runs == [(1, "no plan", 0)]
+
+
+def test_what_makes_a_job_start_over_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that was replaced before a source that was; both are copied anew."""
+    monkeypatch.setattr(identity, "_FIRST_PAUSE_S", 0.0)
+    told.run()
+    told.world.target.clear()
+    assert told.run().totals.written == 30
+    assert told.events == [TargetReplaced("memory:b", "it was recreated"), RoundStarted(1)]
+    told.world.source.clear()
+    assert told.run().totals.read == 0
+    assert told.events[:1] == [SourceReplaced("memory:a", "it was recreated")]
+
+
+def test_a_source_that_cannot_list_what_is_new_is_read_again(told: Told) -> None:
+    class Plain(Reader):
+        """Reads, and does nothing else."""
+
+        abilities = MemoryReader.abilities
+        form = Form.COUCHDB
+
+        def __init__(self, store: MemoryStore) -> None:
+            self._reader = MemoryReader(store, page_documents=10)
+
+        def describe(self) -> Description:
+            return self._reader.describe()
+
+        def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+            return self._reader.plan(selection, slice_documents=slice_documents)
+
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            return self._reader.read(slice, after, selection)
+
+    told.run(reader=Plain(told.world.source))
+    assert told.events == []
+    report = told.run(reader=Plain(told.world.source))
+    assert told.events == [Reread("0123456789ab")]
+    assert (report.rounds, report.totals) == (0, msgspec.structs.replace(report.totals, read=30, present=30))
+
+
+@pytest.mark.parametrize(
+    ("documents", "jobs", "size"),
+    [
+        (None, 4, 20_000),
+        (0, 4, 2_000),
+        (64_000, 4, 2_000),
+        (64_032, 4, 2_001),
+        (640_000, 4, 20_000),
+        (10_000_000, 4, 20_000),
+        (160_000, 8, 2_500),
+    ],
+)
+def test_slices_are_so_small_that_each_worker_has_several(documents: int | None, jobs: int, size: int) -> None:
+    """But no smaller than is worth a beginning and an end."""
+    assert _slice_documents(documents, CopyOptions(jobs=jobs)) == size
