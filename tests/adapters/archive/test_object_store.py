@@ -187,7 +187,8 @@ def test_a_key_that_hides_all_backups_is_refused(s3: S3Server, bucket: str) -> N
     """It is named, with what to do: an archive that is listed without its backups would seem to be empty."""
     for key in (HEAD, PART, "backups//y"):
         s3.put(bucket, key, b"1234")
-    with pytest.raises(UsageError, match="the key backups// can't be addressed by this tool, and hides others from it"):
+    told = "the key backups// can't be addressed by this tool, and hides others from it; remove it from the bucket"
+    with pytest.raises(UsageError, match=f"^s3://{bucket}: {told}$"):
         list(Bucket(f"s3://{bucket}").names(""))
 
 
@@ -217,9 +218,9 @@ def test_a_missing_bucket_is_not_found(s3: S3Server, bucket: str, tmp_path: Path
         lambda: backup("memory:source", missing, state=tmp_path, dry_run=True),
         lambda: backup("memory:source", missing, state=tmp_path),
     ):
-        with pytest.raises(NotFound, match="there is no such bucket") as caught:
+        with pytest.raises(NotFound) as caught:
             call()
-        one_line(caught.value)
+        assert one_line(caught.value) == f"{missing}: there is no such bucket; create it, or check its name"
     with pytest.raises(NotFound):
         restore(missing, "memory:target", state=tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -247,18 +248,19 @@ def test_without_a_login_the_variables_are_named(bucket: str, monkeypatch: pytes
     """The last place where a login is looked for is a service that only machines of the cloud have."""
     for name in LOGIN:
         monkeypatch.delenv(name)
-    with pytest.raises(AccessDenied, match="no login; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
+    with pytest.raises(AccessDenied) as caught:
         Bucket(f"s3://{bucket}").exists()
-    one_line(caught.value)
+    told = "the environment has no login; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    assert one_line(caught.value) == f"s3://{bucket}: {told}"
 
 
 def test_an_unreachable_store_is_unavailable_at_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what to check is said."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     for call in (Bucket(f"s3://{bucket}").exists, lambda: Bucket(f"s3://{bucket}").write(HEAD, b"x")):
-        with pytest.raises(Unavailable, match="check the network and AWS_ENDPOINT_URL") as caught:
+        with pytest.raises(Unavailable) as caught:
             call()
-        one_line(caught.value)
+        assert one_line(caught.value).endswith("; check the network and AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
@@ -280,15 +282,17 @@ def test_the_other_clouds_open_by_their_variables(scheme: str, monkeypatch: pyte
 
 def test_without_the_extra_its_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(UsageError, match="pip install obstore"):
+    with pytest.raises(UsageError, match=r"^s3://bucket: buckets need the extra \[s3\]: pip install obstore$"):
         Bucket("s3://bucket")
 
 
 def test_a_wrong_environment_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    with pytest.raises(UsageError, match="AZURE_STORAGE_ACCOUNT_NAME") as caught:
+    with pytest.raises(UsageError) as caught:
         Bucket("az://container/prefix")
-    one_line(caught.value)
+    said = one_line(caught.value)
+    assert said.startswith("az://container/prefix: ")
+    assert said.endswith("; check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY")
 
 
 @pytest.mark.parametrize(
@@ -296,9 +300,11 @@ def test_a_wrong_environment_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_an_endpoint_that_is_no_url_is_a_usage_error(endpoint: str) -> None:
     """The variable is named; at the first request obstore would panic."""
-    with pytest.raises(UsageError, match="AWS_ENDPOINT_URL is not a URL; write http://HOST:PORT") as caught:
-        Bucket("s3://bucket", {"AWS_ENDPOINT_URL": endpoint})
-    one_line(caught.value)
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        with pytest.raises(UsageError) as caught:
+            Bucket("s3://bucket", {variable: endpoint})
+        told = f"{variable} is not a URL; write http://HOST:PORT or https://HOST:PORT"
+        assert one_line(caught.value) == f"s3://bucket: {told}"
 
 
 class _Failing:
@@ -321,44 +327,74 @@ class _Failing:
                 return answer(told % (kind, kind), ETag='"e"')
 
 
-_REGION = "region"
-_RIGHTS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_WHERE = f"s3://bucket/prefix: {HEAD}"
+_LOGIN = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the permissions of the bucket"
+_NAME = "check the name of the bucket, its region and its endpoint"
+_NO_BUCKET = "s3://bucket/prefix: there is no such bucket; create it, or check its name"
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "told", "todo"),
+    ("status", "code", "kind", "told"),
     [
-        (400, "ExpiredToken", AccessDenied, f"{HEAD}: 400 ExpiredToken (It was so)", _RIGHTS),
-        (400, "InvalidToken", AccessDenied, f"{HEAD}: 400 InvalidToken (It was so)", _RIGHTS),
-        (400, "TokenRefreshRequired", AccessDenied, f"{HEAD}: 400 TokenRefreshRequired (It was so)", _RIGHTS),
-        (401, "Unauthorized", AccessDenied, f"{HEAD}: 401 Unauthorized (It was so)", _RIGHTS),
-        (403, "AccessDenied", AccessDenied, f"{HEAD}: 403 AccessDenied (It was so)", _RIGHTS),
-        (404, "NoSuchBucket", NotFound, "there is no such bucket", "name"),
-        (404, "ContainerNotFound", NotFound, "there is no such bucket", "name"),
-        (404, "NoSuchKey", NotFound, f"{HEAD} isn't there", ""),
-        (400, "InvalidBucketName", UsageError, "400 InvalidBucketName (It was so)", _REGION),
-        (400, "AuthorizationHeaderMalformed", UsageError, "400 AuthorizationHeaderMalformed (It was so)", _REGION),
-        (301, "PermanentRedirect", UsageError, _REGION, "check"),
-        (400, "Other", Unavailable, f"{HEAD}: 400 Other (It was so)", ""),
-        (500, "InternalError", Unavailable, f"{HEAD}: 500 InternalError (It was so)", ""),
-        (503, "SlowDown", Unavailable, f"{HEAD}: 503 SlowDown (It was so)", ""),
+        (400, "ExpiredToken", AccessDenied, f"{_WHERE}: 400 ExpiredToken (It was so); {_LOGIN}"),
+        (400, "InvalidToken", AccessDenied, f"{_WHERE}: 400 InvalidToken (It was so); {_LOGIN}"),
+        (400, "TokenRefreshRequired", AccessDenied, f"{_WHERE}: 400 TokenRefreshRequired (It was so); {_LOGIN}"),
+        (401, "Unauthorized", AccessDenied, f"{_WHERE}: 401 Unauthorized (It was so); {_LOGIN}"),
+        (403, "AccessDenied", AccessDenied, f"{_WHERE}: 403 AccessDenied (It was so); {_LOGIN}"),
+        (404, "NoSuchBucket", NotFound, _NO_BUCKET),
+        (404, "ContainerNotFound", NotFound, _NO_BUCKET),
+        (404, "NoSuchKey", NotFound, f"{_WHERE} isn't there"),
+        (400, "InvalidBucketName", UsageError, f"{_WHERE}: 400 InvalidBucketName (It was so); {_NAME}"),
+        (
+            400,
+            "AuthorizationHeaderMalformed",
+            UsageError,
+            f"{_WHERE}: 400 AuthorizationHeaderMalformed (It was so); {_NAME}",
+        ),
+        (400, "Other", Unavailable, f"{_WHERE}: 400 Other (It was so)"),
+        (500, "InternalError", Unavailable, f"{_WHERE}: 500 InternalError (It was so)"),
+        (503, "SlowDown", Unavailable, f"{_WHERE}: 503 SlowDown (It was so)"),
     ],
 )
 def test_what_a_store_answers_is_reported_by_what_to_do(
-    status: int, code: str, kind: type[MigratorError], told: str, todo: str, monkeypatch: pytest.MonkeyPatch
+    status: int, code: str, kind: type[MigratorError], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its status and its code; its sentence in one line, without the dot."""
+    error = refusal_of(f"<Error><Code>{code}</Code><Message>It was\n so.</Message></Error>", status, monkeypatch)
+    assert (type(error), one_line(error)) == (kind, told)
+
+
+def refusal_of(body: str, status: int, monkeypatch: pytest.MonkeyPatch) -> MigratorError:
+    """What is said where a store answers so."""
     for name, value in LOGIN.items():
         monkeypatch.setenv(name, value)
-    body = f"<Error><Code>{code}</Code><Message>It was\n so.</Message></Error>".encode()
-    with serve(lambda _: answer(body, status)) as server:
+    with serve(lambda _: answer(body.encode(), status)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
         with pytest.raises(MigratorError) as caught:
             Bucket("s3://bucket/prefix").read(HEAD)
-    assert type(caught.value) is kind
-    before, _, after = one_line(caught.value).partition(told)
-    assert before.startswith("s3://bucket/prefix: ")
-    assert todo in after
+    return caught.value
+
+
+def test_a_bucket_in_another_region_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library follows the redirection to nowhere, and tells only that."""
+    error = refusal_of("<Error><Code>PermanentRedirect</Code></Error>", 301, monkeypatch)
+    assert type(error) is UsageError
+    assert one_line(error).startswith(f"{_WHERE}: ")
+    assert one_line(error).endswith(f"; {_NAME}")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("", "503 Service Unavailable"),
+        ("busy", "503 Service Unavailable"),
+        ("<Error><Code> SlowDown </Code></Error>", "503 SlowDown"),
+        ("<Error><Message>Too  much.</Message></Error>", "503 Service Unavailable (Too much)"),
+        (f"<Error><Code>X</Code><Message>{'y' * 300}</Message></Error>", f"503 X ({'y' * 200})"),
+    ],
+)
+def test_an_answer_is_told_as_far_as_it_says_anything(body: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one_line(refusal_of(body, 503, monkeypatch)) == f"{_WHERE}: {told}"
 
 
 @pytest.mark.parametrize("fault", ["5", "x"])
