@@ -636,6 +636,9 @@ def test_a_source_that_cannot_list_what_is_new_is_read_again(told: Told) -> None
         def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
             return self._reader.read(slice, after, selection)
 
+        def close(self) -> None:
+            """Nothing is open."""
+
     told.run(reader=Plain(told.world.source))
     assert told.events == []
     report = told.run(reader=Plain(told.world.source))
