@@ -47,6 +47,7 @@ def migrator(environ: dict[str, str], *words: str, code: int = 0) -> subprocess.
     return ended
 
 
+@pytest.mark.slow
 def test_the_sample_passes_the_suites(environ: dict[str, str]) -> None:
     """Its own tests, which are those that every adapter passes."""
     ended = subprocess.run(

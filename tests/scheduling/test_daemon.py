@@ -50,8 +50,8 @@ def world(make: Make) -> World:
     ("zone", "day"),
     [
         ("Europe/Berlin", (2026, 3, 29)),
-        ("Europe/Berlin", (2026, 10, 25)),
-        ("America/New_York", (2026, 3, 8)),
+        pytest.param("Europe/Berlin", (2026, 10, 25), marks=pytest.mark.slow),
+        pytest.param("America/New_York", (2026, 3, 8), marks=pytest.mark.slow),
         ("America/New_York", (2026, 11, 1)),
     ],
 )

@@ -104,6 +104,7 @@ def _killed_when(command: list[str], reached: Callable[[], bool], environment: d
         return False
 
 
+@pytest.mark.slow
 def test_a_backup_killed_in_the_middle_is_no_backup_and_goes_on(s3: S3Server, bucket: str, tmp_path: Path) -> None:
     """Killed after each of several parts and resumed: what is there at the end is what an unbroken run leaves."""
     documents = [activation(number, logs=[os.urandom(300).hex()]) for number in range(12_000)]
@@ -138,6 +139,7 @@ def test_a_backup_killed_in_the_middle_is_no_backup_and_goes_on(s3: S3Server, bu
     assert restored == {document.id: document.body for document in documents}
 
 
+@pytest.mark.slow
 def test_a_restore_killed_in_the_middle_goes_on(s3: S3Server, bucket: str, tmp_path: Path) -> None:
     """From the bucket into another archive, killed twice: every document is there once."""
     source = memory_store("source")

@@ -106,6 +106,7 @@ def test_a_backup_whose_parts_do_not_hold_what_was_written_is_not_completed(tmp_
     assert catalog.unfinished == (writer.backup,)
 
 
+@pytest.mark.slow
 def test_a_part_ends_before_its_index_is_larger_than_a_reader_takes(tmp_path: Path) -> None:
     """As where every document of a frame is in a namespace of its own."""
     writer = ArchiveWriter(Folder(str(tmp_path)), clock=CLOCK, part_bytes=1 << 40, part_s=3600)

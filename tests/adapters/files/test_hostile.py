@@ -31,7 +31,9 @@ def read(path: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \t\n"])
+@pytest.mark.parametrize(
+    "blank", [b"\n", *(pytest.param(each, marks=pytest.mark.slow) for each in (b"\r\n", b" \t\n"))]
+)
 def test_hundreds_of_megabytes_of_blank_lines_are_passed_over(tmp_path: Path, blank: bytes) -> None:
     """240 MB of them in 240 kB, before, between and behind two documents."""
     compressor = zlib.compressobj(wbits=31)
