@@ -581,7 +581,7 @@ class Away(MemoryWriter):
         return super().write(documents, replace=replace)
 
 
-def test_a_run_that_fails_is_told_and_the_next_one_says_how_far_it_was(told: Told) -> None:
+def test_a_run_that_fails_is_reported_and_the_next_one_says_how_far_it_was(told: Told) -> None:
     with pytest.raises(Unavailable, match=r"^the server is away$"):
         told.run(writer=Away(told.world.target), jobs=1)
     assert told.events == [RunUnfinished("job", "0123456789ab", SPEC.request)]
@@ -605,8 +605,8 @@ def test_a_run_that_fails_before_its_plan_leaves_nothing_to_resume(told: Told) -
     assert told.runs == [(1, "no plan", 0)]
 
 
-def test_what_makes_a_job_start_over_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that was replaced before a source that was; both are copied anew."""
+def test_what_makes_a_job_start_over_is_reported(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that was replaced before a source that was; both are copied again."""
     monkeypatch.setattr(identity, "_FIRST_PAUSE_S", 0.0)
     told.run()
     told.world.target.clear()

@@ -1,4 +1,4 @@
-"""Everything that is found in one part, in the order in which it is found, and what is told of the reading."""
+"""Everything that is found in one part, in the order in which it is found, and what is reported of the reading."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Part:
     return made
 
 
-def test_nothing_is_found_in_a_whole_part_and_all_of_it_is_told(part: Part) -> None:
+def test_nothing_is_found_in_a_whole_part_and_all_of_it_is_reported(part: Part) -> None:
     assert part.deep() == []
     assert part.ticks == [(2, frame.size_bytes) for frame in part.index.frames]
     part.ticks.clear()
@@ -229,7 +229,7 @@ def test_a_line_that_the_index_does_not_know_is_the_only_finding(
 
 
 def test_lines_of_a_second_frame_have_their_own_hashes(part: Part) -> None:
-    """What is told of a frame is told of that one, counted from 1."""
+    """What is reported of a frame is reported of that one, counted from 1."""
     frames = [make_frame(DOCUMENTS[:1], new_compressor(3)), make_frame(DOCUMENTS[1:3], new_compressor(3))]
     other = make_frame([DOCUMENTS[1], activation(9, namespace=DOCUMENTS[2].namespace)], new_compressor(3))
     data = frames[0].data + other.data + make_end([frames[0], msgspec.structs.replace(frames[1], data=other.data)])
@@ -264,7 +264,7 @@ def test_all_that_a_manifest_says_wrong_is_found(part: Part) -> None:
 
 
 def test_an_encrypted_part_is_read_only_where_its_hash_is_right(part: Part) -> None:
-    """What is told of it: its bytes first, then its documents, so many as there are."""
+    """What is reported of it: its bytes first, then its documents, so many as there are."""
     manifest = msgspec.structs.replace(part.manifest, encryption="age")
 
     def check() -> list[Finding]:

@@ -395,7 +395,9 @@ def test_a_bucket_in_another_region_is_a_usage_error(monkeypatch: pytest.MonkeyP
         (f"<Error><Code>X</Code><Message>{'y' * 300}</Message></Error>", f"503 X ({'y' * 200})"),
     ],
 )
-def test_an_answer_is_told_as_far_as_it_says_anything(body: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_reported_as_far_as_it_says_anything(
+    body: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert one_line(refusal_of(body, 503, monkeypatch)) == f"{_WHERE}: {told}"
 
 

@@ -115,7 +115,7 @@ def test_frames_that_stand_side_by_side_are_read_at_once(opened: Opened) -> None
     ]
 
 
-def test_a_damaged_frame_is_told_with_its_first_byte(opened: Opened) -> None:
+def test_a_damaged_frame_is_reported_with_its_first_byte(opened: Opened) -> None:
     part = opened.part()
     third = part.index.frames[2]
     opened.file.write_bytes(flipped(opened.data, 8 * (third.offset + third.size_bytes - 1)))

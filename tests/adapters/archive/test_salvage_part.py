@@ -125,7 +125,7 @@ def test_a_frame_that_was_cut_out_is_missing_where_it_stood(patient: Patient) ->
 
 
 def test_what_is_lost_with_the_index_is_counted_by_the_manifest(patient: Patient) -> None:
-    """And where it was is told by the gaps, or by the end."""
+    """And where it was is reported by the gaps, or by the end."""
     index_at = patient.index.hashes_offset - 8
     assert patient.save(patient.data[:index_at]) == []
     second = patient.frames[1]
@@ -225,7 +225,7 @@ def test_a_part_that_is_not_there_or_cannot_be_decrypted_is_missing_as_a_whole(p
         (None, None, 7, ""),
     ],
 )
-def test_a_place_in_a_part_is_told_by_its_first_and_last_byte(
+def test_a_place_in_a_part_is_reported_by_its_first_and_last_byte(
     frame: int | None, offset: int | None, size_bytes: int | None, told: str
 ) -> None:
     assert place_in(frame, offset, size_bytes) == told

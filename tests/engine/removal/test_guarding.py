@@ -206,7 +206,7 @@ def test_a_store_that_was_replaced_is_believed_after_several_looks(guarded: Guar
 
 
 def test_an_index_that_this_run_deleted_is_no_longer_looked_for(guarded: Guarded) -> None:
-    """Others still are; one of the same name that was made anew isn't the one there was."""
+    """Others still are; one of the same name that was made again isn't the one there was."""
     guard = guarded.guard
     guard.store = described(indices(a="1", b="2"))
     guarded.remover.now = described(indices(a="1", b="3"))

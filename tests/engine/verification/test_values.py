@@ -110,7 +110,7 @@ def test_a_result_says_what_it_proves(told: dict[str, Any], sentence: str) -> No
     assert proves(verification(**told)) == sentence
 
 
-def test_every_stage_is_told_in_words() -> None:
+def test_every_stage_is_reported_in_words() -> None:
     assert PHASES == {
         "compare": "comparing",
         "narrow": "narrowing down what differs",
