@@ -68,7 +68,7 @@ def open_anonymous() -> BinaryIO:
     return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))
 
 
-def write_all(file: BinaryIO, data: bytes) -> None:
+def write_all(file: BinaryIO, data: bytes | bytearray) -> None:
     """Write all of the data to a file without a buffer."""
     left = memoryview(data)
     while left:

@@ -114,7 +114,7 @@ def _files(points: Points) -> None:
             raise _full()
         sync(fd)
 
-    def write(file: Any, data: bytes) -> None:
+    def write(file: Any, data: bytes | bytearray) -> None:
         if points.reach():
             write_all(file, data[: len(data) // 2])  # as a disk does that takes what it can
             raise _full()

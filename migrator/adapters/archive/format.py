@@ -235,13 +235,21 @@ def make_end(frames: Sequence[Noted]) -> bytes:
 
 def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], hashes: bytes) -> bytes:
     """The same from compressed and decompressed sizes, notes and hashes."""
+    return b"".join(end_pieces(sizes, notes, hashes))
+
+
+def end_pieces(
+    sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], hashes: bytes | bytearray
+) -> tuple[bytes | bytearray, ...]:
+    """The same in pieces; the hashes, which may be megabytes, are given back and not copied."""
     header = new_compressor(3).compress(msgspec.json.encode(_Header(tuple(notes), hashlib.sha256(hashes).hexdigest())))
-    payload = hashes + header + _HEADER_BYTES.pack(len(header))
-    index = SKIPPABLE.pack(INDEX_MAGIC, len(payload)) + payload
+    behind = header + _HEADER_BYTES.pack(len(header))
+    payload_bytes = len(hashes) + len(behind)
     # The index is in the table too, as a frame that decompresses to nothing, so that the sizes add up to the table.
-    entries = b"".join(_SEEK_ENTRY.pack(*entry) for entry in [*sizes, (len(index), 0)])
+    entries = b"".join(_SEEK_ENTRY.pack(*entry) for entry in [*sizes, (SKIPPABLE.size + payload_bytes, 0)])
     table = entries + _SEEK_END.pack(len(sizes) + 1, 0, _SEEK_END_MAGIC)
-    return index + SKIPPABLE.pack(SEEK_MAGIC, len(table)) + table
+    before = SKIPPABLE.pack(INDEX_MAGIC, payload_bytes)
+    return before, hashes, behind, SKIPPABLE.pack(SEEK_MAGIC, len(table)), table
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from migrator.adapters.archive.format import (
     FRAME_BYTES,
     FULL_HEADER_BYTES,
     FrameNote,
-    make_end_of,
+    end_pieces,
     make_frame,
     new_compressor,
     note_bytes,
@@ -98,7 +98,7 @@ class Lane:
             del self._waiting[:count]
             self._waiting_bytes -= size
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, *pieces: bytes | bytearray) -> None:
         """Write behind the last frame; what else stands there is cut off first."""
         if self._spool is None:
             self._name = self._name or self._next_name()
@@ -108,7 +108,8 @@ class Lane:
                 self._spool.seek(self._offset)
                 self._spool.truncate()
             self._torn = True
-            durable.write_all(self._spool, data)
+            for piece in pieces:
+                durable.write_all(self._spool, piece)
             self._torn = False
         except OSError as error:
             raise local_file_error(f"{self._place.printed}: {self._name}", error) from error
@@ -118,7 +119,7 @@ class Lane:
         self.drain(0)
         if self._spool is None:
             return None
-        self._append(make_end_of(self._sizes, self._notes, bytes(self._hashes)))
+        self._append(*end_pieces(self._sizes, self._notes, self._hashes))
         self._torn = True  # should storing it fail, the end is rewritten
         stored = self._place.store(self._name, self._spool)
         self._spool = None
