@@ -59,6 +59,12 @@ def test_a_head_may_be_spooled_and_deleted_as_any_piece(place: Unpublished, tmp_
     spool = place.spool(PART)
     place.discard(spool)
     assert pieces(tmp_path / "new") == {}
+    left = place.spool(PART)  # as a process that died leaves it
+    place.sweep("x/")
+    assert len(pieces(tmp_path / "new")) == 1
+    place.sweep(PART.rpartition("/")[0] + "/")
+    assert pieces(tmp_path / "new") == {}
+    left.close()
     place.close()
 
 

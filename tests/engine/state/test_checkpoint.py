@@ -12,9 +12,9 @@ from migrator.activations.accounts import Counts
 from migrator.activations.document import Form, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice
-from migrator.engine.state.checkpoint import Checkpoint, Commit, Sample, SetAside
+from migrator.engine.state.checkpoint import Checkpoint, Commit, Sample, SetAside, VerificationNote
 from migrator.engine.state.notes import Origin, Shortfall
-from migrator.errors import Unavailable
+from migrator.errors import StateDamaged, Unavailable
 from migrator.testing.documents import activation
 from tests.support.worlds import SPEC
 
@@ -287,3 +287,63 @@ def test_what_was_kept_is_there_when_the_file_is_opened_again(
     assert read(again) == before
     assert again.aside.any
     again.close()
+
+
+def test_a_round_makes_a_complete_job_unfinished_again(checkpoint: Checkpoint) -> None:
+    """What was complete once is remembered; a round that is given up is read again from where it began."""
+    run = begun(checkpoint, "x")
+    assert not checkpoint.can_abandon_round
+    checkpoint.commit([], run=run, ended=[1])
+    checkpoint.complete()
+    assert checkpoint.begin_round(plan("y", snapshot="s2"), SELECTION, run=run, planned_s=6.5) == 1
+    assert (checkpoint.state, checkpoint.was_complete, checkpoint.can_abandon_round) == ("unfinished", True, True)
+    checkpoint.commit([commit(1, position={"at": 9})], run=run, ended=[1])
+    assert checkpoint.positions == [{"at": 9}]
+    checkpoint.move_on("s3")
+    assert (checkpoint.snapshot, checkpoint.snapshot_s) == ("s3", 6.5)
+    checkpoint.abandon_round()
+    assert (checkpoint.snapshot, checkpoint.snapshot_s, checkpoint.open_slices(run)) == ("s1", 5.5, [])
+
+
+def test_numbers_are_reserved_once(checkpoint: Checkpoint) -> None:
+    assert (checkpoint.reserved, checkpoint.reserve(3), checkpoint.reserve(1), checkpoint.reserved) == (0, 1, 4, 4)
+    checkpoint.reserve_up_to(4)
+    checkpoint.reserve_up_to(2)
+    assert checkpoint.reserve(1) == 5
+    checkpoint.reserve_up_to(9)
+    assert (checkpoint.reserved, checkpoint.reserve(2)) == (9, 10)
+
+
+def test_what_nobody_could_look_for_is_kept(checkpoint: Checkpoint) -> None:
+    begun(checkpoint, "x", warnings=("careful",))
+    checkpoint.note_unseen(["index y is closed", "careful"])
+    assert (list(checkpoint.warnings), checkpoint.incomplete) == (["careful", "index y is closed"], True)
+
+
+def test_the_newest_verification_is_kept_with_the_job(checkpoint: Checkpoint) -> None:
+    for agrees in (False, True):
+        note = VerificationNote(
+            began_s=1.5, agrees=agrees, counts={"a": 3, "missing": 1}, proves="something", request=SPEC.request
+        )
+        checkpoint.note_verification(note)
+        assert checkpoint.verification == note
+
+
+def test_a_slice_that_is_not_there_is_damage(checkpoint: Checkpoint) -> None:
+    run = begun(checkpoint, "x")
+    where = f"{checkpoint.path}: the state of the job is damaged and was not used: slice 7 isn't there. "
+    with pytest.raises(StateDamaged) as refused:
+        checkpoint.commit([commit(7)], run=run)
+    assert str(refused.value).startswith(where)
+    assert checkpoint.counts == {}
+
+
+def test_stock_counts_for_the_beginning_that_it_was_taken_at(checkpoint: Checkpoint, clock: list[float]) -> None:
+    run = checkpoint.begin_run(SPEC, SOURCE, TARGET)
+    for stock in ({"documents": 5}, None):
+        checkpoint.begin(plan("x"), SELECTION, None, None, run=run, planned_s=1.0, stock=stock)
+        assert (checkpoint.stock, checkpoint.full, checkpoint.knows_origins) == (stock, False, True)
+    checkpoint.begin(plan("x"), SELECTION, None, None, run=run, planned_s=1.0, stock=3)
+    with checkpoint._transaction():
+        checkpoint._set("began_s", 1.0)  # as an earlier release that began the job again
+    assert (checkpoint.stock, checkpoint.knows_origins) == (None, False)

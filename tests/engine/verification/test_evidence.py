@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -236,3 +237,38 @@ def test_suspects_are_what_was_listed_differently(evidence: Evidence) -> None:
     (meanwhile,) = evidence.findings("meanwhile")
     assert (meanwhile.id, meanwhile.note) == ("only a", "was stored in B")
     assert not evidence.is_open()
+
+
+def test_a_new_one_knows_of_nothing() -> None:
+    with closing(Evidence(None)) as evidence:
+        assert (evidence.stage, evidence.run, evidence.stores, evidence.selection) == ("new", 0, None, Selection())
+        assert (evidence.readings, evidence.relistings, evidence.copies, evidence.restated) == (0, 0, 0, 0)
+        assert (evidence.compared, evidence.began_s, evidence.warnings, evidence.incomplete) == (0, 0.0, (), False)
+        for side in SIDES:
+            assert (evidence.snapshot(side), evidence.read(side), evidence.remarks(side)) == (None, None, {})
+            assert list(evidence.refused(side)) == []
+        assert (list(evidence.buckets()), list(evidence.settled()), list(evidence.relisted())) == ([], [], [])
+        assert (evidence.finding_counts(), evidence.refused_counts(), evidence.open_slices()) == ({}, {}, [])
+        assert (evidence.begin_run(), evidence.begin_run()) == (1, 2)
+
+
+def test_a_beginning_drops_what_was_found_before(evidence: Evidence) -> None:
+    numbers = begin(evidence)
+    refused = [Refused(side="a", id="guest/1", namespace="guest", reason="cut")]
+    seen = {("guest", 1, WHOLE): (2, 5)}
+    evidence.commit(added(numbers["a"], "a", sums=seen, refused=refused, remarks={"odd": 1}, compared=2, read=3))
+    evidence.judge({}, [finding("guest/2")], [])
+    evidence.begin_stage("relist")
+    evidence.warn(["careful"])
+    assert (evidence.compared, evidence.relistings, evidence.remarks("a")) == (2, 1, {"odd": 1})
+    assert (evidence.refused_counts(), evidence.finding_counts()) == ({("a", "guest"): 1}, {("guest", "missing"): 1})
+    evidence.begin((STORES[1], STORES[0]), Selection(until_ms=5), began_s=2.0)
+    assert (evidence.stores, evidence.selection, evidence.began_s) == (
+        (STORES[1], STORES[0]),
+        Selection(until_ms=5),
+        2.0,
+    )
+    assert (evidence.compared, evidence.relistings, evidence.remarks("a"), evidence.warnings) == (0, 0, {}, ())
+    assert (evidence.refused_counts(), evidence.finding_counts(), list(evidence.buckets())) == ({}, {}, [])
+    assert [evidence.read(side) for side in SIDES] == [0, 0]
+    assert evidence.open_slices() == []
