@@ -6,6 +6,7 @@ import gc
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from types import ModuleType
 
 import msgspec
 import pytest
@@ -71,12 +72,18 @@ SAID = {
 """What somebody who says nothing gets; whatever isn't here is nothing: no number, no text, none of something."""
 
 
-def values() -> Iterator[type[msgspec.Struct]]:
+def modules() -> Iterator[ModuleType]:
     for package in (migrator.engine, migrator.adapters.archive):
+        yield package
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            for each in vars(importlib.import_module(module.name)).values():
-                if isinstance(each, type) and issubclass(each, msgspec.Struct) and each.__module__ == module.name:
-                    yield each
+            yield importlib.import_module(module.name)
+
+
+def values() -> Iterator[type[msgspec.Struct]]:
+    for module in modules():
+        for each in vars(module).values():
+            if isinstance(each, type) and issubclass(each, msgspec.Struct) and each.__module__ == module.__name__:
+                yield each
 
 
 def defaults(value: type[msgspec.Struct]) -> Iterator[tuple[str, object]]:
@@ -127,3 +134,14 @@ def test_what_nobody_said_is_none_where_there_may_be_none() -> None:
 )
 def test_what_is_made_of_every_document_is_no_work_for_the_garbage_collector(line: msgspec.Struct) -> None:
     assert not gc.is_tracked(line)
+
+
+def test_what_a_module_says_it_exports_is_there() -> None:
+    """Whoever imports all of it would fail, and nobody else would notice."""
+    lacking = [
+        f"{module.__name__}.{name}"
+        for module in modules()
+        for name in getattr(module, "__all__", ())
+        if name not in vars(module)
+    ]
+    assert lacking == []

@@ -79,6 +79,14 @@ def test_nothing_is_found_in_a_whole_part_and_all_of_it_is_reported(part: Part) 
     assert part.ticks == [(6, 0), (0, len(part.data))]
 
 
+@pytest.mark.parametrize("order", [[5, 4, 3, 2, 1, 0], [2, 3, 0, 1, 4, 5], [2, 3, 4, 5, 0, 1]])
+def test_documents_may_stand_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: list[int]) -> None:
+    """The span of a part is that of all its frames."""
+    monkeypatch.setattr(lane, "FRAME_BYTES", len(DOCUMENTS[0].body) + 1)
+    monkeypatch.setattr("tests.adapters.archive.test_check_part.DOCUMENTS", [DOCUMENTS[at] for at in order])
+    assert Part(tmp_path).deep() == []
+
+
 @pytest.mark.parametrize("piece_bytes", [1, 7, 64])
 def test_a_hash_is_made_of_pieces_up_to_the_last_byte(
     part: Part, piece_bytes: int, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from migrator.adapters.archive.places import Place
 from migrator.adapters.memory import MemoryStore, _stores, memory_store
 from migrator.api.backup import backup
 from migrator.api.restore import restore
-from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, Unavailable, UsageError
+from migrator.errors import AccessDenied, ArchiveDamaged, MigratorError, NotFound, Unavailable, UsageError
 from migrator.testing.documents import activation
 from tests.conformance.places import PlaceConformance
 from tests.support.profiles import stride
@@ -194,7 +195,8 @@ class TestEncryptedFolder(PlaceConformance):
         self.put(place, self.part(1), bytes(130_000))
         path = self.folder / self.part(1)
         path.write_bytes(path.read_bytes()[:kept])
-        with pytest.raises(ArchiveDamaged, match="altered or truncated"):
+        where = re.escape(f"{place.printed}: {self.part(1)}: it was altered or truncated (")
+        with pytest.raises(ArchiveDamaged, match=rf"^{where}[^\n]+\)$"):
             place.read_range(self.part(1), 0, 10)
 
     def test_a_full_disk_is_unavailable(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,10 +209,10 @@ class TestEncryptedFolder(PlaceConformance):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("migrator.durable.write_all", full)
-        with pytest.raises(Unavailable, match="No space left on device"):
-            place.store(self.part(2), spool)
-        with pytest.raises(Unavailable, match="No space left on device"):
-            place.read_range(self.part(1), 0, 10)
+        for name, act in ((self.part(2), place.store), (self.part(1), lambda name, _: place.read_range(name, 0, 10))):
+            where = re.escape(f"{place.printed}: {name}: temporary file: No space left on device")
+            with pytest.raises(Unavailable, match=f"^{where}"):
+                act(name, spool)
         place.discard(spool)
 
 
@@ -505,3 +507,62 @@ def test_any_implementation_of_age_opens_a_part(world: World, key: Key) -> None:
     place = open_contents(str(folder), str(key.file))
     assert place.read("x.age") == b"by age itself"
     place.close()
+
+
+# -- by itself ------------------------------------------------------------------------------------------------------
+
+
+PIECE = "backups/20261124T021500Z-3f9a2c/part-000001.ndjson.zst.age"
+
+
+def test_whoever_has_no_key_is_told_how_to_give_one(tmp_path: Path, key: Key) -> None:
+    """Where the piece is asked for, and before that where only its beginning is looked at."""
+    folder = Folder(str(tmp_path / "a"))
+    Encrypted(folder, recipients=[key.recipient]).write(PIECE, b"content")
+    wrong = make_key(tmp_path, "wrong")
+    without, others = Encrypted(folder), Encrypted(folder, identity_file=str(wrong.file))
+    where = f"archive:{tmp_path / 'a'}: {PIECE}"
+    none = f"{where} is encrypted; give the file with its key with `identity` or MIGRATOR_IDENTITY"
+    other = f"{where}: no key of {wrong.file} opens it; it was encrypted to other keys, or its header is damaged"
+    for place, told in ((without, none), (others, other)):
+        for act in (
+            partial(place.unlock, PIECE),
+            partial(place.read, PIECE),
+            partial(place.read_range, PIECE, 0, 1),
+            partial(place.content_bytes, PIECE, 1),
+        ):
+            refusal(AccessDenied, f"^{re.escape(told)}$", act)
+        place.unlock("archive.json")
+        place.unlock(PIECE.replace("000001", "000002"))
+        place.close()
+
+
+def test_a_piece_is_known_by_its_name(tmp_path: Path, key: Key) -> None:
+    """Others lie there as they are, and their sizes are what lies there."""
+    place = Encrypted(Folder(str(tmp_path / "a")), recipients=[key.recipient], identity_file=str(key.file))
+    for name in (PIECE, "archive.json"):
+        place.write(name, b"content")
+        assert place.read(name) == b"content"
+        assert place.read_range(name, 2, 3) == b"nte"
+    size = place.size(PIECE)
+    assert size is not None
+    assert size > 100
+    assert place.content_bytes(PIECE, size) == 7
+    assert (place.size("archive.json"), place.content_bytes("archive.json", 7)) == (7, 7)
+    assert list(place.names("")) == [("archive.json", 7), (PIECE, size)]
+    told = f"archive:{tmp_path / 'a'}: {PIECE} is truncated: it ends before byte 8"
+    refusal(ArchiveDamaged, f"^{re.escape(told)}$", lambda: place.read_range(PIECE, 5, 3))
+    missing = PIECE.replace("000001", "000002")
+    told = f"archive:{tmp_path / 'a'}: {missing} isn't there"
+    refusal(NotFound, f"^{re.escape(told)}$", lambda: place.read_range(missing, 0, 1))
+    refusal(NotFound, f"^{re.escape(told)}$", lambda: place.read(missing))
+    place.delete(PIECE)
+    assert list(place.names("")) == [("archive.json", 7)]
+    place.close()
+
+
+def test_nothing_is_encrypted_to_nobody(tmp_path: Path) -> None:
+    place = Encrypted(Folder(str(tmp_path / "a")))
+    told = f"archive:{tmp_path / 'a'}: the backup is encrypted, but no recipient is given; give `encrypt_to`"
+    refusal(UsageError, f"^{re.escape(told)}$", lambda: place.write(PIECE, b"content"))
+    assert list(tmp_path.rglob("*.age")) == []

@@ -331,10 +331,13 @@ def test_the_newest_verification_is_kept_with_the_job(checkpoint: Checkpoint) ->
 
 def test_a_slice_that_is_not_there_is_damage(checkpoint: Checkpoint) -> None:
     run = begun(checkpoint, "x")
-    where = f"{checkpoint.path}: the state of the job is damaged and was not used: slice 7 isn't there. "
     with pytest.raises(StateDamaged) as refused:
         checkpoint.commit([commit(7)], run=run)
-    assert str(refused.value).startswith(where)
+    assert str(refused.value) == (
+        f"{checkpoint.path}: the state of the job is damaged and was not used: slice 7 isn't there. Start over with "
+        f"the same command and `restart`; for a schedule, remove {checkpoint.path.parent if checkpoint.path else ''} "
+        "and run it again"
+    )
     assert checkpoint.counts == {}
 
 

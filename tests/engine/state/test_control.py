@@ -122,7 +122,13 @@ def test_a_job_that_does_not_run_is_not_controlled(tmp_path: Path) -> None:
     open_job(tmp_path, SPEC).close()
     ended = command(tmp_path, "--pause")
     assert ended.exit_code == 2
-    assert "isn't running" in ended.stderr
+    with pytest.raises(UsageError) as refused:
+        control_job(find_job(tmp_path, "0123"), paused=True)
+    assert str(refused.value) == (
+        "job 0123456789ab isn't running, so there is nothing to control; give `max_rate` to the command that runs it"
+    )
+    with pytest.raises(UsageError, match=r"^give `max_rate`, `pause` or `resume`$"):
+        control_job(find_job(tmp_path, "0123"))
     assert command(tmp_path, "--pause", "--resume").exit_code == 2
     ended = command(tmp_path)
     assert ended.exit_code == 2
@@ -130,7 +136,8 @@ def test_a_job_that_does_not_run_is_not_controlled(tmp_path: Path) -> None:
     elsewhere = JobRequest(verb="copy", source="a", target="b", options={"executor": "processes"})
     with Running(tmp_path, elsewhere):
         job = find_job(tmp_path, "0123")
-        with pytest.raises(UsageError, match="only threads can be controlled"):
+        told = r"^job 0123456789ab runs with `executor=processes`: only threads can be controlled$"
+        with pytest.raises(UsageError, match=told):
             control_job(job, paused=True)
         assert command(tmp_path, "--max-rate", "quick").exit_code == 2
 
