@@ -4,7 +4,8 @@
 
 1. The tests run once on a copy of the tree; which test runs which line, and for how long, is noted.
 2. Places are drawn from the modules at random, and one of mutmut's changes is made at each. The tests that run the
-   changed line run until one fails: those of the module itself first, then the others, the fastest first. No real
+   changed line run until one fails: those of the module itself first, then the others, the fastest first. Of a
+   change outside of functions those that run anything of the module, and those of the package as a whole. No real
    servers.
 3. What no test noticed is shown to mypy, which `make check` runs as well: a change that it refuses is `mistyped`.
 4. Every change that no test noticed is printed, and the score of each module: of the tests alone, with mypy, and of
@@ -65,6 +66,7 @@ _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "
 _OPTIONS = ["-q", "-x", "-m", "not servers", "-p", "no:cacheprovider", "--timeout", "120"]
 _MEMORY = 12 << 30  # a change that takes more and more must not take the machine with it
 _SLOW = 4  # times as long as the tests took unchanged, and a change counts as noticed
+_EVERYWHERE = "tests/test_"  # the tests of the package as a whole: they may notice what no function runs
 _BROKEN = 99  # what a fork exits with where it's this module that fails
 
 
@@ -160,7 +162,7 @@ class _Map:
     def lines(self) -> dict[str, dict[str, list[str]]]:
         """The tests of each line of a function, and as line 0 those of the module, the fastest first."""
         data, found = self.coverage.get_data(), {}
-        everywhere = {test for test in self.seconds if test.startswith("tests/test_")} - self.failed
+        everywhere = {test for test in self.seconds if test.startswith(_EVERYWHERE)} - self.failed
         for file in data.measured_files():
             run = {line: {*tests} - self.failed - {""} for line, tests in data.contexts_by_lineno(file).items()}
             lines: dict[int, set[str]] = {0: everywhere.union(*run.values())}
@@ -282,9 +284,9 @@ class _Trier:
         lines, expected = self._noted["lines"].get(mutant.path, {}), 0.0
         own = _tests_of(mutant.path)
         that_run_it = lines.get(str(mutant.line)) or lines.get("0", [])
-        for test in sorted(that_run_it, key=lambda each: not each.startswith(own)):
+        for test in sorted(that_run_it, key=lambda each: (not each.startswith(own), not each.startswith(_EVERYWHERE))):
             if tests and expected + self._noted["seconds"][test] > self._limit:
-                break
+                continue
             expected += self._noted["seconds"][test]
             tests.append(test)
         if not tests:

@@ -130,7 +130,7 @@ class Removing:
 
     # -- batches ------------------------------------------------------------------------------------------------
 
-    def run(self, candidates: Candidates, proofs: Proofs, progress: Progress, *, whole: bool = False) -> None:
+    def run(self, candidates: Candidates, proofs: Proofs, progress: Progress, *, whole: bool) -> None:
         """Remove all candidates that still are what was proven; with `whole` first the indices that hold no others.
 
         A proof that is in use may be a replica, from which a document goes as well: one alone is removed first.

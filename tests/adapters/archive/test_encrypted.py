@@ -515,7 +515,7 @@ def test_any_implementation_of_age_opens_a_part(world: World, key: Key) -> None:
 PIECE = "backups/20261124T021500Z-3f9a2c/part-000001.ndjson.zst.age"
 
 
-def test_whoever_has_no_key_is_told_how_to_give_one(tmp_path: Path, key: Key) -> None:
+def test_whoever_has_no_key_learns_how_to_give_one(tmp_path: Path, key: Key) -> None:
     """Where the piece is asked for, and before that where only its beginning is looked at."""
     folder = Folder(str(tmp_path / "a"))
     Encrypted(folder, recipients=[key.recipient]).write(PIECE, b"content")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migrator.activations.document import Form
 from migrator.adapters.archive.manifest import Manifest, SourceNote, new_backup_id
-from migrator.adapters.archive.order import backups_after, contradiction, in_order, next_number
+from migrator.adapters.archive.order import backups_after, contradiction, in_order, next_number, ranks
 from migrator.operations.archive.retention import Candidate, Retention, choose
 from tests.support import strategies  # noqa: F401  its settings: a busy machine is no failure
 
@@ -121,3 +121,30 @@ def test_a_chain_that_comes_back_to_itself_has_an_order() -> None:
     second = made(archive, NOW_S + 1, first)
     looped = msgspec.structs.replace(first, parent=second.backup, mode="incremental")
     assert len(in_order([looped, second])) == 2
+
+
+def test_what_continues_a_backup_is_newer_whatever_its_number() -> None:
+    """A number that is none above its parent's, as where two archives were put together, counts as one more."""
+    archive: list[Manifest] = []
+    parent = msgspec.structs.replace(made(archive, NOW_S), number=7)
+    child = msgspec.structs.replace(made(archive, NOW_S - DAY_S, parent), number=5)
+    other = msgspec.structs.replace(made(archive, NOW_S + DAY_S), number=7)
+    assert ranks([child, parent, other]) == {
+        parent.backup: (7, False, parent.ended_ms, 0, parent.backup),
+        child.backup: (8, False, parent.ended_ms, 1, child.backup),
+        other.backup: (7, False, other.ended_ms, 0, other.backup),
+    }
+    assert in_order([child, other, parent]) == [parent, other, child]
+    assert next_number([parent, child, other]) == 9
+
+
+def test_a_backup_without_a_number_takes_one_from_those_that_ended_before_it() -> None:
+    """Unless they name it as there before; without any it is the first."""
+    archive: list[Manifest] = []
+    old = made(archive, NOW_S + 5, numbered=False)
+    before = msgspec.structs.replace(made([], NOW_S), number=3)
+    naming = msgspec.structs.replace(made([], NOW_S + 1), number=4, clock_ahead=[old.backup])
+    assert ranks([old])[old.backup] == (0, True, old.ended_ms, 0, old.backup)
+    assert ranks([old, before])[old.backup][0] == 3
+    assert ranks([old, before, naming])[old.backup][0] == 3
+    assert ranks([old, naming])[old.backup][0] == 0

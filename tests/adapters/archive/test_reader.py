@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,16 @@ import msgspec
 import pytest
 
 from migrator.activations.document import Document, Form
+from migrator.activations.part import Part
 from migrator.activations.selection import Selection
-from migrator.adapters.archive import ArchiveReader, parts
+from migrator.adapters.archive import ArchiveReader, ArchiveWriter, open_reader, parts
 from migrator.adapters.archive import lane as lanes
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.base import Description, Slice
-from migrator.errors import ArchiveDamaged, NotFound
+from migrator.adapters.base import Abilities, Description, Slice
+from migrator.errors import ArchiveDamaged, NotFound, UsageError
+from migrator.settings.stores import Location, Store
 from migrator.testing.documents import activation
-from tests.support.archives import ALL, add_backup, read_archive
+from tests.support.archives import ALL, add_backup, completion, read_archive
 
 DOCUMENTS = [activation(number, "guest" if number < 6 else "other") for number in range(12)]
 STARTS = [each.start_ms for each in DOCUMENTS]
@@ -193,3 +197,80 @@ def test_what_is_superseded_is_filtered(tmp_path: Path) -> None:
             for name, count in batch.filtered.items():
                 filtered[name] = filtered.get(name, 0) + count
     assert (documents, filtered) == (12, {"guest": 3, "other": 1})
+
+
+def test_an_archive_is_opened_as_its_location_says(archive: Path) -> None:
+    """A time before now is counted from now."""
+
+    def opened(**told: Any) -> ArchiveReader:
+        return open_reader(Store(location=Location(kind="archive", path=str(archive), **told)), page_bytes=7)
+
+    found = opened()
+    assert (found._backup, found._at_ms, found._folder, found._page_bytes) == (None, None, str(archive), 7)
+    assert opened(backup="2026")._backup == "2026"
+    at_ms = opened(at="7d")._at_ms
+    assert at_ms is not None
+    assert abs(at_ms - (time.time() - 7 * 86_400) * 1000) < 600_000
+    assert opened(at="2026-11-24T02:15:00Z")._at_ms == 1_795_486_500_000
+
+
+def test_a_part_of_an_archive_is_every_so_many_files_of_a_backup_that_is_named(archive: Path) -> None:
+    told = (
+        f"archive:{archive}: give `backup` as well: parts that start while a backup is made would read different ones"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
+        reader(archive).in_part(Part(number=1, of=2))
+    backup = reader(archive).chain[0].backup
+    whole = reader(archive, backup=backup)
+    assert not whole.abilities.partial
+    parts = [whole.in_part(Part(number=number, of=2)) for number in (1, 2)]
+    assert [each.abilities for each in parts] == [Abilities(partial=True)] * 2
+    slices = [[slice.spec["part"] for slice in each.plan(ALL, slice_documents=1).slices] for each in parts]
+    assert slices == [["part-000001.ndjson.zst", "part-000003.ndjson.zst"], ["part-000002.ndjson.zst"]]
+    assert [each.count(ALL) for each in parts] == [8, 4]
+
+
+def test_an_archive_describes_itself_by_its_id_and_the_backup_that_is_read(archive: Path) -> None:
+    found = reader(archive)
+    (manifest,) = found.chain
+    assert found.describe() == Description(
+        location=f"archive:{archive}?backup={manifest.backup}",
+        product="archive",
+        version="1",
+        identity={"archive": manifest.archive},
+    )
+    assert (found.form, found.lost(), found.busy()) == (Form.COUCHDB, None, None)
+
+
+def test_an_older_state_than_the_newest_must_be_chosen(tmp_path: Path) -> None:
+    """Where the manifest of the newest can't be believed; as of a moment before it, it isn't asked for."""
+    first = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:1]])
+    second = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:2]])
+    (tmp_path / second.folder / "SHA256SUMS").unlink()
+    told = (
+        f"archive:{tmp_path}: {second.folder}manifest.json: it can't be verified, since SHA256SUMS is missing, so the "
+        f"newest state is unknown. `backup={first.backup}` reads the newest backup that is whole, and "
+        "`migrator archive check repair=True` saves what is left of this one"
+    )
+    for choice in ({}, {"at_ms": second.ended_ms}):
+        with pytest.raises(ArchiveDamaged, match=f"^{re.escape(told)}$"):
+            reader(tmp_path, **choice).describe()
+    assert reader(tmp_path, backup=first.backup).chain == (first,)
+    assert reader(tmp_path, at_ms=first.ended_ms).chain == (first,)
+
+
+def test_documents_that_were_rejected_and_clocks_that_disagree_are_told(tmp_path: Path) -> None:
+    counts = {"guest": {"read": 3, "written": 1, "rejected": 2}}
+    first = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:1]], counts=counts)
+    writer = ArchiveWriter(Folder(str(tmp_path)), clock=lambda: 1.0)
+    writer.continue_from(first.backup)
+    writer.prepare()
+    writer.finish(completion(Form.COUCHDB, []))
+    where, last = f"archive:{tmp_path}", writer.backup
+    newer = f"backup {last} is newer than {first.backup}"
+    assert list(reader(tmp_path).plan(ALL, slice_documents=1).warnings) == [
+        f"{where}: 2 documents were rejected when the backup was made, and not included",
+        f"{where}: {newer}, although the clock of the machine that made it showed an earlier time; order comes from "
+        "the chain, and `at` goes by those clocks",
+    ]
+    assert len(reader(tmp_path, backup=last).plan(ALL, slice_documents=1).warnings) == 1

@@ -109,7 +109,7 @@ def test_a_slice_that_is_outpaced_twenty_times_ends_the_run_with_its_error() -> 
         (open_slice(1, begun_before=True), True),
     ],
 )
-def test_a_worker_is_told_what_differed_where_it_may_meet_it_again(
+def test_a_worker_learns_what_differed_where_it_may_meet_it_again(
     slice: OpenSlice, rereads: bool, any_aside: bool
 ) -> None:
     digests = frozenset({b"12345678"})

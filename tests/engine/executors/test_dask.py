@@ -315,7 +315,7 @@ def test_a_slice_that_is_not_done_is_carried_on_with(monkeypatch: pytest.MonkeyP
     assert coordinator.counted == [1, 3]
 
 
-def test_a_lost_worker_is_told_and_its_slice_carried_again() -> None:
+def test_a_lost_worker_is_reported_and_its_slice_carried_again() -> None:
     client, coordinator = Client(1), Coordinator()
 
     def submitted(future: Future) -> None:

@@ -225,7 +225,7 @@ def test_what_cannot_be_read_in_the_store_stays_with_the_reason(world: World) ->
     assert report.exit_code == 3
 
 
-def test_what_stores_say_of_themselves_is_told(world: World) -> None:
+def test_what_stores_say_of_themselves_is_reported(world: World) -> None:
     """Of the store it is kept in the report as well: what was removed from it may not be all."""
 
     class Closed(MemoryReader):
@@ -268,14 +268,14 @@ def test_a_compaction_that_does_not_end_is_left_to_the_server(world: World, monk
     assert world.events == [TargetWarning(told)]
 
 
-def test_a_user_who_may_not_compact_is_told(world: World) -> None:
+def test_a_user_who_may_not_compact_is_reported(world: World) -> None:
     world.server.refusal = AccessDenied("b: 401")
     report = world.purge()
     told = "the space isn't freed, since this user may not start a compaction: b: 401"
     assert (report.compacted, report.warnings, report.exit_code) == (False, (told,), 0)
 
 
-def test_space_that_is_not_known_is_told(world: World) -> None:
+def test_space_that_is_not_known_is_reported(world: World) -> None:
     world.server.space_error = Unavailable("b: 503")
     report = world.purge()
     assert (report.space_before, report.space_after) == (None, None)

@@ -182,7 +182,7 @@ class Purge:
         with closing(Candidates()) as candidates:
             for each in self.documents:
                 candidates.add(Candidate(each.id, each.index, each.namespace))
-            self.removing.run(candidates, cast(Any, None), self.progress)
+            self.removing.run(candidates, cast(Any, None), self.progress, whole=False)
 
     @property
     def account(self) -> NamespacePurge:

@@ -303,6 +303,9 @@ def test_a_round_makes_a_complete_job_unfinished_again(checkpoint: Checkpoint) -
     assert (checkpoint.snapshot, checkpoint.snapshot_s) == ("s3", 6.5)
     checkpoint.abandon_round()
     assert (checkpoint.snapshot, checkpoint.snapshot_s, checkpoint.open_slices(run)) == ("s1", 5.5, [])
+    checkpoint.forget()
+    begun(checkpoint, "x")
+    assert not checkpoint.can_abandon_round
 
 
 def test_numbers_are_reserved_once(checkpoint: Checkpoint) -> None:

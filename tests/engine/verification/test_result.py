@@ -15,6 +15,7 @@ from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore
+from migrator.engine.verification import compare as compare_module
 from migrator.engine.verification import result as result_module
 from migrator.engine.verification.compare import VerifyOptions, run_verify
 from migrator.engine.verification.evidence import Evidence
@@ -206,6 +207,41 @@ def test_the_phases_are_told_with_what_is_to_be_read_in_each(pair: Pair) -> None
     assert pair.phases == [("comparing", 7), ("listing the hours that differ", 14)]
 
 
+def test_only_the_span_of_hours_that_differ_is_read_again(pair: Pair) -> None:
+    """Cut down to what is selected."""
+    asked: list[Selection] = []
+
+    class Asked(MemoryReader):
+        def plan(self, selection: Selection, *, slice_documents: int) -> Plan:
+            asked.append(selection)
+            return super().plan(selection, slice_documents=slice_documents)
+
+    pair.put(*SAME)
+    pair.put(MISSING, at(3, 15), only="a")
+    pair.verify(a=Asked(pair.a))
+    begin_ms = (FIRST_HOUR + 1) * HOUR_MS
+    assert asked == [Selection(), Selection(since_ms=begin_ms, until_ms=begin_ms + 3 * HOUR_MS)]
+
+
+@pytest.mark.parametrize(
+    ("much", "many", "stages"),
+    [
+        (3, 1, ["comparing", "narrowing down what differs", "listing what differs"]),
+        (4, 1, ["comparing", "listing the hours that differ"]),
+        (3, 2, ["comparing", "listing the hours that differ"]),
+    ],
+)
+def test_where_much_is_in_hours_that_differ_they_are_narrowed_down(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, much: int, many: int, stages: list[str]
+) -> None:
+    """More than so many documents altogether, and in each hour: here four in two hours."""
+    monkeypatch.setattr(compare_module, "_MUCH", much)
+    monkeypatch.setattr(compare_module, "_MANY", many)
+    pair.put(*(at(hour, 2 * hour + number) for hour in (0, 1) for number in (0, 1)), only="a")
+    assert pair.verify().totals.missing == 4
+    assert [phase for phase, _ in pair.phases] == stages
+
+
 def test_where_nothing_differs_one_reading_is_enough(pair: Pair) -> None:
     pair.put(*SAME)
     found = pair.verify()
@@ -221,7 +257,7 @@ class Closed(MemoryReader):
         return msgspec.structs.replace(plan, warnings=("index x is closed",), incomplete=True)
 
 
-def test_what_a_store_cannot_give_is_told_once_and_kept(pair: Pair) -> None:
+def test_what_a_store_cannot_give_is_reported_once_and_kept(pair: Pair) -> None:
     pair.put(*SAME)
     found = pair.verify(a=Closed(pair.a), b=Closed(pair.b))
     assert pair.events == [SourceWarning("index x is closed")]
