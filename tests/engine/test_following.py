@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, News, Plan, Slice, Token
 from migrator.adapters.memory import MemoryReader
-from migrator.engine.following import Follow
+from migrator.engine.following import Follow, Follower
 from migrator.engine.options import CopyOptions
 from migrator.engine.report import Report
 from migrator.engine.state.checkpoint import Checkpoint
 from migrator.errors import Interrupted, PlaceGone
 from migrator.events import CaughtUp, Event, LagNoted, LagUnknown, RoundAbandoned, StoreReplaced
-from migrator.events.watching import Stop
+from migrator.events.watching import Lag, Progress, Stop
 from migrator.testing.documents import activation
 from tests.support.worlds import SPEC, CutError, World
 
@@ -232,3 +233,147 @@ def test_a_source_that_goes_again_and_again_ends_it(world: World) -> None:
     world.copy()
     with pytest.raises(PlaceGone, match="start over"):
         follow(world, Gone(world), until_lag=0)
+
+
+# -- look by look -----------------------------------------------------------------------------------------------------
+
+
+class Watching:
+    """A follower by a clock that only moves while it waits or sleeps, and what it does at each look."""
+
+    def __init__(self, *looks: tuple[int, float | None], snapshot_s: float | None = 900.0, **until: Any) -> None:
+        """Of each look what is pending, and how long it takes; None where it takes as long as it may wait."""
+        self.now_s = 1000.0
+        self.looks = list(looks)
+        self.waits: list[float] = []
+        self.slept: list[float] = []
+        self.events: list[Event] = []
+        self.lags: list[Lag] = []
+        self.checks: list[float] = []
+        self.rounds = 0
+        self.unseen: dict[int, tuple[str, ...]] = {}
+        self.progress = Progress()
+        self.stop = Stop()
+        self.kept: list[Lag] = []
+        self.unseen_kept: list[Sequence[str]] = []
+        checkpoint = SimpleNamespace(
+            snapshot_s=snapshot_s, snapshot="s", note_lag=self.kept.append, note_unseen=self.unseen_kept.append
+        )
+        stop = SimpleNamespace(check=lambda: None, sleep=self._sleep)
+        self.checkpoint = checkpoint
+        self.follower = Follower(
+            cast(Any, self),
+            cast(Any, checkpoint),
+            Follow(**until),
+            job="0123456789ab",
+            stop=cast(Any, stop),
+            progress=self.progress,
+            observe=lambda progress: self.lags.append(progress.lag) if progress.lag else None,
+            tell=self.events.append,
+            clock=lambda: self.now_s,
+            monotonic=lambda: self.now_s,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+    def news(self, snapshot: Token, selection: Selection, *, wait_s: float, stop: Any) -> News:
+        assert (snapshot, selection) == ("s", Selection())
+        self.waits.append(wait_s)
+        pending, took_s = self.looks.pop(0)
+        self.now_s += wait_s if took_s is None else took_s
+        return News(pending=pending, unseen=self.unseen.get(len(self.waits) - 1, ()))
+
+    def run(self) -> int:
+        def one_round() -> int:
+            self.rounds += 1
+            self.checkpoint.snapshot_s = self.now_s
+            self.now_s += 2
+            return 5
+
+        return self.follower.run(Selection(), one_round, lambda: self.checks.append(self.now_s))
+
+
+def test_each_wait_is_twice_as_long_as_the_one_before_up_to_ten_seconds() -> None:
+    """While nothing is new; what was waited is idle."""
+    watching = Watching(*[(0, None)] * 7, until_idle_s=31.0)
+    assert watching.run() == 0
+    assert watching.waits == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert watching.slept == []
+
+
+def test_after_a_round_it_looks_at_once_and_waits_from_the_beginning_again() -> None:
+    """Half a second later: a round for each document would cost too much. What the round took is idle as well."""
+    watching = Watching((0, None), (0, None), (3, None), (0, None), (0, None), (0, None), until_idle_s=5.0)
+    assert watching.run() == 1
+    assert watching.rounds == 1
+    assert watching.waits == [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]
+    assert watching.slept == [0.5]
+
+
+def test_a_server_that_answers_at_once_is_not_asked_again_at_once() -> None:
+    watching = Watching((0, 0.0), (0, 0.1), (0, 0.5), (0, None), until_idle_s=4.0)
+    watching.run()
+    assert watching.slept == [0.5]
+
+
+def test_time_in_which_nobody_could_look_is_not_idle() -> None:
+    """A look that takes five seconds more than its wait was held up."""
+    watching = Watching((0, None), (0, 5.9), (0, 7.0), (0, None), until_idle_s=9.0)
+    watching.run()
+    assert watching.waits == [0.0, 1.0, 2.0, 4.0]
+
+
+def test_it_ends_with_the_first_that_is_reached() -> None:
+    assert Watching((0, None), until_lag=0).run() == 0
+    assert Watching((3, None), until_lag=3).run() == 0
+    assert Watching((3, None), (2, None), until_lag=2).run() == 1
+    assert Watching((0, None), until_idle_s=0.0).run() == 0
+
+
+def test_the_lag_is_reported_and_kept_at_each_look() -> None:
+    """Since the last moment at which all was carried; that it is caught up is reported when that becomes so."""
+    watching = Watching((4, None), (0, None), (0, None), until_idle_s=3.0)
+    watching.run()
+    assert watching.progress.phase == "following"
+    assert watching.progress.documents is None
+    assert watching.kept == [
+        Lag(documents=4, behind_s=100.0, looked_s=1000.0),
+        Lag(documents=0, behind_s=0.0, looked_s=1002.5),
+        Lag(documents=0, behind_s=0.0, looked_s=1003.5),
+    ]
+    assert watching.lags[0] == watching.kept[0]
+    assert watching.lags[-1] == watching.kept[-1]
+    assert watching.events == [
+        LagNoted("0123456789ab", 4, 100.0),
+        LagNoted("0123456789ab", 0, 0.0),
+        CaughtUp("0123456789ab"),
+        LagNoted("0123456789ab", 0, 0.0),
+    ]
+
+
+def test_what_cannot_be_seen_makes_the_lag_unknown_until_it_can() -> None:
+    """It is reported once, and again that all is there; where it ends meanwhile that is kept with the job."""
+    watching = Watching((0, None), (0, None), (0, None), (0, None), until_idle_s=7.0)
+    watching.unseen = {1: ("index x is closed", "y"), 2: ("index x is closed", "y")}
+    watching.run()
+    assert [each.documents for each in watching.kept] == [0, None, None, 0]
+    assert [each for each in watching.events if not isinstance(each, LagNoted)] == [
+        CaughtUp("0123456789ab"),
+        LagUnknown("0123456789ab", "index x is closed; y"),
+        CaughtUp("0123456789ab"),
+    ]
+    assert watching.unseen_kept == []
+    ended = Watching((0, None), until_lag=0)
+    ended.unseen = {0: ("index x is closed",)}
+    ended.run()
+    assert ended.unseen_kept == [("index x is closed",)]
+
+
+def test_a_target_is_looked_at_once_a_minute_while_nothing_happens() -> None:
+    watching = Watching(*[(0, None)] * 14, until_idle_s=1e9)
+    with pytest.raises(IndexError):
+        watching.run()
+    assert [each - 1000.0 for each in watching.checks] == [65.0]
+    assert watching.waits[-3:] == [10.0] * 3

@@ -409,3 +409,9 @@ def test_a_backup_has_no_more_parts_than_names(tmp_path: Path, monkeypatch: pyte
     )
     with pytest.raises(LimitReached, match=f"^{re.escape(told)}$"):
         writer.flush()
+
+
+def test_an_archive_is_written_in_parts_of_32_mib_or_of_half_a_minute() -> None:
+    """Quickly compressed, under names of six digits."""
+    assert (writer_module.PART_BYTES, writer_module.PART_S) == (32 << 20, 30.0)
+    assert (writer_module.LEVEL, writer_module.MOST_PARTS) == (3, 999_999)
