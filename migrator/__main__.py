@@ -1,6 +1,6 @@
 """`python -m migrator` is the command `migrator`."""
 
-from migrator.commands.main import main
+from migrator.commands.main import console
 
 if __name__ == "__main__":
-    main()
+    console()

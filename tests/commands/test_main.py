@@ -81,6 +81,33 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
         assert f"\n  {name} " in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "stdout", "stderr"), [("--version", 0, "migrator ", ""), ("copy --nonsense", 2, "", "--nonsense")]
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_process_ends_with_all_that_is_left_to_do(
+    words: str, code: int, stdout: str, stderr: str, *, waits: bool
+) -> None:
+    """It doesn't wait to be taken apart, but for what was registered for its end, and for threads that go on."""
+    script = (
+        "import atexit, sys, threading, time\n"
+        "from migrator.commands.main import console\n"
+        f"sys.argv[1:] = {words.split()!r}\n"
+        "atexit.register(lambda: print('registered', file=sys.__stderr__))\n"
+        "def go_on():\n"
+        "    time.sleep(0.3)\n"
+        "    print('went on', file=sys.__stderr__)\n"
+        f"threading.Thread(target=go_on, daemon={not waits}).start()\n"
+        "console()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == code
+    assert ended.stdout.startswith(stdout)
+    assert stderr in ended.stderr
+    assert ("went on" in ended.stderr) == waits
+    assert ended.stderr.count("registered") == 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_says_what_the_command_says(name: str) -> None:
     """The short help that is in the table is the first sentence of the command's own."""
