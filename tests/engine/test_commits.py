@@ -232,7 +232,9 @@ def test_backup_whose_state_folder_is_full_for_a_moment_is_whole(tmp_path: Path)
                     self._rows("PRAGMA max_page_count = 1000000")
             super().commit(commits, **more)
 
-    with pytest.raises(Unavailable, match="full"):
+    with pytest.raises(
+        Unavailable, match=r"can't be written: .*full; free disk space, then run the same command again$"
+    ):
         world.copy(writer=archive_writer(world), checkpoint=Full(world.path), jobs=1)
     assert_whole(world)
 
@@ -258,7 +260,8 @@ def test_job_whose_receipts_lack_documents_is_started_over(tmp_path: Path) -> No
             more.update(receipts=False, receipt=more["receipt"] if self.counts else None)
             super().commit(commits, **more)
 
-    with pytest.raises(Unavailable, match="90 documents were counted as written, and the parts that are known hold 70"):
+    told = "memory:parts: 90 documents were counted as written, and the parts that are known hold 70; run the same"
+    with pytest.raises(Unavailable, match=f"^{told} command to start over$"):
         world.copy(writer=PartsWriter(target, Faults(), world.target.form), checkpoint=Forgetful(world.path), jobs=1)
     assert target.complete is None
     assert world.copy(writer=PartsWriter(target, Faults(), world.target.form)).totals.written == 90
@@ -272,7 +275,8 @@ def test_rejected_documents_are_not_tried_again_in_a_target_that_gives_receipts(
     world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
     assert world.copy(writer=PartsWriter(target, Faults(), world.target.form)).rejected == 1
     checkpoint = Checkpoint(world.path)
-    with pytest.raises(UsageError, match="copy again"):
+    told = "the target is complete and accepts no more documents; fix the cause, then copy again with `restart`"
+    with pytest.raises(UsageError, match=f"^{told}$"):
         retry_set_aside(PartsWriter(target, Faults(), world.target.form), checkpoint, run=2, stop=Stop())
     assert checkpoint.aside.count("rejected") == 1
     checkpoint.close()

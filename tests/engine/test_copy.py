@@ -197,8 +197,12 @@ def test_fail_stops_at_the_first_differing_document(world: World) -> None:
     """With `fail` the run ends with exit code 8 and the other version stays."""
     other = activation(2, form=Form.ELASTICSEARCH, logs=["other"])
     world.target.put(other.id, other.body)
-    with pytest.raises(LimitReached, match="differs") as raised:
+    with pytest.raises(LimitReached) as raised:
         world.copy(on_conflict="fail")
+    assert str(raised.value) == (
+        f"{other.id} is already in the target and differs (`on_conflict=fail`). Compare the two, then run again with "
+        "`restart` and another `on_conflict`"
+    )
     assert raised.value.exit_code == 8
     assert world.target.get(other.id) == other.body
 
@@ -208,8 +212,14 @@ def test_too_many_rejects_stop_the_run(world: World) -> None:
     for number in range(5000, 5030):
         bad = activation(number)
         world.source.put(bad.id, bad.body.replace(b'"annotations":[', b'"annotations":"x","was":['))
-    with pytest.raises(LimitReached, match="`max_rejects=10`"):
+    with pytest.raises(LimitReached) as raised:
         world.copy(max_rejects=10)
+    count, _, told = str(raised.value).partition(" ")
+    assert int(count) > 10
+    assert told == (
+        "documents were rejected, more than `max_rejects=10`. List them with `migrator status JOB rejected=True`, fix "
+        "the cause or raise the limit, and run again"
+    )
     report = world.copy()
     assert report.rejected == 30
     assert report.totals.written + report.totals.present == 230

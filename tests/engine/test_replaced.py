@@ -173,7 +173,8 @@ def test_index_that_is_made_twice_is_noticed(at: frozenset[int], jobs: int) -> N
 def test_target_that_is_replaced_again_and_again_ends_the_run(world: World) -> None:
     """A run doesn't go on for ever; the next one starts over and completes."""
     moments = Moments(frozenset(range(8, 5000, 6)), world.target.clear)
-    with pytest.raises(Unavailable, match="run the same command to copy everything again") as raised:
+    told = r"^memory:b was deleted or recreated: .+; run the same command to copy everything again$"
+    with pytest.raises(Unavailable, match=told) as raised:
         world.copy(writer=Replaceable(world.target, moments))
     assert raised.value.exit_code == 5
     assert world.copy().exit_code == 0
@@ -195,7 +196,8 @@ def test_job_of_a_finished_whole_is_started_over_by_the_next_run(world: World) -
             super().flush()
             return {"part": 1}
 
-    with pytest.raises(Unavailable, match="the same command"):
+    told = r"^memory:b was deleted or recreated: .+; run the same command to copy everything again$"
+    with pytest.raises(Unavailable, match=told):
         world.copy(writer=Receipts(world.target, Moments(frozenset([20]), world.target.clear)))
     assert world.copy(writer=Receipts(world.target, Moments(frozenset(), None))).totals.written == 230
     assert world.there() == world.expected()
@@ -382,7 +384,7 @@ def test_two_workers_that_saw_two_indices_of_one_name_tell_it(world: World) -> N
             return msgspec.structs.replace(first, identity=seen[0])
 
     guard = TargetGuard(Looks(store), first, sleep=lambda _: None)
-    with pytest.raises(ReplacedError, match="two requests reached different stores"):
+    with pytest.raises(ReplacedError, match=r"^x was deleted or recreated: two requests reached different stores$"):
         guard.check()
 
 
