@@ -162,14 +162,16 @@ class _Map:
     def lines(self) -> dict[str, dict[str, list[str]]]:
         """The tests of each line of a function, and as line 0 those of the module, the fastest first."""
         data, found = self.coverage.get_data(), {}
-        everywhere = {test for test in self.seconds if test.startswith(_EVERYWHERE)} - self.failed
         for file in data.measured_files():
+            module = str(Path(file).relative_to(Path.cwd()))
+            looking = (_tests_of(module), _EVERYWHERE)  # at what is in the module, with or without running it
+            beside = {test for test in self.seconds if test.startswith(looking)} - self.failed
             run = {line: {*tests} - self.failed - {""} for line, tests in data.contexts_by_lineno(file).items()}
-            lines: dict[int, set[str]] = {0: everywhere.union(*run.values())}
+            lines: dict[int, set[str]] = {0: beside.union(*run.values())}
             for statement in statements(Path(file).read_text()):
                 together = set().union(*(run.get(line, ()) for line in statement))
                 lines.update((line, run.get(line) or together) for line in statement)
-            found[str(Path(file).relative_to(Path.cwd()))] = {
+            found[module] = {
                 str(line): sorted(tests, key=lambda each: (self.seconds[each], each)) for line, tests in lines.items()
             }
         return found

@@ -183,6 +183,9 @@ def test_a_link_in_the_place_of_a_folder_leads_nowhere(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
     (tmp_path / "archive" / "backups").unlink()
     assert list(place.names("")) == [("other", 0)]
+    (tmp_path / "archive" / "boX").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArchiveDamaged, match=r": boX is a link or a special file; "):
+        list(place.names("boX/"))
 
 
 def test_a_piece_that_was_cut_says_where_it_ends(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from migrator.activations.document import Form
+from migrator.adapters.archive import object_store
 from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.object_store import Bucket
 from migrator.adapters.archive.places import Place
@@ -430,6 +431,19 @@ def test_an_upload_that_fails_is_given_up_and_can_be_made_again(bucket: str, mon
         stored = place.store(PART, spool)
         assert stored.size_bytes == 11 << 20
         assert script.asked == ["POST uploads", *["PUT partNumber,uploadId"] * 3, "POST uploadId"]
+
+
+def test_a_piece_of_one_chunk_is_sent_in_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload in several takes three requests at least."""
+    script = _Failing("1")
+    monkeypatch.setattr(object_store, "_CHUNK_BYTES", 10)
+    with serve(script) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        place = Bucket("s3://bucket")
+        spool = place.spool(PART)
+        spool.write(bytes(10))
+        assert place.store(PART, spool).size_bytes == 10
+    assert script.asked == ["PUT"]
 
 
 def test_a_key_that_hides_others_is_named_with_what_to_do() -> None:

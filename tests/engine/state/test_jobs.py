@@ -200,7 +200,11 @@ def test_full_disk_under_the_state_folder_is_resumable(tmp_path: Path) -> None:
     checkpoint._db.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
     bad = SetAside(kind="rejected", id="guest/1", namespace="guest", reason="x", body=os.urandom(100_000))
     counts = {"guest": Counts(read=1, rejected=1)}
-    with pytest.raises(Unavailable, match=r"full; free disk space, then run the same command again"):
+    told = (
+        f"{checkpoint.path}: the state of the job can't be written: database or disk is full; free disk space, then "
+        "run the same command again"
+    )
+    with pytest.raises(Unavailable, match=f"^{re.escape(told)}$"):
         checkpoint.commit([Commit(slice=1, position="x", counts=counts, set_aside=[bad])], run=1)
     assert checkpoint.counts == {}
     checkpoint._db.execute("PRAGMA max_page_count = 10000")

@@ -107,6 +107,16 @@ def test_a_part_that_runs_says_so(tmp_path: Path) -> None:
     assert copies_in_parts([running])[0].parts[0].state == "running"
 
 
+def test_one_that_runs_came_further_than_one_that_does_not(tmp_path: Path) -> None:
+    """Whatever they have read: the other is left over."""
+    for name, read in (("1", 5), ("2", 9)):
+        part(tmp_path / name, "1/1", read=read)
+    (runs,), (rests,) = ([*list_jobs(tmp_path / name)] for name in ("1", "2"))
+    running = JobView(id=runs.id, folder=runs.folder, running="process 1")
+    for jobs in ([running, rests], [rests, running]):
+        assert copies_in_parts(jobs)[0].parts[0].totals.read == 5
+
+
 def parts(*told: dict[str, Any]) -> CopyInParts:
     made = tuple(PartOfCopy(part=at + 1, **{"state": "complete", **each}) for at, each in enumerate(told))
     return CopyInParts(source="a", target="b", selection={}, parts=made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrator.engine.state.statefile import StateFile, remove_state
-from migrator.errors import StateDamaged
+from migrator.errors import StateDamaged, Unavailable
 
 META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 ADDED = (
@@ -69,6 +70,24 @@ def test_what_is_no_file_of_ours_says_what_it_is(tmp_path: Path, damage: Callabl
     )
     with pytest.raises(StateDamaged, match=f"^{re.escape(told)}$"):
         StateFile(path, schema=META, what="the job")
+
+
+def test_a_file_that_another_process_holds_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "job.sqlite"
+    with closing(StateFile(path, schema=META, what="the job")) as file:
+        file._db.execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            told = f"{path}: the state of the job is in use by another process: database is locked; try again"
+            with pytest.raises(Unavailable, match=f"^{re.escape(told)}$"):
+                file.claim("one")
+        file.claim("one")
+
+
+def test_a_file_says_of_which_format_it_is(tmp_path: Path) -> None:
+    """Of the third, as since jobs keep their requests; releases know each other's files by it."""
+    with closing(StateFile(tmp_path / "job.sqlite", schema=META, what="the job")) as file:
+        assert file._rows("SELECT value FROM meta WHERE name = 'format'") == [("3",)]
 
 
 def test_a_file_is_about_one_thing(tmp_path: Path) -> None:
