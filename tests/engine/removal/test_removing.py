@@ -132,7 +132,7 @@ class Purge:
     """A purge of some documents, in which everything that isn't asked for is as it should be."""
 
     def __init__(self, folder: Path, documents: Sequence[Document], **how: Any) -> None:
-        self.store = Store(documents)
+        self.store: Store = how.get("store") or Store(documents)
         self.journal = Journal(folder)
         self.journal.begin_log("log")
         self.kept: list[Kept] = []
@@ -153,6 +153,7 @@ class Purge:
             store=SimpleNamespace(identity=self.identity),
             check=self._check,
             survived=lambda each: self.survivors.append(each.id),
+            dropped=lambda _: None,
             still_proven=lambda some: {each.id: each.id not in self.unproven for each in some},
         )
         comparison = SimpleNamespace(
@@ -178,11 +179,11 @@ class Purge:
     def _check(self) -> None:
         self.checks += 1
 
-    def run(self) -> None:
+    def run(self, *, whole: bool = False) -> None:
         with closing(Candidates()) as candidates:
             for each in self.documents:
                 candidates.add(Candidate(each.id, each.index, each.namespace))
-            self.removing.run(candidates, cast(Any, None), self.progress, whole=False)
+            self.removing.run(candidates, cast(Any, None), self.progress, whole=whole)
 
     @property
     def account(self) -> NamespacePurge:
@@ -420,3 +421,39 @@ def test_what_became_of_a_batch_in_a_store_that_was_replaced_is_unknown(tmp_path
     assert purge.removing.settle() == 0
     assert purge.logged == [line(ONE, "unknown")]
     assert purge.journal.pending() is None
+
+
+class Indexed(Store):
+    """A store whose documents are in indices that it deletes as a whole."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        super().__init__(documents)
+        self.done: list[str] = []
+
+    def freeze(self, index: str) -> None:
+        self.done.append(f"freeze {index}")
+
+    def thaw(self, index: str) -> None:
+        self.done.append(f"thaw {index}")
+
+    def count(self, index: str) -> tuple[int, int]:
+        return sum(each.document.index == index for each in self.held.values()), 1
+
+    def drop(self, index: str) -> None:
+        self.done.append(f"drop {index}")
+        self.held = {id: each for id, each in self.held.items() if each.document.index != index}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_index_of_which_all_is_proven_goes_as_a_whole_where_that_is_asked_for(tmp_path: Path, whole: bool) -> None:
+    """Its documents are logged and counted as any; nothing of it is sent one by one."""
+    documents = [msgspec.structs.replace(each, index="acts-1") for each in (ONE, TWO)]
+    other = msgspec.structs.replace(THREE, index="acts-2")
+    purge = Purge(tmp_path, documents, store=Indexed([*documents, other]))
+    purge.run(whole=whole)
+    assert isinstance(purge.store, Indexed)
+    assert purge.store.done == (["freeze acts-1", "drop acts-1"] if whole else [])
+    assert purge.store.sent == ([] if whole else [[ONE.id, TWO.id]])
+    assert purge.logged == [line(each) | {"index": "acts-1"} for each in documents]
+    assert purge.account == NamespacePurge(removed=2, removed_bytes=len(ONE.body) + len(TWO.body))
+    assert list(purge.store.held) == [THREE.id]
