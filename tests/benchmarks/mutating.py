@@ -529,6 +529,9 @@ def main() -> int:
         with contextlib.suppress(KeyboardInterrupt):  # what came until then is printed
             tried.extend(_tried(sample, folder, noted, given))
         results.extend(_typed(tried, folder / "tree"))
+    if given.again:  # what there was no time for stays what it was
+        known = {each.key for each in results}
+        results.extend(each for each in sample if each.key not in known)
     if given.results:
         given.results.write_bytes(msgspec.json.encode(results))
     _report(results, Counter(each.path for each in pool))
