@@ -10,8 +10,7 @@ all readers, so that they count and refuse alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -58,14 +57,14 @@ class Page:
             self._filtered[found.namespace] += 1
 
     def take_all(
-        self, ids: Sequence[str], bodies: Sequence[bytes], indices: Iterable[str | None] = repeat(None)
+        self, ids: Sequence[str], bodies: Sequence[bytes], indices: Sequence[str | None] | None = None
     ) -> None:
         """Sort in many documents, as `take` does each."""
+        given = [*zip(ids, bodies, [None] * len(ids) if indices is None else indices, strict=True)]
         if self._with_path:
-            for id, body, index in zip(ids, bodies, indices, strict=False):
+            for id, body, index in given:
                 self.take(id, body, index=index)
             return
-        given = [*zip(ids, bodies, indices, strict=False)]
         found = read_plain_documents(given, self._form)
         takes_all, takes, append = self._takes_all, self._selection.takes, self._documents.append
         for (id, body, index), document in zip(given, found, strict=True):
