@@ -274,3 +274,17 @@ def test_documents_that_were_rejected_and_clocks_that_disagree_are_told(tmp_path
         "the chain, and `at` goes by those clocks",
     ]
     assert len(reader(tmp_path, backup=last).plan(ALL, slice_documents=1).warnings) == 1
+
+
+@pytest.mark.parametrize("as_increment", [True, False])
+def test_of_a_document_that_stands_twice_in_a_part_the_later_line_counts(tmp_path: Path, as_increment: bool) -> None:
+    """As where it changed twice while a round was read."""
+    versions = [activation(1, logs=[text]) for text in ("older", "newer")]
+    if as_increment:
+        full = add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:2]])
+        add_backup(tmp_path, Form.COUCHDB, [versions], parent=full.backup)
+    else:
+        add_backup(tmp_path, Form.COUCHDB, [DOCUMENTS[:2], versions])
+    found = {each.id: each.body for each in read_archive(tmp_path)}
+    assert found == {DOCUMENTS[0].id: DOCUMENTS[0].body, versions[1].id: versions[1].body}
+    assert len(read_archive(tmp_path)) == 2

@@ -35,3 +35,8 @@ def test_of_each_document_the_last_one_stands(parts: list[list[int]], bulk: int,
             kept += [(order, first + at) for at in range(len(some)) if at not in dropped]
     last = {id: (order, line) for order, part in enumerate(parts) for line, id in enumerate(part)}
     assert kept == sorted(last.values())
+
+
+def test_hashes_are_numbers_with_their_lowest_byte_first() -> None:
+    """On every machine, as archives are carried from one to another."""
+    assert list(as_numbers(bytes([1, 0, 0, 0, 0, 0, 0, 2, 3] + [0] * 7))) == [1 + (2 << 56), 3]
