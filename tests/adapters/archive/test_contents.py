@@ -149,3 +149,14 @@ def test_an_archive_is_opened_by_its_location(tmp_path: Path) -> None:
         check_kind(Store(location=Location(kind="memory", database="other")))
     with pytest.raises(NotFound, match=r"there is no archive; check the path, or create one with `migrator backup`$"):
         read_contents(Folder(str(tmp_path / "none")))
+
+
+def test_every_state_of_a_backup_is_said_in_words() -> None:
+    assert STATES == {
+        "complete": "it and everything it builds on are there",
+        "unfinished": "it is being written, or was interrupted; the command that started it resumes it",
+        "incomplete": "a part is missing or cut",
+        "broken": "a backup it builds on isn't complete",
+        "damaged": "its manifest can't be read, or doesn't match SHA256SUMS",
+        "remains": "it has no manifest: the manifest was lost, or a deletion was interrupted",
+    }

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from migrator.adapters.base import Description
-from migrator.engine.removal.values import NamespacePurge, PurgeReport
+from migrator.engine.removal.values import KEPT, NamespacePurge, PurgeReport
 
 STORE = Description(location="memory:a", product="memory", version="1", identity="a")
 FIELDS = NamespacePurge.__struct_fields__
@@ -49,3 +49,16 @@ def test_accounts_add_up_field_by_field() -> None:
 @pytest.mark.parametrize(("kept", "code"), [({}, 0), ({"missing": 1}, 3), ({"refused": 2}, 3)])
 def test_whatever_stays_ends_with_3(kept: dict[str, int], code: int) -> None:
     assert report(kept=kept, warnings=("x",)).exit_code == code
+
+
+def test_every_reason_to_stay_is_said_in_words() -> None:
+    """As the end of a sentence about a document."""
+    assert KEPT == {
+        "missing": "isn't in the proof",
+        "differs": "differs from what the proof holds",
+        "unreadable": "can't be read, so its age isn't known",
+        "conflicts": "has conflicting revisions, which the proof can't hold",
+        "attachments": "has attachments, which the proof doesn't hold",
+        "changed": "was changed since it was compared",
+        "refused": "the server refuses to remove it",
+    }
