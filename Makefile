@@ -25,7 +25,8 @@ test: lint .venv/.jdk-tried  ## All of it: as `make check`, with real servers an
 	@echo "Running all tests with real servers of this machine; the first time they are downloaded. Ctrl-C ends it."
 	@$(MAKE) --no-print-directory -j2 types all-tests
 
-# Beside mypy, which leaves all cores but one idle.
+# Beside mypy, which leaves all cores but one idle. Quick tests wait as much as they work: two at once for each core.
+quick-tests: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 quick-tests:
 	@$(call tests,dev) -q -m 'not servers and not slow' $(ARGS)
 
