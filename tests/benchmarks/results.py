@@ -96,9 +96,13 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """What is measured, as Git calls it; with `-dirty` where a file differs."""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    """What is measured, as Git calls it; with `-dirty` where a file differs that isn't a result of earlier rows."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs/benchmarks")
+    return git("rev-parse", "--short=10", "HEAD") + ("-dirty" if changed else "")
 
 
 def _processor() -> str:
