@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from migrator.adapters.archive.catalog import read_catalog
 from migrator.adapters.archive.folder import Folder
 from migrator.demo import servers
 from migrator.demo.servers import Server
+from migrator.engine.state.jobs import list_jobs, view_checkpoint
+from migrator.errors import MigratorError
 from migrator.operations.archive.check import check_archive
 from migrator.testing.documents import activation
 from tests.support.daemons import Folders, backups_of, hearing, parsed, until
@@ -125,7 +128,11 @@ def _slow(folders: Folders, server: Server, documents: int = 600) -> str:
 
 
 def _is_under_way(folders: Folders) -> bool:
-    return bool(list((folders.archives / "slow" / "backups").glob("*/unfinished.json")))
+    """Whether a run that is killed now is resumed: its plan is noted, some time after its folder is there."""
+    for job in list_jobs(folders.state):
+        with suppress(MigratorError), closing(view_checkpoint(job)) as checkpoint:
+            return checkpoint.state == "unfinished"
+    return False
 
 
 def test_a_backup_killed_half_way_is_continued_once(couchdb_server: Server, folders: Folders) -> None:
