@@ -69,7 +69,8 @@ class Job:
         source, _, target = self.pair.partition("-")
         name = "backup" if target == "archive" else "restore" if source == "archive" else "copy"
         ends = (self.source.location(), self.target.location())
-        return (name, *ends, "--state", str(self.state), "--retry-for", "1", *more)
+        # The servers are up, if slow on a busy machine; where one is killed, `more` says for how long it is waited for.
+        return (name, *ends, "--state", str(self.state), "--retry-for", "20", *more)
 
 
 class Bench:
