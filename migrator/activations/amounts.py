@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from migrator.activations.document import Document, activation_path
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 from migrator.text.units import DAY_S
 
 DAY_MS = 1000 * DAY_S
@@ -119,7 +119,7 @@ def _look(document: Document) -> tuple[_Seen, str]:
     """What is looked at in a document, and its path."""
     try:
         seen = _seen.decode(document.body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         seen = _Seen()  # something in it is odd; its size counts all the same
     return seen, seen.path or activation_path(document.namespace, document.name, seen.annotations)
 

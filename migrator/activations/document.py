@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from migrator.text.decoding import decode, decoder
+from migrator.text.decoding import UNREADABLE, decode, decoder
 
 
 class Form(enum.StrEnum):
@@ -111,19 +111,12 @@ def read_document(
     try:
         header = _header.decode(body)
         start_ms = header.start
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         found = _read_odd_header(id, body, form, index)
         if not isinstance(found, _Header):
             return found
         header, start_ms = found, found.start
-    remarks: tuple[str, ...] = ()
-    if header.attachments is not None or header.conflicts is not None:
-        remarks += ("attachments",) if header.attachments is not None else ()
-        remarks += ("conflicts",) if header.conflicts is not None else ()
-    if form is Form.ELASTICSEARCH and bytes(header.annotations).startswith(b"["):
-        remarks += ("couchdb-form",)
-    if id != f"{header.namespace}/{header.activationId}":
-        remarks += (ODD_ID,)
+    remarks = _remarks(id, header, form is Form.ELASTICSEARCH)
     path = None
     if with_path:
         path = _string(header.path) if form is Form.ELASTICSEARCH else None
@@ -143,20 +136,28 @@ def read_plain_documents(found: Iterable[tuple[str, bytes, str | None]], form: F
     for id, body, index in found:
         try:
             header = decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             append(None)
             continue
-        namespace = header.namespace
-        if (
-            id != f"{namespace}/{header.activationId}"
-            or header.attachments is not None
-            or header.conflicts is not None
-            or (is_elasticsearch and bytes(header.annotations)[:1] == b"[")
-        ):
+        if _remarks(id, header, is_elasticsearch):
             append(None)
         else:
-            append(Document(id, form, body, namespace, header.name, header.start, None, index))
+            append(Document(id, form, body, header.namespace, header.name, header.start, None, index))
     return documents
+
+
+def _remarks(id: str, header: _Header, is_elasticsearch: bool) -> tuple[str, ...]:
+    """What is worth telling about a document, as its header shows it."""
+    remarks: tuple[str, ...] = ()
+    if header.attachments is not None:
+        remarks += ("attachments",)
+    if header.conflicts is not None:
+        remarks += ("conflicts",)
+    if is_elasticsearch and bytes(header.annotations).startswith(b"["):
+        remarks += ("couchdb-form",)
+    if id != f"{header.namespace}/{header.activationId}":
+        remarks += (ODD_ID,)
+    return remarks
 
 
 def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _Header | Rejection | None:
@@ -167,7 +168,7 @@ def _read_odd_header(id: str, body: bytes, form: Form, index: str | None) -> _He
 
     try:
         fields = _fields.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return rejection(unreadable(error, body))
     if "activationId" not in fields and _string(fields.get("entityType", _MISSING)) != "activation":
         return None
@@ -253,7 +254,7 @@ def activation_path(namespace: str, name: str, annotations: msgspec.Raw) -> str:
         elif annotations:
             pairs = _annotation_object.decode(annotations)
             found = {key: _string(pairs[key]) for key in ("binding", "path") if key in pairs}
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         found = {}
     if (binding := found.get("binding")) is not None:
         return f"{binding}/{name}"

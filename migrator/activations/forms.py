@@ -38,7 +38,7 @@ from msgspec import Raw
 
 from migrator.activations import canonical as canonical_json
 from migrator.activations.document import Document, Form, Rejection, epoch_ms, unreadable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 
 COUCHDB_FIELDS = frozenset(
     {
@@ -73,7 +73,6 @@ _fields = decoder(dict[str, Raw])
 _annotations = decoder(list[_Annotation])
 _text = decoder(str)
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NO_RESULT = Raw(b'"null"')
 _LONG = range(-(2**63), 2**63)
 
@@ -88,7 +87,7 @@ def convert(document: Document, form: Form) -> Document | Rejection:
         return _to_couchdb(document)
     except _Unconvertible as error:
         reason = str(error)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = unreadable(error, document.body)
     return document.rejection(reason)
 
@@ -222,7 +221,7 @@ def _result(raw: Raw | None, remarks: list[str]) -> Raw | bytes | None:
     text = _text.decode(raw)
     try:
         value = msgspec.json.format(text.encode(), indent=-1)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if _is_json(text):
             raise _Unconvertible(f"the JSON text in response.result {unreadable(error, text.encode())}") from None
         remarks.append("result-not-json")

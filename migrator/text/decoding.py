@@ -11,6 +11,9 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What is raised for bytes that aren't the JSON of a type: malformed, nested too deeply, not UTF-8."""
+
 _T = TypeVar("_T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _lock = threading.Lock()

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import zstandard
 
 from migrator.activations.document import Document
 from migrator.adapters.memory import MemoryRemover, _stores, memory_store
@@ -25,6 +24,7 @@ from migrator.engine.removal.values import PurgeReport
 from migrator.engine.state.jobs import lock_folder
 from migrator.errors import AccessDenied, Locked, NotFound, Unavailable, UsageError
 from migrator.testing.documents import activation
+from tests.support.purges import read_log
 from tests.support.said import into
 
 DAY_MS = 86_400_000
@@ -75,12 +75,6 @@ class World:
     def logged(self, report: PurgeReport) -> list[dict[str, Any]]:
         assert report.log
         return read_log(Path(report.log))
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    with path.open("rb") as file:
-        text = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def ids(documents: Sequence[Document]) -> set[str]:

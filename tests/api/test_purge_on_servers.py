@@ -27,7 +27,8 @@ from migrator.errors import Unavailable
 from migrator.testing.documents import activation
 from tests.adapters.couchdb.test_conformance import Raw
 from tests.adapters.elasticsearch.test_conformance import Raw as RawElasticsearch
-from tests.api.test_purge import Killed, read_log
+from tests.api.test_purge import Killed
+from tests.support.purges import read_log
 from tests.support.servers import couchdb_url, request
 from tests.support.stores import elasticsearch_location
 

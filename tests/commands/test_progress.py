@@ -9,8 +9,6 @@ import click
 import pytest
 
 from migrator.activations.accounts import Counts
-from migrator.activations.requests import JobRequest
-from migrator.adapters.base import Description
 from migrator.commands import progress as shown
 from migrator.engine.report import Report
 from migrator.events import Warned
@@ -19,6 +17,7 @@ from migrator.rendering.events import sentence
 from migrator.rendering.progress_bar import progress_bar
 from migrator.rendering.report import render_report
 from migrator.rendering.tables import printable_name
+from tests.support import reports
 
 
 def progress(read: int, *, documents: int | None = 20_000, run_read: int = 0, **counts: int) -> Progress:
@@ -96,26 +95,8 @@ def test_a_line_over_a_bar_stands_alone(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def report(**changes: Any) -> Report:
-    store = Description(location="memory:", product="memory", version="1")
-    values: dict[str, Any] = {
-        "job": "3f9a",
-        "run": 2,
-        "state": "complete",
-        "source": store,
-        "target": store,
-        "counts": {"guest": Counts(read=3, written=2, present=1), "": Counts(read=1, filtered=1)},
-        "rejected": 0,
-        "differing": 0,
-        "remarks": {},
-        "left_behind": False,
-        "deleted": 0,
-        "rounds": 1,
-        "caught_up_to": None,
-        "run_read": 4,
-        "duration_s": 2.0,
-        "request": JobRequest(verb="copy", source="memory:a", target="memory:b"),
-    }
-    return Report(**{**values, **changes})
+    counts = {"guest": Counts(read=3, written=2, present=1), "": Counts(read=1, filtered=1)}
+    return reports.report(**{"counts": counts, "duration_s": 2.0, **changes})
 
 
 def test_the_accounts_can_be_added_up_by_eye() -> None:

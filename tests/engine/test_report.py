@@ -7,34 +7,8 @@ from typing import Any
 import pytest
 
 from migrator.activations.accounts import Counts
-from migrator.activations.requests import JobRequest
-from migrator.adapters.base import Description
-from migrator.engine.report import Report
 from migrator.engine.retry import RetryOutcome
-
-STORE = Description(location="memory:a", product="memory", version="1", identity="a")
-
-
-def report(**told: Any) -> Report:
-    usual: dict[str, Any] = {
-        "job": "0123456789ab",
-        "run": 1,
-        "state": "complete",
-        "source": STORE,
-        "target": STORE,
-        "counts": {"guest": Counts(read=3, written=2, filtered=1, size_bytes=5), "": Counts(read=1, rejected=1)},
-        "rejected": 0,
-        "differing": 0,
-        "remarks": {},
-        "left_behind": False,
-        "deleted": 0,
-        "rounds": 1,
-        "caught_up_to": None,
-        "run_read": 4,
-        "duration_s": 1.0,
-        "request": JobRequest(verb="copy", source="a", target="b"),
-    }
-    return Report(**(usual | told))
+from tests.support.reports import report
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import lane, writer
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.archive.format import Index
+from migrator.adapters.archive.format import Index, make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
+from migrator.adapters.shared.lines import as_lines
 from migrator.errors import MigratorError
 from migrator.operations.archive.check import check_archive
 from migrator.testing.documents import activation
@@ -57,6 +59,17 @@ def flipped(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def remade(documents: list[Document], change: Callable[[list[bytes]], None] | None = None) -> bytes:
+    """A part of one frame, whose lines are changed after the index was made of the documents."""
+    frame = make_frame(documents, new_compressor(3))
+    if change is not None:
+        lines = as_lines(documents).splitlines()
+        change(lines)
+        raw = b"\n".join(lines) + b"\n"
+        frame = msgspec.structs.replace(frame, data=new_compressor(3).compress(raw), raw_bytes=len(raw))
+    return frame.data + make_end([frame])
 
 
 def exit_code(folder: Path, *, quick: bool = False) -> int:

@@ -31,7 +31,7 @@ from migrator.adapters.archive.manifest import (
 from migrator.adapters.archive.order import in_order
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound, UsageError
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.units import counted
 
 _READERS = 8  # of manifests, which in a bucket each take a round trip or two
@@ -181,7 +181,7 @@ def _read_backup(place: Place, backup: str, head: ArchiveHead) -> Manifest | _Da
 def _says(data: bytes) -> Unproven:
     try:
         return decode(data, Unproven)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return Unproven()
 
 

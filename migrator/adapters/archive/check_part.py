@@ -10,8 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from migrator.activations.document import Document, Form, read_document
 from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.format import (
@@ -28,6 +26,7 @@ from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, MigratorError
+from migrator.text.decoding import UNREADABLE
 from migrator.text.units import counted
 
 _PIECE_BYTES = 1 << 20
@@ -149,7 +148,7 @@ def document_of(line: bytes, form: Form) -> Document | str:
     """The document of a line, or why it is none, as the end of a sentence."""
     try:
         id, body, index = read_line(line, form)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return f"it is not a document: {error}"
     document = read_document(id, body, form, index=index)
     if document is None:

@@ -230,18 +230,17 @@ def new_compressor(level: int) -> zstandard.ZstdCompressor:
 def make_end(frames: Sequence[Noted]) -> bytes:
     """The index and the seek table that end a part; of the frames only the notes are looked at."""
     sizes = [(len(frame.data), frame.raw_bytes) for frame in frames]
-    return make_end_of(sizes, [frame.note for frame in frames], b"".join(frame.hashes for frame in frames))
-
-
-def make_end_of(sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], hashes: bytes) -> bytes:
-    """The same from compressed and decompressed sizes, notes and hashes."""
-    return b"".join(end_pieces(sizes, notes, hashes))
+    hashes = b"".join(frame.hashes for frame in frames)
+    return b"".join(end_pieces(sizes, [frame.note for frame in frames], hashes))
 
 
 def end_pieces(
     sizes: Sequence[tuple[int, int]], notes: Sequence[FrameNote], hashes: bytes | bytearray
 ) -> tuple[bytes | bytearray, ...]:
-    """The same in pieces; the hashes, which may be megabytes, are given back and not copied."""
+    """The same in pieces, from compressed and decompressed sizes, notes and hashes.
+
+    The hashes, which may be megabytes, are given back and not copied.
+    """
     header = new_compressor(3).compress(msgspec.json.encode(_Header(tuple(notes), hashlib.sha256(hashes).hexdigest())))
     behind = header + _HEADER_BYTES.pack(len(header))
     payload_bytes = len(hashes) + len(behind)

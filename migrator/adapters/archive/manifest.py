@@ -21,7 +21,7 @@ from migrator.activations.document import Form
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Token
 from migrator.errors import ArchiveDamaged, UsageError
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.units import counted
 
 FORMAT = "openwhisk-activation-archive"
@@ -260,7 +260,7 @@ def _read(data: bytes, type: Any, where: str) -> Any:
         if found.version < 1:
             raise ArchiveDamaged(f"{where}: version {found.version} of the archive format doesn't exist")
         return decode(data, type)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ArchiveDamaged(f"{where}: it can't be read: {error}") from error
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.secrets import redact
 
 _ERROR_BYTES = 10_000  # of an error page; a secret that is cut is not found
@@ -92,7 +92,7 @@ def refusal_of(body: bytes) -> Refusal:
     """What an answer says of a failure; a proxy's page is quoted."""
     try:
         return decode(body, Refusal)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return Refusal(redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip())
 
 

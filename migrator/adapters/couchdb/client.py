@@ -27,7 +27,7 @@ from migrator.errors import AnswerLost, MigratorError, NotFound, Unavailable
 from migrator.events.watching import Stop
 from migrator.settings.stores import Store
 from migrator.text.arguments import argument
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.units import counted
 
 T = TypeVar("T")
@@ -338,7 +338,7 @@ class Client:
         """Decode an answer that holds no document; raises `Unavailable` where it isn't what was requested."""
         try:
             return decode(body, type)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self.malformed_answer(what, error) from error
 
     def decode_page(self, decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:

@@ -25,7 +25,7 @@ from migrator.adapters.couchdb.standing import generation
 from migrator.adapters.couchdb.writer import RESERVED, CouchDBWriter, Result, split
 from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import Unavailable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 
 _KEPT = ("_rev", "_revisions")
 
@@ -135,7 +135,7 @@ def _keep(document: Document, outcome: Outcome) -> _Keeping | None:
     except KeyError:
         outcome.reject(document, "has no revision (_rev) that could be kept")
         return None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         outcome.reject(document, unreadable(error, document.body))
         return None
     fields: dict[str, Any] = {"_id": document.id}

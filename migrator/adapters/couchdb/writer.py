@@ -48,7 +48,7 @@ from migrator.adapters.couchdb.rows import Changes, key_rows
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.outcome import Outcome
 from migrator.errors import AccessDenied, MigratorError, RequestRefused, Unavailable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 
 _ROUNDS = 4  # of writing and comparing, before a document that keeps changing is put off
 _IDS = 100  # requested with one `_changes`; CouchDB looks up so many by id and reads the whole feed for more
@@ -358,7 +358,7 @@ def _prepare(document: Document, outcome: Outcome) -> _Sending | None:
         return None
     try:
         return _Sending(document, _body(document))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         outcome.reject(document, unreadable(error, document.body))
         return None
 

@@ -18,7 +18,7 @@ from migrator.adapters.elasticsearch.destinations import Address
 from migrator.adapters.elasticsearch.fetching import Place, fetch_source, multi_get, positions_by, search_ids
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AnswerLost, RequestRefused, Unavailable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 from migrator.text.units import counted
 
 Addressed: TypeAlias = tuple[Address, Document]
@@ -109,7 +109,7 @@ class Lookup:
             return self._apart(addressed, versions, remember=True)  # some links carry only small answers
         except TooLarge:
             return self._apart(addressed, versions, remember=True)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             return self._apart(addressed, versions)
         if len(found) != len(addressed):
             raise self._client.malformed_answer(

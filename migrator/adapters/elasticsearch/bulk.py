@@ -18,7 +18,7 @@ import msgspec
 from migrator.adapters.elasticsearch.addressed import Addressed, Versions
 from migrator.adapters.elasticsearch.client import Cause
 from migrator.adapters.elasticsearch.destinations import Address
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 from migrator.text.units import counted
 
 _FLOOR_BYTES = 100_000  # a bulk isn't made smaller than this for a server that is busy
@@ -87,7 +87,7 @@ def read_answer(body: bytes, operation: str, sent: Sequence[Addressed]) -> list[
         return None
     try:
         answer = _answer.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"the answer can't be read: {error}") from error
     items = [item.get(operation) if len(item) == 1 else None for item in answer.items]
     if len(items) != len(sent):

@@ -18,7 +18,7 @@ from migrator.adapters.elasticsearch.transport import answer_bound, open_transpo
 from migrator.adapters.shared.http import TooLarge, no_answer, retry_after_s
 from migrator.errors import AccessDenied, Incomplete, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.settings.stores import Store
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.secrets import redact
 from migrator.text.units import counted
 
@@ -199,7 +199,7 @@ class Client:
         try:
             self.check_whole(answer, path)
             return decode(answer.body, type)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self.malformed_answer(path, error) from error
 
     def search(self, path: str, type: type[T], *, shards: int, body: Mapping[str, Any], right: str = "") -> T:
@@ -370,6 +370,6 @@ def cause_of(body: bytes) -> Cause:
     """What an answer that isn't a success says, be it the server's own or a proxy's."""
     try:
         error = decode(body, _Failure).error
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         error = redact(body[:_ERROR_BYTES].decode(errors="replace"))[:300].strip()
     return error if isinstance(error, Cause) else Cause(type=error or "without a reason")

@@ -22,7 +22,7 @@ from migrator.adapters.elasticsearch.hits import take
 from migrator.adapters.shared.http import TooLarge, Undecodable
 from migrator.adapters.shared.paging import Pace, Page, PageSize
 from migrator.errors import Unavailable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 from migrator.text.units import counted
 
 _RIGHT = "the index privilege read"
@@ -209,7 +209,7 @@ def _get(client: Client, places: Sequence[Place], *, bound_bytes: int | None) ->
         return _get_by_index(client, places, bound_bytes=bound_bytes)
     try:
         docs = _got_all.decode(body).docs
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(str(error)) from error
     if [(got.index, got.id) for got in docs] != [(place.index, place.id) for place in places]:
         raise client.malformed_answer("/_mget", f"not the {counted(len(places), 'document')} asked for, in their order")

@@ -18,7 +18,7 @@ from migrator.adapters.elasticsearch.counting import Total, numbers
 from migrator.adapters.shared.http import Undecodable
 from migrator.adapters.shared.paging import Page
 from migrator.errors import Incomplete, Unavailable
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 from migrator.text.units import counted
 
 RIGHT = "the index privilege read"
@@ -78,7 +78,7 @@ def decode(client: Client, asked: Asked, body: bytes) -> Found:
     """A page of which every document is one that was requested."""
     try:
         found = _found.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(str(error)) from error
     check_shards(f"{client.location}: the page {asked}", found.shards, expected=1, timed_out=found.timed_out)
     hits = found.hits.hits

@@ -23,7 +23,7 @@ from migrator.adapters.elasticsearch.shards import closed_error, paths_of, witho
 from migrator.adapters.questions import Found, WantedId
 from migrator.adapters.shared.lookup_by_reading import newest_by_reading
 from migrator.errors import AccessDenied, Incomplete
-from migrator.text.decoding import decode
+from migrator.text.decoding import UNREADABLE, decode
 from migrator.text.units import counted
 
 _COPIES = 20  # of one id, in different namespaces or indices
@@ -120,7 +120,7 @@ class Lookup:
         body: bytes | None
         try:
             hits = decode(answer.body, _Answer).hits.hits
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # it is no JSON that can be read
+        except UNREADABLE:  # it is no JSON that can be read
             body = fetch_source(self._client, hit.index, hit.id, type=hit.type, routing=hit.routing)
         else:
             self._client.check_searched(answer, path, shards=shards, size=_COPIES)
@@ -161,7 +161,7 @@ class Lookup:
             )
             try:
                 hits = decode(answer.body, _Answer).hits.hits if answer.status == 200 else None
-            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            except UNREADABLE:
                 hits = None
             if hits is None:
                 return None

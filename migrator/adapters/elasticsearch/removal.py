@@ -27,7 +27,7 @@ from migrator.adapters.elasticsearch.names import expressions
 from migrator.adapters.removal import Address, Change, ChangeOutcome, Held, Remover, Space, SupportsWholeRemoval
 from migrator.adapters.shared.http import TooLarge
 from migrator.errors import AccessDenied, MigratorError, NotFound, Unavailable
-from migrator.text.decoding import convert, decode, decoder
+from migrator.text.decoding import UNREADABLE, convert, decode, decoder
 from migrator.text.units import counted
 
 _MOST_BYTES = 20_000_000  # of an answer with several documents
@@ -165,7 +165,7 @@ class ElasticsearchRemover(Remover, SupportsWholeRemoval):
             return []
         try:
             docs = _got_all.decode(answer.body).docs
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             if len(places) == 1:
                 return []  # it can't be understood, so it is none that was proven
             half = len(places) // 2

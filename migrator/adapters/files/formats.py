@@ -28,7 +28,7 @@ import msgspec
 from migrator.activations import canonical
 from migrator.activations.document import Form
 from migrator.errors import UsageError
-from migrator.text.decoding import decoder
+from migrator.text.decoding import UNREADABLE, decoder
 
 RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 """What couchbackup writes, with a line end, where it goes on; the line that was torn may stand before it."""
@@ -36,7 +36,6 @@ RESUMED = b'{"marker":"@cloudant/couchbackup:resume"}'
 _MOST_DEPTH = 2000  # twice what msgspec follows
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ABSENT = msgspec.Raw(b"")  # never `Raw | None`, which msgspec takes for null only
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class Layout(enum.Enum):
@@ -159,7 +158,7 @@ def _shape_of(line: bytes) -> Shape | None:
         return Shape("couchbackup", Form.COUCHDB, Layout.ARRAYS)
     try:
         head = _head.decode(line)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if line.startswith(b"{"):
             return None  # a document that can't be read; the next may tell
         raise ValueError(error) from None
@@ -190,7 +189,7 @@ def entry_of(text: bytes, form: Form) -> Entry:
     """
     try:
         found = _line.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         found = _odd(text)
     if form is Form.ELASTICSEARCH and not found.source and found.id is not None and found.index is not None:
         raise SourcelessError("this hit has no _source, so that the document isn't in the file", found)
@@ -209,7 +208,7 @@ def action_of(text: bytes) -> tuple[str, str | None, str | None] | None:
         return None
     try:
         ((verb, action),) = _actions.decode(text).items()
-    except (*_UNREADABLE, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
     return verb, action.id, action.index
 
@@ -230,7 +229,7 @@ def is_about_dump(text: bytes) -> bool:
     """Whether a line of pouchdb-dump tells of the dump: its first, and where the source stood."""
     try:
         names = _any.decode(text).keys()
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return "db_type" in names or names == {"seq"}
 
@@ -239,7 +238,7 @@ def is_json(text: bytes) -> bool:
     """Whether a text is a whole JSON object, whatever it holds."""
     try:
         _any.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -250,7 +249,7 @@ def flat(text: bytes) -> bytes:
         return text
     try:
         return msgspec.json.format(text, indent=-1)
-    except _UNREADABLE:
+    except UNREADABLE:
         return text.translate(_NO_LINE_ENDS)
 
 
@@ -265,7 +264,7 @@ def is_note(text: bytes) -> bool:
         return False
     try:
         head = _head.decode(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return _string(head.name) == "@cloudant/couchbackup" and bool(head.mode)
 
@@ -274,7 +273,7 @@ def elements_of(line: bytes) -> list[bytes] | None:
     """The elements of an array; None where some of it can't be read."""
     try:
         return [bytes(element) for element in _array.decode(line)]
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -352,7 +351,7 @@ def nests_deeply(text: bytes) -> bool:
 def _id_in(body: bytes) -> str:
     try:
         return _id(_line.decode(body))
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 
@@ -366,5 +365,5 @@ def _id(found: _Line) -> str:
 def _string(raw: msgspec.Raw) -> str | None:
     try:
         return _text.decode(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

@@ -18,7 +18,7 @@ def as_lines(documents: Sequence[Document]) -> bytes:
     A line break can stand between the signs of a JSON text, never in a string; there it becomes a blank.
     """
     lines = _join(documents)
-    if b"\r" in lines or True in [b"\n" in document.body for document in documents]:
+    if b"\r" in lines or any(b"\n" in document.body for document in documents):
         lines = _join([_on_one_line(document) for document in documents])
     return lines
 

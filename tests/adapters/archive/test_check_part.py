@@ -9,17 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Form
+from migrator.activations.document import Form
 from migrator.adapters.archive import check_part, lane
 from migrator.adapters.archive.check_part import deep_check, deep_encrypted_check, document_of, gaps, quick_check
 from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.folder import Folder
 from migrator.adapters.archive.format import Index, make_end, make_frame, new_compressor, read_index
 from migrator.adapters.archive.manifest import Manifest, PartNote
-from migrator.adapters.shared.lines import as_lines
 from migrator.testing.documents import activation
 from tests.support.archives import add_backup
-from tests.support.damage import flipped
+from tests.support.damage import flipped, remade
 
 DOCUMENTS = [activation(number, "guest" if number % 3 else "whisk.system") for number in range(6)]
 OTHER_HASH = "its SHA-256 doesn't match the manifest"
@@ -179,17 +178,6 @@ def test_a_gap_says_how_many_frames_precede_it(part: Part) -> None:
 # -- forged: the hashes are right, the content isn't ---------------------------------------------------------------
 
 
-def remade(change: Callable[[list[bytes]], None], documents: list[Document] = DOCUMENTS[:4]) -> bytes:
-    """A part of one frame, whose lines are changed after the index was made of the documents."""
-    frame = make_frame(documents, new_compressor(3))
-    lines = as_lines(documents).splitlines()
-    change(lines)
-    raw = b"\n".join(lines) + b"\n"
-    return msgspec.structs.replace(frame, data=new_compressor(3).compress(raw), raw_bytes=len(raw)).data + make_end(
-        [msgspec.structs.replace(frame, data=new_compressor(3).compress(raw), raw_bytes=len(raw))]
-    )
-
-
 def set_line(at: int, line: bytes) -> Callable[[list[bytes]], None]:
     def change(lines: list[bytes]) -> None:
         lines[at] = line
@@ -229,7 +217,7 @@ def test_a_line_that_the_index_does_not_know_is_the_only_finding(
     part: Part, change: Callable[[list[bytes]], None], what: str
 ) -> None:
     """Of its frame; nothing is said of sums, which can't be right then."""
-    data = remade(change)
+    data = remade(DOCUMENTS[:4], change)
     part.forge(data, documents=4)
     size_bytes = read_index(data, len(data)).frames[0].size_bytes
     assert part.deep() == [part.finding(what, frame=1, offset=0, size_bytes=size_bytes)]

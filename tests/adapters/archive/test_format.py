@@ -214,7 +214,7 @@ def forged(notes: list[FrameNote], hashes: bytes, *, raw_bytes: int | None = Non
     """A part of one frame with an index that says something else of it."""
     frame = make_frame(DOCUMENTS, new_compressor(3))
     raw = frame.raw_bytes if raw_bytes is None else raw_bytes
-    return frame.data + bytes_of_parts.make_end_of([(len(frame.data), raw)], notes, hashes)
+    return frame.data + b"".join(bytes_of_parts.end_pieces([(len(frame.data), raw)], notes, hashes))
 
 
 def test_an_end_that_is_none_says_in_what(monkeypatch: pytest.MonkeyPatch) -> None:

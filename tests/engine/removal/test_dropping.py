@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-import zstandard
 
 from migrator.activations.document import Document
 from migrator.adapters.base import Description
@@ -23,6 +21,7 @@ from migrator.errors import Interrupted, Unavailable
 from migrator.events import Event, TargetWarning
 from migrator.events.watching import Stop
 from migrator.testing.documents import activation
+from tests.support.purges import read_log
 
 ID = "live"
 DOCUMENTS = [activation(number, "guest" if number % 3 else "other") for number in range(1300)]
@@ -135,9 +134,7 @@ class World:
 
     def logged(self) -> set[str]:
         assert self.journal.log is not None
-        data = self.journal.log.read_bytes()
-        text = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read() if data else b""
-        lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+        lines = read_log(self.journal.log)
         assert len({line["id"] for line in lines}) == len(lines)
         return {line["id"] for line in lines}
 

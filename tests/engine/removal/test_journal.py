@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import zstandard
 
 from migrator.engine.removal import journal as journals
 from migrator.engine.removal.journal import Entry, Journal
 from migrator.errors import StateDamaged, Unavailable
+from tests.support.purges import read_log
 
 STORE = {"uuid": "one"}
 LOG = "purge-1.ndjson.zst"
@@ -31,9 +31,7 @@ def begun(folder: Path) -> Journal:
 
 
 def logged(folder: Path) -> list[Any]:
-    """The lines of the log, of all its frames."""
-    with zstandard.ZstdDecompressor().stream_reader((folder / LOG).read_bytes(), read_across_frames=True) as reader:
-        return [msgspec.json.decode(line) for line in reader.read().splitlines()]
+    return read_log(folder / LOG)
 
 
 def test_a_folder_without_a_state_has_nothing_pending(tmp_path: Path) -> None:

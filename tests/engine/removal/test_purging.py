@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-import zstandard
 
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Description, Plan
+from migrator.adapters.base import Plan
 from migrator.adapters.memory import MemoryReader, MemoryRemover, MemoryStore
 from migrator.adapters.removal import Address, Space
 from migrator.adapters.shared.patience import Policy
@@ -25,6 +24,8 @@ from migrator.errors import AccessDenied, Unavailable
 from migrator.events import Event, RemovalsSettled, SourceWarning, TargetWarning
 from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
+from tests.support.purges import read_log
+from tests.support.reports import described
 
 OLD = [activation(number, "guest" if number % 2 else "other") for number in range(6)]
 YOUNG = activation(100)
@@ -119,18 +120,12 @@ class World:
 
     @property
     def logged(self) -> list[dict[str, Any]]:
-        with (self.folder / "purge.ndjson.zst").open("rb") as file:
-            text = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
-        return [json.loads(line) for line in text.splitlines()]
+        return read_log(self.folder / "purge.ndjson.zst")
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def described(name: str) -> Description:
-    return Description(location=f"memory:{name}", product="memory", version="1", identity=f"{name}#1")
 
 
 def sizes(documents: Sequence[Document]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-import zstandard
 
 from migrator.activations.document import Document
 from migrator.activations.selection import Selection
@@ -24,6 +22,7 @@ from migrator.engine.removal.values import Kept, NamespacePurge
 from migrator.errors import AccessDenied, Unavailable
 from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
+from tests.support.purges import read_log
 
 INDICES = ("acts-1", "acts-2")
 DOCUMENTS = [msgspec.structs.replace(activation(number), index=INDICES[number % 2]) for number in range(20)]
@@ -192,9 +191,7 @@ class Purge:
     @property
     def logged(self) -> list[dict[str, Any]]:
         assert self.journal.log is not None
-        data = self.journal.log.read_bytes()
-        text = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read() if data else b""
-        return [json.loads(line) for line in text.splitlines()]
+        return read_log(self.journal.log)
 
 
 ONE, TWO, THREE = (activation(number, logs=["x" * 10]) for number in range(3))

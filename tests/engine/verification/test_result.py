@@ -13,7 +13,7 @@ from migrator.activations.document import Document, Form
 from migrator.activations.forms import instant
 from migrator.activations.requests import JobRequest
 from migrator.activations.selection import Selection
-from migrator.adapters.base import Batch, Description, Plan, Slice, Token
+from migrator.adapters.base import Batch, Plan, Slice, Token
 from migrator.adapters.memory import MemoryReader, MemoryStore
 from migrator.engine.verification import compare as compare_module
 from migrator.engine.verification import result as result_module
@@ -32,6 +32,7 @@ from migrator.events import (
 )
 from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
+from tests.support.reports import described
 
 REQUEST, LISTING, MEND = (
     JobRequest(verb=verb, source="memory:a", target="memory:b") for verb in ("verify", "verify", "copy")
@@ -92,10 +93,6 @@ def pair() -> Iterator[Pair]:
 def summed(*documents: Document) -> str:
     """The digest of a side that holds these."""
     return f"{sum(int.from_bytes(digest(each, doubles=False)) for each in documents) % 2**128:032x}"
-
-
-def described(name: str) -> Description:
-    return Description(location=f"memory:{name}", product="memory", version="1", identity=f"{name}#1")
 
 
 def hour(hour: int, namespace: str, a: Sequence[Document], b: Sequence[Document], **found: int) -> HourResult:

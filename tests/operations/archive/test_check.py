@@ -11,13 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from migrator.activations.document import Document, Form
+from migrator.activations.document import Form
 from migrator.adapters.archive import ArchiveWriter
 from migrator.adapters.archive.findings import Finding
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.archive.format import make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest, make_sums
-from migrator.adapters.shared.lines import as_lines
 from migrator.errors import ArchiveDamaged, Interrupted, NotFound, UsageError
 from migrator.events.watching import Progress, Stop
 from migrator.operations.archive.check import CheckReport, check_archive
@@ -34,6 +32,7 @@ from tests.support.damage import (
     make_archive,
     pieces,
     put,
+    remade,
 )
 from tests.support.profiles import stride
 
@@ -157,17 +156,6 @@ def test_a_part_without_its_end_is_looked_through(tmp_path: Path, made: list[Man
 
 
 # -- forged: the hashes are right, the content isn't ---------------------------------------------------------------
-
-
-def remade(documents: list[Document], change: Callable[[list[bytes]], None] | None = None) -> bytes:
-    """A part of one frame, whose lines are changed after the index was made of the documents."""
-    frame = make_frame(documents, new_compressor(3))
-    if change is not None:
-        lines = as_lines(documents).splitlines()
-        change(lines)
-        raw = b"\n".join(lines) + b"\n"
-        frame = msgspec.structs.replace(frame, data=new_compressor(3).compress(raw), raw_bytes=len(raw))
-    return frame.data + make_end([frame])
 
 
 DOCUMENTS = [activation(number) for number in range(8)]

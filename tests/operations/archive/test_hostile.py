@@ -38,7 +38,7 @@ def bomb(raw_bytes: int, fill: bytes, *, declared: bool = True) -> bytes:
 def forge(folder: Path, manifest: Manifest, frame: bytes, raw_bytes: int, documents: int) -> None:
     """Make a part of one frame of the only part of a backup, with an index, a manifest and hashes that fit."""
     note = parts.FrameNote(documents, 1, 2, ("guest",))
-    data = frame + parts.make_end_of([(len(frame), raw_bytes)], [note], bytes(8 * documents))
+    data = frame + b"".join(parts.end_pieces([(len(frame), raw_bytes)], [note], bytes(8 * documents)))
     part = msgspec.structs.replace(
         manifest.parts[0],
         documents=documents,
