@@ -39,6 +39,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     reads_once: bool = False  # reader: what was read isn't read again without loss: a pipe
     dedicated: bool = False  # reader: made to hold activations; where nothing in it is one, it isn't what was meant
     partial: bool = False  # reader: gives one part of what its store holds; that nothing is in it proves nothing
+    looks_up: bool = False  # reader: finds a few documents by their ids at once, however much there is
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
 
 

@@ -140,7 +140,7 @@ class MemoryReader(
     SupportsCount,
     SupportsParts,
 ):
-    abilities = Abilities(rereads_newer=True, unique_ids=True)
+    abilities = Abilities(rereads_newer=True, unique_ids=True, looks_up=True)
     form = Form.COUCHDB
 
     def __init__(self, store: MemoryStore, *, page_documents: int = 100, part: Part | None = None) -> None:

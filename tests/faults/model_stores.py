@@ -39,7 +39,18 @@ NOTES = (
     "note_shortfall",
     "end_run",
 )
-EVIDENCE = ("begin_run", "begin", "begin_stage", "compare_again", "commit", "take_listing", "judge", "settle", "forget")
+EVIDENCE = (
+    "begin_run",
+    "begin",
+    "begin_stage",
+    "compare_again",
+    "commit",
+    "take_values",
+    "take_listing",
+    "judge",
+    "settle",
+    "forget",
+)
 
 
 class KilledError(BaseException):

@@ -88,7 +88,7 @@ class CouchDBReader(
     """Reads the activations of a database."""
 
     form = Form.COUCHDB
-    abilities = Abilities(rereads_newer=True, doubles=True, unique_ids=True)
+    abilities = Abilities(rereads_newer=True, doubles=True, unique_ids=True, looks_up=True)
 
     def __init__(self, client: Client, *, page_bytes: int, part: Part | None = None) -> None:
         self._client = client

@@ -143,7 +143,7 @@ class ElasticsearchReader(
 
     form = Form.ELASTICSEARCH
 
-    abilities = Abilities(unique_ids=True)
+    abilities = Abilities(unique_ids=True, looks_up=True)
 
     def __init__(self, client: Client, pattern: str, *, page_bytes: int, part: Part | None = None) -> None:
         self._client = client
@@ -156,7 +156,7 @@ class ElasticsearchReader(
         self._seen: dict[tuple[str, str, int], int] = {}  # numbers above a checkpoint, until that has passed them
         self._unscrolled: set[str] = set()  # keys of slices that a scroll can't give
         if part is not None:
-            self.abilities = Abilities(partial=True, unique_ids=True)
+            self.abilities = msgspec.structs.replace(self.abilities, partial=True)
 
     def in_part(self, part: Part) -> ElasticsearchReader:
         """Some of the shards.

@@ -2,7 +2,8 @@
 
 Two readers and an `Evidence` enter, a `Verification` leaves. Both sides are read again, in stages:
 
-    compare    everything: counts and sums by namespace and hour
+    compare    everything: counts and sums by namespace and hour; of the bytes where both sides spell alike
+    respell    where much differs by its bytes: the sums by value of the hours that differ
     narrow     where much is in the hours that differ: the same by the hash of the id
     list       what differs: ids and digests
     confirm    every id that seems to differ, once more on both sides (`engine.confirm`)
@@ -17,22 +18,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from migrator.activations.accounts import Counts
-from migrator.activations.document import Document, Rejection
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Description, Plan, Reader, Token
 from migrator.adapters.shared.optional import census, count, plan_verification
 from migrator.engine.verification.confirm import Pair, confirm, refusal, tell_apart
-from migrator.engine.verification.evidence import SIDES, Added, Evidence, OpenSlice
-from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks, Sums, digest, hour_of, in_sample, part_of
-from migrator.engine.verification.listed import Seen
+from migrator.engine.verification.evidence import SIDES, Evidence, OpenSlice
+from migrator.engine.verification.hours import HOUR_MS, WHOLE, Bucket, Marks
+from migrator.engine.verification.passes import Passes, Take, Taken
 from migrator.engine.verification.result import make_verification
-from migrator.engine.verification.values import PHASES, Refused, Verification, VerifySpec
+from migrator.engine.verification.spelling import spells_alike
+from migrator.engine.verification.values import PHASES, Verification, VerifySpec
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import Incomplete, MigratorError, Unavailable
 from migrator.events import ReadAgain, RunUnfinished, SourceWarning, Tell, VerificationRestarted, VerificationResumed
@@ -104,39 +105,6 @@ def _was_replaced(evidence: Evidence, stores: tuple[Description, Description]) -
     )
 
 
-class _Taken:
-    """What a worker has read of a slice and not committed yet."""
-
-    def __init__(self, lists: bool) -> None:
-        self.lists = lists
-        self.documents = 0
-        self.read = 0  # with what doesn't count
-        self.sums = Sums()
-        self.seen: list[Seen] = []
-        self.refused: list[Refused] = []
-        self.remarks: Counter[str] = Counter()
-        self.compared = 0
-
-    def added(self, open: OpenSlice, position: Token, *, done: bool) -> Added:
-        return Added(
-            slice=open.number,
-            side=open.side,
-            position=position,
-            done=done,
-            sums=self.sums.buckets,
-            seen=self.seen,
-            refused=self.refused,
-            remarks=self.remarks,
-            compared=self.compared,
-            read=self.read,
-            lists=self.lists,
-        )
-
-
-_Take = Callable[[str, Document, _Taken], None]
-"""What a stage does with a document of a side."""
-
-
 class _Verify:
     """One run: the stages, the workers, and what they share."""
 
@@ -157,6 +125,7 @@ class _Verify:
         self._observe = observe
         self._tell = tell
         self.pair = Pair(readers["a"], readers["b"])
+        self._passes = Passes(self.pair, options.sample)
         self._progress = Progress()
 
     @property
@@ -171,28 +140,38 @@ class _Verify:
         evidence = self._evidence
         evidence.adopt()
         if evidence.stage == "compare":
-            self._run_slices(self._compare)
-            self._read_enough()
-            self._after_compare()
+            self._compare()
+        if evidence.stage == "respell":
+            hours = Marks((namespace, hour, WHOLE) for namespace, hour in evidence.relisted())
+            self._run_slices(self._passes.respell(hours), lists=True)
+            evidence.take_values()
+            self._compare()
         if evidence.stage == "narrow":
-            self._run_slices(self._narrow(Marks(self._find_differing(whole=True))))
+            self._run_slices(self._passes.narrow(Marks(self._find_differing(whole=True))))
             self.begin_pass("list", self._span())
         if evidence.stage == "list":
-            self._run_slices(self._list_hours(Marks(self._find_differing(whole=False)), relists=False), lists=True)
+            self._run_slices(
+                self._passes.list_hours(Marks(self._find_differing(whole=False)), relists=False), lists=True
+            )
             evidence.take_listing()
         while evidence.stage in ("relist", "confirm"):
             if evidence.stage == "relist":
                 hours = Marks((namespace, hour, WHOLE) for namespace, hour in evidence.relisted())
-                self._run_slices(self._list_hours(hours, relists=True), lists=True)
+                self._run_slices(self._passes.list_hours(hours, relists=True), lists=True)
                 evidence.take_listing()
             self._confirm()
+
+    def _compare(self) -> None:
+        self._run_slices(self._passes.compare(spelled=self._evidence.spelled))
+        self._read_enough()
+        self._after_compare()
 
     def _confirm(self) -> None:
         """Give every suspect a verdict; go on to another listing where the verdicts don't explain the sums."""
         evidence, options = self._evidence, self._options
         confirm(self.pair, evidence, stop=self._stop)
         tell_apart(self._readers, evidence, slice_documents=options.slice_documents, stop=self._stop)
-        evidence.settle(self._in_sample)
+        evidence.settle(self._passes.in_sample)
         if evidence.relistings < _LISTINGS and evidence.relist_unexplained():
             self.begin_pass("relist", self._span())
             return
@@ -201,16 +180,16 @@ class _Verify:
             raise Incomplete(short)
         evidence.begin_stage("complete")
 
-    def _in_sample(self, id: str) -> bool:
-        return self._options.sample is None or in_sample(id, self._options.sample)
-
     def begin_pass(self, stage: str, selection: Selection, *, since: Token = None) -> None:
         """Go on to a stage that reads both sides; the first plans are where the sides stood at the beginning."""
         plans = self._plans(selection)
         snapshots = {side: plan.snapshot for side, plan in plans.items()}
         if since is not None:
             snapshots["a"] = since
-        self._evidence.begin_stage(stage, plans, snapshots if stage == "compare" else None)
+        if stage != "compare":
+            self._evidence.begin_stage(stage, plans)
+            return
+        self._evidence.begin_stage(stage, plans, snapshots, spelled=spells_alike(self.pair, plans, selection))
 
     def _plans(self, selection: Selection) -> dict[str, Plan]:
         return {
@@ -225,7 +204,7 @@ class _Verify:
         if short and not evidence.readings:
             self._tell(ReadAgain(short))
             evidence.compare_again(self._plans(evidence.selection))
-            self._run_slices(self._compare)
+            self._run_slices(self._passes.compare(spelled=evidence.spelled))
             short = self._short()
         if short:
             evidence.forget()
@@ -254,6 +233,9 @@ class _Verify:
                 documents += max(pair.a[0], pair.b[0])
         if not hours:
             self._evidence.begin_stage("complete")
+        elif documents > _MUCH and self._evidence.spelled:
+            self._evidence.relist_differing()
+            self.begin_pass("respell", self._span())
         elif documents > _MUCH and documents > hours * _MANY:
             self.begin_pass("narrow", self._span())
         else:
@@ -284,48 +266,9 @@ class _Verify:
             until_ms=end_ms if selection.until_ms is None else min(end_ms, selection.until_ms),
         )
 
-    # -- documents ----------------------------------------------------------------------------------------------
-
-    def _digest(self, side: str, document: Document, taken: _Taken) -> bytes | None:
-        """The digest of a document as it would stand in B; None, and a note, where it couldn't stand there."""
-        expected = self.pair.expected(document) if side == "a" else document
-        if isinstance(expected, Rejection):
-            taken.refused.append(refusal(side, expected))
-            return None
-        return digest(expected, doubles=self.pair.doubles)
-
-    def _compare(self, side: str, document: Document, taken: _Taken) -> None:
-        taken.remarks.update(document.remarks)
-        bucket = document.namespace, hour_of(document), WHOLE
-        if not self._in_sample(document.id):
-            taken.sums.add(bucket, None)
-        elif found := self._digest(side, document, taken):
-            taken.sums.add(bucket, found)
-            taken.compared += 1
-
-    def _narrow(self, hours: Marks) -> _Take:
-        def take(side: str, document: Document, taken: _Taken) -> None:
-            hour = hour_of(document)
-            if (document.namespace, hour, WHOLE) in hours and (found := self._digest(side, document, taken)):
-                taken.sums.add((document.namespace, hour, part_of(document.id)), found)
-
-        return take
-
-    def _list_hours(self, marks: Marks, *, relists: bool) -> _Take:
-        def take(side: str, document: Document, taken: _Taken) -> None:
-            namespace, hour = document.namespace, hour_of(document)
-            bucket = namespace, hour, WHOLE if relists else part_of(document.id)
-            if bucket not in marks or not (found := self._digest(side, document, taken)):
-                return
-            taken.seen.append(Seen(id=document.id, namespace=namespace, hour=hour, digest=found))
-            if relists:
-                taken.sums.add(bucket, found if self._in_sample(document.id) else None)
-
-        return take
-
     # -- workers ------------------------------------------------------------------------------------------------
 
-    def _run_slices(self, take: _Take, *, lists: bool = False) -> None:
+    def _run_slices(self, take: Take, *, lists: bool = False) -> None:
         """Read every open slice of both sides."""
         progress = self._progress
         progress.phase = PHASES[self._evidence.stage]
@@ -356,7 +299,7 @@ class _Verify:
                 expected.append(-done)
         return None if None in expected else progress.counts.read + sum(each or 0 for each in expected)
 
-    def _read_slice(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
+    def _read_slice(self, open: OpenSlice, selection: Selection, take: Take, *, lists: bool) -> None:
         if not open.slice.whole:
             self._read_from(open, selection, take, lists=lists)
             return
@@ -369,33 +312,32 @@ class _Verify:
                     raise
                 self._stop.check()
 
-    def _read_whole(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
+    def _read_whole(self, open: OpenSlice, selection: Selection, take: Take, *, lists: bool) -> None:
         """Read a slice in which nothing can be resumed: what was taken of it counts once it was read to its end."""
-        taken = _Taken(lists)
+        taken = Taken(lists)
         for batch in self._readers[open.side].read(open.slice, None, selection):
             self._take_batch(open, batch, take, taken)
             if self._stop.asked:
                 return
         self._evidence.commit(taken.added(open, None, done=True))
 
-    def _take_batch(self, open: OpenSlice, batch: Batch, take: _Take, taken: _Taken) -> None:
-        for document in batch.documents:
-            take(open.side, document, taken)
+    def _take_batch(self, open: OpenSlice, batch: Batch, take: Take, taken: Taken) -> None:
+        take(open.side, batch.documents, taken)
         taken.refused += (refusal(open.side, rejection) for rejection in batch.rejections)
         count = len(batch.documents) + len(batch.rejections)
         taken.documents += count
         taken.read += count + sum(batch.filtered.values())
         self._progress.add({"": Counts(read=count, size_bytes=batch.size_bytes)})
 
-    def _read_from(self, open: OpenSlice, selection: Selection, take: _Take, *, lists: bool) -> None:
-        taken = _Taken(lists)
+    def _read_from(self, open: OpenSlice, selection: Selection, take: Take, *, lists: bool) -> None:
+        taken = Taken(lists)
         position = open.position
         for batch in self._readers[open.side].read(open.slice, open.position, selection):
             self._take_batch(open, batch, take, taken)
             position = batch.position
             if taken.documents >= _COMMIT_DOCUMENTS or self._stop.asked:
                 self._evidence.commit(taken.added(open, position, done=False))
-                taken = _Taken(lists)
+                taken = Taken(lists)
             if self._stop.asked:
                 return
         self._evidence.commit(taken.added(open, position, done=True))

@@ -21,6 +21,7 @@ from migrator.engine.verification.listed import RELISTED, Listed, Seen, by_side
 from migrator.engine.verification.values import Finding, Refused
 
 SIDES = ("a", "b")
+_LISTS_WHOLE = ("relist", "respell")  # the stages that sum the hours anew in which the sides differ
 
 # A sum is kept as four sums of 32 bits: SQLite's integers have 64, so that two thousand million digests fit.
 _SCHEMA = """
@@ -107,6 +108,11 @@ class Evidence(Listed):
         return found
 
     @property
+    def spelled(self) -> bool:
+        """Whether the first stage sums the bytes as they are, not the values."""
+        return bool(self._get("spelled", False))
+
+    @property
     def compared(self) -> int:
         """Documents of A that were compared by content, not only counted."""
         return int(self._get("compared", 0))
@@ -170,19 +176,35 @@ class Evidence(Listed):
                 self._set("stage", "compare")
 
     def begin_stage(
-        self, stage: str, plans: Mapping[str, Plan] | None = None, snapshots: Mapping[str, Token] | None = None
+        self,
+        stage: str,
+        plans: Mapping[str, Plan] | None = None,
+        snapshots: Mapping[str, Token] | None = None,
+        *,
+        spelled: bool | None = None,
     ) -> None:
         """Go on to a stage, with what is read for it on each side, and with the first one where the sides stand."""
         with self._transaction():
             self._set("stage", stage)
             if stage == "relist":
                 self._set("relistings", self.relistings + 1)
+            if stage in _LISTS_WHOLE:
                 self._db.execute("DELETE FROM sums WHERE part = ?", (RELISTED,))
+            if spelled is not None:
+                self._set("spelled", spelled)
             self._drop_plan()
             for side, snapshot in (snapshots or {}).items():
                 self._set(f"snapshot {side}", snapshot)
             for side, plan in (plans or {}).items():
                 self._add_plan(plan, side=side)
+
+    def take_values(self) -> None:
+        """The hours that differed by their bytes have sums by value now; on with what differs by these."""
+        with self._transaction():
+            self._take_sums()
+            self._db.execute("DELETE FROM relisted")
+            self._set("spelled", False)
+            self._set("stage", "compare")
 
     def forget(self) -> None:
         """Let the next run start over."""
@@ -216,7 +238,7 @@ class Evidence(Listed):
             if added.done:
                 self._end([added.slice])
             if added.lists:
-                self._list(side, added.seen, added.sums, relisted=self.stage == "relist")
+                self._list(side, added.seen, added.sums, relisted=self.stage in _LISTS_WHOLE)
             else:
                 self._add_sums(side, added.sums)
             self._refuse(added.refused)

@@ -143,7 +143,6 @@ class Listed(PlannedFile):
 
     def take_listing(self) -> None:
         """The listing is complete: what agrees is dropped, and hours that were listed as a whole get its sums."""
-        count = "SELECT side, sum(documents) FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)"
         with self._transaction():
             self._db.execute(
                 """DELETE FROM listed WHERE (id, namespace, hour) IN (
@@ -151,16 +150,19 @@ class Listed(PlannedFile):
                 WHERE a.side = 'a' AND b.side = 'b' AND a.documents = b.documents AND a.digest = b.digest
                 AND a.verdict IS NULL AND b.verdict IS NULL)"""
             )
-            before = dict(self._db.execute(f"{count} GROUP BY side", (WHOLE,)))
-            after = dict(self._db.execute(f"{count} GROUP BY side", (RELISTED,)))
-            for side in ("a", "b"):
-                if (read := self.read(side)) is not None:
-                    self._set(f"read {side}", read + after.get(side, 0) - before.get(side, 0))
-            self._db.execute(
-                "DELETE FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)", (WHOLE,)
-            )
-            self._db.execute("UPDATE sums SET part = ? WHERE part = ?", (WHOLE, RELISTED))
+            self._take_sums()
             self._set("stage", "confirm")
+
+    def _take_sums(self) -> None:
+        """Give the hours that were summed as a whole these sums."""
+        count = "SELECT side, sum(documents) FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)"
+        before = dict(self._db.execute(f"{count} GROUP BY side", (WHOLE,)))
+        after = dict(self._db.execute(f"{count} GROUP BY side", (RELISTED,)))
+        for side in ("a", "b"):
+            if (read := self.read(side)) is not None:
+                self._set(f"read {side}", read + after.get(side, 0) - before.get(side, 0))
+        self._db.execute("DELETE FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)", (WHOLE,))
+        self._db.execute("UPDATE sums SET part = ? WHERE part = ?", (WHOLE, RELISTED))
 
     def read(self, side: str) -> int | None:
         """How many documents were read of a side, with those that don't count; None where an earlier release began."""

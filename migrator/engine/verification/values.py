@@ -17,6 +17,7 @@ HOURS_TOLD = 1000
 """Hours that a report tells one by one."""
 PHASES = {
     "compare": "comparing",
+    "respell": "comparing what is spelled differently",
     "narrow": "narrowing down what differs",
     "list": "listing what differs",
     "relist": "listing the hours that differ",

@@ -796,7 +796,8 @@ def test_a_deletion_meanwhile_is_reported_apart(world: World) -> None:
 
     class Deleting(MemoryReader):
         def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
-            world.b.put(document.id, None)
+            if ids == [document.id]:  # not when the two are first looked at
+                world.b.put(document.id, None)
             return super().fetch(ids, after, selection)
 
     found = world.verify(b=Deleting(world.b, page_documents=20))
@@ -904,15 +905,18 @@ def test_extra_documents_that_are_allowed_are_not_called_the_same(world: World) 
 
 
 @pytest.mark.parametrize("stage", ["narrow", "list", "confirm"])
-def test_a_verification_that_an_earlier_release_began_is_ended(world: World, stage: str) -> None:
+def test_a_verification_that_an_earlier_release_began_is_ended(
+    world: World, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it compared isn't read again; what it had listed, in a table of its own, is listed again."""
 
     class CutBefore(Evidence):
-        def begin_stage(self, stage: str, *arguments: Any) -> None:
+        def begin_stage(self, stage: str, *arguments: Any, **more: Any) -> None:
             if stage == "relist":
                 raise CutError
-            super().begin_stage(stage, *arguments)
+            super().begin_stage(stage, *arguments, **more)
 
+    monkeypatch.setattr(engine, "spells_alike", lambda *_: False)  # it compared by value only
     planted = plant(world)
     with pytest.raises(CutError):
         world.verify(evidence=CutBefore(world.path))
@@ -925,7 +929,7 @@ def test_a_verification_that_an_earlier_release_began_is_ended(world: World, sta
         )
         file.execute("INSERT INTO seen VALUES ('guest/x', 'guest', 1, x'00', NULL, 1, 0)")
         file.execute("INSERT INTO findings VALUES ('guest/x', 'missing', 'guest', 1, '[]', '')")
-        file.execute("DELETE FROM meta WHERE name LIKE 'read%' OR name LIKE 'relist%'")
+        file.execute("DELETE FROM meta WHERE name LIKE 'read%' OR name LIKE 'relist%' OR name = 'spelled'")
         file.execute("UPDATE meta SET value = ? WHERE name = 'stage'", (json.dumps(stage),))
         file.commit()
     as_of_the_release_before(world.path)

@@ -113,6 +113,7 @@ def test_a_result_says_what_it_proves(told: dict[str, Any], sentence: str) -> No
 def test_every_stage_is_reported_in_words() -> None:
     assert PHASES == {
         "compare": "comparing",
+        "respell": "comparing what is spelled differently",
         "narrow": "narrowing down what differs",
         "list": "listing what differs",
         "relist": "listing the hours that differ",

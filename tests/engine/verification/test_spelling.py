@@ -1,0 +1,217 @@
+"""Comparing bytes first: what is spelled alike costs little, and what isn't is compared by value all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.activations import comparing
+from migrator.activations.document import Document, Form
+from migrator.activations.selection import Selection
+from migrator.adapters.base import Abilities, Batch, Slice, Token
+from migrator.adapters.memory import MemoryReader
+from migrator.engine.verification import compare as engine
+from migrator.engine.verification.evidence import Added, Evidence
+from tests.engine.verification.test_compare import World, plant
+from tests.support.profiles import examples
+
+
+class ByReading(MemoryReader):
+    """A store that finds a document only by reading much, as an archive does."""
+
+    abilities = Abilities()
+
+    def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+        raise AssertionError("this store isn't to be searched for a few documents")
+
+
+class Watched(Evidence):
+    """The memory of a verification that also tells which stages it went through and what was listed."""
+
+    def __init__(self, path: Path) -> None:
+        self.stages: list[str] = []
+        self.listed: list[str] = []
+        super().__init__(path)
+
+    def begin_stage(self, stage: str, *arguments: Any, **more: Any) -> None:
+        self.stages.append(f"{stage} by its bytes" if more.get("spelled") else stage)
+        super().begin_stage(stage, *arguments, **more)
+
+    def commit(self, added: Added) -> None:
+        self.listed += (each.id for each in added.seen)
+        super().commit(added)
+
+
+def respell(world: World, numbers: Sequence[int], *, unseen: bool = True) -> list[str]:
+    """Give activations of B their names in another order, as another writer does; returns their ids.
+
+    Where it's to be `unseen`, those of the page that is looked at first stay as they are.
+    """
+    first_page = {*sorted(world.a.entries)[:20]} if unseen else set()
+    ids = [id for number in numbers if (id := world.document(number).id) not in first_page]
+    for id in ids:
+        fields = msgspec.json.decode(world.b.get(id) or b"")
+        world.b.put(id, msgspec.json.encode(dict(reversed(fields.items()))))
+    return ids
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def values(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of which a digest by value was made."""
+    made: list[str] = []
+    by_value = comparing.canonical
+
+    def canonical(document: Document, *, doubles: bool) -> bytes:
+        made.append(document.id)
+        return by_value(document, doubles=doubles)
+
+    monkeypatch.setattr(comparing, "canonical", canonical)
+    return made
+
+
+@pytest.mark.parametrize("side", ["a", "b", "neither"])
+def test_what_is_spelled_alike_is_never_taken_apart(tmp_path: Path, values: list[str], side: str) -> None:
+    """Whichever side can be searched; where none can, stores of one form are taken to spell alike."""
+    world = World(tmp_path, b=Form.COUCHDB if side == "neither" else Form.ELASTICSEARCH)
+    readers: dict[str, Any] = {
+        name: (MemoryReader if name == side else ByReading)(store, page_documents=20)
+        for name, store in (("a", world.a), ("b", world.b))
+    }
+    evidence = Watched(world.path)
+    found = world.verify(**readers, evidence=evidence)
+    assert (found.exit_code, found.totals.a, found.compared, found.run_read) == (0, 700, 700, 1400)
+    assert evidence.stages == ["compare by its bytes", "complete"]
+    assert not values
+
+
+def test_stores_that_spell_otherwise_are_read_once_and_compared_by_value(world: World, values: list[str]) -> None:
+    respell(world, range(700), unseen=False)
+    evidence = Watched(world.path)
+    found = world.verify(evidence=evidence)
+    assert (found.exit_code, found.compared, found.run_read) == (0, 700, 1400)
+    assert evidence.stages == ["compare", "complete"]
+    assert 1400 <= len(values) <= 1500  # with those that were looked at first
+
+
+def test_couchdb_is_not_expected_to_spell_as_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes numbers in its own way: a few documents alike prove nothing of the next."""
+    world = World(tmp_path, Form.ELASTICSEARCH, Form.COUCHDB)
+    monkeypatch.setattr(MemoryReader, "abilities", msgspec.structs.replace(MemoryReader.abilities, doubles=True))
+    evidence = Watched(world.path)
+    assert world.verify(evidence=evidence).exit_code == 0
+    assert evidence.stages[0] == "compare"
+
+
+@pytest.mark.parametrize("much", [False, True])
+def test_what_is_spelled_otherwise_here_and_there_agrees(
+    world: World, values: list[str], monkeypatch: pytest.MonkeyPatch, much: bool
+) -> None:
+    """Only hours with such a document are read by value; where that is much, nothing of them is listed."""
+    if much:
+        monkeypatch.setattr(engine, "_MUCH", 10)
+    respelled = respell(world, range(500, 503))
+    evidence = Watched(world.path)
+    found = world.verify(evidence=evidence)
+    assert (found.exit_code, found.totals.b, found.differing_buckets, found.unexplained_hours) == (0, 700, 0, 0)
+    assert evidence.stages == ["compare by its bytes", "respell" if much else "relist", "complete"]
+    assert bool(evidence.listed) != much
+    assert {*respelled} <= {*values}
+    assert len(values) < 300
+    assert all(each.a_digest == each.b_digest for each in found.namespaces.values())
+
+
+@pytest.mark.parametrize("much", [False, True])
+@pytest.mark.parametrize("sample", [None, 0.5])
+def test_faults_among_what_is_spelled_otherwise_are_found(
+    world: World, monkeypatch: pytest.MonkeyPatch, much: bool, sample: float | None
+) -> None:
+    if much:
+        monkeypatch.setattr(engine, "_MUCH", 10)
+        monkeypatch.setattr(engine, "_MANY", 1)
+    planted = plant(world)
+    respell(world, range(500, 700))
+    evidence = Watched(world.path)
+    found = world.verify(evidence=evidence, sample=sample)
+    assert evidence.stages[0] == "compare by its bytes"
+    assert found.exit_code == 4
+    assert not found.unexplained_hours
+    kinds = {id: each.kind for id, each in world.found().items()}
+    if sample is None:
+        assert kinds == planted
+    else:
+        assert kinds.items() <= planted.items()
+        assert set(kinds.values()) >= {"missing", "extra"}
+    again = world.verify(evidence=Watched(world.path.with_name("again.sqlite")), sample=sample)
+    assert again.namespaces == found.namespaces
+
+
+def test_a_slice_that_was_looked_at_is_closed(world: World) -> None:
+    """The look ends the reading that it began: a server keeps nothing open for it."""
+    ended: list[Token] = []
+
+    class Closing(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            try:
+                yield from super().read(slice, after, selection)
+            finally:
+                ended.append(slice.key)
+
+    found = world.verify(a=Closing(world.a, page_documents=20), jobs=1)
+    assert found.exit_code == 0
+    assert len(ended) == 1 + len({*ended})
+
+
+_TEXTS = st.text(alphabet='ab"\\é\u2028\n/', max_size=4)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.sampled_from([1.5, 1e300, -0.0]) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    bodies=st.lists(
+        st.dictionaries(st.sampled_from(["_id", "_rev", "logs", "response", "x"]), _VALUES, max_size=5),
+        min_size=2,
+        max_size=2,
+    ),
+    form=st.sampled_from(Form),
+    doubles=st.booleans(),
+)
+@examples(500)
+def test_equal_spellings_are_equal_values(bodies: list[dict[str, Any]], form: Form, doubles: bool) -> None:
+    """Whatever stands in `_id` and `_rev`, and in whatever order the names are."""
+    first, second = (
+        Document("guest/1", form, msgspec.json.encode(body), "guest", "hello", 1_700_000_000_000) for body in bodies
+    )
+    if comparing.spelling(first) == comparing.spelling(second):
+        assert comparing.canonical(first, doubles=doubles) == comparing.canonical(second, doubles=doubles)
+
+
+@pytest.mark.parametrize(
+    ("body", "spelled"),
+    [
+        (b'{"_id":"guest/1","_rev":"1-a","x":1}', b'"x":1}'),
+        (b'{"_id":"guest/1","x":1}', b'"x":1}'),
+        (b'{"x":1}', b'"x":1}'),
+        (b'{"_id":"gu\\"est","_rev":"1-a","x":1}', b'"_id":"gu\\"est","_rev":"1-a","x":1}'),
+        (b'{"_id":"guest/1"}', b'"_id":"guest/1"}'),
+    ],
+)
+def test_what_couchdb_puts_first_is_no_part_of_the_spelling(body: bytes, spelled: bytes) -> None:
+    def of(form: Form) -> bytes:
+        return comparing.spelling(Document("guest/1", form, body, "guest", "hello", 0))
+
+    assert of(Form.COUCHDB) == spelled
+    assert of(Form.ELASTICSEARCH) == body
