@@ -40,7 +40,7 @@ from migrator.events import ReadAgain, RunUnfinished, SourceWarning, Tell, Verif
 from migrator.events.watching import Observer, Progress, Stop
 from migrator.text.units import counted
 
-_COMMIT_DOCUMENTS = 5_000  # read by a worker between two commits
+_COMMIT_DOCUMENTS = 20_000  # read by a worker between two commits
 _LISTINGS = 3  # of hours that differ, before what no listing explains is reported as such
 _WHOLE_TRIES = 5  # at a slice that can only be read in one go; each outlasts an outage of the server
 _MUCH = 100_000  # documents in hours that differ: worth another pass that narrows them down

@@ -17,6 +17,7 @@ from migrator.engine.state.planned import PlannedFile
 from migrator.engine.verification.hours import MODULUS, WHOLE, Bucket
 from migrator.engine.verification.values import Finding, Refused
 
+_NOTHING = (0, 0)
 RELISTED, _OUT, _FOUND = -2, -3, -4
 """Parts of sums beside `WHOLE`: as an hour was listed; what isn't judged in it; what its findings account for."""
 
@@ -342,9 +343,11 @@ def _accounts(rows: Iterable[tuple[Any, ...]], weigh: Weigh) -> Iterator[tuple[A
 
 def _settle(namespace: str, hour: int, sides: Mapping[str, tuple[int, int]]) -> Settled:
     def of(side: str) -> tuple[tuple[int, int], tuple[int, int]]:
-        whole, out, found = (sides.get(f"{part}{side}", (0, 0)) for part in (WHOLE, _OUT, _FOUND))
-        told = whole[0] - out[0], (whole[1] - out[1]) % MODULUS
-        return told, (told[0] - found[0], (told[1] - found[1]) % MODULUS)
+        documents, sum = sides.get(f"{WHOLE}{side}", _NOTHING)
+        out_documents, out_sum = sides.get(f"{_OUT}{side}", _NOTHING)
+        found_documents, found_sum = sides.get(f"{_FOUND}{side}", _NOTHING)
+        documents, sum = documents - out_documents, sum - out_sum
+        return (documents, sum % MODULUS), (documents - found_documents, (sum - found_sum) % MODULUS)
 
     (a, a_left), (b, b_left) = of("a"), of("b")
     return Settled(namespace=namespace, hour=hour, a=a, b=b, explained=a_left == b_left)
@@ -363,9 +366,7 @@ def by_side(text: str) -> dict[str, tuple[int, int]]:
     words = text.split(" ")
     found: dict[str, tuple[int, int]] = {}
     for at in range(0, len(words), 6):
-        numbers = [int(word) for word in words[at + 2 : at + 6]]
-        found[words[at]] = (
-            int(words[at + 1]),
-            sum(number << 32 * place for place, number in enumerate(numbers)) % MODULUS,
-        )
+        side, documents, s0, s1, s2, s3 = words[at : at + 6]
+        sum = int(s0) + (int(s1) << 32) + (int(s2) << 64) + (int(s3) << 96)
+        found[side] = int(documents), sum % MODULUS
     return found

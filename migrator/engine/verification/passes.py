@@ -76,15 +76,15 @@ class Passes:
         """Sums by namespace and hour; with `spelled` of the bytes as they are, which costs a fraction."""
 
         def take(side: str, documents: Sequence[Document], taken: Taken) -> None:
-            sums, sample = taken.sums, self._sample
+            add, sample = taken.sums.add, self._sample
             for document in documents:
                 if document.remarks:
                     taken.remarks.update(document.remarks)
                 bucket = document.namespace, document.start_ms // HOUR_MS, WHOLE
                 if sample is not None and not in_sample(document.id, sample):
-                    sums.add(bucket, None)
+                    add(bucket, None)
                 elif found := self._digest(side, document, taken, spelled=spelled):
-                    sums.add(bucket, found)
+                    add(bucket, found)
                     taken.compared += 1
 
         return take
