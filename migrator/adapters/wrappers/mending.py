@@ -37,7 +37,8 @@ class MendingReader(ForwardingReader):
     def __init__(self, inner: Reader) -> None:
         super().__init__(inner)
         # Two documents may come under one id: one that was right, and one that was mended.
-        self.abilities = msgspec.structs.replace(inner.abilities, unique_ids=False)
+        # And what is under neither of the ids that are looked up is found by reading everything.
+        self.abilities = msgspec.structs.replace(inner.abilities, unique_ids=False, looks_up=False)
 
     # -- plans --------------------------------------------------------------------------------------------------
 

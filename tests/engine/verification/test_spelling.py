@@ -18,7 +18,9 @@ from migrator.adapters.base import Abilities, Batch, Slice, Token
 from migrator.adapters.memory import MemoryReader
 from migrator.engine.verification import compare as engine
 from migrator.engine.verification.evidence import Added, Evidence
-from tests.engine.verification.test_compare import World, plant
+from migrator.errors import Interrupted, Unavailable
+from migrator.events.watching import Stop
+from tests.engine.verification.test_compare import World, only, plant
 from tests.support.profiles import examples
 
 
@@ -170,6 +172,71 @@ def test_a_slice_that_was_looked_at_is_closed(world: World) -> None:
     found = world.verify(a=Closing(world.a, page_documents=20), jobs=1)
     assert found.exit_code == 0
     assert len(ended) == 1 + len({*ended})
+
+
+@pytest.mark.parametrize("once", ["a", "b"])
+def test_what_can_be_read_once_only_is_compared_by_value_at_once(tmp_path: Path, once: str) -> None:
+    """Neither the look nor what differs by its bytes may cost another reading."""
+    world = World(tmp_path, b=Form.COUCHDB)
+    respell(world, range(700), unseen=False)
+    begun: set[Token] = set()
+
+    class Pipe(MemoryReader):
+        abilities = Abilities(reads_once=True)
+
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            assert slice.key not in begun
+            begun.add(slice.key)
+            return super().read(slice, after, selection)
+
+    found = world.verify(**only(once, Pipe(world.a if once == "a" else world.b, page_documents=20)))
+    assert (found.exit_code, found.run_read) == (0, 1400)
+
+
+@pytest.mark.parametrize("looks_up", ["a", "b"])
+def test_a_look_that_fails_ends_nothing(world: World, looks_up: str) -> None:
+    """Nothing depends on it: it may need a right that reading doesn't, or meet an outage."""
+
+    class Failing(MemoryReader):
+        def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+            raise Unavailable("no look-ups now")
+
+    evidence = Watched(world.path)
+    readers: dict[str, Any] = {"a": ByReading(world.a), "b": ByReading(world.b)}
+    readers[looks_up] = Failing(world.a if looks_up == "a" else world.b)
+    assert world.verify(**readers, evidence=evidence).exit_code == 0
+    assert evidence.stages == ["compare", "complete"]
+
+
+def test_a_request_to_stop_ends_the_look(world: World) -> None:
+    class Stopped(MemoryReader):
+        def fetch(self, ids: Sequence[str], after: Token, selection: Selection) -> Iterator[Batch]:
+            stop.ask(130)
+            stop.check()
+            raise AssertionError
+
+    stop = Stop()
+    evidence = Watched(world.path)
+    with pytest.raises(Interrupted):
+        world.verify(b=Stopped(world.b), stop=stop, evidence=evidence)
+    assert not evidence.stages
+    assert world.verify().exit_code == 0
+
+
+def test_the_look_does_not_search_everything_for_little(tmp_path: Path) -> None:
+    """Where pages hold nothing that is selected."""
+    world = World(tmp_path, count=300)
+    pages: list[Token] = []
+
+    class Paged(MemoryReader):
+        def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
+            for batch in super().read(slice, after, selection):
+                pages.append(batch.position)
+                yield batch
+
+    selection = Selection(names=("elsewhere",))
+    assert world.verify(a=Paged(world.a, page_documents=1), selection=selection, slice_documents=100).exit_code == 0
+    assert len(pages) == 300 + 3 * 5
 
 
 _TEXTS = st.text(alphabet='ab"\\é\u2028\n/', max_size=4)
