@@ -17,7 +17,7 @@ import msgspec
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Description, Plan, Slice, Token
 from migrator.engine.verification.hours import WHOLE, Bucket
-from migrator.engine.verification.listed import RELISTED, Listed, Seen, by_side
+from migrator.engine.verification.listed import Listed, Seen, by_side
 from migrator.engine.verification.values import Finding, Refused
 
 SIDES = ("a", "b")
@@ -189,7 +189,7 @@ class Evidence(Listed):
             if stage == "relist":
                 self._set("relistings", self.relistings + 1)
             if stage in _LISTS_WHOLE:
-                self._db.execute("DELETE FROM sums WHERE part = ?", (RELISTED,))
+                self._drop_relisted_sums()
             if spelled is not None:
                 self._set("spelled", spelled)
             self._drop_plan()

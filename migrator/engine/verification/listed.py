@@ -20,6 +20,9 @@ from migrator.engine.verification.values import Finding, Refused
 _NOTHING = (0, 0)
 RELISTED, _OUT, _FOUND = -2, -3, -4
 """Parts of sums beside `WHOLE`: as an hour was listed; what isn't judged in it; what its findings account for."""
+REFUSED, _RELISTED_REFUSED = -5, -6
+"""What can't be compared, and was counted as long as only the sample was looked at; and that as it was listed."""
+_AS_LISTED = {WHOLE: RELISTED, REFUSED: _RELISTED_REFUSED}
 
 # What the file of an earlier release lacks; its own table of what was seen is skipped.
 ADDED = """
@@ -127,7 +130,14 @@ class Listed(PlannedFile):
             hours = {(namespace, hour) for namespace, hour, _ in sums}
             known = {hour for hour in hours if self._is_relisted(*hour)}
             seen = [each for each in seen if (each.namespace, each.hour) in known]
-            self._add_sums(side, {(*hour, RELISTED): sums[*hour, WHOLE] for hour in known})
+            self._add_sums(
+                side,
+                {
+                    (namespace, hour, _AS_LISTED[part]): sum
+                    for (namespace, hour, part), sum in sums.items()
+                    if (namespace, hour) in known
+                },
+            )
         self._db.executemany(
             """INSERT INTO listed VALUES (?, ?, ?, ?, 1, ?, NULL) ON CONFLICT DO UPDATE SET
             documents = documents + 1, digest = plus(digest, excluded.digest)""",
@@ -156,14 +166,19 @@ class Listed(PlannedFile):
 
     def _take_sums(self) -> None:
         """Give the hours that were summed as a whole these sums."""
-        count = "SELECT side, sum(documents) FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)"
-        before = dict(self._db.execute(f"{count} GROUP BY side", (WHOLE,)))
-        after = dict(self._db.execute(f"{count} GROUP BY side", (RELISTED,)))
+        hours = "(namespace, hour) IN (SELECT * FROM relisted)"
+        count = f"SELECT side, sum(documents) FROM sums WHERE part IN (?, ?) AND {hours} GROUP BY side"  # noqa: S608  ours
+        before = dict(self._db.execute(count, (*_AS_LISTED,)))
+        after = dict(self._db.execute(count, (*_AS_LISTED.values(),)))
         for side in ("a", "b"):
             if (read := self.read(side)) is not None:
                 self._set(f"read {side}", read + after.get(side, 0) - before.get(side, 0))
-        self._db.execute("DELETE FROM sums WHERE part = ? AND (namespace, hour) IN (SELECT * FROM relisted)", (WHOLE,))
-        self._db.execute("UPDATE sums SET part = ? WHERE part = ?", (WHOLE, RELISTED))
+        for part, listed in _AS_LISTED.items():
+            self._db.execute(f"DELETE FROM sums WHERE part = ? AND {hours}", (part,))  # noqa: S608  as above
+            self._db.execute("UPDATE sums SET part = ? WHERE part = ?", (part, listed))
+
+    def _drop_relisted_sums(self) -> None:
+        self._db.execute("DELETE FROM sums WHERE part IN (?, ?)", (*_AS_LISTED.values(),))
 
     def read(self, side: str) -> int | None:
         """How many documents were read of a side, with those that don't count; None where an earlier release began."""

@@ -25,7 +25,7 @@ from migrator.engine.verification.hours import (
     part_of,
     spelled_digest,
 )
-from migrator.engine.verification.listed import Seen
+from migrator.engine.verification.listed import REFUSED, Seen
 from migrator.engine.verification.values import Refused
 
 
@@ -94,7 +94,7 @@ class Passes:
 
         def take(side: str, documents: Sequence[Document], taken: Taken) -> None:
             for bucket, found, document in self._digests(side, documents, taken, hours, whole=True):
-                taken.sums.add(bucket, found if self.in_sample(document.id) else None)
+                self._sum(taken, bucket, found, document)
 
         return take
 
@@ -103,7 +103,8 @@ class Passes:
 
         def take(side: str, documents: Sequence[Document], taken: Taken) -> None:
             for (namespace, hour, _), found, document in self._digests(side, documents, taken, hours, whole=True):
-                taken.sums.add((namespace, hour, part_of(document.id)), found)
+                if found is not None:
+                    taken.sums.add((namespace, hour, part_of(document.id)), found)
 
         return take
 
@@ -113,21 +114,30 @@ class Passes:
         def take(side: str, documents: Sequence[Document], taken: Taken) -> None:
             for bucket, found, document in self._digests(side, documents, taken, marks, whole=relists):
                 namespace, hour, _ = bucket
-                taken.seen.append(Seen(id=document.id, namespace=namespace, hour=hour, digest=found))
+                if found is not None:
+                    taken.seen.append(Seen(id=document.id, namespace=namespace, hour=hour, digest=found))
                 if relists:
-                    taken.sums.add(bucket, found if self.in_sample(document.id) else None)
+                    self._sum(taken, bucket, found, document)
 
         return take
 
+    def _sum(self, taken: Taken, bucket: Bucket, found: bytes | None, document: Document) -> None:
+        """Add a document as `compare` does, which counts what isn't in the sample though it can't be compared."""
+        weighed = self.in_sample(document.id)
+        if found is not None:
+            taken.sums.add(bucket, found if weighed else None)
+        elif not weighed:
+            taken.sums.add((*bucket[:2], REFUSED), None)
+
     def _digests(
         self, side: str, documents: Sequence[Document], taken: Taken, marks: Marks, *, whole: bool
-    ) -> list[tuple[Bucket, bytes, Document]]:
+    ) -> list[tuple[Bucket, bytes | None, Document]]:
         """The documents of the marked buckets, undivided ones or parts, with their digests by value."""
-        chosen: list[tuple[Bucket, bytes, Document]] = []
+        chosen: list[tuple[Bucket, bytes | None, Document]] = []
         for document in documents:
             bucket = document.namespace, hour_of(document), WHOLE if whole else part_of(document.id)
-            if bucket in marks and (found := self._digest(side, document, taken)):
-                chosen.append((bucket, found, document))
+            if bucket in marks:
+                chosen.append((bucket, self._digest(side, document, taken), document))
         return chosen
 
     def _digest(self, side: str, document: Document, taken: Taken, *, spelled: bool = False) -> bytes | None:

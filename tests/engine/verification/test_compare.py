@@ -725,6 +725,8 @@ def assert_consistent(found: Verification) -> None:
     lies_b=LIES,
     missing=st.frozensets(st.integers(0, 59), max_size=2),
     changed=st.frozensets(st.integers(0, 59), max_size=2),
+    respelled=st.frozensets(st.integers(0, 59), max_size=4),
+    bytes_first=st.booleans(),
     narrow=st.booleans(),
     sample=st.sampled_from([None, 0.5]),
 )
@@ -733,6 +735,8 @@ def test_the_same_is_only_said_where_all_that_is_printed_agrees(
     lies_b: list[Lie],
     missing: frozenset[int],
     changed: frozenset[int],
+    respelled: frozenset[int],
+    bytes_first: bool,
     narrow: bool,
     sample: float | None,
 ) -> None:
@@ -740,9 +744,13 @@ def test_the_same_is_only_said_where_all_that_is_printed_agrees(
     world = World(Path(), count=60)
     for number in changed:
         world.put_b(world.document(number, logs=["changed"]))
+    for number in respelled:
+        id = world.document(number).id
+        world.b.put(id, json.dumps(json.loads(world.b.get(id) or b""), indent=1).encode())
     for number in missing:
         world.b.put(world.document(number).id, None)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "spells_alike", lambda *_: bytes_first)
         if narrow:
             patch.setattr(engine, "_MUCH", 1)
             patch.setattr(engine, "_MANY", 0)

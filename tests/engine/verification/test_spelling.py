@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -18,9 +20,11 @@ from migrator.adapters.base import Abilities, Batch, Slice, Token
 from migrator.adapters.memory import MemoryReader
 from migrator.engine.verification import compare as engine
 from migrator.engine.verification.evidence import Added, Evidence
+from migrator.engine.verification.hours import in_sample
+from migrator.engine.verification.values import Verification
 from migrator.errors import Interrupted, Unavailable
 from migrator.events.watching import Stop
-from tests.engine.verification.test_compare import World, only, plant
+from tests.engine.verification.test_compare import CutError, World, assert_consistent, only, plant
 from tests.support.profiles import examples
 
 
@@ -237,6 +241,135 @@ def test_the_look_does_not_search_everything_for_little(tmp_path: Path) -> None:
     selection = Selection(names=("elsewhere",))
     assert world.verify(a=Paged(world.a, page_documents=1), selection=selection, slice_documents=100).exit_code == 0
     assert len(pages) == 300 + 3 * 5
+
+
+@pytest.mark.parametrize("much", [False, True])
+@pytest.mark.parametrize("bytes_first", [False, True])
+def test_what_is_counted_only_may_turn_out_to_be_incomparable(
+    world: World, monkeypatch: pytest.MonkeyPatch, much: bool, bytes_first: bool
+) -> None:
+    """Outside of a sample that shows once its hour is listed; it was read all the same, as the server counts it."""
+    if much:
+        monkeypatch.setattr(engine, "_MUCH", 1)
+        monkeypatch.setattr(engine, "_MANY", 1)
+    monkeypatch.setattr(engine, "spells_alike", lambda *_: bytes_first)
+    document = next(each for each in map(world.document, range(700)) if not in_sample(each.id, 0.5))
+    number = int(document.body.partition(b'"line ')[2].partition(b'"')[0])
+    odd = world.document(number, annotations={"no": "array"})
+    world.a.put(odd.id, odd.body)
+    world.b.put(odd.id, None)
+    found = world.verify(sample=0.5)
+    assert (found.exit_code, found.totals.refused, found.totals.a, found.totals.b) == (3, 1, 699, 699)
+    assert_consistent(found)
+
+
+_NUMBERS = st.frozensets(st.integers(0, 79), max_size=12)
+
+
+def _said(found: Verification, world: World) -> dict[str, Any]:
+    """All that a verification says but for the digests, which are of bytes or of values."""
+    assert world.evidence
+    return {
+        "findings": list(world.evidence.findings("missing", "extra", "different", "meanwhile")),
+        "refused": [*world.evidence.refused("a"), *world.evidence.refused("b")],
+        "namespaces": {
+            name: (
+                msgspec.structs.replace(each, a_digest="", b_digest=""),
+                each.a_digest == each.b_digest,
+            )
+            for name, each in found.namespaces.items()
+        },
+        "hours": [msgspec.structs.replace(each, a_digest="", b_digest="") for each in found.hours],
+        "counts": (found.exit_code, found.buckets, found.differing_buckets, found.unexplained_hours),
+        "documents": (found.compared, found.restated, found.copies, found.remarks),
+    }
+
+
+@examples(150)
+@given(
+    forms=st.tuples(st.sampled_from(Form), st.sampled_from(Form)),
+    respelled=st.frozensets(st.integers(0, 79)),
+    missing=_NUMBERS,
+    extra=_NUMBERS,
+    changed=_NUMBERS,
+    moved=_NUMBERS,
+    flagged=_NUMBERS,
+    odd=_NUMBERS,
+    much=st.sampled_from([0, 10, 60, 100_000]),
+    many=st.sampled_from([0, 5, 1000]),
+    sample=st.sampled_from([None, 0.5]),
+    cuts=st.lists(st.integers(1, 30), max_size=3),
+)
+def test_bytes_first_says_what_values_alone_say(
+    forms: tuple[Form, Form],
+    respelled: frozenset[int],
+    missing: frozenset[int],
+    extra: frozenset[int],
+    changed: frozenset[int],
+    moved: frozenset[int],
+    flagged: frozenset[int],
+    odd: frozenset[int],
+    much: int,
+    many: int,
+    sample: float | None,
+    cuts: list[int],
+) -> None:
+    """Whatever is spelled otherwise or wrong, and wherever the run is cut off, between any two transactions."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        world = World(Path(folder), *forms, count=80)
+        for number in changed:
+            world.put_b(world.document(number, logs=["changed"]))
+        for number in moved:
+            world.put_b(world.document(number, start=1_700_000_000_000 + 100_000 * (79 - number)))
+        for number in flagged:
+            world.put_b(world.document(number, annotations=[{"key": "kind", "value": "nodejs:20", "init": True}]))
+        for number in extra:
+            world.put_b(world.document(1000 + number))
+        respell(world, sorted(respelled), unseen=False)
+        for number in missing:
+            world.b.put(world.document(number).id, None)
+        for number in odd:
+            if world.a.form is Form.COUCHDB:
+                document = world.document(number, annotations={"no": "array"})
+                world.a.put(document.id, document.body)
+        patch.setattr(engine, "_MUCH", much)
+        patch.setattr(engine, "_MANY", many)
+        patch.setattr(engine, "_COMMIT_DOCUMENTS", 30)
+        patch.setattr(engine, "spells_alike", lambda *_: False)
+        how: dict[str, Any] = {"jobs": 1, "slice_documents": 50}
+        all_by_value = _said(world.verify(evidence=Evidence(None), **how), world)
+        how["sample"] = sample
+        by_value = _said(world.verify(evidence=Evidence(None), **how), world)
+        patch.setattr(engine, "spells_alike", lambda *_: True)
+        for cut in cuts:
+            left = [cut]
+
+            class Cut(Evidence):
+                @contextmanager
+                def _transaction(self) -> Iterator[None]:
+                    with super()._transaction():
+                        yield
+                    left[0] -= 1  # noqa: B023  used before the next turn
+                    if left[0] == 0:  # noqa: B023  as above
+                        raise CutError
+
+            evidence = Cut(world.path)
+            try:
+                world.verify(evidence=evidence, **how)
+            except CutError:
+                pass
+            finally:
+                evidence.close()
+        found = world.verify(**how)
+        assert_consistent(found)
+        said = _said(found, world)
+        if sample is None:
+            assert said == by_value
+        for what in ("findings", "refused"):  # outside of the sample they are seen in hours that are listed
+            assert all(each in said[what] for each in by_value[what])
+            assert all(each in all_by_value[what] for each in said[what])
+        assert world.evidence
+        world.evidence.close()
 
 
 _TEXTS = st.text(alphabet='ab"\\é\u2028\n/', max_size=4)
