@@ -148,7 +148,7 @@ class Evidence(Listed):
             for name in ("compared", *(f"read {side}" for side in SIDES)):
                 self._set(name, 0)
             self._set("readings", self.readings + 1)
-        self.begin_stage("compare", plans)
+            self._begin_stage("compare", plans)
 
     @property
     def readings(self) -> int:
@@ -185,18 +185,21 @@ class Evidence(Listed):
     ) -> None:
         """Go on to a stage, with what is read for it on each side, and with the first one where the sides stand."""
         with self._transaction():
-            self._set("stage", stage)
-            if stage == "relist":
-                self._set("relistings", self.relistings + 1)
-            if stage in _LISTS_WHOLE:
-                self._drop_relisted_sums()
             if spelled is not None:
                 self._set("spelled", spelled)
-            self._drop_plan()
             for side, snapshot in (snapshots or {}).items():
                 self._set(f"snapshot {side}", snapshot)
-            for side, plan in (plans or {}).items():
-                self._add_plan(plan, side=side)
+            self._begin_stage(stage, plans or {})
+
+    def _begin_stage(self, stage: str, plans: Mapping[str, Plan]) -> None:
+        self._set("stage", stage)
+        if stage == "relist":
+            self._set("relistings", self.relistings + 1)
+        if stage in _LISTS_WHOLE:
+            self._drop_relisted_sums()
+        self._drop_plan()
+        for side, plan in plans.items():
+            self._add_plan(plan, side=side)
 
     def take_values(self) -> None:
         """The hours that differed by their bytes have sums by value now; on with what differs by these."""

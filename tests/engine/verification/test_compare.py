@@ -858,6 +858,35 @@ def test_pages_that_were_short_on_both_sides_are_read_again(world: World) -> Non
     assert (found.totals.a, found.totals.b) == (700, 700)
 
 
+def test_a_cut_before_another_reading_keeps_no_half_of_it(tmp_path: Path) -> None:
+    """Between any two transactions: what was short is dropped together with the plan of the next reading."""
+    cut_at, cut = 0, True
+    while cut:
+        cut_at += 1
+        world = World(tmp_path, count=60)
+        world.path = tmp_path / f"{cut_at}.sqlite"
+        readers: dict[str, Any] = {"a": Counting(world.a, 60, short=1), "b": Counting(world.b, 60, short=1)}
+        left = [cut_at]
+
+        class Cut(Evidence):
+            @contextmanager
+            def _transaction(self) -> Iterator[None]:
+                with super()._transaction():
+                    yield
+                left[0] -= 1  # noqa: B023  used before the next turn
+                if left[0] == 0:  # noqa: B023  as above
+                    raise CutError
+
+        cut = False
+        try:
+            found = world.verify(**readers, evidence=Cut(world.path), jobs=1)
+        except CutError:
+            cut = True
+            found = world.verify(**readers, jobs=1)
+        assert (found.exit_code, found.totals.a, found.totals.b) == (0, 60, 60), cut_at
+    assert cut_at > 5
+
+
 def test_what_does_not_count_is_counted_by_the_server(world: World) -> None:
     """Design documents and what can't be read were read all the same."""
     world.a.put("_design/x", b'{"_id":"_design/x"}')
