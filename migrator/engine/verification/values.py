@@ -52,6 +52,7 @@ class NamespaceResult(msgspec.Struct, kw_only=True):
     """The accounts of one namespace, or of all together.
 
     What isn't judged (stored or deleted meanwhile, or not to be compared) is in neither the counts nor the digests.
+    The digests are of bytes in some hours and of values in others, so only those of one result are to be compared.
     """
 
     a: int = 0  # documents
