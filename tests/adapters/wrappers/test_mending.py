@@ -78,6 +78,12 @@ def test_verification_looks_mended_ids_up_again(source: MemoryStore, tmp_path: P
     assert all(each.options["mend_ids"] for each in (found.request, found.listing, found.mend))
 
 
+def test_mended_ids_are_not_looked_up_for_little(source: MemoryStore) -> None:
+    """One that isn't there is looked for in everything."""
+    assert MemoryReader(source).abilities.looks_up
+    assert not MendingReader(MemoryReader(source)).abilities.looks_up
+
+
 def test_selected_namespace_is_found_under_any_id(source: MemoryStore, tmp_path: Path) -> None:
     put(source, 50, "AXkother", namespace="other")
     report = copy(
