@@ -21,7 +21,7 @@ from migrator.engine.verification.listed import Listed, Seen, by_side
 from migrator.engine.verification.values import Finding, Refused
 
 SIDES = ("a", "b")
-_LISTS_WHOLE = ("relist", "respell")  # the stages that sum the hours anew in which the sides differ
+_LISTS_WHOLE = ("relist", "respell")  # the stages that sum the hours again in which the sides differ
 
 # A sum is kept as four sums of 32 bits: SQLite's integers have 64, so that two thousand million digests fit.
 _SCHEMA = """
