@@ -79,8 +79,9 @@ def _stored_bytes(ground: Ground, index: str) -> int:
     fetch("POST", f"{ground.search}/{index}/_forcemerge?max_num_segments=1")
     request("POST", f"{ground.search}/{index}/_refresh")  # segments that were merged are still in use before
     request("POST", f"{ground.search}/{index}/_flush")
-    found: int = request("GET", f"{ground.search}/{index}/_stats/store")["_all"]["primaries"]["store"]["size_in_bytes"]
-    return found
+    shards = request("GET", f"{ground.search}/{index}/_segments")["indices"][index]["shards"].values()
+    # The size of the store may hold the translog as well, which goes after some hours.
+    return sum(each["size_in_bytes"] for copies in shards for copy in copies for each in copy["segments"].values())
 
 
 # -- backups ------------------------------------------------------------------------------------------------------
