@@ -80,7 +80,7 @@ def _stored_bytes(ground: Ground, index: str) -> int:
     request("POST", f"{ground.search}/{index}/_refresh")  # segments that were merged are still in use before
     request("POST", f"{ground.search}/{index}/_flush")
     shards = request("GET", f"{ground.search}/{index}/_segments")["indices"][index]["shards"].values()
-    # The size of the store may hold the translog as well, which goes after some hours.
+    # Elasticsearch works out the size of the store, in `_stats`, every ten seconds only.
     return sum(each["size_in_bytes"] for copies in shards for copy in copies for each in copy["segments"].values())
 
 

@@ -83,7 +83,7 @@ def run_verify(
     try:
         if evidence.stage in ("new", "complete"):
             evidence.begin(stores, selection, began_s=clock())
-            work.begin_pass("compare", selection, since=since)
+            work.begin(selection, since=since)
             for warning in evidence.warnings:
                 tell(SourceWarning(warning))
         else:
@@ -148,7 +148,7 @@ class _Verify:
             self._compare()
         if evidence.stage == "narrow":
             self._run_slices(self._passes.narrow(Marks(self._find_differing(whole=True))))
-            self.begin_pass("list", self._span())
+            self._begin_pass("list")
         if evidence.stage == "list":
             self._run_slices(
                 self._passes.list_hours(Marks(self._find_differing(whole=False)), relists=False), lists=True
@@ -173,23 +173,25 @@ class _Verify:
         tell_apart(self._readers, evidence, slice_documents=options.slice_documents, stop=self._stop)
         evidence.settle(self._passes.in_sample)
         if evidence.relistings < _LISTINGS and evidence.relist_unexplained():
-            self.begin_pass("relist", self._span())
+            self._begin_pass("relist")
             return
         if short := self._short():
             evidence.forget()
             raise Incomplete(short)
         evidence.begin_stage("complete")
 
-    def begin_pass(self, stage: str, selection: Selection, *, since: Token = None) -> None:
-        """Go on to a stage that reads both sides; the first plans are where the sides stood at the beginning."""
+    def begin(self, selection: Selection, *, since: Token) -> None:
+        """Begin with the first stage; its plans are where the sides stood at the beginning."""
         plans = self._plans(selection)
         snapshots = {side: plan.snapshot for side, plan in plans.items()}
         if since is not None:
             snapshots["a"] = since
-        if stage != "compare":
-            self._evidence.begin_stage(stage, plans)
-            return
-        self._evidence.begin_stage(stage, plans, snapshots, spelled=spells_alike(self.pair, plans, selection))
+        spelled = spells_alike(self.pair, plans, selection)
+        self._evidence.begin_stage("compare", plans, snapshots, spelled=spelled)
+
+    def _begin_pass(self, stage: str) -> None:
+        """Go on to another stage that reads both sides, of the hours that differ."""
+        self._evidence.begin_stage(stage, self._plans(self._span()))
 
     def _plans(self, selection: Selection) -> dict[str, Plan]:
         return {
@@ -235,12 +237,12 @@ class _Verify:
             self._evidence.begin_stage("complete")
         elif documents > _MUCH and self._evidence.spelled:
             self._evidence.relist_differing()
-            self.begin_pass("respell", self._span())
+            self._begin_pass("respell")
         elif documents > _MUCH and documents > hours * _MANY:
-            self.begin_pass("narrow", self._span())
+            self._begin_pass("narrow")
         else:
             self._evidence.relist_differing()
-            self.begin_pass("relist", self._span())
+            self._begin_pass("relist")
 
     def _find_differing(self, *, whole: bool) -> Iterator[Bucket]:
         for pair in self._evidence.buckets(whole=whole):

@@ -14,7 +14,6 @@ from migrator.adapters.base import Token
 from migrator.engine.verification.confirm import Pair, refusal
 from migrator.engine.verification.evidence import Added, OpenSlice
 from migrator.engine.verification.hours import (
-    HOUR_MS,
     WHOLE,
     Bucket,
     Marks,
@@ -80,7 +79,7 @@ class Passes:
             for document in documents:
                 if document.remarks:
                     taken.remarks.update(document.remarks)
-                bucket = document.namespace, document.start_ms // HOUR_MS, WHOLE
+                bucket = document.namespace, hour_of(document), WHOLE
                 if sample is not None and not in_sample(document.id, sample):
                     add(bucket, None)
                 elif found := self._digest(side, document, taken, spelled=spelled):

@@ -420,6 +420,22 @@ class CutError(Exception):
     """The process died here."""
 
 
+class Cut(Evidence):
+    """A memory whose process dies after so many transactions."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self._left = after
+        super().__init__(path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with super()._transaction():
+            yield
+        self._left -= 1
+        if self._left == 0:
+            raise CutError
+
+
 @pytest.mark.parametrize("narrow", [False, True])
 def test_cut_after_each_commit_ends_like_an_unbroken_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: bool
@@ -438,14 +454,14 @@ def test_cut_after_each_commit_ends_like_an_unbroken_run(
         world.path = tmp_path / f"{cut_at}.sqlite"
         left = [cut_at]
 
-        class Cut(Evidence):
+        class CutAtCommit(Evidence):
             def commit(self, added: Added) -> None:
                 super().commit(added)
                 left[0] -= 1  # noqa: B023  used before the next turn
                 if left[0] == 0:  # noqa: B023  as above
                     raise CutError
 
-        evidence = Cut(world.path)
+        evidence = CutAtCommit(world.path)
         try:
             world.verify(evidence=evidence, jobs=1)
         except CutError:
@@ -481,19 +497,8 @@ def test_cut_between_any_two_transactions_ends_like_an_unbroken_run(
     while True:
         cut_at += stride()
         world.path = tmp_path / f"{cut_at}.sqlite"
-        left = [cut_at]
-
-        class Cut(Evidence):
-            @contextmanager
-            def _transaction(self) -> Iterator[None]:
-                with super()._transaction():
-                    yield
-                left[0] -= 1  # noqa: B023  used before the next turn
-                if left[0] == 0:  # noqa: B023  as above
-                    raise CutError
-
         try:
-            world.verify(a=reader(), evidence=Cut(world.path), jobs=1)
+            world.verify(a=reader(), evidence=Cut(world.path, cut_at), jobs=1)
         except CutError:
             pass
         else:
@@ -866,20 +871,9 @@ def test_a_cut_before_another_reading_keeps_no_half_of_it(tmp_path: Path) -> Non
         world = World(tmp_path, count=60)
         world.path = tmp_path / f"{cut_at}.sqlite"
         readers: dict[str, Any] = {"a": Counting(world.a, 60, short=1), "b": Counting(world.b, 60, short=1)}
-        left = [cut_at]
-
-        class Cut(Evidence):
-            @contextmanager
-            def _transaction(self) -> Iterator[None]:
-                with super()._transaction():
-                    yield
-                left[0] -= 1  # noqa: B023  used before the next turn
-                if left[0] == 0:  # noqa: B023  as above
-                    raise CutError
-
         cut = False
         try:
-            found = world.verify(**readers, evidence=Cut(world.path), jobs=1)
+            found = world.verify(**readers, evidence=Cut(world.path, cut_at), jobs=1)
         except CutError:
             cut = True
             found = world.verify(**readers, jobs=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +23,7 @@ from migrator.engine.verification.hours import in_sample
 from migrator.engine.verification.values import Verification
 from migrator.errors import Interrupted, Unavailable
 from migrator.events.watching import Stop
-from tests.engine.verification.test_compare import CutError, World, assert_consistent, only, plant
+from tests.engine.verification.test_compare import Cut, CutError, World, assert_consistent, only, plant
 from tests.support.profiles import examples
 
 
@@ -343,18 +342,7 @@ def test_bytes_first_says_what_values_alone_say(
         by_value = _said(world.verify(evidence=Evidence(None), **how), world)
         patch.setattr(engine, "spells_alike", lambda *_: True)
         for cut in cuts:
-            left = [cut]
-
-            class Cut(Evidence):
-                @contextmanager
-                def _transaction(self) -> Iterator[None]:
-                    with super()._transaction():
-                        yield
-                    left[0] -= 1  # noqa: B023  used before the next turn
-                    if left[0] == 0:  # noqa: B023  as above
-                        raise CutError
-
-            evidence = Cut(world.path)
+            evidence = Cut(world.path, cut)
             try:
                 world.verify(evidence=evidence, **how)
             except CutError:
