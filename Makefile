@@ -5,7 +5,7 @@ inputs := pyproject.toml $(wildcard constraints.txt)
 covered = activations engine adapters/archive
 install = scripts/prepare install
 
-tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup
+tests = HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-$(1)} $(python) -m pytest -n auto --dist loadgroup --max-worker-restart 1
 
 .PHONY: help setup demo check test quick-tests all-tests coverage lint format types faults bench clean model mutants dist site
 

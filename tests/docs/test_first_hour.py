@@ -73,7 +73,7 @@ class Newcomer:
         typed = self.local(command)
         answers = {question: self.local(answer) for question, answer in _QUESTION.findall(told)}
         asked = {f"{question.rstrip()} ": answer for question, answer in answers.items()}
-        code, shown = self.shell.run(typed, asked, timeout_s=900 if "make" in command else 180)
+        code, shown = self.shell.run(typed, asked, timeout_s=480 if "make" in command else 180)
         assert code == 0, f"{command}\n{shown}"
         if command.startswith("make demo"):
             self.note(told, shown)
@@ -114,7 +114,7 @@ class Newcomer:
 @pytest.mark.skipif(
     shutil.which("git") is None or not (ROOT / ".git").exists(), reason="this folder isn't a clone, so none can be made"
 )
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(600)
 def test_the_first_hour_is_gone_through(tmp_path: Path) -> None:
     """Every command of the page works as printed, and so does every command that is printed on the way."""
     user = os.environ["USER"] if RECORD else None
