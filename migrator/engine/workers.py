@@ -27,7 +27,8 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
     """Call `work` in `count` threads at once, and `look` a few times a second until all of them have returned.
 
     The first exception asks the others to stop and is raised once they have returned; so is `Interrupted` where
-    somebody else asked. A worker that stops because another failed may return before it does: that isn't the reason.
+    somebody else asked, and what `look` raises or ends the waiting: nothing is read or written after the run. A worker
+    that stops because another failed may return before it does: that isn't the reason.
     """
     failures: list[BaseException] = []
 
@@ -41,11 +42,17 @@ def run_workers(work: Callable[[], None], count: int, *, name: str, stop: Stop, 
     workers = [threading.Thread(target=guard, name=f"{name}-{number}", daemon=True) for number in range(count)]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        while worker.is_alive():
-            worker.join(_LOOK_S)
-            look()
-    look()
+    try:
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(_LOOK_S)
+                look()
+        look()
+    except BaseException:
+        stop.fail()
+        for worker in workers:
+            worker.join()
+        raise
     if failures:
         reasons = [each for each in failures if not isinstance(each, Interrupted)]
         raise (reasons or failures)[0] if stop.exit_code is None else failures[0]

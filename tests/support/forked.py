@@ -8,9 +8,11 @@ of the start itself, or one that sends signals, starts its process as a user doe
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import io
 import os
 import pickle
+import signal
 import socket
 import struct
 import subprocess
@@ -18,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -27,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 COMMAND = "from migrator.commands.main import main; main()"
 
 _LENGTH = struct.Struct("=Q")
-_STATUS = struct.Struct("=i")
+_NUMBER = struct.Struct("=i")
+_TIDYING_S = 5
 
 
 class _Asked(NamedTuple):
@@ -51,7 +54,11 @@ def run_forked(
     """What comes of `migrator WORDS…`, or of another program; what has no stream of its own is captured."""
     asked = _Asked(words, dict(os.environ if env is None else env), str(cwd or Path.cwd()), program)
     with _Gathered(stdout) as out, _Gathered(stderr) as complaints, _Piped(piped) as given:
-        status = _parent().run(asked, (given, out.writing, complaints.writing))
+        try:
+            status = _parent().run(asked, (given, out.writing, complaints.writing))
+        except BaseException as error:  # the time limit of a test
+            error.add_note(complaints.read(_TIDYING_S).decode(errors="backslashreplace"))
+            raise
         return subprocess.CompletedProcess(words, status, out.read(), complaints.read())
 
 
@@ -79,27 +86,28 @@ class _Gathered:
             self.writing = os.dup(given.fileno())
             return
         reading, self.writing = os.pipe()
-        self._thread = threading.Thread(target=self._drain, args=(reading,))
+        self._thread = threading.Thread(target=self._drain, args=(reading,), daemon=True)
         self._thread.start()
 
     def _drain(self, reading: int) -> None:
-        with os.fdopen(reading, "rb") as file:
-            self._read = file.read()
+        with os.fdopen(reading, "rb", buffering=0) as file:
+            while piece := file.read(65_536):
+                self._read += piece
 
-    def read(self) -> bytes:
-        """All of it, once every process has closed the pipe."""
-        self.__exit__()
+    def read(self, wait_s: float | None = None) -> bytes:
+        """All of it, once every process has closed the pipe; or what came until then."""
+        if self.writing >= 0:
+            os.close(self.writing)
+            self.writing = -1
+        if self._thread is not None:
+            self._thread.join(wait_s)
         return self._read
 
     def __enter__(self) -> _Gathered:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.writing >= 0:
-            os.close(self.writing)
-            self.writing = -1
-        if self._thread is not None:
-            self._thread.join()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.read(_TIDYING_S if kind else None)
 
 
 class _Piped:
@@ -142,11 +150,27 @@ class _Parent:
             )
 
     def run(self, asked: _Asked, streams: Sequence[int]) -> int:
-        """Exit code of a process; negative where a signal ended it."""
+        """Exit code of a process; negative where a signal ended it.
+
+        A process that is waited for no longer, since a test's time is up, shows its threads and ends.
+        """
         data = pickle.dumps(asked)
-        socket.send_fds(self._connection, [_LENGTH.pack(len(data))], streams)
-        self._connection.sendall(data)
-        return int(_STATUS.unpack(_receive(self._connection, _STATUS.size))[0])
+        child = None
+        try:
+            socket.send_fds(self._connection, [_LENGTH.pack(len(data))], streams)
+            self._connection.sendall(data)
+            child = self._number()
+            return self._number()
+        except BaseException:
+            _parent.cache_clear()  # its answer would be taken for one to the next request
+            self._connection.close()
+            if child is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGABRT)
+            raise
+
+    def _number(self) -> int:
+        return int(_NUMBER.unpack(_receive(self._connection, _NUMBER.size))[0])
 
     def close(self) -> None:
         self._connection.close()
@@ -184,8 +208,9 @@ def _become(connection: socket.socket) -> str:
             return asked.program
         for each in streams:
             os.close(each)
+        connection.sendall(_NUMBER.pack(child))
         _, status = os.waitpid(child, 0)
-        connection.sendall(_STATUS.pack(os.waitstatus_to_exitcode(status)))
+        connection.sendall(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _take_over(asked: _Asked, streams: Sequence[int]) -> None:
@@ -207,6 +232,7 @@ def _take_over(asked: _Asked, streams: Sequence[int]) -> None:
     for name, stream in standard.items():
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    faulthandler.enable()
 
 
 def _text(number: int, mode: str, errors: str | None = None) -> IO[str]:
