@@ -1,7 +1,8 @@
 """A CouchDB that plays back what it is given byte for byte: for documents that the local server would alter.
 
 It is a script for `tests.support.scripted.serve`. It answers as CouchDB 3.5 does to what a copy asks, holds documents
-as bytes, and checks nothing of them. `fault` may alter an answer before it is sent.
+as bytes, and checks nothing of them. `fault` may alter an answer before it is sent. One that `counts` nothing says
+where it stands as PouchDB does: in numbers, without what is pending.
 """
 
 from __future__ import annotations
@@ -41,8 +42,14 @@ class ScriptedCouchDB:
     """The script, with its documents by id."""
 
     def __init__(
-        self, documents: Mapping[str, bytes] | None = None, *, fault: Fault | None = None, began: str = "1700000000"
+        self,
+        documents: Mapping[str, bytes] | None = None,
+        *,
+        fault: Fault | None = None,
+        began: str = "1700000000",
+        counts: bool = True,
     ) -> None:
+        self.counts = counts
         self.documents: dict[str, bytes] = {}
         self.changes: dict[str, int] = {}  # when each id changed, in the order of time
         self.deleted: set[str] = set()
@@ -56,7 +63,7 @@ class ScriptedCouchDB:
 
     def begin_again(self, documents: Mapping[str, bytes], *, began: str) -> None:
         """As a database that was replaced by another one of the same name."""
-        vars(self).update(vars(ScriptedCouchDB(documents, began=began)))
+        vars(self).update(vars(ScriptedCouchDB(documents, began=began, counts=self.counts)))
 
     def put(self, documents: Mapping[str, bytes]) -> None:
         for id, body in documents.items():
@@ -77,7 +84,9 @@ class ScriptedCouchDB:
     def __call__(self, request: Request) -> bytes:
         with self._lock:
             if request.path == "/":
-                return answer({"couchdb": "Welcome", "version": "3.5.0", "uuid": "85fb71bf700c17267fef77535820e371"})
+                own = {} if self.counts else {"express-pouchdb": "Welcome!"}
+                welcome = {"couchdb": "Welcome", "version": "3.5.0", "uuid": "85fb71bf700c17267fef77535820e371"}
+                return answer({**own, **welcome})
             if request.path == "/_session":
                 return answer({"ok": True, "userCtx": {"name": None, "roles": ["_admin"]}})
             if request.path.startswith(_CONFIG):
@@ -106,8 +115,8 @@ class ScriptedCouchDB:
                 return altered if isinstance(altered, bytes) else answer(altered)
         return chunked(body)
 
-    def _sequence(self, number: int) -> str:
-        return f"{number}-{_TAIL}"
+    def _sequence(self, number: int) -> str | int:
+        return f"{number}-{_TAIL}" if self.counts else number
 
     def _feed(self, request: Request) -> bytes:
         options = {**json.loads(content(request) or b"{}"), **request.query}
@@ -119,9 +128,9 @@ class ScriptedCouchDB:
             waiting = list(self.changes.items())[::-1]
         chosen = waiting[: int(options["limit"])]
         rows = [
-            b'{"seq":"%s","id":%s,"changes":[{"rev":"%s"}]%s}'
+            b'{"seq":%s,"id":%s,"changes":[{"rev":"%s"}]%s}'
             % (
-                self._sequence(number).encode(),
+                json.dumps(self._sequence(number)).encode(),
                 json.dumps(id).encode(),
                 (_REV if id not in self.deleted else "2-a").encode(),
                 (b',"deleted":true' if id in self.deleted else b"")
@@ -129,8 +138,9 @@ class ScriptedCouchDB:
             )
             for id, number in chosen
         ]
-        last = self._sequence(chosen[-1][1] if chosen else after).encode()
-        tail = b'\n],\n"last_seq":"%s","pending":%d}\n' % (last, len(waiting) - len(chosen))
+        last = json.dumps(self._sequence(chosen[-1][1] if chosen else after)).encode()
+        pending = b',"pending":%d' % (len(waiting) - len(chosen)) if self.counts else b""
+        tail = b'\n],\n"last_seq":%s%s}\n' % (last, pending)
         return b'{"results":[\n' + b",\n".join(rows) + tail
 
     def _store(self, body: bytes) -> bytes:

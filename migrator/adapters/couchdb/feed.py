@@ -2,7 +2,8 @@
 
 A slice enters, batches leave. Each page is proven before it is given: CouchDB counts in `pending` what comes after it,
 so a page and what it leaves pending are together no fewer than were pending before. PouchDB doesn't count: there the
-ids are listed once more without their documents, and the feed must reach the number the database stood at.
+ids are listed once more without their documents, the feed must reach the number the database stood at, and it has a
+change for each document that the database holds more than before; if it hasn't, all of it is read.
 
 A database that was replaced or rolled back answers to a sequence of before as if little had happened. So a slice looks
 at its beginning and at its end whether it is still the one it was planned for; if it isn't, all of it is read.
@@ -37,10 +38,11 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     since: str | int
     again: Token = None  # the standing of the database that is read from its beginning, in place of the slice's
+    changes: int | None = None  # that came so far, of a server that doesn't count them; None where that isn't known
 
     @property
     def token(self) -> Token:
-        if self.again is None:
+        if self.again is None and self.changes is None:
             return self.since
         found: Token = msgspec.to_builtins(self)
         return found
@@ -51,7 +53,21 @@ def _mark(slice: Slice, position: Token) -> _Mark:
         return convert(position, _Mark)
     since = slice.spec["since"] if position is None else position
     assert isinstance(since, str | int)
-    return _Mark(since=since)
+    return _Mark(since=since, changes=0 if position is None else None)
+
+
+def sequence_of(position: Token) -> str | int | None:
+    """How far the changes of a slice were read; None where it was read from its beginning, or by ranges of ids."""
+    if isinstance(position, str | int):
+        return position
+    if not isinstance(position, dict) or "since" not in position:
+        return None
+    mark = convert(position, _Mark)
+    return mark.since if mark.again is None else None
+
+
+class _LeftOutError(Exception):
+    """Fewer changes came than there are documents more than before; the message says how many."""
 
 
 class _Counting:
@@ -85,12 +101,20 @@ class Feed:
     def read(self, slice: Slice, after: Token, selection: Selection) -> Iterator[Batch]:
         mark = self._begin(slice, _mark(slice, after))
         for _ in range(_TRIES):
-            for batch in self._pass(mark, selection):
-                yield batch
-                mark = _mark(slice, batch.position)
             standing = _standing_of_slice(slice, mark)
-            if standing is None or loss(self._client, standing) is None:
-                return
+            whole = mark.again is not None or slice.spec["since"] == 0
+            before = 0 if whole else slice.spec.get("documents")
+            assert before is None or isinstance(before, int)
+            try:
+                for batch in self._pass(mark, selection, before):
+                    yield batch
+                    mark = _mark(slice, batch.position)
+            except _LeftOutError as error:
+                if whole:
+                    raise self._client.malformed_answer("_changes", str(error)) from error
+            else:
+                if standing is None or loss(self._client, standing) is None:
+                    return
             mark = self._from_the_start()
         raise Unavailable(f"{self._client.location}: different databases answer in turn; is it a load balancer?")
 
@@ -105,9 +129,13 @@ class Feed:
         )
 
     def _from_the_start(self) -> _Mark:
-        return _Mark(since=0, again=stand(self._client).token)
+        return _Mark(since=0, again=stand(self._client).token, changes=0)
 
-    def _pass(self, mark: _Mark, selection: Selection) -> Iterator[Batch]:
+    def _pass(self, mark: _Mark, selection: Selection, before: int | None) -> Iterator[Batch]:
+        """`before` is how many documents there were where the slice begins.
+
+        Raises `_LeftOutError` at its end.
+        """
         counting, pace = _Counting(mark.since), Pace(self._pages)
         about = self._client.about()
         target = about.update_seq if isinstance(about.update_seq, int) else None
@@ -128,10 +156,18 @@ class Feed:
             assert isinstance(found.position, str | int)
             since = found.position
             if found.rows:
-                position = msgspec.structs.replace(mark, since=since).token
-                yield found.page.batch(position, size_bytes=found.size_bytes)
+                came = None if target is None or mark.changes is None else mark.changes + found.rows
+                mark = msgspec.structs.replace(mark, since=since, changes=came)
+                yield found.page.batch(mark.token, size_bytes=found.size_bytes)
             if found.is_last:
-                return
+                break
+        # Each document that wasn't there before has a change since then, whether it is there still or was deleted.
+        if target is not None and mark.changes is not None and before is not None:
+            more = about.doc_count - before
+            if mark.changes < more:
+                raise _LeftOutError(
+                    f"{counted(more, 'document')} more than before, but {counted(mark.changes, 'change')}"
+                )
 
     def _look(self, since: str | int, limit: int) -> rows_.Changes:
         return self._client.understand(self._client.changes(since, limit=limit), rows_.Changes, "_changes")

@@ -43,7 +43,7 @@ from migrator.adapters.couchdb import absence, rows
 from migrator.adapters.couchdb.about import number_of
 from migrator.adapters.couchdb.bulk import Bulk
 from migrator.adapters.couchdb.client import Client
-from migrator.adapters.couchdb.feed import Feed, take_alone, there
+from migrator.adapters.couchdb.feed import Feed, sequence_of, take_alone, there
 from migrator.adapters.couchdb.lookup import Lookup
 from migrator.adapters.couchdb.namespaces import namespaces
 from migrator.adapters.couchdb.paging import Found
@@ -141,9 +141,10 @@ class CouchDBReader(
         # A sequence is some hundred opaque characters: its number and a digest stand for it.
         text = str(then.seq)
         digest = blake2b(text.encode(), digest_size=4).hexdigest()
+        counted = {} if then.documents is None else {"documents": then.documents}
         changes = Slice(
             key=f"changes after {text.partition('-')[0]} ({digest})",
-            spec={"since": then.seq, "standing": now.token},
+            spec={"since": then.seq, "standing": now.token, **counted},
             replaces=True,
         )
         return Plan(slices=(changes,), snapshot=now.token)
@@ -163,12 +164,12 @@ class CouchDBReader(
 
     def read_up_to(self, snapshot: Token, positions: Sequence[Token]) -> Token:
         """The feed of a round is read to its end, beyond its snapshot; not where all was read by ranges of ids."""
-        if len(positions) != 1 or not isinstance(positions[0], str | int):
+        seq = sequence_of(positions[0]) if len(positions) == 1 else None
+        then = parse_standing(snapshot)
+        if seq is None or number_of(seq) <= then.number:
             return snapshot
-        then, seq = parse_standing(snapshot), positions[0]
-        if number_of(seq) < then.number:
-            return snapshot
-        return msgspec.structs.replace(then, seq=seq, number=number_of(seq)).token
+        # How many documents there were was counted before.
+        return msgspec.structs.replace(then, seq=seq, number=number_of(seq), documents=None).token
 
     def _changed_since(self, then: Standing) -> int | None:
         """How many documents were stored, changed or deleted since; None where a cluster can't tell now."""

@@ -3,7 +3,8 @@
 A database that was deleted and recreated, or whose files were put back to an earlier time, answers to a sequence
 of before as if nothing had happened, or as if it were its own. So a snapshot holds what shows it: when the database
 was made (CouchDB from 3.3 on), how many writes it had seen, and some of its newest changes, *anchors*, which must
-still be there later.
+still be there later. Where a server doesn't count changes, a snapshot holds the number of documents too: so many more
+as there are later must come as changes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int = 0  # in front of the sequence: how many writes the database had seen
     began: str | None = None  # when it was made, None where the server doesn't tell
     anchors: tuple[tuple[str, str], ...] = ()  # ids and revisions of its newest changes
+    documents: int | None = None  # that it held at its sequence or later; of a server that doesn't count changes
 
     @property
     def token(self) -> Token:
@@ -45,15 +47,16 @@ def parse_standing(token: Token) -> Standing:
 
 
 def stand(client: Client) -> Standing:
-    """Where the database stands now; its anchors may be newer than its sequence, never older."""
-    about = client.about()
+    """Where the database stands now; its anchors and its count may be newer than its sequence, never older."""
     seq = client.sequence()
+    about = client.about()
     newest = client.understand(client.changes(0, limit=_ANCHORS, descending=True), rows.Changes, "_changes")
     return Standing(
         seq=seq,
         number=number_of(seq),
         began=began_of(client, about),
         anchors=tuple((change.id, change.changes[0].rev) for change in newest.results if change.changes),
+        documents=about.doc_count if isinstance(seq, int) else None,
     )
 
 

@@ -182,6 +182,78 @@ def test_answers_that_are_always_altered_end_as_unavailable(alter: Alter, way: s
         assert given == BODIES.keys()
 
 
+def with_news(fault: Fault | None = None) -> tuple[ScriptedCouchDB, Callable[[CouchDBReader], Plan]]:
+    """A server that counts nothing; and what changed in it since a snapshot: three fifths of its documents are new."""
+    server = ScriptedCouchDB({id: BODIES[id] for id in IDS[:160]}, counts=False)
+
+    def plan(reader: CouchDBReader) -> Plan:
+        snapshot = reader.plan(ALL, slice_documents=100).snapshot
+        server.put({id: BODIES[id] for id in IDS[160:]})
+        server.fault = fault
+        return reader.catch_up(snapshot, ALL, slice_documents=100)
+
+    return server, plan
+
+
+@ALTERATIONS
+@pytest.mark.parametrize("stops_after", [0, 1, 100], ids=["unbroken", "after one page", "at the end"])
+def test_changes_that_a_server_without_counts_leaves_out_whenever_it_is_asked_are_missed(
+    alter: Alter, stops_after: int
+) -> None:
+    """Listing them once more tells nothing then; how many documents there are does, also to who goes on later."""
+    server, plan = with_news(always("_changes", alter))
+    with reading(server) as reader:
+        (slice,) = plan(reader).slices
+        given, position = set[str](), None
+        try:
+            for batch in islice(patient(reader).read(slice, None, ALL), stops_after):
+                given, position = given | ids_of([batch]), batch.position
+            for batch in patient(reader).read(slice, position, ALL):
+                given |= ids_of([batch])
+        except Unavailable:
+            return
+        assert given >= set(IDS[160:])
+
+
+def test_changes_of_a_server_without_counts_are_whole_whatever_is_changed_and_deleted_beside_them() -> None:
+    """What was deleted, before or while it is read, isn't taken for left out, and nothing is read again."""
+    server, plan = with_news()
+    with reading(server) as reader:
+        (slice,) = plan(reader).slices
+        server.delete(IDS[0])
+        server.delete(IDS[200])
+        server.put({IDS[1]: BODIES[IDS[1]]})
+        batches = []
+        for batch in patient(reader).read(slice, None, ALL):
+            if not batches:
+                server.delete(IDS[390])
+                server.put({IDS[200]: BODIES[IDS[200]]})
+            batches.append(batch)
+        assert len(batches) > 1
+        given = all_ids(batches)
+    assert set(given) == {*IDS[160:], IDS[1]} - {IDS[390]}
+    assert len(given) == len(set(given))
+
+
+def test_a_count_that_was_wrong_once_only_costs_a_whole_reading() -> None:
+    """A snapshot that a proxy told too few documents of doesn't end each later reading."""
+    server, plan = with_news()
+    with reading(server) as reader:
+        (slice,) = plan(reader).slices
+        slice = msgspec.structs.replace(slice, spec={**slice.spec, "documents": 100})
+        assert ids_of(read(patient(reader), Plan(slices=(slice,), snapshot=0))) == BODIES.keys()
+
+
+def test_a_position_of_an_earlier_version_says_nothing_of_what_came_before_it() -> None:
+    server, plan = with_news()
+    with reading(server) as reader:
+        (slice,) = plan(reader).slices
+        first = next(patient(reader).read(slice, None, ALL))
+        assert isinstance(first.position, dict)
+        rest = patient(reader).read(slice, first.position["since"], ALL)
+        assert ids_of(list(rest)) == set(IDS[160:]) - ids_of([first])
+
+
 @WAYS
 def test_a_cap_on_limit_means_more_pages(way: str) -> None:
     """A gateway that lets no more than 10 documents through at once hides none."""
