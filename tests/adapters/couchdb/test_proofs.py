@@ -223,7 +223,7 @@ def test_changes_of_a_server_without_counts_are_whole_whatever_is_changed_and_de
         server.delete(IDS[0])
         server.delete(IDS[200])
         server.put({IDS[1]: BODIES[IDS[1]]})
-        batches = []
+        batches = list[Batch]()
         for batch in patient(reader).read(slice, None, ALL):
             if not batches:
                 server.delete(IDS[390])
