@@ -89,11 +89,21 @@ class Passes:
         return take
 
     def respell(self, hours: Marks) -> Take:
-        """Sums by value of the hours that differ by their bytes."""
+        """Sums as `compare` has them, by value, of the hours that differ by their bytes.
+
+        What isn't in the sample is counted, also where it can't be compared: the other side counts it as well, and
+        where it lacks another document instead, the hour would seem to agree.
+        """
 
         def take(side: str, documents: Sequence[Document], taken: Taken) -> None:
-            for bucket, found, document in self._digests(side, documents, taken, hours, whole=True):
-                self._sum(taken, bucket, found, document)
+            for document in documents:
+                bucket = document.namespace, hour_of(document), WHOLE
+                if bucket not in hours:
+                    continue
+                if not self.in_sample(document.id):
+                    taken.sums.add(bucket, None)
+                elif found := self._digest(side, document, taken):
+                    taken.sums.add(bucket, found)
 
         return take
 
@@ -121,7 +131,7 @@ class Passes:
         return take
 
     def _sum(self, taken: Taken, bucket: Bucket, found: bytes | None, document: Document) -> None:
-        """Add a document as `compare` does, which counts what isn't in the sample though it can't be compared."""
+        """Add a document as `compare` does, but apart what it counts though it can't be compared."""
         weighed = self.in_sample(document.id)
         if found is not None:
             taken.sums.add(bucket, found if weighed else None)

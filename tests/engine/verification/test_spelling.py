@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migrator.activations import comparing
@@ -285,6 +285,21 @@ def _said(found: Verification, world: World) -> dict[str, Any]:
     }
 
 
+@example(
+    # A document outside of the sample that can't be compared, and another one of its hour that B lacks.
+    forms=(Form.COUCHDB, Form.ELASTICSEARCH),
+    respelled=frozenset(),
+    missing=frozenset({9}),
+    extra=frozenset(),
+    changed=frozenset(),
+    moved=frozenset(),
+    flagged=frozenset(),
+    odd=frozenset({0}),
+    much=0,
+    many=0,
+    sample=0.5,
+    cuts=[],
+)
 @examples(150)
 @given(
     forms=st.tuples(st.sampled_from(Form), st.sampled_from(Form)),
