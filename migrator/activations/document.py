@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -90,8 +90,14 @@ class _Header(msgspec.Struct, gc=False):
     path: msgspec.Raw = msgspec.Raw(b"")
     attachments: msgspec.Raw | None = msgspec.field(default=None, name="_attachments")
     conflicts: msgspec.Raw | None = msgspec.field(default=None, name="_conflicts")
+    id: str = msgspec.field(default="", name="_id")  # where a body names it
 
 
+class _Named(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="_id")
+
+
+_named = decoder(_Named)
 _header = decoder(_Header)
 _fields = decoder(dict[str, msgspec.Raw])
 _annotation_list = decoder(list[dict[str, msgspec.Raw]])
@@ -124,26 +130,35 @@ def read_document(
     return Document(id, form, body, header.namespace, header.name, start_ms, path, index, remarks)
 
 
-def read_plain_documents(found: Iterable[tuple[str, bytes, str | None]], form: Form) -> list[Document | None]:
-    """Look at the header fields of many documents at once, each given as its id, body and index.
+Given: TypeAlias = tuple[str | None, bytes, str | None]
+"""A document as a store gives it: its id, its body and its index; with None for its id, its body names it (`_id`)."""
 
-    None stands for each that `read_document` has more to say of: it isn't an activation, can't be understood, or has
+
+def read_plain_documents(given: Iterable[Given], form: Form) -> Iterator[Document | Given]:
+    """Look at the header fields of many documents, each as soon as it is given, while its bytes are at hand.
+
+    What `read_document` has more to say of is given back as it is: it isn't an activation, can't be understood, or has
     remarks. The others, nearly all, are what it returns.
     """
     decode, is_elasticsearch = _header.decode, form is Form.ELASTICSEARCH
-    documents: list[Document | None] = []
-    append = documents.append
-    for id, body, index in found:
+    for each in given:
+        id, body, index = each
         try:
             header = decode(body)
         except UNREADABLE:
-            append(None)
+            yield each
             continue
-        if _remarks(id, header, is_elasticsearch):
-            append(None)
+        if id is None:
+            id = header.id
+        if not id.isascii() or _remarks(id, header, is_elasticsearch):
+            yield each
         else:
-            append(Document(id, form, body, header.namespace, header.name, header.start, None, index))
-    return documents
+            yield Document(id, form, body, header.namespace, header.name, header.start, None, index)
+
+
+def own_id(body: bytes) -> str:
+    """The `_id` in the body of a document in CouchDB form. Raises `msgspec.MsgspecError` where it has none."""
+    return _named.decode(body).id
 
 
 def _remarks(id: str, header: _Header, is_elasticsearch: bool) -> tuple[str, ...]:

@@ -111,12 +111,21 @@ class Carrying:
         for batch in batches:
             commit = self._carry_batch(batch, open)
             held.add(commit, set_aside=self._job.any_aside, attempt=open.attempt)
-            if not self._commits_late if self._buffer is None else self._buffer.due():
+            if self._is_due():
                 yield from self.rest()
             self._job.carried(commit)
             if stop.asked:
                 return
         held.end(open.number, attempt=open.attempt)
+
+    def _is_due(self) -> bool:
+        """Whether what was handed to the writer is committed before more is.
+
+        With a commit samples are looked up, which waits until the store shows them without being made to.
+        """
+        if self._buffer is not None:
+            return self._buffer.due()
+        return not self._commits_late and self._held.are_visible(self._writer.abilities.visible_after_s)
 
     def rest(self) -> Iterator[Flushed]:
         """Make durable what was handed to the writer.

@@ -6,6 +6,7 @@ commit are one thing: a receipt is kept until the checkpoint has it, however oft
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
@@ -13,6 +14,8 @@ import msgspec
 from migrator.activations.document import Document
 from migrator.adapters.base import Token
 from migrator.engine.state.checkpoint import Commit
+
+_PATIENCE = 4  # with samples of which there are ever more
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class Held:
         self._ended: list[int] = []
         self._attempts: dict[int, int] = {}
         self._samples: dict[str, Document] = {}  # by namespace: the first that was written
+        self._oldest_s = self._newest_s = 0.0  # when the first of them was written, and the last
 
     def add(self, commit: Commit, *, set_aside: bool, attempt: int = 0) -> None:
         """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
@@ -63,8 +67,15 @@ class Held:
         If the place was replaced after that, it is gone. One is enough: a server refreshes a shard to look it up.
         """
         for document in documents:
-            if document.namespace not in proven:
-                self._samples.setdefault(document.namespace, document)
+            if document.namespace not in proven and document.namespace not in self._samples:
+                self._newest_s = time.monotonic()
+                self._oldest_s = self._oldest_s if self._samples else self._newest_s
+                self._samples[document.namespace] = document
+
+    def are_visible(self, after_s: float) -> bool:
+        """Whether all samples were written so long ago, or some so much longer that the others aren't waited for."""
+        now_s = time.monotonic()
+        return not self._samples or now_s - self._newest_s >= after_s or now_s - self._oldest_s >= _PATIENCE * after_s
 
     def end(self, slice: int, *, attempt: int = 0) -> None:
         """A slice was read to its end."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from migrator.activations.document import Document, Form
-from migrator.adapters.base import Batch, Slice, Token, WriteOutcome
+from migrator.adapters.base import Abilities, Batch, Slice, Token, WriteOutcome
 from migrator.adapters.memory import MemoryStore, MemoryWriter
 from migrator.engine.carrying import Carrying, OutpacedError, Terms
 from migrator.engine.held import Flushed
@@ -213,6 +213,37 @@ def test_the_first_document_of_a_namespace_that_is_not_proven_is_a_sample(
     batch = Batch(documents=tuple(documents), position=1)
     (flushed,) = list(bench.carrying(**terms).carry(open_slice(), [batch], Stop()))
     assert [each.id for each in flushed.samples] == ([documents[0].id, documents[2].id] if sampled else [])
+
+
+def carried_at(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, moments: Sequence[tuple[float, str]]
+) -> list[list[Token]]:
+    """The positions of each commit, of a batch with one document of a namespace at each moment, then of the rest."""
+    now_s = 0.0
+    monkeypatch.setattr("migrator.engine.held.time.monotonic", lambda: now_s)
+    bench.writer.abilities = Abilities(visible_after_s=1.5)
+    carrying = bench.carrying()
+    found: list[list[Token]] = []
+    for at, (now_s, namespace) in enumerate(moments):
+        batch = Batch(documents=(activation(at, namespace),), position=now_s)
+        for flushed in carrying.carry(open_slice(), [batch], Stop()):
+            found.append([each.position for each in flushed.commits])
+            bench.job.proven |= flushed.namespaces
+    found += [[each.position for each in flushed.commits] for flushed in carrying.rest()]
+    return [positions for positions in found if positions]
+
+
+def test_samples_are_looked_up_once_the_target_shows_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written to a namespace whose place isn't proven is committed late; after that nothing waits."""
+    moments = [(0.0, "guest"), (0.4, "guest"), (1.4, "guest"), (1.5, "guest"), (1.6, "guest"), (9.0, "other")]
+    assert carried_at(bench, monkeypatch, moments) == [[0.0, 0.4, 1.4, 1.5], [1.6], [9.0]]
+
+
+def test_a_new_sample_is_waited_for_but_not_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [(float(at), f"team-{at}") for at in range(8)]
+    assert carried_at(bench, monkeypatch, moments) == [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0]]
+    moments = [(0.0, "a"), (1.0, "b"), (2.0, "a"), (2.5, "b"), (3.0, "a")]
+    assert carried_at(Bench(), monkeypatch, moments) == [[0.0, 1.0, 2.0, 2.5], [3.0]]
 
 
 def test_a_batch_without_documents_asks_the_target_nothing(bench: Bench) -> None:

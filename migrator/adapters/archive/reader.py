@@ -281,12 +281,13 @@ class ArchiveReader(
 
     def _page(self, frames: Sequence[Frame], at: int, selection: Selection) -> int:
         """How many frames from `at` on are read at once: up to a page of them, none that can't hold a selected one."""
-        count, size_bytes = 0, 0
+        # Half as much again as of a server, whose answer is held beside its documents.
+        count, size_bytes, most_bytes = 0, 0, self._page_bytes * 3 // 2
         for frame in frames[at:]:
             note = frame.note
             if not _may_hold(selection, note.first_ms, note.last_ms, note.namespaces):
                 break
-            if count and size_bytes + frame.raw_bytes > self._page_bytes:
+            if count and size_bytes + frame.raw_bytes > most_bytes:
                 break
             count += 1
             size_bytes += frame.raw_bytes
@@ -316,15 +317,16 @@ class ArchiveReader(
     def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
         form = self.form
         try:
-            read = [read_line(line, form) for line in lines]
+            if dropped:
+                for number in dropped:
+                    page.filter(read_line(lines[number], form)[0].partition("/")[0])
+                lines = [line for number, line in enumerate(lines) if number not in dropped]
+            if form is Form.COUCHDB:
+                page.take_all((None, line, None) for line in lines)
+            else:
+                page.take_all(read_line(line, form) for line in lines)
         except msgspec.MsgspecError as error:
             raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
-        if dropped:
-            for number, (id, _, _) in enumerate(read):
-                if number in dropped:
-                    page.filter(id.partition("/")[0])
-            read = [each for number, each in enumerate(read) if number not in dropped]
-        page.take_all([id for id, _, _ in read], [body for _, body, _ in read], [index for _, _, index in read])
 
     # -- custody ------------------------------------------------------------------------------------------------
 

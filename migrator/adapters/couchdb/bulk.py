@@ -190,8 +190,7 @@ class Bulk:
             del rows[0]
         page = Page(Form.COUCHDB, selection)
         taken = rows if self._part is None else [row for row in rows if self._part.takes_id(row.id)]
-        bodies = [there(self._client, row.id, row.doc, "_all_docs") for row in taken]
-        page.take_all([row.id for row in taken], bodies)
+        page.take_all((row.id, there(self._client, row.id, row.doc, "_all_docs"), None) for row in taken)
         last = rows[-1].id if rows else None
         return _Read(page, len(rows), len(body), low, high, last, came, answer.offset, came < asked + again)
 

@@ -107,12 +107,10 @@ def incomplete(client: Client, asked: Asked, there: int, given: int) -> Incomple
 
 def batch_of(hits: list[Hit], position: int | None, selection: Selection, *, size_bytes: int) -> Batch:
     page = Page(Form.ELASTICSEARCH, selection)
-    sources = [bytes(hit.source) for hit in hits]
-    if all(sources):
-        page.take_all([hit.id for hit in hits], sources, [hit.index for hit in hits])
-    else:
-        for hit, source in zip(hits, sources, strict=True):
-            take(page, hit.index, hit.id, source)
+    page.take_all((hit.id, bytes(hit.source), hit.index) for hit in hits if hit.source)
+    for hit in hits:
+        if not hit.source:
+            take(page, hit.index, hit.id, b"")
     return page.batch(position, size_bytes=size_bytes)
 
 

@@ -22,6 +22,7 @@ from migrator.activations.document import Document, Form
 from migrator.activations.forms import index_name
 from migrator.activations.selection import Selection
 from migrator.adapters.base import (
+    Abilities,
     Completion,
     Description,
     SupportsFence,
@@ -82,6 +83,9 @@ class ElasticsearchWriter(
     SupportsLimitations,
 ):
     """Writes activations behind an index pattern."""
+
+    # By default a shard is refreshed every second; looking up what was stored since refreshes it once more.
+    abilities = Abilities(visible_after_s=1.5)
 
     def __init__(
         self, client: Client, pattern: str, *, template: TemplateOptions | None, bulk_bytes: int, bulks: int

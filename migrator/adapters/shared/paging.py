@@ -10,12 +10,20 @@ all readers, so that they count and refuse alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from migrator.activations.document import Document, Form, Rejection, read_document, read_plain_documents
+from migrator.activations.document import (
+    Document,
+    Form,
+    Given,
+    Rejection,
+    own_id,
+    read_document,
+    read_plain_documents,
+)
 from migrator.activations.selection import Selection
 from migrator.adapters.base import Batch, Token
 from migrator.adapters.shared.http import TooLarge, Undecodable
@@ -56,24 +64,21 @@ class Page:
         else:
             self._filtered[found.namespace] += 1
 
-    def take_all(
-        self, ids: Sequence[str], bodies: Sequence[bytes], indices: Sequence[str | None] | None = None
-    ) -> None:
-        """Sort in many documents, as `take` does each."""
-        given = [*zip(ids, bodies, [None] * len(ids) if indices is None else indices, strict=True)]
-        if self._with_path:
-            for id, body, index in given:
-                self.take(id, body, index=index)
-            return
-        found = read_plain_documents(given, self._form)
+    def take_all(self, given: Iterable[Given]) -> None:
+        """Sort in many documents, as `take` does each, in their order.
+
+        Raises `msgspec.MsgspecError` where one that should name its id doesn't.
+        """
+        found = given if self._with_path else read_plain_documents(given, self._form)
         takes_all, takes, append = self._takes_all, self._selection.takes, self._documents.append
-        for (id, body, index), document in zip(given, found, strict=True):
-            if document is None or not id.isascii():
-                self.take(id, body, index=index)
-            elif takes_all or takes(document):
-                append(document)
+        for each in found:
+            if not isinstance(each, Document):
+                id, body, index = each
+                self.take(own_id(body) if id is None else id, body, index=index)
+            elif takes_all or takes(each):
+                append(each)
             else:
-                self._filtered[document.namespace] += 1
+                self._filtered[each.namespace] += 1
 
     def reject(self, rejection: Rejection) -> None:
         """Keep what can't be understood, unless its namespace alone shows that it wasn't requested."""
