@@ -90,7 +90,12 @@ class _Header(msgspec.Struct, gc=False):
     path: msgspec.Raw = msgspec.Raw(b"")
     attachments: msgspec.Raw | None = msgspec.field(default=None, name="_attachments")
     conflicts: msgspec.Raw | None = msgspec.field(default=None, name="_conflicts")
-    id: str = msgspec.field(default="", name="_id")  # where a body names it
+
+
+class _NamedHeader(_Header, gc=False):
+    """The same, and the id where the body names it."""
+
+    id: str = msgspec.field(default="", name="_id")
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -99,6 +104,7 @@ class _Named(msgspec.Struct, gc=False):
 
 _named = decoder(_Named)
 _header = decoder(_Header)
+_named_header = decoder(_NamedHeader)
 _fields = decoder(dict[str, msgspec.Raw])
 _annotation_list = decoder(list[dict[str, msgspec.Raw]])
 _annotation_object = decoder(dict[str, msgspec.Raw])
@@ -140,7 +146,7 @@ def read_plain_documents(given: Iterable[Given], form: Form) -> Iterator[Documen
     What `read_document` has more to say of is given back as it is: it isn't an activation, can't be understood, or has
     remarks. The others, nearly all, are what it returns.
     """
-    decode, is_elasticsearch = _header.decode, form is Form.ELASTICSEARCH
+    decode, is_elasticsearch = _named_header.decode, form is Form.ELASTICSEARCH
     for each in given:
         id, body, index = each
         try:

@@ -6,7 +6,6 @@ Commands are imported when they are called; the help of the group imports none o
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import os
 import sys
@@ -328,10 +327,13 @@ def _share_memory() -> None:
 
     The GNU C library gives each thread a place of its own, and what a page leaves free there no other thread uses: a
     backup took 12 MB more, and no less time (`python -m tests.benchmarks growth`). Other C libraries have no such
-    setting.
+    setting; what the environment sets holds.
     """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(_MOST_ARENAS, 1)
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(Exception):  # wherever it can't be set: without it a little more memory is taken
+            import ctypes
+
+            ctypes.CDLL(None).mallopt(_MOST_ARENAS, 1)
 
 
 def _leave(code: int) -> None:

@@ -8,7 +8,6 @@ machine that is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -119,13 +118,10 @@ class Carrying:
         held.end(open.number, attempt=open.attempt)
 
     def _is_due(self) -> bool:
-        """Whether what was handed to the writer is committed before more is.
-
-        With a commit samples are looked up, which waits until the store shows them without being made to.
-        """
+        """Whether what was handed to the writer is made durable, and committed, before more is."""
         if self._buffer is not None:
             return self._buffer.due()
-        return not self._commits_late and self._held.are_visible(self._writer.abilities.visible_after_s)
+        return not (self._commits_late or self._held.can_wait(self._writer.abilities.visible_after_s))
 
     def rest(self) -> Iterator[Flushed]:
         """Make durable what was handed to the writer.
@@ -156,7 +152,8 @@ class Carrying:
         proven = self._job.proven  # before anything is written: what is written is held by the look that comes after
         outcome = self._write(converted, open) if converted else WriteOutcome()
         if not terms.dry_run and not self._proves:
-            self._held.sample(chain(outcome.written, outcome.present), proven=proven)
+            self._held.sample(outcome.written, proven=proven, written=True)
+            self._held.sample(outcome.present, proven=proven, written=False)
         created = not (open.slice.replaces or open.begun_before or terms.on_conflict == "overwrite")
         return account(batch, open.number, outcome, refused, created=created, bulk=not open.slice.replaces)
 

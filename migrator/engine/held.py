@@ -16,6 +16,8 @@ from migrator.adapters.base import Token
 from migrator.engine.state.checkpoint import Commit
 
 _PATIENCE = 4  # with samples of which there are ever more
+_MOST_SAMPLES = 500  # what is held for longer than a page is no more than a page
+_MOST_SAMPLE_BYTES = 4_000_000
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +53,9 @@ class Held:
         self._ended: list[int] = []
         self._attempts: dict[int, int] = {}
         self._samples: dict[str, Document] = {}  # by namespace: the first that was written
-        self._oldest_s = self._newest_s = 0.0  # when the first of them was written, and the last
+        self._sample_bytes = 0
+        self._oldest_s: float | None = None  # when the first of them was written, of those that were
+        self._newest_s = 0.0  # when the last was
 
     def add(self, commit: Commit, *, set_aside: bool, attempt: int = 0) -> None:
         """Take a commit; `set_aside` tells whether the checkpoint keeps documents that its settled ones may be."""
@@ -61,21 +65,31 @@ class Held:
         self._commits.append(commit)
         self._attempts[commit.slice] = attempt
 
-    def sample(self, documents: Iterable[Document], *, proven: Set[str]) -> None:
+    def sample(self, documents: Iterable[Document], *, proven: Set[str], written: bool) -> None:
         """Keep the first document of each namespace that wasn't `proven` to be there before it was written.
 
         If the place was replaced after that, it is gone. One is enough: a server refreshes a shard to look it up.
+        `written` tells that they were written just now; others, which were there, are visible already.
         """
         for document in documents:
             if document.namespace not in proven and document.namespace not in self._samples:
-                self._newest_s = time.monotonic()
-                self._oldest_s = self._oldest_s if self._samples else self._newest_s
                 self._samples[document.namespace] = document
+                self._sample_bytes += document.size_bytes
+                if written:
+                    self._newest_s = time.monotonic()
+                    self._oldest_s = self._newest_s if self._oldest_s is None else self._oldest_s
 
-    def are_visible(self, after_s: float) -> bool:
-        """Whether all samples were written so long ago, or some so much longer that the others aren't waited for."""
+    def can_wait(self, visible_after_s: float) -> bool:
+        """Whether the samples had better be looked up later, once the store shows them without being made to.
+
+        What was set aside is committed at once: who asks for it after an error finds it in the checkpoint.
+        """
+        if self._oldest_s is None or any(commit.set_aside for commit in self._commits):
+            return False
+        if len(self._samples) > _MOST_SAMPLES or self._sample_bytes > _MOST_SAMPLE_BYTES:
+            return False
         now_s = time.monotonic()
-        return not self._samples or now_s - self._newest_s >= after_s or now_s - self._oldest_s >= _PATIENCE * after_s
+        return now_s - self._newest_s < visible_after_s and now_s - self._oldest_s < _PATIENCE * visible_after_s
 
     def end(self, slice: int, *, attempt: int = 0) -> None:
         """A slice was read to its end."""
@@ -99,3 +113,4 @@ class Held:
         """What was flushed is in the checkpoint."""
         self.flushed = None
         self._samples.clear()
+        self._sample_bytes, self._oldest_s = 0, None

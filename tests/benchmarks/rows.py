@@ -353,6 +353,7 @@ ROWS: Mapping[str, Row] = {
     "couchdb-archive": Row(100_000, couchdb_archive, 3),
     "couchdb-archive-paced": Row(300_000, couchdb_archive_paced, 3, rounds=2),
     "couchdb-elasticsearch": Row(100_000, _couchdb_elasticsearch("dynamic"), 3),
+    "couchdb-elasticsearch-large": Row(300_000, _couchdb_elasticsearch("dynamic"), 5, rounds=2),
     "couchdb-elasticsearch-lean": Row(100_000, _couchdb_elasticsearch("lean"), 3),
     "elasticsearch-archive": Row(60_000, elasticsearch_archive, 2),
     "elasticsearch-archive-large": Row(200_000, elasticsearch_archive, 4),

@@ -29,6 +29,25 @@ def run_process(*words: str, environ: dict[str, str] | None = None) -> subproces
     return run_forked_text(*words, env={**os.environ, **(environ or {})})
 
 
+@pytest.mark.parametrize(
+    ("given", "environ", "asked"),
+    [
+        ("sys.modules['ctypes'] = types.SimpleNamespace(CDLL=lambda _: libc)", {}, [(-8, 1)]),
+        ("sys.modules['ctypes'] = types.SimpleNamespace(CDLL=lambda _: libc)", {"MALLOC_ARENA_MAX": "4"}, []),
+        ("sys.modules['_ctypes'] = None", {}, []),  # as in a Python that was built without it
+    ],
+)
+def test_threads_share_memory_where_that_can_be_set(given: str, environ: dict[str, str], asked: list[object]) -> None:
+    """In a process of its own, where nothing else has set it; what the environment says goes before."""
+    program = (
+        "import sys, types; asked = []; libc = types.SimpleNamespace(mallopt=lambda *each: asked.append(each)); "
+        f"{given}; import migrator.commands.main as main; main.main = lambda: print(asked); main.console()"
+    )
+    plain = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    ended = subprocess.run([sys.executable, "-c", program], env=plain | environ, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, f"{asked}\n"), ended.stderr
+
+
 @pytest.fixture
 def boom(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """What the command `boom` raises: the one error that is put in here."""

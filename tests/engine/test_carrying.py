@@ -246,6 +246,22 @@ def test_a_new_sample_is_waited_for_but_not_for_ever(bench: Bench, monkeypatch: 
     assert carried_at(Bench(), monkeypatch, moments) == [[0.0, 1.0, 2.0, 2.5], [3.0]]
 
 
+def test_what_is_set_aside_or_large_or_was_there_is_not_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for a document after an error finds it in the checkpoint; what is held is no more than a page."""
+    monkeypatch.setattr("migrator.engine.held.time.monotonic", lambda: 0.0)
+    bench.writer.abilities = Abilities(visible_after_s=1.5)
+
+    def committed(*documents: Document) -> int:
+        batch = Batch(documents=documents, position=1)
+        return sum(len(each.commits) for each in bench.carrying().carry(open_slice(), [batch], Stop()))
+
+    large = activation(7, logs=["x" * 4_000_000])
+    many = [activation(at, f"team-{at}") for at in range(501)]
+    bench.put(OLD)
+    assert [committed(activation(5)), committed(activation(6), NEW), committed(large)] == [0, 1, 1]
+    assert [committed(activation(5)), committed(*many[:500]), committed(*many), committed(*many)] == [1, 0, 1, 1]
+
+
 def test_a_batch_without_documents_asks_the_target_nothing(bench: Bench) -> None:
     batch = Batch(documents=(), position=5, filtered={"": 2})
     (flushed,) = list(bench.carrying().carry(open_slice(), [batch], Stop()))

@@ -63,11 +63,11 @@ def test_first_document_of_each_namespace_that_was_not_proven_is_a_sample() -> N
     """Until it is committed; what is flushed keeps its own."""
     held = Held()
     ours, others = [activation(number) for number in range(3)], [activation(number, "other") for number in range(3)]
-    held.sample(ours[:2], proven=set())
-    held.sample([activation(5, "third"), *others, *ours[2:]], proven={"third"})
+    held.sample(ours[:2], proven=set(), written=True)
+    held.sample([activation(5, "third"), *others, *ours[2:]], proven={"third"}, written=True)
     assert held.flush(None).samples == (ours[0], others[0])
     held.committed()
-    held.sample([*ours, activation(1, "third")], proven={"guest", "other"})
+    held.sample([*ours, activation(1, "third")], proven={"guest", "other"}, written=True)
     assert held.flush(None).samples == (activation(1, "third"),)
 
 
