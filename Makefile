@@ -62,7 +62,7 @@ model: .venv/.installed-test  ## Run the model 10,000 times; look whether what i
 mutants: .venv/.installed-mutants  ## Change the code at 400 places; look whether a test notices
 	@$(python) -m tests.benchmarks.mutating $(ARGS)
 
-bench: .venv/.installed-test  ## Measure ours beside yardsticks and other tools, for 40 minutes; `make bench NAME` one row, for 1 to 6
+bench: .venv/.installed-test  ## Measure ours beside yardsticks and other tools, for 20 to 40 minutes; `make bench NAME` one row, for 1 to 6
 	@$(python) -m tests.benchmarks $(rows) $(ARGS)
 
 # What follows `make bench` names rows, not targets.

@@ -2,7 +2,7 @@
 
 Rows are in `rows.py`; each starts its own servers and can be measured by itself. Writes JSON and a plot (SVG) for each
 row to docs/benchmarks/ as soon as it is done, then makes the table there of all rows that were ever measured; prints
-the table of this run. All rows take about 40 minutes on two cores; the rest of the machine should be idle. The CouchDB
+the table of this run. All rows take 20 to 40 minutes on two cores; the rest of the machine should be idle. The CouchDB
 is the yardstick server of `yardstick.py`, or the one that COUCHDB_URL names (`http://user:password@host:5984`).
 
 usage: python -m tests.benchmarks [NAME ...] [--documents N] [--rounds 3] [--jobs 4] [--output docs/benchmarks]
