@@ -13,7 +13,7 @@ import pytest
 
 import migrator.adapters.archive
 import migrator.engine
-from migrator.activations import forms
+from migrator.activations import document, forms
 from migrator.activations.accounts import Counts
 from migrator.activations.selection import Selection
 from migrator.adapters.archive import format as archive_format
@@ -21,7 +21,7 @@ from migrator.adapters.archive import format as archive_format
 TALLIES = {"Inventory", "NamespacePurge", "NamespaceResult"}
 """What is filled while something is gone through."""
 
-PARSED = {"_Body", "_CouchDBLine", "_ElasticsearchLine", "_Version"}
+PARSED = {"_Body", "_ElasticsearchLine", "_Version"}
 """What is decoded and taken apart at once."""
 
 BY_PLACE = {
@@ -125,7 +125,8 @@ def test_what_nobody_said_is_none_where_there_may_be_none() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        archive_format._CouchDBLine("id"),
+        document._Named("id"),
+        document._NamedHeader("activation", "guest", "hello", 1),
         archive_format._ElasticsearchLine("id", msgspec.Raw(b"{}")),
         archive_format._Body("id"),
         forms._Annotation("key", msgspec.Raw(b"1")),

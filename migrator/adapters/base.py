@@ -41,7 +41,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False  # reader: gives one part of what its store holds; that nothing is in it proves nothing
     looks_up: bool = False  # reader: finds a few documents by their ids at once, however much there is
     doubles: bool = False  # keeps numbers other than integers as IEEE doubles (CouchDB)
-    visible_after_s: float = 0.0  # writer: how old a document should be before it is looked up, which is work before
+    visible_after_s: float = 0.0  # writer: looking up a document that is younger makes the store refresh for it
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

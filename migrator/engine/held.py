@@ -53,7 +53,6 @@ class Held:
         self._ended: list[int] = []
         self._attempts: dict[int, int] = {}
         self._samples: dict[str, Document] = {}  # by namespace: the first that was written
-        self._sample_bytes = 0
         self._oldest_s: float | None = None  # when the first of them was written, of those that were
         self._newest_s = 0.0  # when the last was
 
@@ -74,7 +73,6 @@ class Held:
         for document in documents:
             if document.namespace not in proven and document.namespace not in self._samples:
                 self._samples[document.namespace] = document
-                self._sample_bytes += document.size_bytes
                 if written:
                     self._newest_s = time.monotonic()
                     self._oldest_s = self._newest_s if self._oldest_s is None else self._oldest_s
@@ -86,7 +84,8 @@ class Held:
         """
         if self._oldest_s is None or any(commit.set_aside for commit in self._commits):
             return False
-        if len(self._samples) > _MOST_SAMPLES or self._sample_bytes > _MOST_SAMPLE_BYTES:
+        samples = self._samples.values()
+        if len(samples) > _MOST_SAMPLES or sum(each.size_bytes for each in samples) > _MOST_SAMPLE_BYTES:
             return False
         now_s = time.monotonic()
         return now_s - self._newest_s < visible_after_s and now_s - self._oldest_s < _PATIENCE * visible_after_s
@@ -113,4 +112,4 @@ class Held:
         """What was flushed is in the checkpoint."""
         self.flushed = None
         self._samples.clear()
-        self._sample_bytes, self._oldest_s = 0, None
+        self._oldest_s = None

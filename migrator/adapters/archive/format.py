@@ -20,7 +20,7 @@ from itertools import accumulate
 import msgspec
 import zstandard
 
-from migrator.activations.document import Document, Form, Rejection, unreadable
+from migrator.activations.document import Document, Form, Rejection, own_id, unreadable
 from migrator.adapters.shared.lines import as_lines, encode_string, line_start
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import decode, decoder
@@ -104,10 +104,6 @@ _no_hash = hashlib.blake2b(digest_size=HASH_BYTES)
 # -- lines --------------------------------------------------------------------------------------------------------
 
 
-class _CouchDBLine(msgspec.Struct, gc=False):
-    id: str = msgspec.field(name="_id")
-
-
 class _ElasticsearchLine(msgspec.Struct, gc=False):
     id: str = msgspec.field(name="_id")
     source: msgspec.Raw = msgspec.field(name="_source")
@@ -122,14 +118,13 @@ class _Body(msgspec.Struct, gc=False):
 
 _body = decoder(_Body)
 _NO_LINE = (msgspec.MsgspecError, RecursionError, UnicodeError)
-_couchdb_line = decoder(_CouchDBLine)
 _elasticsearch_line = decoder(_ElasticsearchLine)
 
 
 def read_line(line: bytes, form: Form) -> tuple[str, bytes, str | None]:
     """Id, body and index of a line. Raises `msgspec.MsgspecError` where it isn't one."""
     if form is Form.COUCHDB:
-        return _couchdb_line.decode(line).id, line, None
+        return own_id(line), line, None
     found = _elasticsearch_line.decode(line)
     return found.id, bytes(found.source), found.index or None
 
@@ -158,11 +153,10 @@ def storable(documents: Sequence[Document]) -> tuple[Sequence[Document], list[Re
 
 def _all_are_read_again(documents: Sequence[Document]) -> bool:
     """Whether all of them are as they should be, as nearly always."""
-    decode = _couchdb_line.decode
     try:
         for document in documents:
             if document.form is not Form.ELASTICSEARCH:
-                if decode(document.body).id != document.id:
+                if own_id(document.body) != document.id:
                     return False
             elif not document.id.isascii():
                 encode_string(document.id)  # around a body that a reader has taken apart
