@@ -104,10 +104,17 @@ class Carrying:
         fences = self._fenced and replaces and isinstance(writer, SupportsFence) and isinstance(writer, SupportsStored)
         self._fence = writer.mark() if fences and isinstance(writer, SupportsStored) else None
 
-    def carry(self, open: OpenSlice, batches: Iterable[Batch], stop: Stop) -> Iterator[Flushed]:
-        """Carry the batches of a slice; yields what is durable, which is committed when the next is asked for."""
+    def carry(self, open: OpenSlice, batches: Iterable[Batch | None], stop: Stop) -> Iterator[Flushed]:
+        """Carry the batches of a slice; yields what is durable, which is committed when the next is asked for.
+
+        None among the batches says that nothing has come for a while: what is held is committed once it is due.
+        """
         held = self._held
         for batch in batches:
+            if batch is None:
+                if self._is_due():
+                    yield from self.rest()
+                continue
             commit = self._carry_batch(batch, open)
             held.add(commit, set_aside=self._job.any_aside, attempt=open.attempt)
             if self._is_due():

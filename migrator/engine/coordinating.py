@@ -7,6 +7,7 @@ attempt at a slice has a number, and a commit counts only while its attempts are
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Sequence, Set
 from typing import Protocol
 
@@ -85,7 +86,8 @@ class Coordinator:
         self.tell = tell
         self.dry_run = dry_run
         self.progress = progress
-        self._rejected = 0
+        self._rejected = 0  # as the checkpoint has it
+        self._carried_rejected: Counter[int] = Counter()  # by slice, what isn't committed yet
         self._guard = TargetGuard(writer, target, noted=checkpoint.stores[1] if checkpoint.stores else None)
         self._proves = isinstance(writer, SupportsReceipts)
         self._joining = writer if isinstance(writer, SupportsJoining) else None
@@ -171,6 +173,7 @@ class Coordinator:
                 attempt=self._attempts,
             )
             self._open[open.number] = begun
+            self._carried_rejected.pop(open.number, None)  # read again
             self._newest[open.number] = begun.attempt
             return begun
 
@@ -233,6 +236,8 @@ class Coordinator:
                 target=target,
             )
             for commit in flushed.commits:
+                self._rejected += _rejected(commit)
+                self._carried_rejected[commit.slice] -= _rejected(commit)
                 if commit.slice in self._open:
                     self._open[commit.slice] = msgspec.structs.replace(
                         self._open[commit.slice], position=commit.position
@@ -246,18 +251,24 @@ class Coordinator:
         return all(not attempt or self._newest.get(slice) == attempt for slice, attempt in flushed.attempts.items())
 
     def _check_limits(self, commit: Commit) -> None:
-        rejected = sum(each.kind == "rejected" for each in commit.set_aside)
-        differing = len(commit.set_aside) - rejected
-        self._rejected += rejected
-        if self._rejected > self._options.max_rejects:
+        if not commit.set_aside:
+            return
+        with self._lock:
+            self._carried_rejected[commit.slice] += _rejected(commit)
+            rejected = self._rejected + self._carried_rejected.total()
+        if rejected > self._options.max_rejects:
             raise LimitReached(
-                f"{counted(self._rejected, 'document was', 'documents were')} rejected, more than "
+                f"{counted(rejected, 'document was', 'documents were')} rejected, more than "
                 f"{argument('max_rejects', self._options.max_rejects)}. "
                 "List them with `migrator status JOB rejected=True`, fix the cause or raise the limit, and run again"
             )
-        if differing and self._options.on_conflict == "fail":
+        if self._options.on_conflict == "fail" and len(commit.set_aside) > _rejected(commit):
             raise LimitReached(
                 f"{commit.set_aside[0].id} is already in the target and differs "
                 f"({argument('on_conflict', 'fail')}). Compare the two, then run again with {argument('restart')} and "
                 f"another {argument('on_conflict')}"
             )
+
+
+def _rejected(commit: Commit) -> int:
+    return sum(each.kind == "rejected" for each in commit.set_aside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pytest
@@ -244,6 +244,30 @@ def test_a_new_sample_is_waited_for_but_not_for_ever(bench: Bench, monkeypatch: 
     assert carried_at(bench, monkeypatch, moments) == [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0]]
     moments = [(0.0, "a"), (1.0, "b"), (2.0, "a"), (2.5, "b"), (3.0, "a")]
     assert carried_at(Bench(), monkeypatch, moments) == [[0.0, 1.0, 2.0, 2.5], [3.0]]
+
+
+def test_what_is_held_is_committed_though_the_source_is_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None among the batches says that nothing has come for a while."""
+    now = 0.0
+    monkeypatch.setattr("migrator.engine.held.time.monotonic", lambda: now)
+    bench.writer.abilities = Abilities(visible_after_s=1.5)
+
+    def batches() -> Iterator[Batch | None]:
+        nonlocal now
+        yield None
+        yield Batch(documents=(NEW,), position=1)
+        now = 1.0
+        yield None
+        assert committed == []
+        now = 1.6
+        yield None
+        assert committed == [[1]]
+
+    carrying, committed = bench.carrying(), list[list[Token]]()
+    for flushed in carrying.carry(open_slice(), batches(), Stop()):
+        committed.append([commit.position for commit in flushed.commits])
+    assert committed == [[1]]
+    assert [[*flushed.ended] for flushed in carrying.rest()] == [[3]]
 
 
 def test_what_is_set_aside_or_large_or_was_there_is_not_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ from migrator.engine.executors.threads import Threads
 from migrator.engine.executors.values import RemoteJob, Rest
 from migrator.engine.held import Flushed
 from migrator.engine.options import CopyOptions
-from migrator.engine.state.checkpoint import Checkpoint, OpenSlice
+from migrator.engine.state.checkpoint import Checkpoint, Commit, OpenSlice
+from migrator.engine.state.notes import SetAside
 from migrator.errors import LimitReached, MigratorError, NotFound, RequestRefused, Unavailable
 from migrator.events.watching import Progress, Stop
 from migrator.testing.documents import activation
@@ -34,7 +35,7 @@ from tests.support.worlds import SPEC
 class Bench:
     """A coordinator between two stores in memory, and workers that carry by hand."""
 
-    def __init__(self, folder: Path, *, on_conflict: str = "skip", slices: int = 2) -> None:
+    def __init__(self, folder: Path, *, on_conflict: str = "skip", slices: int = 2, max_rejects: int = 1000) -> None:
         self.source, self.target = MemoryStore("a", Form.COUCHDB), MemoryStore("b", Form.ELASTICSEARCH)
         for number in range(20 * slices):
             self.source.put(activation(number).id, activation(number).body)
@@ -48,7 +49,7 @@ class Bench:
             self.reader,
             self.writer,
             self.checkpoint,
-            CopyOptions(jobs=2, on_conflict=on_conflict),
+            CopyOptions(jobs=2, on_conflict=on_conflict, max_rejects=max_rejects),
             Threads(self.reader, self.writer),
             run=run,
             stop=Stop(),
@@ -117,6 +118,27 @@ def test_another_attempt_goes_on_where_commits_stand(bench: Bench) -> None:
     for flushed in late:
         bench.coordinator.commit(flushed)
     assert sum(counts.read for counts in bench.checkpoint.counts.values()) == 20
+
+
+def test_what_a_lost_worker_rejected_is_counted_once(tmp_path: Path) -> None:
+    """Its slice is read again, and so are those documents; the limit is one for all slices together."""
+    bench = Bench(tmp_path, max_rejects=3)
+    aside = [SetAside(kind="rejected", id=f"guest/{at}", namespace="guest", reason="no", body=b"{}") for at in range(4)]
+
+    def carry(open: OpenSlice, count: int) -> Commit:
+        commit = Commit(slice=open.number, position=None, counts={}, set_aside=aside[:count], settled=[])
+        bench.coordinator.carried(commit)
+        return commit
+
+    with closing(bench.checkpoint):
+        for _ in range(3):
+            begun = bench.coordinator.begin(bench.open[0])
+            commit = carry(begun, 2)
+        flushed = Flushed(commits=[commit], ended=[], receipt=None, samples=[], attempts={begun.number: begun.attempt})
+        assert bench.coordinator.commit(flushed)
+        carry(bench.coordinator.begin(bench.open[1]), 1)
+        with pytest.raises(LimitReached, match="4 documents were rejected, more than"):
+            carry(bench.coordinator.begin(bench.open[1]), 2)
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])

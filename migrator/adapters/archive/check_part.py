@@ -20,6 +20,7 @@ from migrator.adapters.archive.format import (
     id_hash,
     read_frame,
     read_line,
+    split_lines,
 )
 from migrator.adapters.archive.frames import Gap, Notes, scan
 from migrator.adapters.archive.manifest import Manifest, PartNote
@@ -101,7 +102,7 @@ def deep_check(place: Place, manifest: Manifest, note: PartNote, tick: Tick) -> 
         own = None if hashes is None else hashes[line * HASH_BYTES : (line + frame.note.documents) * HASH_BYTES]
         line += frame.note.documents
         try:
-            _check_lines(read_frame(data, frame), frame, manifest.form, own, seen)
+            _check_lines(split_lines(read_frame(data, frame)), frame, manifest.form, own, seen)
         except ArchiveDamaged as error:
             found.append(
                 Finding(

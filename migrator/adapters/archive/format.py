@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
 import zstandard
 
-from migrator.activations.document import Document, Form, Rejection, own_id, unreadable
+from migrator.activations.document import Document, Form, Given, Rejection, own_id, unreadable
 from migrator.adapters.shared.lines import as_lines, encode_string, line_start
 from migrator.errors import ArchiveDamaged
 from migrator.text.decoding import decode, decoder
@@ -343,18 +343,35 @@ def decompress(data: bytes, raw_bytes: int | None, *, most_bytes: int = MOST_FRA
 
 def split_lines(raw: bytes) -> list[bytes]:
     """The lines of a frame's content, without their ends. Raises `ArchiveDamaged` where they are none."""
-    if not raw.endswith(b"\n"):
-        raise ArchiveDamaged("a frame doesn't end with a line")
-    lines = raw.count(b"\n")
+    lines = _count_lines(raw)
     if lines > _MOST_LINES:  # each would take more memory than its bytes
         raise ArchiveDamaged(f"a frame has {counted(lines, 'line')}, and none has more than {_MOST_LINES:,}")
     return raw[:-1].split(b"\n")
 
 
-def read_frame(data: bytes, frame: Frame) -> list[bytes]:
-    """The lines of a frame, without their ends. Raises `ArchiveDamaged` with the end of a sentence."""
+def _count_lines(raw: bytes) -> int:
+    if not raw.endswith(b"\n"):
+        raise ArchiveDamaged("a frame doesn't end with a line")
+    return raw.count(b"\n")
+
+
+def read_frame(data: bytes, frame: Frame) -> bytes:
+    """The lines of a frame, as many as it should have. Raises `ArchiveDamaged` with the end of a sentence."""
     raw = decompress(data, frame.raw_bytes)
-    lines = split_lines(raw)
-    if len(lines) != frame.note.documents:
-        raise ArchiveDamaged(f"a frame has {counted(len(lines), 'line')} instead of {frame.note.documents:,}")
-    return lines
+    lines = _count_lines(raw)
+    if lines != frame.note.documents:
+        raise ArchiveDamaged(f"a frame has {counted(lines, 'line')} instead of {frame.note.documents:,}")
+    return raw
+
+
+def read_lines(raw: bytes, frame: Frame, form: Form) -> Iterator[Given]:
+    """What each line of a frame's content gives, as `read_line` reads it. Raises `msgspec.MsgspecError` likewise.
+
+    In Elasticsearch form all are decoded in one go: no line is copied before its body is.
+    """
+    if form is Form.COUCHDB:
+        return ((None, line, None) for line in split_lines(raw))
+    found = _elasticsearch_line.decode_lines(raw)
+    if len(found) != frame.note.documents:
+        raise msgspec.DecodeError(f"{counted(len(found), 'document')} on {counted(frame.note.documents, 'line')}")
+    return ((each.id, bytes(each.source), each.index or None) for each in found)

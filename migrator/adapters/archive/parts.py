@@ -49,8 +49,8 @@ class Part:
         wanted = min(wanted, size)
         return self._place.read_range(self.name, size - wanted, wanted)
 
-    def lines(self, frames: Sequence[Frame]) -> list[list[bytes]]:
-        """The lines of frames that stand side by side, read at once."""
+    def contents(self, frames: Sequence[Frame]) -> list[bytes]:
+        """The lines of frames that stand side by side, read at once; as many as they should be in each."""
         with self._name_errors():
             first, last = frames[0], frames[-1]
             data = memoryview(
@@ -59,7 +59,7 @@ class Part:
             if first.offset == self._hashed_bytes:
                 self._sha256.update(data)
                 self._hashed_bytes += len(data)
-            found: list[list[bytes]] = []
+            found: list[bytes] = []
             for frame in frames:
                 at = frame.offset - first.offset
                 try:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 
 import msgspec
 from typing_extensions import override
 
-from migrator.activations.document import Form
+from migrator.activations.document import Form, Given, own_id
 from migrator.activations.part import Part as Share
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.custody import busy, lost
-from migrator.adapters.archive.format import Frame, id_hash, read_line
+from migrator.adapters.archive.format import Frame, id_hash, read_lines
 from migrator.adapters.archive.lookup import find_lines, frames_with, look_up
 from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejected, id_ms, incompleteness
 from migrator.adapters.archive.order import contradiction
@@ -266,15 +267,15 @@ class ArchiveReader(
                 at += 1
                 continue
             page, size_bytes = Page(self.form, selection), 0
-            for offset, lines in enumerate(part.lines(frames[at : at + count])):
-                frame = at + offset
-                size_bytes += frames[frame].raw_bytes
-                first = lines_before[frame]
-                dropped: set[int] = set()
+            for number, raw in enumerate(part.contents(frames[at : at + count]), at):
+                size_bytes += frames[number].raw_bytes
+                dropped: Set[int] = frozenset()
                 if hashes is not None:
-                    some = hashes[first : first + len(lines)]
-                    dropped = set(self._newest.superseded(order, first, some, own))
-                self._take(page, lines, dropped, part)
+                    first, end = lines_before[number : number + 2]
+                    dropped = set(self._newest.superseded(order, first, hashes[first:end], own))
+                with self._naming(part):
+                    given = read_lines(raw, frames[number], self.form)
+                    page.take_all(_but(dropped, given, page) if dropped else given)
             at += count
             yield page.batch(at, size_bytes=size_bytes)
         part.prove()
@@ -305,26 +306,21 @@ class ArchiveReader(
             page, found, size_bytes = Page(self.form, selection), 0, 0
             hashes = set(as_numbers(b"".join(map(id_hash, chosen))))
             for part, frame, lines in frames_with(parts, sorted(places[each] for each in hashes & places.keys())):
-                (held,) = part.lines([frame])
-                for line in lines:
-                    found += 1
-                    size_bytes += len(held[line])
-                    self._take(page, [held[line]], set(), part)
+                (raw,) = part.contents([frame])
+                with self._naming(part):
+                    held = list(read_lines(raw, frame, self.form))
+                    page.take_all(held[line] for line in lines)
+                found += len(lines)
+                size_bytes += sum(len(held[line][1]) for line in lines)
             size.saw(found, size_bytes)
             done += len(chosen)
             yield page.batch(done, size_bytes=size_bytes)
 
-    def _take(self, page: Page, lines: Sequence[bytes], dropped: set[int], part: Part) -> None:
-        form = self.form
+    @contextmanager
+    def _naming(self, part: Part) -> Iterator[None]:
+        """Name the part where a line of it is no document."""
         try:
-            if dropped:
-                for number in dropped:
-                    page.filter(read_line(lines[number], form)[0].partition("/")[0])
-                lines = [line for number, line in enumerate(lines) if number not in dropped]
-            if form is Form.COUCHDB:
-                page.take_all((None, line, None) for line in lines)
-            else:
-                page.take_all(read_line(line, form) for line in lines)
+            yield
         except msgspec.MsgspecError as error:
             raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
 
@@ -385,6 +381,16 @@ class ArchiveReader(
 
     def close(self) -> None:
         self._place.close()
+
+
+def _but(dropped: Set[int], given: Iterable[Given], page: Page) -> Iterator[Given]:
+    """All but those of some numbers, which the page counts as filtered."""
+    for number, each in enumerate(given):
+        if number not in dropped:
+            yield each
+            continue
+        id, body, _ = each
+        page.filter((own_id(body) if id is None else id).partition("/")[0])
 
 
 def _may_hold(selection: Selection, first_ms: int, last_ms: int, namespaces: Collection[str]) -> bool:

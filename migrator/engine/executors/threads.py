@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TypeVar
 
@@ -15,6 +15,8 @@ from migrator.engine.identity import ReplacedError
 from migrator.engine.state.checkpoint import OpenSlice
 from migrator.engine.workers import next_of, run_workers
 from migrator.errors import MigratorError
+
+_LONG_S = 1.0
 
 _T = TypeVar("_T")
 
@@ -66,9 +68,16 @@ def _commit_rest(carrying: Carrying, coordinator: Coordinator) -> None:
         coordinator.commit(flushed)
 
 
-def read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T]:
-    """Yield from an iterator while its next item is being made by another thread."""
+def read_ahead(batches: Iterator[_T], ahead: ThreadPoolExecutor) -> Iterator[_T | None]:
+    """Yield from an iterator while its next item is being made by another thread; None for each second that it takes.
+
+    So whoever holds something back until later isn't kept waiting by a source that is slow.
+    """
     upcoming: Future[_T | None] = ahead.submit(next, batches, None)
-    while (batch := upcoming.result()) is not None:
+    while True:
+        while not upcoming.done() and not wait((upcoming,), _LONG_S).done:
+            yield None
+        if (batch := upcoming.result()) is None:
+            return
         upcoming = ahead.submit(next, batches, None)
         yield batch

@@ -17,6 +17,7 @@ from migrator.activations.selection import parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,
+    Frame,
     FrameNote,
     decompress,
     id_hash,
@@ -26,6 +27,7 @@ from migrator.adapters.archive.format import (
     read_frame,
     read_index,
     read_line,
+    read_lines,
     read_notes,
     split_lines,
     storable,
@@ -106,7 +108,7 @@ def test_every_frame_is_reported_where_it_stands(counts: list[int], form: Form) 
     index = read_index(data, len(data))
     assert len(index.frames) == len(groups)
     for group, frame in zip(groups, index.frames, strict=True):
-        lines = read_frame(data[frame.offset : frame.offset + frame.size_bytes], frame)
+        lines = split_lines(read_frame(data[frame.offset : frame.offset + frame.size_bytes], frame))
         assert b"".join(line + b"\n" for line in lines) == as_lines(group)
         assert frame.raw_bytes == len(as_lines(group))
         assert (frame.note.first_ms, frame.note.last_ms) == (group[0].start_ms, group[-1].start_ms)
@@ -329,6 +331,41 @@ def test_notes_are_read_as_they_were_written_and_nothing_else_is() -> None:
 )
 def test_a_line_is_its_document_in_either_form(line: bytes, form: Form, read: tuple[str, bytes, str | None]) -> None:
     assert read_line(line, form) == read
+
+
+def test_the_lines_of_a_frame_are_read_as_each_by_itself() -> None:
+    """With whatever white space may stand in them; an id and an index may be missing where they may be in a line."""
+    spelt = [
+        b'{"_index":"a","_id":"guest/1","_source":{"x":1}}',
+        b' { "_id" : "guest/\\u00e4",\t"_source":{"x": [ 2 ] }} ',
+    ]
+    spelt += [b'{"_type":"_doc","_source":{"y":"\\n"},"_id":"","_index":""}']
+    raw = b"".join([line + b"\n" for line in spelt])
+    frame = frame_of(len(spelt))
+    assert list(read_lines(raw, frame, Form.ELASTICSEARCH)) == [read_line(line, Form.ELASTICSEARCH) for line in spelt]
+    assert list(read_lines(raw, frame, Form.COUCHDB)) == [(None, line, None) for line in spelt]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"_id":"guest/1","_source":{}}\n{"_id":"guest/2"}\n',
+        b'{"_id":"guest/1","_source":{}}\n{"_id":"guest/2","_source":{}\n',
+        b'{"_id":"guest/1","_source":{}}\n\n',
+        b'{"_id":"guest/1",\n"_source":{}}\n',
+        b'{"_id":"guest/1","_source":{}} {"_id":"guest/2","_source":{}}{"_id":"guest/3","_source":{}}\n\n',
+        b"\n\n",
+        b"1\n2\n",
+    ],
+)
+def test_lines_that_are_no_documents_or_not_one_each_are_refused(raw: bytes) -> None:
+    """Two lines each, as their frames say."""
+    with pytest.raises(msgspec.MsgspecError):
+        list(read_lines(raw, frame_of(2), Form.ELASTICSEARCH))
+
+
+def frame_of(documents: int) -> Frame:
+    return Frame(0, 0, 0, FrameNote(documents, 0, 0, ()))
 
 
 # -- what can be written ---------------------------------------------------------------------------------------------

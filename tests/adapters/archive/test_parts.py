@@ -14,6 +14,7 @@ from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive import lane
 from migrator.adapters.archive import parts as parts_module
 from migrator.adapters.archive.folder import Folder
+from migrator.adapters.archive.format import split_lines
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.errors import ArchiveDamaged
@@ -96,7 +97,7 @@ def test_a_part_that_is_not_the_manifests_is_refused_by_name(opened: Opened) -> 
     index = whole.index
     opened.file.unlink()
     opened.refused(lambda: opened.part().index, ": it is missing, and the manifest lists it")
-    opened.refused(lambda: whole.lines(index.frames[:1]), " is missing, and the manifest lists it")
+    opened.refused(lambda: whole.contents(index.frames[:1]), " is missing, and the manifest lists it")
 
 
 def test_frames_that_stand_side_by_side_are_read_at_once(opened: Opened) -> None:
@@ -104,9 +105,9 @@ def test_frames_that_stand_side_by_side_are_read_at_once(opened: Opened) -> None
     frames = part.index.frames
     opened.place.asked.clear()
     lines = [[each.body for each in DOCUMENTS[at : at + 2]] for at in (0, 2, 4)]
-    assert part.lines(frames) == lines
-    assert part.lines(frames[1:2]) == lines[1:2]
-    assert part.lines(frames[1:]) == lines[1:]
+    assert [split_lines(each) for each in part.contents(frames)] == lines
+    assert [split_lines(each) for each in part.contents(frames[1:2])] == lines[1:2]
+    assert [split_lines(each) for each in part.contents(frames[1:])] == lines[1:]
     ends = [frame.offset + frame.size_bytes for frame in frames]
     assert opened.place.asked == [
         (0, ends[2]),
@@ -119,7 +120,7 @@ def test_a_damaged_frame_is_reported_with_its_first_byte(opened: Opened) -> None
     part = opened.part()
     third = part.index.frames[2]
     opened.file.write_bytes(flipped(opened.data, 8 * (third.offset + third.size_bytes - 1)))
-    opened.refused(lambda: part.lines(part.index.frames), f": at byte {third.offset:,}: a frame is damaged: ")
+    opened.refused(lambda: part.contents(part.index.frames), f": at byte {third.offset:,}: a frame is damaged: ")
 
 
 def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> None:
@@ -130,7 +131,7 @@ def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> N
         for sha256 in (opened.note.sha256, other):
             part = opened.part(sha256=sha256)
             for at in order:
-                part.lines([part.index.frames[at]])
+                part.contents([part.index.frames[at]])
             if proves and sha256 == other:
                 opened.refused(part.prove, ": its SHA-256 doesn't match the manifest")
             else:
@@ -139,7 +140,7 @@ def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> N
 
 def test_a_part_that_is_proved_again_is_not_read_again(opened: Opened) -> None:
     part = opened.part()
-    part.lines(part.index.frames)
+    part.contents(part.index.frames)
     part.prove()
     opened.place.asked.clear()
     part.prove()
@@ -149,7 +150,7 @@ def test_a_part_that_is_proved_again_is_not_read_again(opened: Opened) -> None:
 def test_the_hash_of_an_encrypted_part_is_not_looked_at(opened: Opened) -> None:
     opened.file.rename(opened.file.with_name(f"{opened.file.name}.age"))
     part = opened.part(sha256="0" * 64, name=f"{opened.note.name}.age")
-    part.lines(part.index.frames)
+    part.contents(part.index.frames)
     part.prove()
 
 
