@@ -186,14 +186,16 @@ class Feed:
         self._check(changes, counting, asked)
         if isinstance(since, int) and isinstance(changes.last_seq, int) and changes.pending is None:
             self._list_again(since, changes)
-        page = Page(Form.COUCHDB, selection)
-        for change in changes.results:
-            if self._part is not None and not self._part.takes_id(change.id):
-                continue
+        page, part = Page(Form.COUCHDB, selection), self._part
+        taken = [change for change in changes.results if part is None or part.takes_id(change.id)]
+        for change in taken:
             if change.deleted:
                 page.delete()
-            else:
-                page.take(change.id, there(self._client, change.id, change.doc, "_changes"))
+        page.take_all(
+            (change.id, there(self._client, change.id, change.doc, "_changes"), None)
+            for change in taken
+            if not change.deleted
+        )
         return self._found(page, changes, counting, asked, target, len(body))
 
     def _check(self, changes: rows_.Changes, counting: _Counting, asked: int) -> None:

@@ -256,12 +256,11 @@ class CouchDBReader(
             if [row.key for row in answer] != list(left):
                 raise self._client.malformed_answer("_all_docs", "it isn't about the documents that were asked for")
             left = [row.key for row in answer if row.is_absent]
-            for row in answer:
-                if row.is_absent:
-                    continue
+            found = [row for row in answer if not row.is_absent]
+            for row in found:
                 if row.error is not None:
                     raise self._client.malformed_answer("_all_docs", f"the row of {row.key} says {row.error}")
-                page.take(row.key, there(self._client, row.key, row.doc, "_all_docs"))
+            page.take_all((row.key, there(self._client, row.key, row.doc, "_all_docs"), None) for row in found)
             if not left:
                 break
         return Found(page, len(chosen), None, size_bytes)
