@@ -182,6 +182,7 @@ class Coordinator:
         with self._lock:
             for number in numbers:
                 self._newest.pop(number, None)
+                self._carried_rejected.pop(number, None)
 
     def allot(self, count: int) -> tuple[int, ...]:
         """Numbers that no worker of this job was ever given, for what it writes (`SupportsJoining`)."""

@@ -12,7 +12,7 @@ import pytest
 from migrator.activations.document import Document, Form
 from migrator.adapters.archive import lane, writer
 from migrator.adapters.archive.folder import Folder
-from migrator.adapters.archive.format import Index, make_end, make_frame, new_compressor, split_lines
+from migrator.adapters.archive.format import Index, make_end, make_frame, new_compressor
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.shared.lines import as_lines
@@ -92,10 +92,7 @@ def index_of(folder: Path, manifest: Manifest, part: int = 0) -> Index:
 def frame_contents(folder: Path, manifest: Manifest, part: int = 0) -> list[tuple[int, int, Sequence[bytes]]]:
     """Where each frame of a part begins and ends, and its lines."""
     whole = Part(Folder(str(folder)), manifest, manifest.parts[part])
-    return [
-        (frame.offset, frame.offset + frame.size_bytes, split_lines(whole.contents([frame])[0]))
-        for frame in whole.index.frames
-    ]
+    return [(frame.offset, frame.offset + frame.size_bytes, whole.lines(frame)) for frame in whole.index.frames]
 
 
 def all_documents(folder: Path, backup: str) -> list[Document]:

@@ -364,14 +364,30 @@ def read_frame(data: bytes, frame: Frame) -> bytes:
     return raw
 
 
-def read_lines(raw: bytes, frame: Frame, form: Form) -> Iterator[Given]:
-    """What each line of a frame's content gives, as `read_line` reads it. Raises `msgspec.MsgspecError` likewise.
+def read_lines(raw: bytes, form: Form) -> Iterator[Given]:
+    """What each line of a frame gives, as `read_line` reads it. Raises as it does, and `ArchiveDamaged`.
 
-    In Elasticsearch form all are decoded in one go: no line is copied before its body is.
+    Where nothing is odd, lines in Elasticsearch form are decoded in one go: none is copied before its body is.
     """
     if form is Form.COUCHDB:
         return ((None, line, None) for line in split_lines(raw))
-    found = _elasticsearch_line.decode_lines(raw)
-    if len(found) != frame.note.documents:
-        raise msgspec.DecodeError(f"{counted(len(found), 'document')} on {counted(frame.note.documents, 'line')}")
-    return ((each.id, bytes(each.source), each.index or None) for each in found)
+    if len(raw) > 2 * FRAME_BYTES or not _has_an_object_on_each_line(raw):
+        return (read_line(line, form) for line in split_lines(raw))
+    return ((each.id, bytes(each.source), each.index or None) for each in _elasticsearch_line.decode_lines(raw))
+
+
+def _has_an_object_on_each_line(raw: bytes) -> bool:
+    """Whether all line ends stand between a closing and an opening brace, as they can't within a document.
+
+    In one go a decoder also takes documents that share a line, or go over two.
+    """
+    at, end = -1, len(raw) - 1
+    if raw[:1] != b"{" or raw[-2:] != b"}\n":
+        return False
+    while (at := raw.find(b"\n", at + 1)) != end:
+        if raw[at - 1] != _CLOSES or raw[at + 1] != _OPENS:
+            return False
+    return True
+
+
+_OPENS, _CLOSES = b"{}"

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from migrator.activations.document import Form, read_document
 from migrator.adapters.archive.catalog import chain_parts
-from migrator.adapters.archive.format import Frame, id_hash, read_line, split_lines
+from migrator.adapters.archive.format import Frame, id_hash, read_line
 from migrator.adapters.archive.manifest import Manifest
 from migrator.adapters.archive.parts import Part
 from migrator.adapters.archive.superseded import as_numbers
@@ -42,7 +42,7 @@ def _look_up(part: Part, form: Form, ids: set[str]) -> dict[str, Found]:
     for line, value in enumerate(as_numbers(part.hashes())):
         if value in hashes:
             frame = bisect_right(ends, line)
-            lines = split_lines(part.contents([frames[frame]])[0])
+            lines = part.lines(frames[frame])
             id, body, index = read_line(lines[line - ends[frame]], form)
             document = read_document(id, body, form, index=index)
             if id in ids and document is not None:

@@ -10,7 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from migrator.adapters.archive.format import SKIPPABLE, TAIL_BYTES, Frame, Index, read_frame, read_index, tail_needed
+from migrator.adapters.archive.format import (
+    SKIPPABLE,
+    TAIL_BYTES,
+    Frame,
+    Index,
+    read_frame,
+    read_index,
+    split_lines,
+    tail_needed,
+)
 from migrator.adapters.archive.manifest import Manifest, PartNote
 from migrator.adapters.archive.places import Place
 from migrator.errors import ArchiveDamaged, NotFound
@@ -49,7 +58,7 @@ class Part:
         wanted = min(wanted, size)
         return self._place.read_range(self.name, size - wanted, wanted)
 
-    def contents(self, frames: Sequence[Frame]) -> list[bytes]:
+    def contents(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """The lines of frames that stand side by side, read at once; as many as they should be in each."""
         with self._name_errors():
             first, last = frames[0], frames[-1]
@@ -59,14 +68,13 @@ class Part:
             if first.offset == self._hashed_bytes:
                 self._sha256.update(data)
                 self._hashed_bytes += len(data)
-            found: list[bytes] = []
             for frame in frames:
                 at = frame.offset - first.offset
                 try:
-                    found.append(read_frame(bytes(data[at : at + frame.size_bytes]), frame))
+                    raw = read_frame(bytes(data[at : at + frame.size_bytes]), frame)
                 except ArchiveDamaged as error:
                     raise ArchiveDamaged(f"at byte {frame.offset:,}: {error}") from error
-            return found
+                yield raw
 
     def prove(self) -> None:
         """Raise `ArchiveDamaged` where all frames were read in order and the file isn't that of the manifest.
@@ -91,6 +99,12 @@ class Part:
             if hashlib.sha256(data).hexdigest() != index.hashes_sha256:
                 raise ArchiveDamaged("the hashes in its index are damaged")
             return data
+
+    def lines(self, frame: Frame) -> list[bytes]:
+        """The lines of one frame."""
+        (raw,) = self.contents([frame])
+        with self._name_errors():
+            return split_lines(raw)
 
     @contextmanager
     def _name_errors(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from migrator.activations.part import Part as Share
 from migrator.activations.selection import Selection
 from migrator.adapters.archive.catalog import Catalog, chain_parts, read_catalog
 from migrator.adapters.archive.custody import busy, lost
-from migrator.adapters.archive.format import Frame, id_hash, read_lines
+from migrator.adapters.archive.format import Frame, id_hash, read_line, read_lines
 from migrator.adapters.archive.lookup import find_lines, frames_with, look_up
 from migrator.adapters.archive.manifest import Manifest, PartNote, count_rejected, id_ms, incompleteness
 from migrator.adapters.archive.order import contradiction
@@ -62,7 +62,7 @@ from migrator.adapters.shared.probe_counts import probe_of, read_all
 from migrator.errors import ArchiveDamaged, UsageError
 from migrator.events.watching import Stop
 from migrator.text.arguments import argument
-from migrator.text.decoding import convert
+from migrator.text.decoding import UNREADABLE, convert
 from migrator.text.units import counted
 
 
@@ -274,8 +274,9 @@ class ArchiveReader(
                     first, end = lines_before[number : number + 2]
                     dropped = set(self._newest.superseded(order, first, hashes[first:end], own))
                 with self._naming(part):
-                    given = read_lines(raw, frames[number], self.form)
+                    given = read_lines(raw, self.form)
                     page.take_all(_but(dropped, given, page) if dropped else given)
+            del raw, given  # a frame may hold a document of 100 MB, and the page has it too
             at += count
             yield page.batch(at, size_bytes=size_bytes)
         part.prove()
@@ -306,12 +307,11 @@ class ArchiveReader(
             page, found, size_bytes = Page(self.form, selection), 0, 0
             hashes = set(as_numbers(b"".join(map(id_hash, chosen))))
             for part, frame, lines in frames_with(parts, sorted(places[each] for each in hashes & places.keys())):
-                (raw,) = part.contents([frame])
-                with self._naming(part):
-                    held = list(read_lines(raw, frame, self.form))
-                    page.take_all(held[line] for line in lines)
+                held = part.lines(frame)
                 found += len(lines)
-                size_bytes += sum(len(held[line][1]) for line in lines)
+                size_bytes += sum(len(held[line]) for line in lines)
+                with self._naming(part):
+                    page.take_all(read_line(held[line], self.form) for line in lines)
             size.saw(found, size_bytes)
             done += len(chosen)
             yield page.batch(done, size_bytes=size_bytes)
@@ -321,7 +321,7 @@ class ArchiveReader(
         """Name the part where a line of it is no document."""
         try:
             yield
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise ArchiveDamaged(f"{self._place.printed}: {part.name}: a line is no document: {error}") from error
 
     # -- custody ------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+import tracemalloc
+from collections.abc import Callable, Iterable
 
 import msgspec
 import pytest
@@ -12,12 +14,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.activations.document import Document, Form
+from migrator.activations.document import Document, Form, Given
 from migrator.activations.selection import parse_moment
 from migrator.adapters.archive import format as bytes_of_parts
 from migrator.adapters.archive.format import (
     SEEK_MAGIC,
-    Frame,
     FrameNote,
     decompress,
     id_hash,
@@ -341,9 +342,8 @@ def test_the_lines_of_a_frame_are_read_as_each_by_itself() -> None:
     ]
     spelt += [b'{"_type":"_doc","_source":{"y":"\\n"},"_id":"","_index":""}']
     raw = b"".join([line + b"\n" for line in spelt])
-    frame = frame_of(len(spelt))
-    assert list(read_lines(raw, frame, Form.ELASTICSEARCH)) == [read_line(line, Form.ELASTICSEARCH) for line in spelt]
-    assert list(read_lines(raw, frame, Form.COUCHDB)) == [(None, line, None) for line in spelt]
+    assert list(read_lines(raw, Form.ELASTICSEARCH)) == [read_line(line, Form.ELASTICSEARCH) for line in spelt]
+    assert list(read_lines(raw, Form.COUCHDB)) == [(None, line, None) for line in spelt]
 
 
 @pytest.mark.parametrize(
@@ -353,19 +353,56 @@ def test_the_lines_of_a_frame_are_read_as_each_by_itself() -> None:
         b'{"_id":"guest/1","_source":{}}\n{"_id":"guest/2","_source":{}\n',
         b'{"_id":"guest/1","_source":{}}\n\n',
         b'{"_id":"guest/1",\n"_source":{}}\n',
-        b'{"_id":"guest/1","_source":{}} {"_id":"guest/2","_source":{}}{"_id":"guest/3","_source":{}}\n\n',
+        b'{"_id":"guest/1","_source":{}}{"_id":"guest/2","_source":{}}\n\n',
+        b'{"_id":"guest/1","_source":{}}{"_id":"guest/2","_source":{}\n}\n',
+        b'{"_id":"guest/1","_source":{"x":[{}\n,{}]}}{"_id":"guest/2","_source":{}}\n',
+        b"{}{}\n",
         b"\n\n",
         b"1\n2\n",
     ],
 )
 def test_lines_that_are_no_documents_or_not_one_each_are_refused(raw: bytes) -> None:
-    """Two lines each, as their frames say."""
     with pytest.raises(msgspec.MsgspecError):
-        list(read_lines(raw, frame_of(2), Form.ELASTICSEARCH))
+        list(read_lines(raw, Form.ELASTICSEARCH))
 
 
-def frame_of(documents: int) -> Frame:
-    return Frame(0, 0, 0, FrameNote(documents, 0, 0, ()))
+def test_a_frame_of_far_too_many_documents_on_a_line_is_refused_before_all_are_read() -> None:
+    """They would take several times the memory of the frame."""
+    raw = b'{"_id":"","_source":0}' * 200_000 + b"\n"
+    tracemalloc.start()
+    try:
+        with pytest.raises(msgspec.MsgspecError):
+            list(read_lines(raw, Form.ELASTICSEARCH))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+@examples(200)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["guest/1", "guest/\u00e4", 'a"b', ""]),
+            st.sampled_from([b"{}", b'{"x":1}', b'{"x":"}\\n{"}', b'{"x": [ {} , {} ]}', b"7", b'"}"']),
+            st.sampled_from([b"", b" ", b"\r", b"\n", b"\t"]),
+        ),
+        max_size=6,
+    )
+)
+def test_reading_all_lines_is_reading_each(given: list[tuple[str, bytes, bytes]]) -> None:
+    """Also where they are no lines: both refuse the same."""
+    raw = b"".join(
+        b'{"_id":%b,%b"_source":%b}%b\n' % (msgspec.json.encode(id), odd, body, odd) for id, body, odd in given
+    )
+
+    def outcome(read: Callable[[], Iterable[Given]]) -> list[Given] | None:
+        try:
+            return list(read())
+        except (msgspec.MsgspecError, ArchiveDamaged):
+            return None
+
+    one_by_one = outcome(lambda: (read_line(line, Form.ELASTICSEARCH) for line in split_lines(raw)))
+    assert outcome(lambda: read_lines(raw, Form.ELASTICSEARCH)) == one_by_one
 
 
 # -- what can be written ---------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_a_part_that_is_not_the_manifests_is_refused_by_name(opened: Opened) -> 
     index = whole.index
     opened.file.unlink()
     opened.refused(lambda: opened.part().index, ": it is missing, and the manifest lists it")
-    opened.refused(lambda: whole.contents(index.frames[:1]), " is missing, and the manifest lists it")
+    opened.refused(lambda: whole.lines(index.frames[0]), " is missing, and the manifest lists it")
 
 
 def test_frames_that_stand_side_by_side_are_read_at_once(opened: Opened) -> None:
@@ -120,7 +120,7 @@ def test_a_damaged_frame_is_reported_with_its_first_byte(opened: Opened) -> None
     part = opened.part()
     third = part.index.frames[2]
     opened.file.write_bytes(flipped(opened.data, 8 * (third.offset + third.size_bytes - 1)))
-    opened.refused(lambda: part.contents(part.index.frames), f": at byte {third.offset:,}: a frame is damaged: ")
+    opened.refused(lambda: list(part.contents(part.index.frames)), f": at byte {third.offset:,}: a frame is damaged: ")
 
 
 def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> None:
@@ -131,7 +131,7 @@ def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> N
         for sha256 in (opened.note.sha256, other):
             part = opened.part(sha256=sha256)
             for at in order:
-                part.contents([part.index.frames[at]])
+                part.lines(part.index.frames[at])
             if proves and sha256 == other:
                 opened.refused(part.prove, ": its SHA-256 doesn't match the manifest")
             else:
@@ -140,7 +140,7 @@ def test_a_part_is_proved_where_all_of_it_was_read_in_order(opened: Opened) -> N
 
 def test_a_part_that_is_proved_again_is_not_read_again(opened: Opened) -> None:
     part = opened.part()
-    part.contents(part.index.frames)
+    assert len(list(part.contents(part.index.frames))) == 3
     part.prove()
     opened.place.asked.clear()
     part.prove()
@@ -150,7 +150,7 @@ def test_a_part_that_is_proved_again_is_not_read_again(opened: Opened) -> None:
 def test_the_hash_of_an_encrypted_part_is_not_looked_at(opened: Opened) -> None:
     opened.file.rename(opened.file.with_name(f"{opened.file.name}.age"))
     part = opened.part(sha256="0" * 64, name=f"{opened.note.name}.age")
-    part.contents(part.index.frames)
+    assert len(list(part.contents(part.index.frames))) == 3
     part.prove()
 
 
