@@ -573,6 +573,9 @@ class _Later:
         self._call = call
         self._values = values
 
+    def done(self) -> bool:
+        return True  # made when it is asked for
+
     def result(self) -> Any:
         return self._call(*self._values)
 
@@ -584,6 +587,9 @@ class _Done:
             self._future.set_result(call(*values))
         except BaseException as error:  # noqa: BLE001  as an executor does
             self._future.set_exception(error)
+
+    def done(self) -> bool:
+        return True
 
     def result(self) -> Any:
         return self._future.result()
