@@ -143,6 +143,25 @@ def test_documents_are_found_by_their_ids_in_their_newest_version(tmp_path: Path
     assert {each.id: each.body for each in read_archive(tmp_path)} == expected
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"x":', b'{"x":"\xff"', b'{"x":%b' % (b"[" * 3000)],
+    ids=["cut off", "not UTF-8", "nested too deeply"],
+)
+def test_a_line_that_is_no_document_names_its_part_and_spoils_no_other(tmp_path: Path, body: bytes) -> None:
+    """As another tool may have written it: its checksums are right."""
+    good = activation(1, form=Form.ELASTICSEARCH)
+    bad = msgspec.structs.replace(activation(2, form=Form.ELASTICSEARCH), body=body)
+    add_backup(tmp_path, Form.ELASTICSEARCH, [[good, bad]])
+    opened = reader(tmp_path)
+    (slice,) = opened.plan(ALL, slice_documents=1).slices
+    with pytest.raises(ArchiveDamaged, match=r"part-\d+\S*: a line is no document: "):
+        list(opened.read(slice, None, ALL))
+    assert [each.body for batch in opened.fetch([good.id], None, ALL) for each in batch.documents] == [good.body]
+    with pytest.raises(ArchiveDamaged, match=r"part-\d+\S*: a line is no document: "):
+        list(opened.fetch([bad.id], None, ALL))
+
+
 def test_the_backups_of_other_sources_and_selections_are_told(tmp_path: Path) -> None:
     """The newest of each, unless a backup was named; as of a moment, those that were there."""
 
