@@ -252,8 +252,6 @@ class Coordinator:
         return all(not attempt or self._newest.get(slice) == attempt for slice, attempt in flushed.attempts.items())
 
     def _check_limits(self, commit: Commit) -> None:
-        if not commit.set_aside:
-            return
         with self._lock:
             self._carried_rejected[commit.slice] += _rejected(commit)
             rejected = self._rejected + self._carried_rejected.total()

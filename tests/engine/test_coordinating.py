@@ -142,6 +142,8 @@ def test_what_a_lost_worker_rejected_is_counted_once(tmp_path: Path) -> None:
         carry(bench.coordinator.begin(bench.open[0]), 1)
         with pytest.raises(LimitReached, match="4 documents were rejected, more than"):
             carry(bench.coordinator.begin(bench.open[1]), 1)
+        with pytest.raises(LimitReached, match="4 documents were rejected, more than"):
+            carry(bench.open[0], 0)  # nothing more is carried, whatever it is
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
